@@ -1,0 +1,1 @@
+"""Ways to change a network, one file each."""

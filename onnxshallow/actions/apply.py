@@ -1,0 +1,89 @@
+"""Apply candidates to a model, one after the other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from onnxshallow.actions.base import Action, Candidate, Evidence
+from onnxshallow.actions.emission import layer_nodes
+from onnxshallow.actions.fuse import Fuse
+from onnxshallow.actions.linearize import Linearize
+from onnxshallow.analysis import Analysis, Layer, Layers, analyze
+from onnxshallow.convolution import Convolution
+from onnxshallow.model.network import Network
+from onnxshallow.model.surgery import Workbench, edit
+
+__all__ = ["ACTIONS", "Rewritten", "apply_candidates", "write_layers"]
+
+ACTIONS: tuple[Action, ...] = (Fuse(), Linearize())
+"""The actions, in the order in which their candidates are applied."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rewritten:
+    """A model after some candidates were applied, before anything was fitted.
+
+    Attributes:
+        analysis: of the rewritten model.
+        fit: outputs of the layers that must be fitted.
+        frozen: outputs of the layers that must not be.
+    """
+
+    analysis: Analysis
+    fit: frozenset[str]
+    frozen: frozenset[str]
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The rewritten model."""
+        return self.analysis.network.model
+
+
+def apply_candidates(analysis: Analysis, candidates: Sequence[Candidate], evidence: Evidence) -> Rewritten:
+    """The model with `candidates` applied: mergers first, then single sites, each in graph order.
+
+    Args:
+        analysis: of the original.
+        candidates: what to do; no two may share a site or overlap.
+        evidence: affine maps of the original's sites.
+
+    Raises:
+        NotLinearError: two candidates get into each other's way.
+    """
+    rank = {action.name: position for position, action in enumerate(ACTIONS)}
+    by_name = {action.name: action for action in ACTIONS}
+    fit: set[str] = set()
+    frozen: set[str] = set()
+    shapes = analysis.network.input_shapes
+    for candidate in sorted(candidates, key=lambda c: (rank[c.action], min(c.nodes, default=0))):
+        current = analysis
+        outcome = []
+
+        def change(bench: Workbench, candidate: Candidate = candidate, current: Analysis = current) -> None:
+            outcome.append(by_name[candidate.action].apply(bench, current, candidate, evidence))
+
+        analysis = analyze(edit(current.network.model, change), shapes)
+        fit.update(outcome[0].fit)
+        frozen.update(outcome[0].frozen)
+    made = set(analysis.layers.by_output)
+    return Rewritten(analysis, frozenset(fit & made), frozenset(frozen & made))
+
+
+def write_layers(network: Network, layers: Layers, fitted: Mapping[Layer, Convolution]) -> onnx.ModelProto:
+    """The network's model with some layers computing other convolutions, each written as one plain node.
+
+    Args:
+        network: the network.
+        layers: its layers.
+        fitted: new convolutions, of the same geometry, for some of them.
+    """
+
+    def change(bench: Workbench) -> None:
+        for layer, convolution in fitted.items():
+            nodes = layer_nodes(
+                bench, convolution, layer.source, layer.output, name=layer.name, dtype=layers.dtype(layer)
+            )
+            bench.replace([network.nodes[index].outputs[0] for index in layer.nodes], nodes)
+
+    return edit(network.model, change) if fitted else network.model

@@ -1,0 +1,117 @@
+"""What an action is: one way to change a network at one place.
+
+Whoever adds a way to shrink a network writes one file with a class that follows `Action`, and names it in
+`onnxshallow.actions`. Sweep, planner and report know no action by name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from onnxshallow.analysis import Analysis
+from onnxshallow.fitting.moments import Affine
+from onnxshallow.model.surgery import Workbench
+
+__all__ = ["Action", "Candidate", "Evidence", "FindOptions", "Found", "Rewrite"]
+
+Evidence = Mapping[str, Affine]
+"""The least-squares affine map of every removable site, by the site's name."""
+
+
+@dataclass(frozen=True)
+class FindOptions:
+    """What limits the search for candidates.
+
+    Attributes:
+        kernel: `auto`, `exact`, or the largest kernel size of a fitted convolution as a string.
+        memory: bytes that a candidate's fit may take.
+    """
+
+    kernel: str = "auto"
+    memory: int = 2 << 30
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An action at a place.
+
+    Attributes:
+        action: the action's name.
+        sites: names of the sites that it removes.
+        source: the tensor that the change begins at.
+        output: the tensor that it ends at; source and output say the place, whatever was changed before.
+        kernel: spatial kernel shape of the new convolution, where there is one.
+        exactness: `exact`, `border` or `fitted`.
+        relus: scalar activations per sample that it saves.
+        macs: multiply-adds per sample that it saves; negative where it costs some.
+        depth: linear layers that it saves.
+        nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
+    """
+
+    action: str
+    sites: tuple[str, ...]
+    source: str
+    output: str
+    kernel: tuple[int, ...] | None = None
+    exactness: str = "fitted"
+    relus: int = 0
+    macs: int = 0
+    depth: int = 0
+    nodes: frozenset[int] = field(default=frozenset(), repr=False)
+
+    @property
+    def key(self) -> str:
+        """What names the candidate in plans, caches and reports."""
+        kernel = "" if self.kernel is None else ":" + "x".join(str(size) for size in self.kernel)
+        exact = "" if self.exactness == "fitted" else f":{self.exactness}"
+        return f"{self.action}{kernel}{exact}:{self.source}->{self.output}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an action found in a network.
+
+    Attributes:
+        candidates: where it may apply.
+        refusals: for every site where it may not, the reason, by the site's name.
+    """
+
+    candidates: tuple[Candidate, ...]
+    refusals: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """What an application changed.
+
+    Attributes:
+        fit: outputs of layers whose weights are to be fitted.
+        frozen: outputs of layers that must stay as they were written.
+    """
+
+    fit: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+
+
+class Action(Protocol):
+    """One way to change a network."""
+
+    @property
+    def name(self) -> str:
+        """Name in plans and reports, a verb."""
+
+    def find(self, analysis: Analysis, options: FindOptions) -> Found:
+        """Where the action may apply, and why it may not elsewhere."""
+
+    def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
+        """Edit the graph.
+
+        Args:
+            bench: the graph under edit, of the model that `analysis` describes.
+            analysis: of the model as it is now, earlier actions included.
+            candidate: what to do.
+            evidence: affine maps of the original's sites.
+
+        Raises:
+            NotLinearError: the place is not there any more.
+        """

@@ -1,0 +1,101 @@
+"""Write a convolution as ONNX nodes."""
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxshallow.convolution import Convolution, dense
+from onnxshallow.model.surgery import Workbench
+
+__all__ = ["affine_nodes", "is_channel_affine", "layer_nodes"]
+
+
+def layer_nodes(
+    bench: Workbench,
+    convolution: Convolution,
+    source: str,
+    output: str,
+    *,
+    name: str,
+    dtype: np.dtype,
+    bias_map: np.ndarray | None = None,
+) -> list[gs.Node]:
+    """The nodes that compute `convolution`: a Conv, a Gemm (rank 0), or Mul and Add (one weight a channel).
+
+    Args:
+        bench: the graph under edit; the nodes are not inserted.
+        convolution: what to compute.
+        source: tensor that is read.
+        output: tensor that is made.
+        name: for the main node, and the stem of the initializers' names.
+        dtype: element type of the weights.
+        bias_map: a constant (C_out, *spatial) to add in place of the convolution's bias.
+    """
+    made = bench.tensor(output)
+    if is_channel_affine(convolution):
+        scale = convolution.weight.reshape(-1)
+        return affine_nodes(
+            bench, scale, convolution.bias, source, output, name=name, dtype=dtype, rank=convolution.rank
+        )
+    if convolution.rank == 0:
+        weight = bench.constant(f"{name}.weight", dense(convolution).weight.astype(dtype))
+        bias = bench.constant(f"{name}.bias", convolution.bias.astype(dtype))
+        return [gs.Node("Gemm", name, {"transB": 1}, [bench.tensor(source), weight, bias], [made])]
+    attributes = {
+        "dilations": list(convolution.dilations),
+        "group": convolution.groups,
+        "kernel_shape": list(convolution.kernel_shape),
+        "pads": [*convolution.pads_begin, *convolution.pads_end],
+        "strides": list(convolution.strides),
+    }
+    inputs = [bench.tensor(source), bench.constant(f"{name}.weight", convolution.weight.astype(dtype))]
+    if bias_map is None:
+        inputs.append(bench.constant(f"{name}.bias", convolution.bias.astype(dtype)))
+        return [gs.Node("Conv", name, attributes, inputs, [made])]
+    unbiased = gs.Variable(bench.fresh(f"{name}_unbiased"))
+    border = bench.constant(f"{name}.border", bias_map.astype(dtype)[np.newaxis])
+    return [
+        gs.Node("Conv", name, attributes, inputs, [unbiased]),
+        gs.Node("Add", f"{name}/border", {}, [unbiased, border], [made]),
+    ]
+
+
+def is_channel_affine(convolution: Convolution) -> bool:
+    """Whether `convolution` only scales and shifts every channel."""
+    return (
+        1 < convolution.groups == convolution.in_channels == convolution.out_channels
+        and convolution.is_pointwise
+        and set(convolution.strides) <= {1}
+    )
+
+
+def affine_nodes(
+    bench: Workbench,
+    scale: np.ndarray,
+    shift: np.ndarray,
+    source: str,
+    output: str,
+    *,
+    name: str,
+    dtype: np.dtype,
+    rank: int,
+) -> list[gs.Node]:
+    """A Mul and an Add that compute scale * x + shift.
+
+    Args:
+        bench: the graph under edit; the nodes are not inserted.
+        scale: one value (1,) or one a channel (C,).
+        shift: like `scale`.
+        source: tensor that is read, (N, C, *spatial).
+        output: tensor that is made.
+        name: for the Mul, and the stem of the other names.
+        dtype: element type of the constants.
+        rank: number of spatial axes.
+    """
+    shape = (1, -1) + (1,) * rank
+    factor = bench.constant(f"{name}.scale", scale.reshape(shape).astype(dtype))
+    offset = bench.constant(f"{name}.shift", shift.reshape(shape).astype(dtype))
+    scaled = gs.Variable(bench.fresh(f"{name}_scaled"))
+    return [
+        gs.Node("Mul", name, {}, [bench.tensor(source), factor], [scaled]),
+        gs.Node("Add", f"{name}/shift", {}, [scaled, offset], [bench.tensor(output)]),
+    ]

@@ -1,0 +1,157 @@
+"""Melt a linear region into one convolution.
+
+    Conv -> act -> Conv                     one Conv
+    x -> Conv -> act -> Conv -> Add(x)      one Conv, the shortcut folded into the kernel
+    1x1 -> act -> depthwise -> act -> 1x1   one dense Conv
+
+The composite of two 3x3 kernels is 5x5 and costs 1.39 times their multiply-adds, so the new convolution is as a
+rule *fitted*: to a kernel of smaller size (3x3 halves the cost), with the composite's centre as the start. The
+exact composite is there for those who want it, with the error that padding makes at the border named.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
+from onnxshallow.actions.emission import layer_nodes
+from onnxshallow.analysis import Analysis, NotLinearError, Region, Site, find_regions, linear_map, trace_region
+from onnxshallow.analysis.border import constant_part
+from onnxshallow.analysis.cost import layer_macs
+from onnxshallow.convolution import Convolution, output_size, resize_kernel
+from onnxshallow.fitting.regression import NormalEquations
+from onnxshallow.model.surgery import Workbench
+
+__all__ = ["Fuse"]
+
+# Sizes of fitted kernels that are worth trying; larger ones cost more than what they replace.
+_SIZES = (3, 5)
+# Composites with longer kernels than this are not written, exact or not.
+_LARGEST_EXACT = 15
+
+
+class Fuse:
+    """Replaces linear regions by one convolution each."""
+
+    name = "fuse"
+
+    def find(self, analysis: Analysis, options: FindOptions) -> Found:
+        """Every region, with every kernel size that is worth trying."""
+        regions, reasons = find_regions(analysis)
+        refusals = dict(reasons)
+        candidates = []
+        for region in regions:
+            try:
+                candidates.extend(self._candidates(analysis, region, options))
+            except NotLinearError as error:
+                for name in region.sites:
+                    refusals.setdefault(name, str(error))
+        covered = {name for candidate in candidates for name in candidate.sites}
+        return Found(tuple(candidates), {n: why for n, why in refusals.items() if n not in covered})
+
+    def _candidates(self, analysis: Analysis, region: Region, options: FindOptions) -> list[Candidate]:
+        """Raises NotLinearError where no kernel size is possible."""
+        sizes = analysis.network.shape(region.source)
+        spatial = tuple(size or 0 for size in sizes[2:]) if sizes is not None else ()
+        found = []
+        reason = "no kernel size fits"
+        for kernel in _kernels(region.shape, options.kernel):
+            exact = options.kernel == "exact"
+            if exact and max(kernel, default=1) > _LARGEST_EXACT:
+                reason = f"the exact composite would have a kernel of {max(kernel)}"
+                continue
+            shape = resize_kernel(region.shape, kernel)
+            if min((*shape.pads_begin, *shape.pads_end), default=0) < 0:
+                reason = "the composite crops its input, which ONNX's Conv cannot"
+                continue
+            weight = (region.out_channels, region.in_channels // region.groups, *kernel)
+            if not exact and _fit_memory(weight, region.groups) > options.memory:
+                reason = "fitting it would take more memory than --memory allows"
+                continue
+            found.append(self._candidate(analysis, region, kernel, shape, spatial, exact))
+        if not found:
+            raise NotLinearError(reason)
+        return found
+
+    def _candidate(
+        self,
+        analysis: Analysis,
+        region: Region,
+        kernel: tuple[int, ...],
+        shape: Convolution,
+        spatial: tuple[int, ...],
+        exact: bool,
+    ) -> Candidate:
+        weights = region.out_channels * region.in_channels // region.groups * int(np.prod(kernel))
+        try:
+            macs = weights * int(np.prod(output_size(shape, spatial)))
+        except ValueError as error:
+            raise NotLinearError(str(error)) from error
+        nodes = [analysis.network.nodes[layer.main] for layer in region.layers]
+        before = sum(layer_macs(analysis.network, node) or 0 for node in nodes if not node.is_op("BatchNormalization"))
+        sites = [analysis.site_by_name[name] for name in region.sites]
+        linear = sum(layer.kind != "affine" for layer in region.layers)
+        return Candidate(
+            action=self.name,
+            sites=region.sites,
+            source=region.source,
+            output=region.output,
+            kernel=kernel,
+            exactness="fitted" if not exact else "exact" if region.exact else "border",
+            relus=sum(site.size or 0 for site in sites),
+            macs=before - macs,
+            depth=linear - 1,
+            nodes=frozenset(region.nodes),
+        )
+
+    def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
+        """Replace the region from `candidate.source` to `candidate.output`."""
+        region = trace_region(analysis, candidate.source, candidate.output)
+
+        def affine(site: Site) -> tuple[np.ndarray, np.ndarray]:
+            return evidence[site.name].scale, evidence[site.name].shift
+
+        composite = linear_map(analysis, region, affine)
+        convolution = composite.convolution
+        dtype = analysis.layers.dtype(region.layers[-1])
+        bias_map = None
+        if candidate.exactness == "border":
+            bias_map = self._border(analysis, region, affine)
+        elif candidate.exactness == "fitted" and candidate.kernel is not None:
+            convolution = resize_kernel(convolution, candidate.kernel)
+        nodes = layer_nodes(
+            bench,
+            convolution,
+            region.source,
+            region.output,
+            name=region.layers[-1].name,
+            dtype=dtype,
+            bias_map=bias_map,
+        )
+        outputs = [analysis.network.nodes[index].outputs[0] for index in region.nodes]
+        bench.replace(outputs, nodes)
+        if candidate.exactness == "fitted":
+            return Rewrite(fit=(region.output,))
+        return Rewrite(frozen=(nodes[0].outputs[0].name, region.output))
+
+    def _border(
+        self, analysis: Analysis, region: Region, affine: Callable[[Site], tuple[np.ndarray, np.ndarray]]
+    ) -> np.ndarray | None:
+        """The region's constant part at each pixel; None where the sizes change from run to run."""
+        declared = {info.name: info.shape for info in analysis.network.inputs}
+        fixed = all(isinstance(size, int) for shape in declared.values() for size in (shape or (None,))[1:])
+        return constant_part(analysis, region, affine) if fixed else None
+
+
+def _kernels(shape: Convolution, wanted: str) -> list[tuple[int, ...]]:
+    """Kernel shapes to try for a composite: its own where it is small, and smaller ones."""
+    full = shape.kernel_shape
+    if wanted == "exact":
+        return [full]
+    limits = _SIZES if wanted == "auto" else (int(wanted),)
+    return list(dict.fromkeys(tuple(min(size, limit) for size in full) for limit in limits))
+
+
+def _fit_memory(weight: tuple[int, ...], groups: int) -> int:
+    unknowns = int(np.prod(weight[1:]))
+    return NormalEquations.bytes_needed(unknowns, weight[0] // groups, groups)

@@ -1,0 +1,67 @@
+"""What a node does to each channel, when that is a scale and a shift, or nothing at all."""
+
+import numpy as np
+
+from onnxshallow.model.network import Network, Node
+
+__all__ = ["batch_normalization", "channel_constant", "is_passthrough"]
+
+
+def is_passthrough(network: Network, node: Node) -> bool:
+    """Whether `node` returns its first input unchanged: Identity, or Dropout in inference mode."""
+    if node.is_op("Identity"):
+        return True
+    if not node.is_op("Dropout") or any(network.consumers(mask) for mask in node.outputs[1:] if mask):
+        return False
+    if any(network.is_output(mask) for mask in node.outputs[1:]):
+        return False
+    if network.opset < 7:
+        return bool(node.attributes.get("is_test", 0))
+    if len(node.inputs) > 2 and node.inputs[2]:
+        training = network.constant(node.inputs[2])
+        return training is not None and not bool(np.any(training))
+    return True
+
+
+def batch_normalization(network: Network, node: Node) -> tuple[np.ndarray, np.ndarray] | None:
+    """Scale and shift, (C,) in float64 each, of a BatchNormalization in inference mode.
+
+    y = scale * (x - mean) / sqrt(variance + epsilon) + B, channel by channel.
+
+    Returns:
+        None where the node trains, has further outputs that are read, or has parameters that are no constants.
+    """
+    if node.attributes.get("training_mode", 0) or node.attributes.get("spatial", 1) == 0:
+        return None
+    if network.opset < 7 and not node.attributes.get("is_test", 0):
+        return None
+    if any(network.consumers(name) or network.is_output(name) for name in node.outputs[1:] if name):
+        return None
+    values = [network.constant(name) for name in node.inputs[1:5]]
+    if len(values) != 4 or any(value is None for value in values):
+        return None
+    scale, shift, mean, variance = (np.asarray(value, dtype=np.float64).reshape(-1) for value in values)
+    factor = scale / np.sqrt(variance + float(node.attributes.get("epsilon", 1e-5)))
+    if not np.all(np.isfinite(factor)):
+        return None
+    return factor, shift - mean * factor
+
+
+def channel_constant(value: np.ndarray, rank: int, channels: int) -> np.ndarray | None:
+    """A constant that is broadcast against (N, C, *spatial), as one float64 number a channel.
+
+    Args:
+        value: the constant.
+        rank: number of spatial axes of the other operand.
+        channels: number of its channels C.
+
+    Returns:
+        (C,) values, or None where `value` varies along another axis than the channels, which is so for a
+        plain (C,) vector too unless there are no spatial axes.
+    """
+    if value.ndim > rank + 2:
+        return None
+    shape = (1,) * (rank + 2 - value.ndim) + value.shape
+    if any(size != 1 for axis, size in enumerate(shape) if axis != 1) or shape[1] not in (1, channels):
+        return None
+    return np.broadcast_to(np.asarray(value, dtype=np.float64).reshape(-1), (channels,)).copy()

@@ -1,0 +1,59 @@
+"""The analyze stage: one look at a model, shared by all later stages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import onnx
+
+from onnxshallow.analysis.cost import Cost, measure_cost
+from onnxshallow.analysis.layers import Layers
+from onnxshallow.analysis.sites import Site, find_sites
+from onnxshallow.model.network import Network
+
+__all__ = ["Analysis", "analyze"]
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """A model's parts.
+
+    Attributes:
+        network: the graph, indexed.
+        layers: its linear layers.
+        sites: its activation sites, in graph order.
+    """
+
+    network: Network
+    layers: Layers
+    sites: tuple[Site, ...]
+
+    @cached_property
+    def cost(self) -> Cost:
+        """What the model costs per sample."""
+        return measure_cost(self.network, self.sites)
+
+    @cached_property
+    def site_of_node(self) -> Mapping[int, Site]:
+        """Sites of the main graph by node index."""
+        return {site.node: site for site in self.sites if site.node >= 0}
+
+    @cached_property
+    def site_by_name(self) -> Mapping[str, Site]:
+        """Sites by name."""
+        return {site.name: site for site in self.sites}
+
+
+def analyze(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None) -> Analysis:
+    """Find a model's layers and activation sites.
+
+    Args:
+        model: a checked model, external data loaded.
+        input_shapes: sizes for inputs with open axes, by input name.
+
+    Raises:
+        ModelError: the graph is damaged.
+        UsageError: `input_shapes` does not fit the model.
+    """
+    network = Network(model, input_shapes)
+    return Analysis(network, Layers(network), find_sites(network))

@@ -1,0 +1,117 @@
+"""What a network costs: ReLUs, multiply-adds, parameters and depth, per sample."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from onnxshallow.analysis.sites import Site
+from onnxshallow.model.network import Network, Node
+
+__all__ = ["Cost", "layer_macs", "measure_cost", "node_depths"]
+
+_LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Counts of one model, per sample.
+
+    Attributes:
+        relus: scalar activations over all sites whose size is known.
+        relu_nodes: number of sites.
+        comparisons: comparisons under secure computation: one a ReLU, two a Clip(0, n), k - 1 for each output of
+            a max pooling over k values.
+        macs: multiply-adds of Conv, ConvTranspose, Gemm and MatMul nodes whose shapes are known.
+        params: numbers stored in initializers and Constant nodes of floating-point type.
+        conv_layers: number of Conv and ConvTranspose nodes.
+        linear_layers: number of Conv, ConvTranspose, Gemm and MatMul nodes.
+        depth: linear layers on the longest path from an input to an output.
+        unknown: names of linear nodes and sites whose shapes are not known; they count as zero.
+    """
+
+    relus: int
+    relu_nodes: int
+    comparisons: int
+    macs: int
+    params: int
+    conv_layers: int
+    linear_layers: int
+    depth: int
+    unknown: tuple[str, ...]
+
+
+def measure_cost(network: Network, sites: Sequence[Site]) -> Cost:
+    """Count what `network` costs."""
+    linear = [node for node in network.nodes if _is_linear(network, node)]
+    macs = {node.name: layer_macs(network, node) for node in linear}
+    unknown = [name for name, count in macs.items() if count is None]
+    unknown += [site.name for site in sites if site.size is None]
+    depths = node_depths(network)
+    return Cost(
+        relus=sum(site.size or 0 for site in sites),
+        relu_nodes=len(sites),
+        comparisons=sum((site.size or 0) * site.comparisons for site in sites) + _pooling_comparisons(network),
+        macs=sum(count or 0 for count in macs.values()),
+        params=_parameters(network.model.graph),
+        conv_layers=sum(node.op != "Gemm" and node.op != "MatMul" for node in linear),
+        linear_layers=len(linear),
+        depth=max(depths, default=0),
+        unknown=tuple(unknown),
+    )
+
+
+def node_depths(network: Network) -> list[int]:
+    """For every node, the number of linear layers on the longest path up to and including it."""
+    depths: list[int] = []
+    for node in network.nodes:
+        producers = [network.producer(name) for name in node.reads]
+        before = max((depths[p.index] for p in producers if p is not None), default=0)
+        depths.append(before + _is_linear(network, node))
+    return depths
+
+
+def _is_linear(network: Network, node: Node) -> bool:
+    return node.is_op(*_LINEAR) and not network.is_constant(node.outputs[0])
+
+
+def layer_macs(network: Network, node: Node) -> int | None:
+    """Multiply-adds of one linear node per sample; None where a shape is not known."""
+    inputs = [_full(network.shape(name)) for name in node.inputs[:2]]
+    output = _full(network.shape(node.outputs[0]))
+    if inputs[0] is None or inputs[1] is None or output is None:
+        return None
+    data, weight = inputs[0], inputs[1]
+    batch = max(output[0], 1) if len(output) > 1 else 1
+    if node.op == "Conv":
+        return int(np.prod(output[1:], dtype=np.int64)) * int(np.prod(weight[1:], dtype=np.int64))
+    if node.op == "ConvTranspose":
+        return int(np.prod(data[1:], dtype=np.int64)) * int(np.prod(weight[1:], dtype=np.int64))
+    inner = data[0] if node.op == "Gemm" and node.attributes.get("transA", 0) else data[-1]
+    return int(np.prod(output, dtype=np.int64)) * inner // batch
+
+
+def _full(shape: tuple[int | None, ...] | None) -> tuple[int, ...] | None:
+    if shape is None or any(size is None for size in shape):
+        return None
+    return tuple(int(size or 0) for size in shape)
+
+
+def _pooling_comparisons(network: Network) -> int:
+    total = 0
+    for node in network.nodes:
+        if node.is_op("MaxPool"):
+            output = _full(network.shape(node.outputs[0]))
+            window = int(np.prod(node.attributes.get("kernel_shape", (1,)), dtype=np.int64))
+            total += 0 if output is None else int(np.prod(output[1:], dtype=np.int64)) * (window - 1)
+    return total
+
+
+def _parameters(graph: onnx.GraphProto) -> int:
+    floating = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
+    tensors = list(graph.initializer)
+    for node in graph.node:
+        if node.op_type == "Constant":
+            tensors.extend(a.t for a in node.attribute if a.name == "value")
+    return sum(int(np.prod(t.dims, dtype=np.int64)) for t in tensors if t.data_type in floating)

@@ -1,0 +1,309 @@
+"""Linear layers: a Conv, Gemm, MatMul or BatchNormalization with the exact clean-ups that belong to it.
+
+Exporters write one linear layer as several nodes. What is recognised, and becomes one `Convolution`:
+
+    Pad(zeros) -> Identity | Dropout -> Conv | Gemm | MatMul -> BatchNormalization -> Mul, Add, Sub, Div (constants)
+
+The weights may come from initializers, Constant nodes, Identities or any arithmetic on constants. Nothing is
+rewritten here: a layer says which nodes it stands for, and an action that changes the layer replaces just those.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from onnxshallow.analysis.affine_ops import batch_normalization, channel_constant, is_passthrough
+from onnxshallow.analysis.attributes import pads_of, spatial_attribute, zero_padding
+from onnxshallow.convolution import Convolution, scale_output
+from onnxshallow.model.network import Network, Node
+
+__all__ = ["Layer", "Layers"]
+
+Kind = Literal["conv", "gemm", "affine"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One linear layer.
+
+    Attributes:
+        name: name of its main node.
+        kind: `conv`, `gemm` (spatial rank 0), or `affine` (a BatchNormalization that no conv precedes).
+        source: the tensor that it reads.
+        output: the tensor that it makes.
+        before: indices of the nodes folded in before the main node, in order.
+        main: index of the main node.
+        after: indices of the nodes folded in after the main node, in order.
+        weight_shape: shape of the main node's weights as (C_out, C_in / groups, *kernel).
+    """
+
+    name: str
+    kind: Kind
+    source: str
+    output: str
+    before: tuple[int, ...]
+    main: int
+    after: tuple[int, ...]
+    weight_shape: tuple[int, ...]
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """Indices of all nodes that the layer stands for."""
+        return (*self.before, self.main, *self.after)
+
+
+class Layers:
+    """The linear layers of a network, in graph order.
+
+    Args:
+        network: the network; dynamic weights, quantized weights and unknown sizes where they matter make a node
+            that is no layer (see `reasons`).
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.reasons: dict[int, str] = {}
+        self._convolutions: dict[str, Convolution] = {}
+        absorbed: set[int] = set()
+        found = []
+        for node in network.nodes:
+            if node.index in absorbed:
+                continue
+            layer = self._recognise(node)
+            if layer is not None:
+                absorbed.update(layer.nodes)
+                found.append(layer)
+        self.all: tuple[Layer, ...] = tuple(found)
+        self.by_output = {layer.output: layer for layer in found}
+        self.by_node = {index: layer for layer in found for index in layer.nodes}
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.all)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def convolution(self, layer: Layer) -> Convolution:
+        """The layer as one convolution, in float64; computed once."""
+        if layer.output not in self._convolutions:
+            self._convolutions[layer.output] = self._compute(layer)
+        return self._convolutions[layer.output]
+
+    def dtype(self, layer: Layer) -> np.dtype:
+        """Element type of the layer's weights."""
+        main = self.network.nodes[layer.main]
+        value = self.network.constant(main.inputs[1])
+        if value is None:  # MatMul with the constant on the left is no layer, so this cannot be
+            raise ValueError(f"layer {layer.name!r} has no constant weight")
+        return value.dtype
+
+    @cached_property
+    def sources(self) -> dict[str, tuple[Layer, ...]]:
+        """Layers by the tensor that they read."""
+        readers: dict[str, tuple[Layer, ...]] = {}
+        for layer in self.all:
+            readers[layer.source] = (*readers.get(layer.source, ()), layer)
+        return readers
+
+    def _recognise(self, node: Node) -> Layer | None:
+        if node.is_op("Conv"):
+            return self._conv(node)
+        if node.is_op("Gemm", "MatMul"):
+            return self._gemm(node)
+        if node.is_op("BatchNormalization"):
+            return self._affine(node)
+        return None
+
+    def _conv(self, node: Node) -> Layer | None:
+        shape = self._weight_shape(node)
+        if shape is None or len(shape) < 3 or not self._bias_is_constant(node, 2):
+            return None
+        try:
+            pads_of(self.network, node, shape[2:])
+        except ValueError as error:
+            self.reasons[node.index] = str(error)
+            return None
+        before = self._before(node)
+        return self._finish(node, "conv", before, shape)
+
+    def _gemm(self, node: Node) -> Layer | None:
+        shape = self._weight_shape(node)
+        sizes = self.network.shape(node.inputs[0])
+        if shape is None or len(shape) != 2 or sizes is None or len(sizes) != 2:
+            return None
+        if node.attributes.get("transA", 0) or not self._bias_is_constant(node, 2):
+            return None
+        out_first = bool(node.attributes.get("transB", 0))
+        out_channels = shape[0] if out_first else shape[1]
+        if node.is_op("Gemm") and len(node.inputs) > 2 and node.inputs[2]:
+            bias = self.network.constant(node.inputs[2])
+            if bias is None or channel_constant(bias, 0, out_channels) is None:
+                return None
+        weight_shape = shape if out_first else shape[::-1]
+        return self._finish(node, "gemm", self._passthroughs_before(node.inputs[0]), weight_shape)
+
+    def _affine(self, node: Node) -> Layer | None:
+        sizes = self.network.shape(node.inputs[0])
+        if sizes is None or len(sizes) < 2 or batch_normalization(self.network, node) is None:
+            return None
+        channels = sizes[1]
+        if channels is None:
+            return None
+        return self._finish(node, "affine", (), (channels, 1, *(1 for _ in sizes[2:])))
+
+    def _weight_shape(self, node: Node) -> tuple[int, ...] | None:
+        if len(node.inputs) < 2:
+            return None
+        weight = node.inputs[1]
+        producer = self.network.producer(weight)
+        while producer is not None and producer.is_op("Identity", "Cast", "Transpose", "Reshape"):
+            producer = self.network.producer(producer.inputs[0])
+        if producer is not None and producer.op == "DequantizeLinear":
+            self.reasons[node.index] = "its weights are quantized; optimize the model before quantizing it"
+            return None
+        if not self.network.is_constant(weight):
+            self.reasons[node.index] = "its weights are no constants (they are computed, or may be overridden by the caller)"
+            return None
+        sizes = self.network.shape(weight)
+        if sizes is None or not all(sizes):
+            value = self.network.constant(weight)
+            return None if value is None else value.shape
+        return tuple(int(size or 0) for size in sizes)
+
+    def _bias_is_constant(self, node: Node, position: int) -> bool:
+        if len(node.inputs) <= position or not node.inputs[position]:
+            return True
+        if self.network.is_constant(node.inputs[position]):
+            return True
+        self.reasons[node.index] = "its bias is no constant"
+        return False
+
+    def _before(self, node: Node) -> tuple[int, ...]:
+        """Zero Pads and pass-throughs straight before a conv, whose results nothing else reads."""
+        found: list[int] = []
+        tensor = node.inputs[0]
+        while self.network.is_private(tensor):
+            producer = self.network.producer(tensor)
+            if producer is None:
+                break
+            if not is_passthrough(self.network, producer) and not self._is_pad_for(producer, node):
+                break
+            found.insert(0, producer.index)
+            tensor = producer.inputs[0]
+        return tuple(found)
+
+    def _is_pad_for(self, pad: Node, conv: Node) -> bool:
+        padding = zero_padding(self.network, pad)
+        if padding is None:
+            return False
+        begin, end = padding
+        plain = conv.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID", "")
+        return plain and not any(begin[:2] + end[:2]) and min(begin + end) >= 0
+
+    def _passthroughs_before(self, tensor: str) -> tuple[int, ...]:
+        found: list[int] = []
+        while self.network.is_private(tensor):
+            producer = self.network.producer(tensor)
+            if producer is None or not is_passthrough(self.network, producer):
+                break
+            found.insert(0, producer.index)
+            tensor = producer.inputs[0]
+        return tuple(found)
+
+    def _finish(self, node: Node, kind: Kind, before: tuple[int, ...], weight_shape: tuple[int, ...]) -> Layer:
+        after: list[int] = []
+        tensor = node.outputs[0]
+        rank = len(weight_shape) - 2
+        while self.network.is_private(tensor):
+            (reader,) = self.network.consumers(tensor)
+            if not is_passthrough(self.network, reader):
+                if self._affine_after(reader, tensor, rank, weight_shape[0]) is None:
+                    break
+            after.append(reader.index)
+            tensor = reader.outputs[0]
+        first = self.network.nodes[before[0]] if before else node
+        return Layer(node.name, kind, first.inputs[0], tensor, before, node.index, tuple(after), weight_shape)
+
+    def _affine_after(
+        self, node: Node, tensor: str, rank: int, channels: int
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Scale and shift, (C,) each, if `node` applies them to `tensor`, a layer's output."""
+        if node.is_op("BatchNormalization"):
+            return batch_normalization(self.network, node)
+        if not node.is_op("Mul", "Add", "Sub", "Div") or len(node.inputs) != 2 or self.network.opset < 7:
+            return None
+        left = node.inputs[0] == tensor
+        value = self.network.constant(node.inputs[1 if left else 0])
+        flat = None if value is None else channel_constant(value, rank, channels)
+        if flat is None or value is None or not np.issubdtype(value.dtype, np.floating):
+            return None
+        one, zero = np.ones(channels), np.zeros(channels)
+        if node.op == "Mul":
+            return flat, zero
+        if node.op == "Add":
+            return one, flat
+        if node.op == "Sub":
+            return (one, -flat) if left else (-one, flat)
+        return (1 / flat, zero) if left and np.all(flat != 0) else None
+
+    def _compute(self, layer: Layer) -> Convolution:
+        main = self.network.nodes[layer.main]
+        if layer.kind == "conv":
+            convolution = self._conv_value(layer, main)
+        elif layer.kind == "gemm":
+            convolution = self._gemm_value(main)
+        else:
+            parameters = batch_normalization(self.network, main)
+            if parameters is None:
+                raise ValueError(f"node {main.name!r} is no constant BatchNormalization")
+            weight = parameters[0].reshape(layer.weight_shape)
+            convolution = Convolution.of(weight, parameters[1], groups=len(weight))
+        tensor = main.outputs[0]
+        for index in layer.after:
+            node = self.network.nodes[index]
+            fold = self._affine_after(node, tensor, convolution.rank, convolution.out_channels)
+            if fold is not None:
+                convolution = scale_output(convolution, *fold)
+            tensor = node.outputs[0]
+        return convolution
+
+    def _conv_value(self, layer: Layer, node: Node) -> Convolution:
+        network = self.network
+        weight = _known(network, node.inputs[1])
+        bias = _known(network, node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
+        rank = weight.ndim - 2
+        begin, end = (list(pads) for pads in pads_of(network, node, weight.shape[2:]))
+        for index in layer.before:
+            padding = zero_padding(network, network.nodes[index])
+            if padding is not None:
+                begin = [a + b for a, b in zip(begin, padding[0][2:], strict=True)]
+                end = [a + b for a, b in zip(end, padding[1][2:], strict=True)]
+        return Convolution.of(
+            weight,
+            bias,
+            strides=spatial_attribute(node, "strides", rank),
+            dilations=spatial_attribute(node, "dilations", rank),
+            pads_begin=begin,
+            pads_end=end,
+            groups=int(node.attributes.get("group", 1)),
+        )
+
+    def _gemm_value(self, node: Node) -> Convolution:
+        weight = np.asarray(_known(self.network, node.inputs[1]), dtype=np.float64)
+        if not node.attributes.get("transB", 0):
+            weight = weight.T
+        bias = np.zeros(len(weight))
+        if len(node.inputs) > 2 and node.inputs[2]:
+            flat = channel_constant(_known(self.network, node.inputs[2]), 0, len(weight))
+            bias = bias if flat is None else flat * float(node.attributes.get("beta", 1.0))
+        return Convolution.of(weight * float(node.attributes.get("alpha", 1.0)), bias)
+
+
+def _known(network: Network, tensor: str) -> np.ndarray:
+    value = network.constant(tensor)
+    if value is None:
+        raise ValueError(f"tensor {tensor!r} is no constant")
+    return value

@@ -1,0 +1,341 @@
+"""Linear regions: parts of a graph that are one convolution once their activations are removed.
+
+A region leads from one tensor, its source, to one tensor, its output. Between them lie layers, activation sites,
+residual additions, and shortcut paths:
+
+    x -> Conv -> Relu -> Conv -> y                          a chain
+    x -> Conv -> Relu -> Conv -> Add(x) -> s                a residual block up to its sum, shortcut folded in
+    x -> Conv -> Relu -> Conv -> Add(x) -> Relu -> y        the whole block
+    x -> 1x1 -> Clip -> depthwise -> Clip -> 1x1 -> y       an inverted residual
+
+Nothing outside may read what lies inside. The merging of blocks is the idea of "Making Models Shallow Again"
+(arXiv 2304.13274); here the region is found in the graph, not given by layer numbers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxshallow.analysis.affine_ops import is_passthrough
+from onnxshallow.analysis.analysis import Analysis
+from onnxshallow.analysis.layers import Layer
+from onnxshallow.analysis.shortcuts import as_convolution
+from onnxshallow.analysis.sites import Site
+from onnxshallow.convolution import Convolution, add_shortcut, compose, exactness, identity, scale_output
+from onnxshallow.model.network import Node
+
+__all__ = ["LinearMap", "NotLinearError", "Region", "find_regions", "linear_map", "trace_region"]
+
+# Regions with more sites than this are left to several steps.
+MAX_SITES = 3
+# Layers on the longest way through a region.
+_MAX_LAYERS = 4
+
+
+class NotLinearError(Exception):
+    """Why the part of the graph between two tensors cannot become one convolution, in words."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the graph that is one convolution when its sites are removed.
+
+    Attributes:
+        source: the tensor that it reads.
+        output: the tensor that it makes.
+        sites: names of the activation sites inside, in graph order.
+        layers: the linear layers inside, in graph order.
+        nodes: indices of all nodes inside.
+        shape: kernel, strides, dilations and pads of the composite, as a convolution of one channel.
+        in_channels: channels of `source`.
+        out_channels: channels of `output`.
+        groups: groups of the composite.
+        exact: whether composing is exact everywhere.
+        reason: why it is, or where it is not.
+    """
+
+    source: str
+    output: str
+    sites: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    nodes: tuple[int, ...]
+    shape: Convolution
+    in_channels: int
+    out_channels: int
+    groups: int
+    exact: bool
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class LinearMap:
+    """A composite and whether it equals what it stands for everywhere.
+
+    Attributes:
+        convolution: the composite.
+        exact: whether it is right at the borders too.
+        reason: a sentence.
+    """
+
+    convolution: Convolution
+    exact: bool
+    reason: str
+
+
+class _Walk:
+    """Composes the map from `source` to a tensor, and notes what it passes."""
+
+    def __init__(
+        self,
+        analysis: Analysis,
+        source: str,
+        layer_map: Callable[[Layer], Convolution],
+        site_map: Callable[[Site, Convolution], Convolution],
+        other_map: Callable[[Convolution], Convolution],
+        start: Convolution,
+    ) -> None:
+        self.analysis = analysis
+        self.network = analysis.network
+        self.source = source
+        self.layer_map, self.site_map, self.other_map = layer_map, site_map, other_map
+        self.start = start
+        self.nodes: set[int] = set()
+        self.layers: dict[str, Layer] = {}
+        self.sites: dict[str, Site] = {}
+        self._maps: dict[str, LinearMap] = {}
+
+    def map_to(self, tensor: str) -> LinearMap:
+        """The map from the source to `tensor`.
+
+        Raises:
+            NotLinearError: something on the way is not linear.
+        """
+        if tensor == self.source:
+            return LinearMap(self.start, True, "nothing to compose")
+        if tensor not in self._maps:
+            self._maps[tensor] = self._step(tensor)
+        return self._maps[tensor]
+
+    def _step(self, tensor: str) -> LinearMap:
+        layer = self.analysis.layers.by_output.get(tensor)
+        if layer is not None:
+            before = self.map_to(layer.source)
+            self.nodes.update(layer.nodes)
+            self.layers[layer.name] = layer
+            return self._compose(before, self.layer_map(layer))
+        node = self.network.producer(tensor)
+        if node is None:
+            raise NotLinearError(f"{tensor!r} does not come from {self.source!r} alone")
+        self.nodes.add(node.index)
+        site = self.analysis.site_of_node.get(node.index)
+        if site is not None:
+            if site.refusal is not None:
+                raise NotLinearError(f"site {site.name!r} cannot be removed: {site.refusal}")
+            before = self.map_to(site.source)
+            self.sites[site.name] = site
+            return LinearMap(self.site_map(site, before.convolution), before.exact, before.reason)
+        if is_passthrough(self.network, node):
+            return self.map_to(node.inputs[0])
+        if node.is_op("Add", "Sum") and len(node.inputs) == 2:
+            return self._sum(node)
+        other = as_convolution(self.network, node)
+        if other is None:
+            raise NotLinearError(f"{node.op} node {node.name!r} is no convolution")
+        return self._compose(self.map_to(node.inputs[0]), self.other_map(other))
+
+    def _compose(self, before: LinearMap, convolution: Convolution) -> LinearMap:
+        try:
+            verdict = exactness(before.convolution, convolution)
+            composite = compose(before.convolution, convolution)
+        except ValueError as error:
+            raise NotLinearError(str(error)) from error
+        exact = before.exact and verdict.kind == "exact"
+        return LinearMap(composite, exact, verdict.reason if before.exact else before.reason)
+
+    def _sum(self, node: Node) -> LinearMap:
+        shapes = [self.network.shape(name) for name in node.inputs]
+        if shapes[0] is None or shapes[0] != shapes[1]:
+            raise NotLinearError(f"the operands of {node.op} node {node.name!r} are broadcast or of unknown shape")
+        first, second = (self.map_to(name) for name in node.inputs)
+        if first.convolution.weight[0].size < second.convolution.weight[0].size:
+            first, second = second, first
+        try:
+            total = add_shortcut(first.convolution, second.convolution)
+        except ValueError as error:
+            raise NotLinearError(f"the shortcut of {node.name!r} cannot be folded: {error}") from error
+        return LinearMap(total, first.exact and second.exact, first.reason if second.exact else second.reason)
+
+
+def trace_region(analysis: Analysis, source: str, output: str) -> Region:
+    """The region from `source` to `output`.
+
+    Raises:
+        NotLinearError: there is none, and why.
+    """
+    network = analysis.network
+    sizes, out_sizes = network.shape(source), network.shape(output)
+    if sizes is None or out_sizes is None or len(sizes) < 2 or not sizes[1] or not out_sizes[1]:
+        raise NotLinearError(f"the shape of {source!r} or {output!r} is not known")
+    rank = len(sizes) - 2
+    walk = _Walk(
+        analysis,
+        source,
+        layer_map=lambda layer: _single_channel(analysis.layers.convolution(layer)),
+        site_map=lambda site, before: before,
+        other_map=_single_channel,
+        start=_single_channel(identity(2, rank)),
+    )
+    found = walk.map_to(output)
+    inside = {name for index in walk.nodes for name in network.nodes[index].outputs if name} - {output}
+    for name in sorted(inside):
+        if network.is_output(name):
+            raise NotLinearError(f"tensor {name!r} inside is an output of the model")
+        for reader in network.consumers(name):
+            if reader.index not in walk.nodes:
+                raise NotLinearError(f"tensor {name!r} inside is also read by {reader.op} node {reader.name!r}")
+    layers = sorted(walk.layers.values(), key=lambda layer: layer.main)
+    sites = sorted(walk.sites.values(), key=lambda site: site.node)
+    groups = [analysis.layers.convolution(layer).groups for layer in layers]
+    return Region(
+        source,
+        output,
+        tuple(site.name for site in sites),
+        tuple(layers),
+        tuple(sorted(walk.nodes)),
+        found.convolution,
+        int(sizes[1]),
+        int(out_sizes[1]),
+        int(np.gcd.reduce(groups)) if groups else 1,
+        found.exact,
+        found.reason,
+    )
+
+
+def _single_channel(convolution: Convolution) -> Convolution:
+    """A convolution of one channel with the same geometry; its bias is zero where the original's is."""
+    return Convolution.of(
+        np.ones((1, 1, *convolution.kernel_shape)),
+        [float(np.any(convolution.bias != 0))],
+        strides=convolution.strides,
+        dilations=convolution.dilations,
+        pads_begin=convolution.pads_begin,
+        pads_end=convolution.pads_end,
+    )
+
+
+def linear_map(
+    analysis: Analysis, region: Region, affine: Callable[[Site], tuple[np.ndarray, np.ndarray]]
+) -> LinearMap:
+    """The composite of a region whose sites are replaced by y = a z + b, channel by channel.
+
+    Args:
+        analysis: of the model that `region` was traced in.
+        region: the region.
+        affine: scale and shift, (C,) or (1,) each, for a site.
+
+    Raises:
+        NotLinearError: the region does not exist.
+    """
+
+    def through_site(site: Site, before: Convolution) -> Convolution:
+        scale, shift = (np.broadcast_to(part, (before.out_channels,)) for part in affine(site))
+        return scale_output(before, scale, shift)
+
+    walk = _Walk(
+        analysis,
+        region.source,
+        layer_map=analysis.layers.convolution,
+        site_map=through_site,
+        other_map=lambda convolution: convolution,
+        start=identity(region.in_channels, region.shape.rank),
+    )
+    return walk.map_to(region.output)
+
+
+def find_regions(analysis: Analysis) -> tuple[tuple[Region, ...], dict[str, str]]:
+    """All regions that hold a site, and for every site that lies in none, the reason.
+
+    Returns:
+        Regions in graph order of their outputs, and reasons by site name.
+    """
+    regions: dict[tuple[str, str], Region] = {}
+    reasons: dict[str, str] = {}
+    for output in _possible_outputs(analysis):
+        for source in _possible_sources(analysis, output):
+            try:
+                region = trace_region(analysis, source, output)
+            except NotLinearError as error:
+                for name in _sites_before(analysis, output):
+                    reasons.setdefault(name, str(error))
+                continue
+            if 0 < len(region.sites) <= MAX_SITES and len(region.layers) >= 1:
+                regions[source, output] = region
+    covered = {name for region in regions.values() for name in region.sites}
+    for site in analysis.sites:
+        if site.refusal is None and site.name not in covered:
+            reasons.setdefault(site.name, "no convolution follows that could be merged with one before it")
+    return _without_dominated(analysis, tuple(regions.values())), {
+        name: reason for name, reason in reasons.items() if name not in covered
+    }
+
+
+def _possible_outputs(analysis: Analysis) -> list[str]:
+    """Tensors at which a region may end: sums, activations of sums, and outputs of layers."""
+    found = []
+    for node in analysis.network.nodes:
+        layer = analysis.layers.by_node.get(node.index)
+        if layer is not None:
+            if node.index == layer.nodes[-1] and layer.kind != "affine":
+                found.append(layer.output)
+            continue
+        if node.is_op("Add", "Sum"):
+            found.append(node.outputs[0])
+        site = analysis.site_of_node.get(node.index)
+        producer = analysis.network.producer(site.source) if site is not None else None
+        if site is not None and producer is not None and producer.is_op("Add", "Sum"):
+            if producer.index not in analysis.layers.by_node:
+                found.append(site.output)
+    return found
+
+
+def _possible_sources(analysis: Analysis, output: str) -> list[str]:
+    """Sources of the layers that lie a few layers before `output`, nearest first."""
+    found: dict[str, None] = {}
+    todo: list[tuple[str, int]] = [(output, 0)]
+    seen: set[str] = set()
+    while todo:
+        tensor, passed = todo.pop(0)
+        if tensor in seen:
+            continue
+        seen.add(tensor)
+        layer = analysis.layers.by_output.get(tensor)
+        if layer is not None:
+            if passed < _MAX_LAYERS:
+                found.setdefault(layer.source)
+                todo.append((layer.source, passed + 1))
+            continue
+        node = analysis.network.producer(tensor)
+        if node is not None and (
+            node.index in analysis.site_of_node or node.is_op("Add", "Sum", "Identity", "Dropout")
+        ):
+            todo.extend((name, passed) for name in node.inputs if name)
+    return list(found)
+
+
+def _sites_before(analysis: Analysis, output: str) -> list[str]:
+    """The sites that the layer making `output` reads from, if any."""
+    layer = analysis.layers.by_output.get(output)
+    node = analysis.network.producer(layer.source) if layer is not None else None
+    site = analysis.site_of_node.get(node.index) if node is not None else None
+    return [site.name] if site is not None else []
+
+
+def _without_dominated(analysis: Analysis, regions: tuple[Region, ...]) -> tuple[Region, ...]:
+    """Leave out chains that end just before a residual sum which can be folded in at no cost."""
+    folded = {(region.source, region.sites) for region in regions if analysis.layers.by_output.get(region.output) is None}
+    return tuple(
+        region
+        for region in regions
+        if analysis.layers.by_output.get(region.output) is None or (region.source, region.sites) not in folded
+    )

@@ -1,0 +1,67 @@
+"""Folders of images, one subfolder a class."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from onnxshallow.data.columns import FileColumn
+from onnxshallow.data.images import IMAGE_CHANNELS, ImageInput, describe_shape
+from onnxshallow.data.preprocessing import Preprocessing
+from onnxshallow.data.samples import Samples
+from onnxshallow.errors import DataError
+from onnxshallow.model.tensors import TensorInfo
+
+__all__ = ["samples_from_folder"]
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+
+
+def samples_from_folder(folder: Path, inputs: Sequence[TensorInfo], preprocessing: Preprocessing) -> Samples:
+    """Makes samples of the image files in a folder; they are decoded when a batch is asked for.
+
+    Each subfolder is a class, its label the position of its name among the sorted names (an empty subfolder
+    keeps its position). A folder with images and no subfolders gives samples without labels.
+
+    Raises:
+        DataError: the network does not take one batch of grey or colour images, the folder holds no images,
+            or the first of them cannot be read or has the wrong size.
+    """
+    image = ImageInput.from_tensor(inputs[0]) if len(inputs) == 1 else None
+    if image is None or image.channels not in (*IMAGE_CHANNELS, None):
+        wanted = ", ".join(f"{tensor.name!r} {describe_shape(tensor)}" for tensor in inputs)
+        raise DataError(
+            f"{folder}: a folder of images needs a network with one image input of 1 or 3 channels, "
+            f"this one wants {wanted}; give an .npz instead."
+        )
+    preprocessing.check_channels(image.channels or 3)
+    loose = [path for path in _visible(folder) if _is_image(path)]
+    classes = [path for path in _visible(folder) if path.is_dir()]
+    labelled = [
+        (path, label)
+        for label, name in enumerate(classes)
+        for path in sorted(name.rglob("*"))
+        if _is_image(path)
+    ]
+    if labelled and loose:
+        logger.warning("%s: %d images outside the class folders are left out", folder, len(loose))
+    files = tuple(path for path, _ in labelled) or tuple(loose)
+    if not files:
+        raise DataError(
+            f"{folder}: holds no images ({', '.join(sorted(SUFFIXES))}), neither loose nor in subfolders."
+        )
+    column = FileColumn(files, image, preprocessing)
+    column.read(np.zeros(1, dtype=np.intp))  # so that a wrong size shows now and not minutes later
+    labels = np.array([label for _, label in labelled], dtype=np.int64) if labelled else None
+    return Samples({inputs[0].name: column}, source=str(folder), labels=labels)
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()

@@ -1,0 +1,153 @@
+"""From stored uint8 images to what the network was trained on.
+
+The steps, in the order of torchvision's evaluation transforms: resize the shorter side (bilinear), crop the
+centre, put the channels in the network's order, divide by `scale`, subtract `mean`, divide by `std`. Float
+data never passes through here: it counts as already preprocessed.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxshallow.errors import DataError, UsageError
+
+__all__ = ["PRESETS", "Preprocessing"]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "resize": 256, "crop": 224},
+    "cifar10": {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)},
+    "cifar100": {"mean": (0.5071, 0.4867, 0.4408), "std": (0.2675, 0.2565, 0.2761)},
+    "mnist": {"mean": (0.1307,), "std": (0.3081,)},
+}
+"""The usual preprocessing of a data set: attributes of `Preprocessing`, channels in RGB order."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How uint8 images become the network's input.
+
+    Attributes:
+        mean: subtracted per channel after scaling; one value, or one a channel in the network's channel
+            order.
+        std: divided by per channel after that; likewise.
+        scale: what pixels are divided by first, 255 for values from 0 to 1.
+        layout: axis order of stored uint8 arrays; None infers it from their shape.
+        resize: length in pixels that the shorter side is scaled to.
+        crop: side in pixels of the centre square that is kept.
+        channels: the channel order that the network expects; stored images are RGB.
+
+    Raises:
+        UsageError: a value that cannot work, such as a std of zero or mean and std of different lengths.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    scale: float = 255.0
+    layout: Literal["nchw", "nhwc"] | None = None
+    resize: int | None = None
+    crop: int | None = None
+    channels: Literal["rgb", "bgr"] = "rgb"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise UsageError(f"--scale {self.scale} must be a positive number.")
+        if self.mean is not None and not (self.mean and all(map(math.isfinite, self.mean))):
+            raise UsageError(f"--mean {self.mean} must be one finite number, or one a channel.")
+        if self.std is not None and not (
+            self.std and all(math.isfinite(value) and value > 0 for value in self.std)
+        ):
+            raise UsageError(f"--std {self.std} must be one positive number, or one a channel.")
+        lengths = {len(values) for values in (self.mean, self.std) if values is not None and len(values) > 1}
+        if len(lengths) > 1:
+            raise UsageError(f"--mean {self.mean} and --std {self.std} have different numbers of channels.")
+
+    @classmethod
+    def from_preset(cls, name: str | None, **given: Any) -> "Preprocessing":
+        """Builds a preprocessing from a preset's values, overridden by what is given.
+
+        Args:
+            name: a key of `PRESETS`, or None for the defaults.
+            **given: attributes of the class; None means not given. Explicit `mean` and `std` are in the
+                network's channel order; a preset's are reversed for channels "bgr".
+
+        Raises:
+            UsageError: no such preset, or values that cannot work.
+        """
+        if name is not None and name not in PRESETS:
+            raise UsageError(f"There is no preset {name!r}; the presets are {', '.join(PRESETS)}.")
+        values = dict(PRESETS[name]) if name is not None else {}
+        if given.get("channels") == "bgr":
+            values.update({key: values[key][::-1] for key in ("mean", "std") if key in values})
+        values.update({key: value for key, value in given.items() if value is not None})
+        return cls(**values)
+
+    def check_channels(self, channels: int) -> None:
+        """Checks that mean and std fit images of so many channels.
+
+        Raises:
+            UsageError: they do not.
+        """
+        for option, values in (("--mean", self.mean), ("--std", self.std)):
+            if values is not None and len(values) not in (1, channels):
+                raise UsageError(
+                    f"{option} has {len(values)} values, but the network's images have {channels} channels."
+                )
+
+    def resized_size(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) in pixels that an image has after the resize and before the crop."""
+        if self.resize is None:
+            return height, width
+        if height <= width:
+            return self.resize, max(1, self.resize * width // height)
+        return max(1, self.resize * height // width), self.resize
+
+    def final_size(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) in pixels that an image has after resize and crop.
+
+        Raises:
+            DataError: the crop is larger than the image; the caller puts the image's name before the message.
+        """
+        height, width = self.resized_size(height, width)
+        if self.crop is None:
+            return height, width
+        if self.crop > min(height, width):
+            raise DataError(
+                f"a crop of {self.crop} does not fit into {height}x{width} pixels; "
+                f"resize first, with --resize {self.crop} or more."
+            )
+        return self.crop, self.crop
+
+    def resize_and_crop(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resizes and crops one (H, W, C) uint8 image to its `final_size`; raises as that does."""
+        height, width = self.resized_size(*pixels.shape[:2])
+        rows, columns = self.final_size(*pixels.shape[:2])
+        if (height, width) != pixels.shape[:2]:
+            pixels = _resize(pixels, height, width)
+        top, left = round((height - rows) / 2), round((width - columns) / 2)
+        return pixels[top : top + rows, left : left + columns]
+
+    def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Scales and standardizes pixels whose channels, on the last axis, are in the network's order."""
+        values = pixels.astype(np.float32)
+        values /= np.float32(self.scale)
+        if self.mean is not None:
+            values -= np.asarray(self.mean, dtype=np.float32)
+        if self.std is not None:
+            values /= np.asarray(self.std, dtype=np.float32)
+        return values
+
+
+def _resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Bilinear resize of (H, W, C), a channel at a time since Pillow knows only 1, 3 and 4 channels."""
+    from PIL import Image
+
+    planes = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BILINEAR)
+        )
+        for plane in np.moveaxis(pixels, -1, 0)
+    ]
+    return np.stack(planes, axis=-1)

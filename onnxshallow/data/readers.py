@@ -1,0 +1,138 @@
+"""Samples from the user's own Python: a function that returns a calibration reader or an iterable of batches.
+
+Such a source runs code, so it is accepted from the command line and the API only, never from a config file.
+"""
+
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxshallow.data import archives
+from onnxshallow.data.arrays import samples_from_arrays
+from onnxshallow.data.preprocessing import Preprocessing
+from onnxshallow.data.samples import Samples
+from onnxshallow.errors import DataError
+from onnxshallow.model.tensors import TensorInfo
+
+__all__ = ["names_code", "samples_from_reader"]
+
+PATTERN = re.compile(r"(?P<file>.+\.py):(?P<function>[^\W\d]\w*)")
+
+Batch = dict[str, NDArray[np.generic]]
+
+
+def names_code(source: str) -> bool:
+    """Whether a source has the form `file.py:function`, and so runs code when loaded."""
+    return PATTERN.fullmatch(source) is not None
+
+
+def samples_from_reader(
+    source: str, inputs: Sequence[TensorInfo], preprocessing: Preprocessing, limit: int | None
+) -> Samples:
+    """Calls `file.py:function` and keeps the first `limit` samples that it gives, in memory.
+
+    The function takes no arguments and returns an onnxruntime `CalibrationDataReader` or an iterable of
+    dicts. Each dict maps input names to arrays with a batch axis of any size, and may have labels under
+    `labels` or `y`.
+
+    Raises:
+        DataError: the file or function is missing, the user's code raised, or gave something else than
+            batches.
+    """
+    batches: list[Batch] = []
+    count = size = 0
+    for batch in _batches(source):
+        if batches and batch.keys() != batches[0].keys():
+            raise DataError(
+                f"{source}: the first batch has {sorted(batches[0])}, batch {len(batches)} has "
+                f"{sorted(batch)}."
+            )
+        batches.append(batch)
+        count += len(next(iter(batch.values())))
+        size += sum(array.nbytes for array in batch.values())
+        if size > archives.MAX_BYTES:
+            raise DataError(
+                f"{source}: gives more than the limit of {archives.MAX_BYTES / 2**30:.1f} GiB; give fewer "
+                "samples."
+            )
+        if limit is not None and count >= limit:
+            break
+    if not batches:
+        raise DataError(f"{source}: gave no batches.")
+    try:
+        arrays = {name: np.concatenate([batch[name] for batch in batches])[:limit] for name in batches[0]}
+    except ValueError as error:
+        raise DataError(f"{source}: the batches do not fit together ({error}).") from error
+    return samples_from_arrays(arrays, inputs, preprocessing, source)
+
+
+def _batches(source: str) -> Iterator[Batch]:
+    """The user's batches, checked; whatever the user's code raises becomes a DataError."""
+    items = _items(source)
+    while True:
+        try:
+            item = next(items, None)
+            batch = None if item is None else _checked(item, source)
+        except DataError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise DataError(f"{source}: raised {type(error).__name__}: {error}") from error
+        if batch is None:
+            return
+        yield batch
+
+
+def _items(source: str) -> Iterator[object]:
+    """What the user's function gives, one by one; the user's code runs in here, and only in here."""
+    given = _load_function(source)()
+    if hasattr(given, "get_next"):
+        yield from iter(given.get_next, None)
+    elif isinstance(given, Iterable) and not isinstance(given, Mapping):
+        yield from given
+    else:
+        raise DataError(
+            f"{source}: returned {type(given).__name__}; it must return a CalibrationDataReader or an "
+            "iterable of dicts."
+        )
+
+
+def _load_function(source: str) -> Callable[[], object]:
+    match = PATTERN.fullmatch(source)
+    assert match is not None, "callers ask names_code first"
+    path, name = Path(match["file"]), match["function"]
+    if not path.is_file():
+        raise DataError(f"{source}: there is no file {path}.")
+    # Registered under a name of its own, as dataclasses and pickling in the user's file need.
+    spec = importlib.util.spec_from_file_location(f"onnxshallow_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise DataError(f"{source}: {path} cannot be imported.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise DataError(f"{source}: {path} has no function {name!r}.")
+    return cast(Callable[[], object], function)
+
+
+def _checked(item: object, source: str) -> Batch:
+    """A batch as arrays whose first axes agree."""
+    if not isinstance(item, Mapping) or not item:
+        raise DataError(
+            f"{source}: gave {type(item).__name__}; each batch must be a dict of input names to arrays."
+        )
+    # Copies, since readers may fill the same buffer for every batch.
+    batch = {str(name): np.array(value) for name, value in item.items()}
+    for name, array in batch.items():
+        if array.ndim == 0:
+            raise DataError(f"{source}: {name!r} is a single value; arrays need a batch axis first.")
+    counts = {name: len(array) for name, array in batch.items()}
+    if len(set(counts.values())) > 1:
+        raise DataError(f"{source}: the arrays of one batch have different numbers of samples {counts}.")
+    return batch

@@ -1,0 +1,61 @@
+"""From what the user names (`--calib D`, `--validate D`) to samples."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from onnxshallow.data.archives import read_archive
+from onnxshallow.data.arrays import samples_from_arrays
+from onnxshallow.data.folders import samples_from_folder
+from onnxshallow.data.preprocessing import Preprocessing
+from onnxshallow.data.readers import names_code, samples_from_reader
+from onnxshallow.data.samples import Samples
+from onnxshallow.data.splits import subset
+from onnxshallow.errors import DataError
+from onnxshallow.model.tensors import TensorInfo
+
+__all__ = ["load_samples"]
+
+logger = logging.getLogger(__name__)
+
+
+def load_samples(
+    source: str,
+    inputs: Sequence[TensorInfo],
+    preprocessing: Preprocessing,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Samples:
+    """Loads samples for a network.
+
+    Args:
+        source: an `.npz` (float arrays that are already preprocessed, or uint8 images), a folder of images
+            with one subfolder a class, or `file.py:function`. Pickles are never read.
+        inputs: the network's inputs; their first axis is the batch, whatever size it is declared with.
+        preprocessing: for uint8 images and image files.
+        limit: how many samples to keep: a random subset of files and arrays, in their order, and the first
+            ones of a function. None keeps all.
+        seed: chooses the subset.
+
+    Raises:
+        DataError: the source is missing or broken, or does not fit the inputs.
+        UsageError: mean or std do not fit the channels.
+    """
+    if names_code(source):
+        samples = samples_from_reader(source, inputs, preprocessing, limit)
+    else:
+        path = Path(source)
+        if path.is_dir():
+            samples = samples_from_folder(path, inputs, preprocessing)
+        elif not path.exists():
+            raise DataError(f"{source}: no such file or folder.")
+        elif path.suffix.lower() == ".npz":
+            samples = samples_from_arrays(read_archive(path), inputs, preprocessing, source)
+        else:
+            raise DataError(f"{source}: data must be an .npz file, a folder of images or file.py:function.")
+    found = len(samples)
+    if limit is not None and limit < found:
+        samples = samples.take(subset(found, limit, seed))
+    logger.info("%s: %d of %d samples", source, len(samples), found)
+    return samples

@@ -1,0 +1,1 @@
+"""Closed-form fits of layers to calibration activations."""

@@ -1,0 +1,197 @@
+"""Sequential correction: walk down two networks side by side and re-fit the rewritten one's layers.
+
+A tensor keeps its name when the graph around it is rewritten, so the original's tensor of the same name is what
+the rewritten one should compute. For every layer, in order,
+
+    input    what the layer reads in the *rewritten* network, errors of earlier layers included,
+    target   what it should make: the *original's* tensor of the same name; where a residual sum follows, the
+             original's sum minus what the rewritten network has on the other side of it,
+
+and the new weights are the ridge solution (`onnxshallow.fitting.regression`). Each fit thus also repairs what
+earlier ones left behind, also that of a shortcut.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxshallow.analysis import Layer, Layers
+from onnxshallow.convolution import Convolution
+from onnxshallow.fitting.patches import gather_outputs, gather_patches, sample_positions
+from onnxshallow.fitting.regression import NormalEquations
+from onnxshallow.model.network import Network
+from onnxshallow.runtime.frontier import Frontier
+
+__all__ = ["FitOptions", "Target", "downstream", "find_target", "fit_layer", "correct"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How layers are fitted.
+
+    Attributes:
+        ridge: strength of the ridge, relative to the mean diagonal of the Gram matrix.
+        rows_per_unknown: rows to use for each unknown of a regression, at least; more are taken while they are
+            cheap.
+        memory: bytes that one regression may take; a layer that needs more is left as it is.
+        seed: of the generator that draws output positions.
+    """
+
+    ridge: float = 1e-3
+    rows_per_unknown: int = 64
+    memory: int = 2 << 30
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a layer's output is fitted to.
+
+    Attributes:
+        tensor: the original's tensor.
+        minus: the rewritten network's tensor to subtract from it, or None.
+    """
+
+    tensor: str
+    minus: str | None = None
+
+
+def find_target(original: Network, rewritten: Network, layers: Layers, layer: Layer) -> Target | None:
+    """What `layer` of the rewritten network is fitted to; None where the original has nothing to compare with."""
+    if rewritten.is_private(layer.output):
+        (reader,) = rewritten.consumers(layer.output)
+        if reader.is_op("Add", "Sum") and len(reader.inputs) == 2:
+            total = reader.outputs[0]
+            (other,) = (name for name in reader.inputs if name != layer.output)
+            if _exists(original, total) and not rewritten.is_constant(other):
+                if _known_before(rewritten, layers, other, layer) and _same_shape(rewritten, layer.output, total):
+                    return Target(total, other)
+    return Target(layer.output) if _exists(original, layer.output) else None
+
+
+def _exists(network: Network, tensor: str) -> bool:
+    return network.producer(tensor) is not None
+
+
+def _same_shape(network: Network, first: str, second: str) -> bool:
+    shape = network.shape(first)
+    return shape is not None and shape == network.shape(second)
+
+
+def _known_before(network: Network, layers: Layers, tensor: str, layer: Layer) -> bool:
+    """Whether `tensor` does not depend on `layer` or on a layer that comes after it."""
+    ancestors = network.ancestors([tensor])
+    return not any(later.main in ancestors for later in layers if later.main >= layer.main)
+
+
+def downstream(network: Network, layers: Layers, touched: Collection[str]) -> list[Layer]:
+    """The layers whose output is in `touched`, or whose input depends on such a layer, in order.
+
+    A BatchNormalization that stands alone is left out: it has nothing to fit that its neighbours lack.
+    """
+    reached = {index for name in touched for index in _reach(network, name)}
+    return [
+        layer
+        for layer in layers
+        if layer.output in touched or (layer.kind != "affine" and layer.main in reached)
+    ]
+
+
+def _reach(network: Network, tensor: str) -> set[int]:
+    found: set[int] = set()
+    todo = [tensor]
+    while todo:
+        for node in network.consumers(todo.pop()):
+            if node.index not in found:
+                found.add(node.index)
+                todo.extend(node.outputs)
+    return found
+
+
+def correct(
+    original: Frontier,
+    rewritten: Frontier,
+    layers: Layers,
+    chosen: Sequence[Layer],
+    fit_batches: int,
+    options: FitOptions,
+    progress: Callable[[], None] = lambda: None,
+) -> dict[str, Convolution]:
+    """Re-fit layers of the rewritten network in order.
+
+    Args:
+        original: frontier of the original network.
+        rewritten: frontier of the rewritten network, at the same cut; its fitted layers are replaced.
+        layers: the rewritten network's layers.
+        chosen: which of them to fit, in graph order.
+        fit_batches: number of leading batches to fit on; the others are only run.
+        options: how to fit.
+        progress: called after each layer.
+
+    Returns:
+        The fitted convolutions by the name of the layer's output.
+    """
+    fitted: dict[str, Convolution] = {}
+    targets = {
+        layer.output: find_target(original.network, rewritten.network, layers, layer) for layer in chosen
+    }
+    original.goals |= {target.tensor for target in targets.values() if target is not None}
+    for layer in chosen:
+        target = targets[layer.output]
+        if target is None:
+            logger.debug("Layer %s makes a tensor that the original lacks; it is left as it is.", layer.name)
+        else:
+            convolution = fit_layer(original, rewritten, layers, layer, target, fit_batches, options)
+            if convolution is not None:
+                rewritten.replace(layer, convolution)
+                fitted[layer.output] = convolution
+        progress()
+    return fitted
+
+
+def fit_layer(
+    original: Frontier,
+    rewritten: Frontier,
+    layers: Layers,
+    layer: Layer,
+    target: Target,
+    fit_batches: int,
+    options: FitOptions,
+) -> Convolution | None:
+    """The ridge solution for one layer; None where it would take more than `options.memory`."""
+    convolution = layers.convolution(layer)
+    outputs_per_group = convolution.out_channels // convolution.groups
+    unknowns = int(np.prod(convolution.weight.shape[1:]))
+    if NormalEquations.bytes_needed(unknowns, outputs_per_group, convolution.groups) > options.memory:
+        logger.info("Layer %s is too large to re-fit within the memory budget.", layer.name)
+        return None
+    original.advance([target.tensor])
+    wanted = [layer.source] if target.minus is None else [layer.source, target.minus]
+    rewritten.advance(wanted)
+    equations = NormalEquations(convolution)
+    inputs, outputs = rewritten[layer.source][:fit_batches], original[target.tensor][:fit_batches]
+    others = None if target.minus is None else rewritten[target.minus][:fit_batches]
+    share = _row_share(convolution, outputs, options)
+    generator = np.random.default_rng((options.seed, layer.main))
+    for index, (x, t) in enumerate(zip(inputs, outputs, strict=True)):
+        wanted_output = t if others is None else t - others[index]
+        positions = sample_positions(t.shape[2:], share, generator) if t.ndim > 2 else None
+        patches = gather_patches(x, convolution, positions)
+        equations.add(patches, gather_outputs(wanted_output, convolution.groups, positions))
+    return equations.solve(options.ridge)
+
+
+def _row_share(convolution: Convolution, outputs: Sequence[np.ndarray], options: FitOptions) -> float:
+    """Which part of the output positions is worth using.
+
+    All of them, unless they are far more than the unknowns: then as many as cost about a second, but never fewer
+    than `rows_per_unknown` for each unknown.
+    """
+    unknowns = int(np.prod(convolution.weight.shape[1:]))
+    rows = sum(int(t.size // convolution.out_channels) for t in outputs)
+    affordable = int(3e10 / (unknowns * (unknowns + convolution.out_channels)))
+    return min(1.0, max(options.rows_per_unknown * unknowns, affordable) / max(rows, 1))

@@ -1,0 +1,1 @@
+"""ONNX models: files, graphs, shapes, sessions, and edits that lose nothing."""

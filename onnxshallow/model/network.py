@@ -1,0 +1,312 @@
+"""A read-only view of a model's graph: who makes a tensor, who reads it, what is constant, how large it is.
+
+Analysis, runtime and fitting read networks through this view; only `onnxshallow.model.surgery` and the
+actions change graphs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from onnxshallow.errors import ModelError
+from onnxshallow.model.shapes import infer_shapes, observe_shapes, tensor_info
+from onnxshallow.model.tensors import TensorInfo
+
+__all__ = ["Network", "Node", "is_default_domain", "outer_references"]
+
+# Results of these differ from run to run, so they are never constants.
+_RANDOM = frozenset(
+    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
+# A folded constant larger than this many elements is left to onnxruntime.
+_MAX_CONSTANT = 1 << 30
+
+
+def is_default_domain(domain: str) -> bool:
+    """Whether `domain` is ONNX's own operator set."""
+    return domain in ("", "ai.onnx")
+
+
+def outer_references(graph: onnx.GraphProto) -> set[str]:
+    """Names that the body of an If, Loop or Scan takes from the graphs around it."""
+    inner = {value.name for value in graph.input} | {value.name for value in graph.initializer}
+    inner |= {value.values.name for value in graph.sparse_initializer}
+    outer: set[str] = set()
+    for node in graph.node:
+        outer |= {name for name in node.input if name and name not in inner}
+        for body in _bodies(node):
+            outer |= outer_references(body) - inner
+        inner |= set(node.output)
+    return outer | {value.name for value in graph.output if value.name not in inner}
+
+
+def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One node of the main graph.
+
+    Attributes:
+        index: position in the graph's node list.
+        op: operator type.
+        domain: operator domain; "" is ONNX's own.
+        name: the node's name, made unique: its own, else its first output's.
+        inputs: names of the tensors read; "" stands for an omitted optional input.
+        outputs: names of the tensors made.
+        captures: tensors of this graph that the node's subgraphs read.
+        proto: the node as it stands in the file.
+    """
+
+    index: int
+    op: str
+    domain: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    captures: frozenset[str]
+    proto: onnx.NodeProto = field(repr=False)
+
+    @cached_property
+    def attributes(self) -> Mapping[str, Any]:
+        """Attribute values by name; strings are decoded."""
+        values = {a.name: onnx.helper.get_attribute_value(a) for a in self.proto.attribute if not a.ref_attr_name}
+        return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Every tensor that the node needs: inputs that are given, then captures."""
+        return tuple(name for name in self.inputs if name) + tuple(sorted(self.captures))
+
+    def is_op(self, *ops: str) -> bool:
+        """Whether this is one of ONNX's own operators `ops`."""
+        return is_default_domain(self.domain) and self.op in ops
+
+
+class Network:
+    """A model's main graph, indexed.
+
+    Args:
+        model: a valid model, its external data loaded. It is not changed, and must not be changed while
+            the view is in use.
+        input_shapes: sizes for inputs with symbolic axes, by input name.
+
+    Raises:
+        ModelError: the graph reads a tensor that nothing makes, or two nodes make the same one.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
+        self.model = model
+        self.input_shapes = dict(input_shapes or {})
+        graph = model.graph
+        self._initializers = {tensor.name: tensor for tensor in graph.initializer}
+        self._sparse = {tensor.values.name for tensor in graph.sparse_initializer}
+        self._constants: dict[str, np.ndarray | None] = {}
+        self.nodes = _index_nodes(graph)
+        self._producers = {name: node for node in self.nodes for name in node.outputs if name}
+        self._consumers: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.reads):
+                self._consumers.setdefault(name, []).append(node)
+        self.output_names = tuple(value.name for value in graph.output)
+        self._check()
+
+    def _check(self) -> None:
+        known = set(self._initializers) | self._sparse | {value.name for value in self.model.graph.input}
+        for node in self.nodes:
+            for name in node.reads:
+                if name not in known:
+                    raise ModelError(
+                        f"Node {node.name!r} ({node.op}) reads tensor {name!r}, which no earlier node, "
+                        "initializer or input provides; the graph is damaged or not sorted."
+                    )
+            for name in node.outputs:
+                if name and name in known:
+                    raise ModelError(f"Tensor {name!r} is made twice, the second time by node {node.name!r}.")
+                known.add(name)
+
+    @property
+    def opset(self) -> int:
+        """Version of ONNX's own operator set."""
+        return max((o.version for o in self.model.opset_import if is_default_domain(o.domain)), default=1)
+
+    @cached_property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """The inputs that a caller has to give, in order; inputs with a default value are left out."""
+        given = set(self._initializers) | self._sparse
+        return tuple(tensor_info(value) for value in self.model.graph.input if value.name not in given)
+
+    @cached_property
+    def _overridable(self) -> frozenset[str]:
+        """Initializers that a caller may replace: since IR 4, those that are listed as inputs as well."""
+        if self.model.ir_version < 4:
+            return frozenset()
+        return frozenset(value.name for value in self.model.graph.input) & set(self._initializers)
+
+    @cached_property
+    def infos(self) -> Mapping[str, TensorInfo]:
+        """Element type and shape of the tensors, with the batch axis of the inputs set to 1.
+
+        Shape inference comes first; then again with the integer arithmetic on constants done, by which exporters
+        write shapes and pads; what is still open is read off a run on zeros, where the model runs.
+        """
+        infos = infer_shapes(self.model, self.input_shapes)
+        if folded := self._integer_constants(infos):
+            infos = infer_shapes(self.model, self.input_shapes, folded)
+        outputs = [name for node in self.nodes for name in node.outputs if name]
+        if not all(name in infos and infos[name].is_complete for name in outputs):
+            infos = observe_shapes(self.model, infos, outputs)
+        return infos
+
+    def _integer_constants(self, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
+        """Small integer tensors that nodes make from constants and that other nodes read."""
+        folded = {}
+        for name, node in self._producers.items():
+            info = infos.get(name)
+            integral = info is None or info.dtype is None or info.dtype.kind in "iub"
+            if integral and node.op != "Constant" and self.is_constant(name):
+                value = self._evaluate(name, infos)
+                if value is not None and value.dtype.kind in "iub" and value.size <= 1024:
+                    folded[name] = value
+        return folded
+
+    def initializer(self, tensor: str) -> onnx.TensorProto | None:
+        """The stored initializer called `tensor`, as it stands in the file."""
+        return self._initializers.get(tensor)
+
+    def sparse_initializer(self, tensor: str) -> onnx.SparseTensorProto | None:
+        """The stored sparse initializer called `tensor`."""
+        return next((t for t in self.model.graph.sparse_initializer if t.values.name == tensor), None)
+
+    def producer(self, tensor: str) -> Node | None:
+        """The node that makes `tensor`; None for inputs and initializers."""
+        return self._producers.get(tensor)
+
+    def consumers(self, tensor: str) -> tuple[Node, ...]:
+        """The nodes that read `tensor`, in graph order; each once."""
+        return tuple(self._consumers.get(tensor, ()))
+
+    def is_output(self, tensor: str) -> bool:
+        """Whether `tensor` is an output of the model."""
+        return tensor in self.output_names
+
+    def is_private(self, tensor: str) -> bool:
+        """Whether one node alone reads `tensor`, once and not from a subgraph, and it is no output of the model."""
+        readers = self.consumers(tensor)
+        return (
+            len(readers) == 1
+            and not self.is_output(tensor)
+            and tensor not in readers[0].captures
+            and readers[0].inputs.count(tensor) == 1
+        )
+
+    def shape(self, tensor: str) -> tuple[int | None, ...] | None:
+        """Sizes of `tensor` for one sample's batch, unknown ones None; None where the rank is unknown."""
+        info = self.infos.get(tensor)
+        if info is None or info.shape is None:
+            return None
+        return tuple(size if isinstance(size, int) else None for size in info.shape)
+
+    def dtype(self, tensor: str) -> np.dtype | None:
+        """Element type of `tensor`, None where unknown."""
+        info = self.infos.get(tensor)
+        return None if info is None else info.dtype
+
+    def is_constant(self, tensor: str) -> bool:
+        """Whether `tensor` has the same value in every run."""
+        if tensor in self._overridable or tensor in self._sparse:
+            return False
+        if tensor in self._initializers:
+            return True
+        node = self.producer(tensor)
+        if node is None or not is_default_domain(node.domain) or node.op in _RANDOM or list(_bodies(node.proto)):
+            return False
+        return all(self.is_constant(name) for name in node.reads)
+
+    def constant(self, tensor: str) -> np.ndarray | None:
+        """The value of a constant tensor: an initializer's, or one computed from constants alone.
+
+        Returns:
+            The value, not to be written to, or None where `tensor` is not constant.
+        """
+        if tensor not in self._constants:
+            self._constants[tensor] = (
+                self._evaluate(tensor, self.infos) if tensor and self.is_constant(tensor) else None
+            )
+        return self._constants[tensor]
+
+    def _evaluate(self, tensor: str, infos: Mapping[str, TensorInfo]) -> np.ndarray | None:
+        if tensor in self._initializers:
+            return _to_array(self._initializers[tensor])
+        node = self._producers[tensor]
+        if node.op == "Constant" and node.proto.attribute[0].name == "value":
+            return _to_array(node.proto.attribute[0].t)
+        info = infos.get(tensor)
+        if info is not None and info.is_complete and info.size > _MAX_CONSTANT:
+            return None
+        feeds = {name: self._evaluate(name, infos) for name in node.reads}
+        if any(value is None for value in feeds.values()):
+            return None
+        return _run_node(node, feeds, self.model, tensor)
+
+    def ancestors(self, tensors: Sequence[str], stop: frozenset[str] = frozenset()) -> set[int]:
+        """Indices of the nodes needed to make `tensors`, going no further back than the tensors in `stop`."""
+        needed: set[int] = set()
+        todo = [name for name in tensors if name not in stop]
+        while todo:
+            node = self._producers.get(todo.pop())
+            if node is None or node.index in needed:
+                continue
+            needed.add(node.index)
+            todo.extend(name for name in node.reads if name not in stop)
+        return needed
+
+
+def _index_nodes(graph: onnx.GraphProto) -> tuple[Node, ...]:
+    taken: set[str] = set()
+    nodes = []
+    for index, proto in enumerate(graph.node):
+        name = proto.name or next((output for output in proto.output if output), f"{proto.op_type}_{index}")
+        if name in taken:
+            name = next(unique for count in range(2, len(graph.node) + 3) if (unique := f"{name}#{count}") not in taken)
+        taken.add(name)
+        captures = frozenset[str]().union(*(outer_references(body) for body in _bodies(proto)))
+        nodes.append(
+            Node(index, proto.op_type, proto.domain, name, tuple(proto.input), tuple(proto.output), captures, proto)
+        )
+    return tuple(nodes)
+
+
+def _to_array(tensor: onnx.TensorProto) -> np.ndarray:
+    value: np.ndarray = numpy_helper.to_array(tensor)
+    value.setflags(write=False)
+    return value
+
+
+def _run_node(
+    node: Node, feeds: Mapping[str, np.ndarray | None], model: onnx.ModelProto, tensor: str
+) -> np.ndarray | None:
+    """The value of `tensor`, an output of `node`, by ONNX's reference implementation; None where it has none."""
+    from onnx.reference import ReferenceEvaluator
+
+    inputs = [onnx.helper.make_empty_tensor_value_info(name) for name in feeds]
+    graph = onnx.helper.make_graph(
+        [node.proto], "constant", inputs, [onnx.helper.make_empty_tensor_value_info(tensor)]
+    )
+    single = onnx.helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
+    try:
+        (value,) = ReferenceEvaluator(single).run(None, dict(feeds))
+    except Exception:  # the reference has gaps, and a node may be invalid; either way it is no known constant
+        return None
+    return np.asarray(value)

@@ -1,0 +1,57 @@
+"""onnxruntime sessions, made in one place."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from onnxshallow.errors import ModelError
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A model ready to run on the CPU.
+
+    Args:
+        model: the model, or its path when it is too large to be serialized in memory.
+        threads: intra-op threads; 0 lets onnxruntime decide.
+        optimize: let onnxruntime rewrite the graph. Its Pad fusion is left out: it is wrong for a zero Pad
+            before MaxPool on negative data (seen in 1.31). False runs every node as written.
+
+    Raises:
+        ModelError: onnxruntime does not accept the model.
+    """
+
+    def __init__(self, model: onnx.ModelProto | str, *, threads: int = 0, optimize: bool = True) -> None:
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        level = ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+        source = model if isinstance(model, str) else model.SerializeToString()
+        try:
+            self._session = ort.InferenceSession(
+                source, options, providers=["CPUExecutionProvider"], disabled_optimizers=["PadFusion"]
+            )
+        except Exception as error:
+            raise ModelError(f"onnxruntime does not run the model: {_first_line(error)}.") from error
+        self.output_names = tuple(output.name for output in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> list[np.ndarray]:
+        """The values of `outputs` (default: all of the model's) for one batch.
+
+        Raises:
+            ModelError: onnxruntime fails on this input.
+        """
+        try:
+            values: list[np.ndarray] = self._session.run(list(outputs) if outputs is not None else None, dict(feeds))
+        except Exception as error:
+            raise ModelError(f"onnxruntime fails while running the model: {_first_line(error)}.") from error
+        return values
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,168 @@
+"""Shapes and element types of all tensors of a graph, for one sample."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+
+from onnxshallow.errors import ModelError, UsageError
+from onnxshallow.model.tensors import TensorInfo
+
+__all__ = ["infer_shapes", "numpy_dtype", "observe_shapes", "tensor_info"]
+
+logger = logging.getLogger(__name__)
+
+
+def numpy_dtype(elem_type: int) -> np.dtype | None:
+    """The numpy type of an ONNX element type; None for types that numpy lacks or that are not given."""
+    try:
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
+    """What a graph says of one of its tensors."""
+    kind = value.type.tensor_type
+    if not kind.HasField("shape"):
+        return TensorInfo(value.name, numpy_dtype(kind.elem_type), None)
+    sizes = tuple(_size(dim) for dim in kind.shape.dim)
+    return TensorInfo(value.name, numpy_dtype(kind.elem_type), sizes)
+
+
+def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value) if dim.dim_value > 0 else None
+    return dim.dim_param or None
+
+
+def infer_shapes(
+    model: onnx.ModelProto,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    known: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, TensorInfo]:
+    """Infer what is known of every tensor of `model`'s main graph.
+
+    Shapes that the file states for inner tensors are not trusted: exporters leave stale ones behind. A first
+    axis of unknown size is taken as a batch of one.
+
+    Args:
+        model: the model; it is not changed.
+        input_shapes: shapes for inputs, by name, where the file leaves axes open.
+        known: values of tensors that nodes compute from constants.
+
+    Returns:
+        An entry for every tensor of which at least the element type is known, initializers included.
+
+    Raises:
+        UsageError: `input_shapes` names an input that the model lacks, or contradicts its rank or a fixed size.
+    """
+    skeleton = _without_large_values(model)
+    _insert_known(skeleton.graph, known or {})
+    wanted = dict(input_shapes or {})
+    given = {tensor.name for tensor in model.graph.initializer}
+    for value in skeleton.graph.input:
+        if value.name not in given:
+            _fix_sizes(value, wanted.pop(value.name, None))
+    if wanted:
+        names = ", ".join(value.name for value in model.graph.input if value.name not in given)
+        raise UsageError(f"--input-shape names {sorted(wanted)[0]!r}, but the model's inputs are: {names}.")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+    except Exception as error:  # inference is best effort; a checker's complaint is made elsewhere
+        logger.info("Shape inference failed: %s", error)
+        inferred = skeleton
+    graph = inferred.graph
+    infos = {v.name: tensor_info(v) for v in (*graph.value_info, *graph.input, *graph.output)}
+    for tensor in model.graph.initializer:
+        infos[tensor.name] = TensorInfo(tensor.name, numpy_dtype(tensor.data_type), tuple(tensor.dims))
+    return infos
+
+
+def observe_shapes(
+    model: onnx.ModelProto, infos: Mapping[str, TensorInfo], tensors: Sequence[str]
+) -> dict[str, TensorInfo]:
+    """Complete `infos` by running the model once on zeros and looking at `tensors`.
+
+    Returns:
+        `infos` with the entries of `tensors` replaced by what was seen; `infos` as they are where an input's size
+        is open or onnxruntime does not run the model.
+    """
+    from onnxshallow.model.session import Session
+
+    given = {tensor.name for tensor in model.graph.initializer}
+    inputs = [infos[value.name] for value in model.graph.input if value.name not in given]
+    if not all(info.is_complete for info in inputs):
+        return dict(infos)
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    listed = {value.name for value in model.graph.output}
+    probe.graph.output.extend(
+        onnx.helper.make_empty_tensor_value_info(name) for name in tensors if name not in listed
+    )
+    feeds = {info.name: np.zeros(info.shape or (), info.dtype) for info in inputs}
+    try:
+        session = Session(probe, optimize=False)
+        values = session.run(feeds)
+    except (ModelError, ValueError) as error:
+        logger.info("Shapes stay open: %s", error)
+        return dict(infos)
+    seen = zip(session.output_names, values, strict=True)
+    arrays = {name: value for name, value in seen if isinstance(value, np.ndarray)}
+    return {**infos, **{name: TensorInfo(name, value.dtype, value.shape) for name, value in arrays.items()}}
+
+
+def _insert_known(graph: onnx.GraphProto, known: Mapping[str, np.ndarray]) -> None:
+    """Let `known` tensors be initializers in place of the outputs of the nodes that compute them."""
+    nodes = [node for node in graph.node if not set(node.output) & set(known)]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+    graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in known.items())
+
+
+def _fix_sizes(value: onnx.ValueInfoProto, shape: Sequence[int] | None) -> None:
+    dims = value.type.tensor_type.shape.dim
+    if shape is None:
+        if dims and not _size(dims[0]) or (dims and dims[0].dim_param):
+            dims[0].Clear()
+            dims[0].dim_value = 1
+        return
+    if not value.type.tensor_type.HasField("shape"):
+        for _ in shape:
+            dims.add()
+    if len(dims) != len(shape):
+        raise UsageError(
+            f"--input-shape gives {len(shape)} sizes for input {value.name!r}, which has {len(dims)} axes."
+        )
+    for axis, (dim, size) in enumerate(zip(dims, shape, strict=True)):
+        fixed = _size(dim)
+        if isinstance(fixed, int) and fixed != size:
+            raise UsageError(
+                f"--input-shape gives {size} for axis {axis} of input {value.name!r}, which the model fixes to {fixed}."
+            )
+        dim.Clear()
+        dim.dim_value = size
+
+
+def _without_large_values(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` for shape inference: large initializers as typed inputs, no stated inner shapes."""
+    skeleton = onnx.ModelProto()
+    skeleton.ir_version = max(model.ir_version, 4)
+    skeleton.opset_import.extend(model.opset_import)
+    skeleton.functions.extend(model.functions)
+    graph = skeleton.graph
+    graph.name = model.graph.name or "graph"
+    graph.node.extend(model.graph.node)
+    graph.output.extend(model.graph.output)
+    given = {tensor.name for tensor in model.graph.initializer}
+    graph.input.extend(value for value in model.graph.input if value.name not in given)
+    for tensor in model.graph.initializer:
+        if int(np.prod(tensor.dims, dtype=np.int64)) <= 1024 and not tensor.external_data:
+            graph.initializer.append(tensor)
+        else:
+            graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            )
+    return skeleton

@@ -1,0 +1,185 @@
+"""Edit a model's graph with onnx-graphsurgeon and lose nothing that was not edited.
+
+graphsurgeon's export drops metadata, doc strings, quantization annotations and more. So its graph serves as the
+workbench only: `edit` compares the edited graph with the model it came from and writes back just the nodes and
+initializers that changed. Everything else is copied from the original byte for byte.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+
+from onnxshallow.model.network import outer_references
+
+__all__ = ["Workbench", "edit"]
+
+
+class Workbench:
+    """A graph under edit. Nodes are named by a tensor that they make; tensor names never change.
+
+    Attributes:
+        graph: graphsurgeon's view of the main graph.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.graph = gs.import_onnx(model)
+        self._originals = {
+            id(node): (node, proto, _signature(node))
+            for node, proto in zip(self.graph.nodes, model.graph.node, strict=True)
+        }
+        self._names = {tensor.name for tensor in self.graph.tensors().values()}
+        self._dead_before = self._dead()
+
+    def tensor(self, name: str) -> gs.Tensor:
+        """The tensor called `name`, made if the graph does not have it yet."""
+        tensors = self.graph.tensors()
+        return tensors[name] if name in tensors else gs.Variable(name)
+
+    def fresh(self, hint: str) -> str:
+        """A tensor name that is not taken, made from `hint`."""
+        name, count = hint, 1
+        while name in self._names:
+            count += 1
+            name = f"{hint}_{count}"
+        self._names.add(name)
+        return name
+
+    def constant(self, hint: str, values: np.ndarray) -> gs.Constant:
+        """A new initializer of `values`, named after `hint`."""
+        return gs.Constant(self.fresh(hint), np.ascontiguousarray(values))
+
+    def replace(self, outputs: Iterable[str], nodes: Sequence[gs.Node]) -> None:
+        """Put `nodes` in the place of the last of the nodes that make the tensors `outputs`, and remove those.
+
+        Raises:
+            KeyError: no node makes one of `outputs`.
+        """
+        wanted = set(outputs)
+        old = [node for node in self.graph.nodes if wanted & {tensor.name for tensor in node.outputs}]
+        if missing := wanted - {tensor.name for node in old for tensor in node.outputs}:
+            raise KeyError(f"no node makes {sorted(missing)}")
+        gone = {id(node) for node in old}
+        place = max(index for index, node in enumerate(self.graph.nodes) if id(node) in gone)
+        before = [node for node in self.graph.nodes[:place] if id(node) not in gone]
+        after = self.graph.nodes[place + 1 :]
+        made = [(node, list(node.outputs)) for node in nodes]
+        for node in old:
+            node.inputs.clear()
+            node.outputs.clear()
+        for node, node_outputs in made:  # the old owner of a tensor has just let go of it
+            node.outputs = node_outputs
+        self.graph.nodes = [*before, *nodes, *after]
+
+    def rename_output(self, old: str, new: str) -> None:
+        """Let the node that makes tensor `old` make tensor `new`, in place of the node that did."""
+        (maker,) = (node for node in self.graph.nodes if old in {tensor.name for tensor in node.outputs})
+        tensor = self.tensor(new)
+        for node in list(tensor.inputs):
+            node.inputs.clear()
+            node.outputs.clear()
+            self.graph.nodes.remove(node)
+        maker.outputs = [tensor if output.name == old else output for output in maker.outputs]
+
+    def finish(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """`model` with the edits made; nodes that nothing reads any more because of them are left out."""
+        dead = self._dead() - self._dead_before
+        self.graph.nodes = [node for node in self.graph.nodes if id(node) not in dead]
+        return _merge(model, self.graph, self._originals)
+
+    def _dead(self) -> set[int]:
+        """Identities of the nodes from which no output of the graph is reached."""
+        producers = {output.name: node for node in self.graph.nodes for output in node.outputs if output.name}
+        todo = [tensor.name for tensor in self.graph.outputs]
+        alive: set[int] = set()
+        while todo:
+            node = producers.get(todo.pop())
+            if node is None or id(node) in alive:
+                continue
+            alive.add(id(node))
+            todo.extend(tensor.name for tensor in node.inputs)
+            if id(node) in self._originals:
+                todo.extend(outer_references(onnx.GraphProto(node=[self._originals[id(node)][1]])))
+        return {id(node) for node in self.graph.nodes} - alive
+
+
+def edit(model: onnx.ModelProto, change: Callable[[Workbench], None]) -> onnx.ModelProto:
+    """A new model: `model` after `change`, equal to it in all that was not edited.
+
+    Args:
+        model: the model, external data loaded. It is not changed.
+        change: edits the workbench in place.
+    """
+    bench = Workbench(model)
+    change(bench)
+    return bench.finish(model)
+
+
+def _signature(node: gs.Node) -> tuple[object, ...]:
+    return (node.op, tuple(t.name for t in node.inputs), tuple(t.name for t in node.outputs))
+
+
+def _merge(
+    model: onnx.ModelProto,
+    graph: gs.Graph,
+    originals: Mapping[int, tuple[gs.Node, onnx.NodeProto, tuple[object, ...]]],
+) -> onnx.ModelProto:
+    """A copy of `model` with `graph`'s nodes and the initializers that they read."""
+    merged = onnx.ModelProto()
+    merged.CopyFrom(model)
+    target = merged.graph
+    del target.node[:]
+    for node in graph.nodes:
+        original = originals.get(id(node))
+        if original is not None and original[2] == _signature(node):
+            target.node.append(original[1])
+        else:
+            target.node.append(OnnxExporter.export_node(node))
+    _merge_initializers(model, merged, graph)
+    _drop_stale(model, merged)
+    return merged
+
+
+def _merge_initializers(model: onnx.ModelProto, merged: onnx.ModelProto, graph: gs.Graph) -> None:
+    target = merged.graph
+    known = {tensor.name for tensor in model.graph.initializer}
+    known |= {tensor.values.name for tensor in model.graph.sparse_initializer}
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant) and tensor.name not in known:
+                known.add(tensor.name)
+                target.initializer.append(OnnxExporter.export_tensor_proto(tensor))
+                if model.ir_version < 4:
+                    target.input.append(
+                        onnx.helper.make_tensor_value_info(
+                            tensor.name, target.initializer[-1].data_type, list(tensor.shape)
+                        )
+                    )
+
+
+def _reads(graph: onnx.GraphProto) -> set[str]:
+    return outer_references(onnx.GraphProto(node=graph.node)) | {v.name for v in graph.output}
+
+
+def _drop_stale(model: onnx.ModelProto, merged: onnx.ModelProto) -> None:
+    """Remove initializers that only removed nodes read, and what is said of tensors that are gone."""
+    produced = {name for node in merged.graph.node for name in node.output}
+    read = _reads(merged.graph) | {n for node in merged.graph.node for n in node.input}
+    read_before = _reads(model.graph) | {n for node in model.graph.node for n in node.input}
+    gone = {t.name for t in model.graph.initializer if t.name in read_before and t.name not in read}
+    _keep(merged.graph.initializer, lambda tensor: tensor.name not in gone)
+    _keep(merged.graph.input, lambda value: value.name not in gone)
+    made_before = {name for node in model.graph.node for name in node.output}
+    lost = (made_before - produced) | gone
+    _keep(merged.graph.value_info, lambda value: value.name not in lost)
+    _keep(merged.graph.quantization_annotation, lambda value: value.tensor_name not in lost)
+
+
+def _keep(items: "Sequence[object]", wanted: Callable[..., bool]) -> None:
+    kept = [item for item in items if wanted(item)]
+    if len(kept) < len(items):
+        copies = [type(item).FromString(item.SerializeToString()) for item in kept]  # type: ignore[attr-defined]
+        del items[:]  # type: ignore[attr-defined]
+        items.extend(copies)  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""Running parts of networks over calibration batches."""

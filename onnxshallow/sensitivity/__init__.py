@@ -1,0 +1,1 @@
+"""How much each candidate damages the network's output."""

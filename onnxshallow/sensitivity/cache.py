@@ -1,0 +1,72 @@
+"""Damages on disk, so that a second run with the same inputs, and a run after an interruption, need no sweep."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["SweepCache", "cache_folder"]
+
+logger = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Where caches are kept: `$ONNXSHALLOW_CACHE`, else `onnxshallow` in the user's cache folder."""
+    if chosen := os.environ.get("ONNXSHALLOW_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "onnxshallow"
+
+
+class SweepCache:
+    """Damages by candidate key, in one file for everything that they depend on.
+
+    Each new value is appended at once as one line, so an interrupted sweep goes on where it stopped. A folder that
+    cannot be written to only costs the cache, never the run.
+
+    Args:
+        identity: whatever the damages depend on, as JSON values; its digest is the file's name.
+        folder: where the file is; None keeps the values in memory only.
+    """
+
+    def __init__(self, identity: Mapping[str, object], folder: Path | None) -> None:
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self._path = None if folder is None else folder / f"sweep-{digest[:32]}.jsonl"
+        self._values: dict[str, float] = {}
+        if self._path is not None:
+            self._values = _read(self._path)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def __getitem__(self, key: str) -> float:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: float) -> None:
+        self._values[key] = value
+        if self._path is None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps([key, value]) + "\n")
+        except OSError as error:
+            logger.warning("The sensitivity cache cannot be written (%s); going on without it.", error)
+            self._path = None
+
+
+def _read(path: Path) -> dict[str, float]:
+    values: dict[str, float] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return values
+    for line in lines:
+        try:
+            key, value = json.loads(line)
+            values[str(key)] = float(value)
+        except (ValueError, TypeError):  # the last line of an interrupted run
+            continue
+    return values

@@ -1,0 +1,57 @@
+"""Measures of damage: how far a network's outputs have moved.
+
+    kl              mean Kullback-Leibler divergence KL(original || rewritten) of the class distributions, in nats
+    mse             mean squared difference of the outputs, relative to the mean square of the original's
+    disagreement    share of samples whose most likely class changed
+
+KL and disagreement speak of classifiers; outputs that are no class scores are measured by `mse` instead.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from onnxshallow.validation.metrics import agreement, class_scores, kl_divergence, relative_error
+
+__all__ = ["Measure", "damage", "join_batches"]
+
+Measure = Literal["kl", "mse", "disagreement"]
+
+# What stands for the damage of a network whose outputs are not finite any more.
+_RUINED = 1e6
+
+
+def join_batches(outputs: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """One array an output from one list of batches an output; the first axis is the batch's."""
+    return [np.concatenate([np.atleast_1d(batch) for batch in batches]) for batches in outputs]
+
+
+def damage(measure: Measure, reference: Sequence[np.ndarray], candidate: Sequence[np.ndarray]) -> float:
+    """How far `candidate`'s outputs are from `reference`'s, averaged over the floating-point outputs.
+
+    Args:
+        measure: which measure.
+        reference: the original's outputs, one array (N, ...) each.
+        candidate: the rewritten network's.
+
+    Returns:
+        0 for no change; larger is worse.
+    """
+    parts = [
+        _one(measure, before, after)
+        for before, after in zip(reference, candidate, strict=True)
+        if np.issubdtype(before.dtype, np.floating)
+    ]
+    return float(np.mean(parts)) if parts else 0.0
+
+
+def _one(measure: Measure, before: np.ndarray, after: np.ndarray) -> float:
+    if before.shape != after.shape or not np.all(np.isfinite(after)):
+        return _RUINED
+    scores, new_scores = class_scores(before), class_scores(after)
+    if measure == "mse" or scores is None or new_scores is None:
+        return min(relative_error(before, after) ** 2, _RUINED)
+    if measure == "kl":
+        return float(np.mean(kl_divergence(scores, new_scores)))
+    return 1.0 - agreement(scores, new_scores)

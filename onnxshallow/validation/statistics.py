@@ -1,0 +1,166 @@
+"""What a count of right answers says about accuracy: intervals and a paired test.
+
+Two networks are judged on the *same* samples, so their accuracies are correlated, and the interval and the
+test for their difference must be the paired ones: they look at the samples on which the two networks differ.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["McNemar", "mcnemar", "paired_difference_interval", "wilson_interval"]
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """The result of McNemar's test.
+
+    Attributes:
+        only_first: samples that the first network alone gets right.
+        only_second: samples that the second network alone gets right.
+        p_value: how probable a split at least this uneven is when both networks are equally accurate.
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a proportion; it stays inside [0, 1] and is sound for accuracies near 1.
+
+    Args:
+        successes: the number of samples answered right.
+        trials: the number of samples.
+        confidence: the coverage wanted, in (0, 1).
+
+    Returns:
+        The lower and the upper bound of the accuracy, as fractions.
+
+    Raises:
+        ValueError: there are no trials, the successes are not between 0 and the trials, or the confidence is
+            not inside (0, 1).
+
+    References:
+        E. B. Wilson, *Probable inference, the law of succession, and statistical inference*, Journal of the
+        American Statistical Association 22 (1927).
+    """
+    if trials < 1 or not 0 <= successes <= trials:
+        raise ValueError(
+            f"{successes} successes of {trials} trials: need 0 <= successes <= trials and trials >= 1."
+        )
+    z = _normal_quantile(confidence)
+    share = successes / trials
+    denominator = 1 + z**2 / trials
+    centre = (share + z**2 / (2 * trials)) / denominator
+    radius = z / denominator * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    # At the ends the bound is exactly 0 or 1; rounding may miss it by 1e-17, and leave the share outside.
+    low = 0.0 if successes == 0 else centre - radius
+    high = 1.0 if successes == trials else centre + radius
+    return low, high
+
+
+def mcnemar(first_correct: NDArray[np.bool_], second_correct: NDArray[np.bool_]) -> McNemar:
+    """McNemar's exact test: does one network get more samples right than the other?
+
+    Under the null hypothesis each sample that only one network gets right is a fair coin's throw, so the
+    p-value is that of the two-sided binomial test. With no such sample it is 1.
+
+    Args:
+        first_correct: (N,) whether the first network is right on each sample.
+        second_correct: (N,) the same for the second network, on the same samples in the same order.
+
+    Raises:
+        ValueError: the arrays are empty, are not boolean, or differ in shape.
+
+    References:
+        Q. McNemar, *Note on the sampling error of the difference between correlated proportions or
+        percentages*, Psychometrika 12 (1947); the exact form is in A. Agresti, *Categorical Data Analysis*,
+        section 10.1.
+    """
+    from scipy.stats import binomtest  # late, since importing it takes longer than the test
+
+    _, only_first, only_second, _ = _paired_counts(first_correct, second_correct)
+    discordant = only_first + only_second
+    p_value = float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+    return McNemar(only_first, only_second, p_value)
+
+
+def paired_difference_interval(
+    first_correct: NDArray[np.bool_], second_correct: NDArray[np.bool_], confidence: float = 0.95
+) -> tuple[float, float]:
+    """An interval for accuracy(second) - accuracy(first), both measured on the same samples.
+
+    This is Newcombe's method 10: Wilson's intervals of the two accuracies, combined with the
+    (continuity-corrected) correlation phi of the two networks' answers. Unlike Wald's interval it is not of
+    width zero when the networks never differ, and it never leaves [-1, 1]. Negative values mean that the
+    second network is worse.
+
+    Args:
+        first_correct: (N,) whether the first network is right on each sample.
+        second_correct: (N,) the same for the second network, on the same samples in the same order.
+        confidence: the coverage wanted, in (0, 1).
+
+    Returns:
+        The lower and the upper bound of the difference, as fractions.
+
+    Raises:
+        ValueError: the arrays are empty, are not boolean, or differ in shape; or the confidence is not inside
+            (0, 1).
+
+    References:
+        R. G. Newcombe, *Improved confidence intervals for the difference between binomial proportions based
+        on paired data*, Statistics in Medicine 17 (1998), 2635-2650, method 10.
+    """
+    both, only_first, only_second, neither = _paired_counts(first_correct, second_correct)
+    samples = both + only_first + only_second + neither
+    first, second = (both + only_first) / samples, (both + only_second) / samples
+    first_low, first_high = wilson_interval(both + only_first, samples, confidence)
+    second_low, second_high = wilson_interval(both + only_second, samples, confidence)
+    phi = _corrected_phi(both, only_first, only_second, neither)
+    difference = second - first
+    below = _combined_radius(second - second_low, first_high - first, phi)
+    above = _combined_radius(second_high - second, first - first_low, phi)
+    return max(-1.0, difference - below), min(1.0, difference + above)
+
+
+def _normal_quantile(confidence: float) -> float:
+    """The z for which a standard normal variable lies inside [-z, z] with this probability."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"A confidence of {confidence} is not a probability inside (0, 1); 0.95 is usual.")
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _paired_counts(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """How many samples both, only the first, only the second, and neither network gets right."""
+    # A 0/1 array would pass silently through `~`, which turns 1 into -2.
+    if first.dtype != np.bool_ or second.dtype != np.bool_:
+        raise ValueError(f"Expected boolean arrays, got {first.dtype} and {second.dtype}.")
+    if first.ndim != 1 or first.shape != second.shape or first.size == 0:
+        raise ValueError(
+            f"Expected two (N,) arrays of the same samples, got {first.shape} and {second.shape}."
+        )
+    both = int(np.count_nonzero(first & second))
+    only_first = int(np.count_nonzero(first & ~second))
+    only_second = int(np.count_nonzero(~first & second))
+    return both, only_first, only_second, first.size - both - only_first - only_second
+
+
+def _corrected_phi(both: int, only_first: int, only_second: int, neither: int) -> float:
+    """The correlation of the two networks' right answers; a positive one is drawn towards 0 by N/2."""
+    margins = (both + only_first, only_second + neither, both + only_second, only_first + neither)
+    if 0 in margins:
+        return 0.0
+    covariance: float = both * neither - only_first * only_second
+    if covariance > 0:
+        covariance = max(
+            0.0, covariance - sum(margins) / 4
+        )  # each sample is counted in two of the four margins
+    return covariance / math.sqrt(math.prod(margins))
+
+
+def _combined_radius(own: float, other: float, phi: float) -> float:
+    return math.sqrt(max(0.0, own**2 - 2 * phi * own * other + other**2))

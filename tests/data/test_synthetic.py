@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from onnxshallow.data import Preprocessing, synthesize
+from onnxshallow.errors import DataError, UsageError
+from onnxshallow.model.tensors import TensorInfo
+
+
+def tensor(*shape, dtype=np.float32, name="x"):
+    return TensorInfo(name, np.dtype(dtype), shape)
+
+
+def draw(*shape, dtype=np.float32, preprocessing=None, count=50):
+    samples = synthesize([tensor(*shape, dtype=dtype)], count, 0, preprocessing or Preprocessing())
+    return samples.batch(range(count))["x"]
+
+
+def test_the_samples_say_what_they_are(image_input):
+    samples = synthesize([image_input], 3, 0, Preprocessing())
+    assert (len(samples), samples.synthetic, samples.source) == (3, True, "synthetic dead-leaves images")
+    assert samples.labels is None
+
+
+def test_images_are_standardized_when_nothing_is_known():
+    images = draw("N", 3, 16, 16)
+    assert (images.shape, images.dtype) == ((50, 3, 16, 16), np.float32)
+    np.testing.assert_allclose(images.mean(axis=(0, 2, 3)), 0, atol=1e-4)
+    np.testing.assert_allclose(images.std(axis=(0, 2, 3)), 1, atol=1e-4)
+
+
+def test_images_are_preprocessed_when_mean_and_std_are_known():
+    images = draw("N", 1, 16, 16, preprocessing=Preprocessing(mean=(0.5,), std=(0.25,), resize=256, crop=224))
+    assert images.shape == (50, 1, 16, 16)
+    assert -2 <= images.min() < -1 < 1 < images.max() <= 2
+
+
+def test_an_integer_image_input_gets_pixels():
+    images = draw("N", 8, 8, 3, dtype=np.uint8)
+    assert (images.dtype, images.shape) == (np.uint8, (50, 8, 8, 3))
+    assert images.max() > 100
+
+
+def test_signals_are_standardized_and_smooth():
+    signals = draw("N", 2, 128)
+    assert abs(signals.mean()) < 1e-4
+    assert abs(signals.std() - 1) < 1e-4
+    neighbours = (signals[..., 1:] * signals[..., :-1]).mean()
+    assert neighbours > 0.8
+
+
+def test_other_inputs_get_signed_noise():
+    noise = draw(1, 500)
+    assert abs(noise.mean()) < 0.05
+    assert abs(noise.std() - 1) < 0.05
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.bool_])
+def test_integer_inputs_get_zeros_and_ones(dtype):
+    values = draw("N", 20, dtype=dtype)
+    assert values.dtype == dtype
+    assert set(values.ravel().tolist()) == {0, 1}
+
+
+def test_several_inputs_and_the_seed():
+    inputs = [tensor("N", 3, 8, 8), tensor("N", 4, name="z")]
+    first, again, other = (synthesize(inputs, 4, seed, Preprocessing()).fingerprint() for seed in (0, 0, 1))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("shape", [("N", 3, "H", 8), ("N", 3, None, 8), None, ()])
+def test_open_sizes_must_be_given(shape):
+    with pytest.raises(DataError, match=r"input 'x' is .*; give its sizes, like --input-shape x:1,3,224,224"):
+        synthesize([TensorInfo("x", None, shape)], 4, 0, Preprocessing())
+
+
+def test_mean_must_fit_the_channels():
+    with pytest.raises(UsageError, match="--mean has 3 values, but the network's images have 1 channels"):
+        draw("N", 1, 8, 8, preprocessing=Preprocessing.from_preset("imagenet"))
