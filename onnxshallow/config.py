@@ -87,7 +87,8 @@ class Config(BaseModel):
         channels: the network's channel order.
         preset: preprocessing by name, which explicit values override.
         sensitivity: the measure of damage.
-        ridge: strength of the penalty in fits, relative to the mean diagonal of the normal equations.
+        ridge: strength of the penalty in fits, relative to the mean diagonal of the normal equations; None for
+            0.001 with real data and 10 with synthetic images.
         correction: whether convolutions downstream of a change are re-fitted.
         seed: of everything random.
         memory: how much memory activations may take, such as "4G"; None to decide by the machine.
@@ -120,7 +121,7 @@ class Config(BaseModel):
     channels: Literal["rgb", "bgr"] = "rgb"
     preset: Literal["imagenet", "cifar10", "cifar100", "mnist"] | None = None
     sensitivity: Literal["kl", "mse", "disagreement", "magnitude"] = "kl"
-    ridge: float = Field(1e-3, ge=0, allow_inf_nan=False)
+    ridge: float | None = Field(None, ge=0, allow_inf_nan=False)
     correction: bool = True
     seed: int = Field(0, ge=0)
     memory: Annotated[str | None, BeforeValidator(_text)] = None

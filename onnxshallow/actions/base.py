@@ -6,13 +6,16 @@ Whoever adds a way to shrink a network writes one file with a class that follows
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from onnxshallow.analysis import Analysis
 from onnxshallow.fitting.moments import Affine
 from onnxshallow.model.surgery import Workbench
 
-__all__ = ["Action", "Candidate", "Evidence", "FindOptions", "Found", "Rewrite"]
+__all__ = ["Action", "Candidate", "Evidence", "Exactness", "FindOptions", "Found", "Rewrite"]
+
+Exactness = Literal["exact", "border", "fitted"]
+"""`exact`: composed, right everywhere; `border`: composed, wrong at the border; `fitted`: to activations."""
 
 Evidence = Mapping[str, Affine]
 """The least-squares affine map of every removable site, by the site's name."""
@@ -25,10 +28,12 @@ class FindOptions:
     Attributes:
         kernel: `auto`, `exact`, or the largest kernel size of a fitted convolution as a string.
         memory: bytes that a candidate's fit may take.
+        every_size: list also candidates that are not worth trying, for plans written by hand.
     """
 
     kernel: str = "auto"
     memory: int = 2 << 30
+    every_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Candidate:
     source: str
     output: str
     kernel: tuple[int, ...] | None = None
-    exactness: str = "fitted"
+    exactness: Exactness = "fitted"
     relus: int = 0
     macs: int = 0
     depth: int = 0

@@ -9,7 +9,7 @@ rule *fitted*: to a kernel of smaller size (3x3 halves the cost), with the compo
 exact composite is there for those who want it, with the error that padding makes at the border named.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from onnxshallow.analysis import Analysis, NotLinearError, Region, Site, find_re
 from onnxshallow.analysis.border import constant_part
 from onnxshallow.analysis.cost import layer_macs
 from onnxshallow.convolution import Convolution, output_size, resize_kernel
-from onnxshallow.fitting.regression import NormalEquations
+from onnxshallow.fitting.regression import bytes_needed
 from onnxshallow.model.surgery import Workbench
 
 __all__ = ["Fuse"]
@@ -55,7 +55,7 @@ class Fuse:
         spatial = tuple(size or 0 for size in sizes[2:]) if sizes is not None else ()
         found = []
         reason = "no kernel size fits"
-        for kernel in _kernels(region.shape, options.kernel):
+        for kernel in _kernels(region.shape, options):
             exact = options.kernel == "exact"
             if exact and max(kernel, default=1) > _LARGEST_EXACT:
                 reason = f"the exact composite would have a kernel of {max(kernel)}"
@@ -68,7 +68,9 @@ class Fuse:
             if not exact and _fit_memory(weight, region.groups) > options.memory:
                 reason = "fitting it would take more memory than --memory allows"
                 continue
-            found.append(self._candidate(analysis, region, kernel, shape, spatial, exact))
+            candidate = self._candidate(analysis, region, kernel, shape, spatial, exact)
+            if not found or candidate.macs > 0 or options.every_size or options.kernel != "auto":
+                found.append(candidate)
         if not found:
             raise NotLinearError(reason)
         return found
@@ -143,15 +145,17 @@ class Fuse:
         return constant_part(analysis, region, affine) if fixed else None
 
 
-def _kernels(shape: Convolution, wanted: str) -> list[tuple[int, ...]]:
-    """Kernel shapes to try for a composite: its own where it is small, and smaller ones."""
+def _kernels(shape: Convolution, options: FindOptions) -> list[tuple[int, ...]]:
+    """Kernel shapes to try for a composite, the smallest first; none larger than the composite's own."""
     full = shape.kernel_shape
-    if wanted == "exact":
+    if options.kernel == "exact":
         return [full]
-    limits = _SIZES if wanted == "auto" else (int(wanted),)
-    return list(dict.fromkeys(tuple(min(size, limit) for size in full) for limit in limits))
+    sizes: Sequence[int] = _SIZES if options.kernel == "auto" else (int(options.kernel),)
+    if options.every_size:
+        sizes = range(1, max(full, default=1) + 1)
+    return list(dict.fromkeys(tuple(min(size, limit) for size in full) for limit in sizes))
 
 
 def _fit_memory(weight: tuple[int, ...], groups: int) -> int:
     unknowns = int(np.prod(weight[1:]))
-    return NormalEquations.bytes_needed(unknowns, weight[0] // groups, groups)
+    return bytes_needed(unknowns, weight[0] // groups, groups)

@@ -14,7 +14,7 @@ import onnx
 
 from onnxshallow.model.network import Network, Node, is_default_domain
 
-__all__ = ["Site", "find_sites"]
+__all__ = ["Site", "find_sites", "rectifier_bound"]
 
 Kind = Literal["relu", "clip", "leaky_relu", "prelu"]
 
@@ -80,6 +80,16 @@ def _kind(network: Network, node: Node) -> Kind | None:
     if low is None or high is None:
         return "clip"
     return None if low != 0 or high <= 0 else "clip" if np.isfinite(high) else "relu"
+
+
+def rectifier_bound(network: Network, node: Node) -> float | None:
+    """The upper bound of a node that computes min(max(x, 0), bound), infinity for a Relu; None for other nodes."""
+    if node.is_op("Relu"):
+        return float("inf")
+    if not node.is_op("Clip"):
+        return None
+    low, high = _bounds(network, node)
+    return high if low == 0 and high is not None and high > 0 else None
 
 
 def _bounds(network: Network, node: Node) -> tuple[float | None, float | None]:

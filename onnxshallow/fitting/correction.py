@@ -18,15 +18,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxshallow.analysis import Layer, Layers
+from onnxshallow.analysis.sites import rectifier_bound
 from onnxshallow.convolution import Convolution
 from onnxshallow.fitting.patches import gather_outputs, gather_patches, sample_positions
-from onnxshallow.fitting.regression import NormalEquations
+from onnxshallow.fitting.regression import Rectifier, Rows, bytes_needed, regress
 from onnxshallow.model.network import Network
 from onnxshallow.runtime.frontier import Frontier
 
 __all__ = ["FitOptions", "Target", "downstream", "find_target", "fit_layer", "correct"]
 
 logger = logging.getLogger(__name__)
+
+# Rows below this cost nothing, however few the unknowns.
+_MIN_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,15 @@ class FitOptions:
 
     Attributes:
         ridge: strength of the ridge, relative to the mean diagonal of the Gram matrix.
-        rows_per_unknown: rows to use for each unknown of a regression, at least; more are taken while they are
-            cheap.
+        rows_per_unknown: rows to use for each unknown of a regression.
+        rounds: rounds of fitting through the activation that follows.
         memory: bytes that one regression may take; a layer that needs more is left as it is.
         seed: of the generator that draws output positions.
     """
 
     ridge: float = 1e-3
-    rows_per_unknown: int = 64
+    rows_per_unknown: int = 256
+    rounds: int = 3
     memory: int = 2 << 30
     seed: int = 0
 
@@ -119,7 +124,7 @@ def correct(
     chosen: Sequence[Layer],
     fit_batches: int,
     options: FitOptions,
-    progress: Callable[[], None] = lambda: None,
+    step: Callable[[], None] = lambda: None,
 ) -> dict[str, Convolution]:
     """Re-fit layers of the rewritten network in order.
 
@@ -130,26 +135,31 @@ def correct(
         chosen: which of them to fit, in graph order.
         fit_batches: number of leading batches to fit on; the others are only run.
         options: how to fit.
-        progress: called after each layer.
+        step: called after each layer.
 
     Returns:
         The fitted convolutions by the name of the layer's output.
     """
     fitted: dict[str, Convolution] = {}
-    targets = {
-        layer.output: find_target(original.network, rewritten.network, layers, layer) for layer in chosen
-    }
-    original.goals |= {target.tensor for target in targets.values() if target is not None}
+    places = []
     for layer in chosen:
-        target = targets[layer.output]
+        target = find_target(original.network, rewritten.network, layers, layer)
         if target is None:
             logger.debug("Layer %s makes a tensor that the original lacks; it is left as it is.", layer.name)
+            step()
         else:
-            convolution = fit_layer(original, rewritten, layers, layer, target, fit_batches, options)
-            if convolution is not None:
-                rewritten.replace(layer, convolution)
-                fitted[layer.output] = convolution
-        progress()
+            places.append((layer, target))
+    goals = original.goals, rewritten.goals
+    for position, (layer, target) in enumerate(places):
+        to_come = places[position:]
+        original.goals = goals[0] | {later.tensor for _, later in to_come}
+        rewritten.goals = goals[1] | {name for later, aim in to_come for name in (later.source, aim.minus) if name}
+        convolution = fit_layer(original, rewritten, layers, layer, target, fit_batches, options)
+        if convolution is not None:
+            rewritten.replace(layer, convolution)
+            fitted[layer.output] = convolution
+        step()
+    original.goals, rewritten.goals = goals
     return fitted
 
 
@@ -162,36 +172,61 @@ def fit_layer(
     fit_batches: int,
     options: FitOptions,
 ) -> Convolution | None:
-    """The ridge solution for one layer; None where it would take more than `options.memory`."""
+    """The fitted convolution of one layer; None where the fit would take more than `options.memory`."""
     convolution = layers.convolution(layer)
-    outputs_per_group = convolution.out_channels // convolution.groups
     unknowns = int(np.prod(convolution.weight.shape[1:]))
-    if NormalEquations.bytes_needed(unknowns, outputs_per_group, convolution.groups) > options.memory:
+    if bytes_needed(unknowns, convolution.out_channels // convolution.groups, convolution.groups) > options.memory:
         logger.info("Layer %s is too large to re-fit within the memory budget.", layer.name)
         return None
     original.advance([target.tensor])
-    wanted = [layer.source] if target.minus is None else [layer.source, target.minus]
-    rewritten.advance(wanted)
-    equations = NormalEquations(convolution)
-    inputs, outputs = rewritten[layer.source][:fit_batches], original[target.tensor][:fit_batches]
-    others = None if target.minus is None else rewritten[target.minus][:fit_batches]
-    share = _row_share(convolution, outputs, options)
+    rewritten.advance([layer.source] if target.minus is None else [layer.source, target.minus])
+    rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
+    rectifier = _rectifier_after(original.network, rewritten.network, target.tensor)
+    return regress(convolution, rows, options.ridge, rectifier=rectifier, rounds=options.rounds)
+
+
+def _gather(
+    original: Frontier,
+    rewritten: Frontier,
+    layer: Layer,
+    target: Target,
+    convolution: Convolution,
+    fit_batches: int,
+    options: FitOptions,
+) -> Rows:
+    """The rows of the layer's regression: all output positions, or a random part where they are very many."""
+    inputs, targets = rewritten[layer.source][:fit_batches], original[target.tensor][:fit_batches]
+    offsets = None if target.minus is None else rewritten[target.minus][:fit_batches]
+    share = _row_share(convolution, targets, options)
     generator = np.random.default_rng((options.seed, layer.main))
-    for index, (x, t) in enumerate(zip(inputs, outputs, strict=True)):
-        wanted_output = t if others is None else t - others[index]
+    groups = convolution.groups
+    patches, wanted, added = [], [], []
+    for index, (x, t) in enumerate(zip(inputs, targets, strict=True)):
         positions = sample_positions(t.shape[2:], share, generator) if t.ndim > 2 else None
-        patches = gather_patches(x, convolution, positions)
-        equations.add(patches, gather_outputs(wanted_output, convolution.groups, positions))
-    return equations.solve(options.ridge)
+        patches.append(gather_patches(x, convolution, positions))
+        wanted.append(gather_outputs(t, groups, positions))
+        if offsets is not None:
+            added.append(gather_outputs(offsets[index], groups, positions))
+    return Rows(
+        np.concatenate(patches, axis=1),
+        np.concatenate(wanted, axis=1),
+        np.concatenate(added, axis=1) if added else None,
+    )
 
 
-def _row_share(convolution: Convolution, outputs: Sequence[np.ndarray], options: FitOptions) -> float:
-    """Which part of the output positions is worth using.
-
-    All of them, unless they are far more than the unknowns: then as many as cost about a second, but never fewer
-    than `rows_per_unknown` for each unknown.
-    """
+def _row_share(convolution: Convolution, targets: Sequence[np.ndarray], options: FitOptions) -> float:
+    """Which part of the output positions to use: all, unless they are far more than the unknowns or the memory."""
     unknowns = int(np.prod(convolution.weight.shape[1:]))
-    rows = sum(int(t.size // convolution.out_channels) for t in outputs)
-    affordable = int(3e10 / (unknowns * (unknowns + convolution.out_channels)))
-    return min(1.0, max(options.rows_per_unknown * unknowns, affordable) / max(rows, 1))
+    rows = sum(t.size // convolution.out_channels for t in targets)
+    row_bytes = 4 * convolution.groups * (unknowns + 3 * convolution.out_channels // convolution.groups)
+    wanted = min(max(options.rows_per_unknown * unknowns, _MIN_ROWS), options.memory // row_bytes)
+    return min(1.0, wanted / max(rows, 1))
+
+
+def _rectifier_after(original: Network, rewritten: Network, tensor: str) -> Rectifier | None:
+    """The ReLU or Clip that alone reads `tensor` in both networks, if one does."""
+    if not (original.is_private(tensor) and rewritten.is_private(tensor)):
+        return None
+    upper = rectifier_bound(rewritten, rewritten.consumers(tensor)[0])
+    same = rectifier_bound(original, original.consumers(tensor)[0])
+    return Rectifier(upper) if upper is not None and upper == same else None

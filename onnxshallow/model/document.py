@@ -17,7 +17,7 @@ from onnx import external_data_helper
 from onnxshallow.errors import ModelError
 from onnxshallow.model.session import Session
 
-__all__ = ["Document", "atomic_path", "file_digest", "load_document", "save_model"]
+__all__ = ["Document", "atomic_path", "file_digest", "load_document", "save_model", "write_text"]
 
 logger = logging.getLogger(__name__)
 
@@ -181,6 +181,19 @@ def _raw_bytes(tensor: onnx.TensorProto) -> bytes:
     values: np.ndarray = onnx.numpy_helper.to_array(tensor)
     tensor.raw_data = values.astype("<f4").tobytes()
     return bytes(tensor.raw_data)
+
+
+def write_text(text: str, path: str | os.PathLike[str]) -> None:
+    """Write a text file in one go.
+
+    Raises:
+        ModelError: the folder cannot be written to.
+    """
+    try:
+        with atomic_path(Path(path)) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ModelError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

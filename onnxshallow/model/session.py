@@ -17,6 +17,8 @@ class Session:
     Args:
         model: the model, or its path when it is too large to be serialized in memory.
         threads: intra-op threads; 0 lets onnxruntime decide.
+        spin: let onnxruntime's threads wait actively between runs. Worth it where runs follow each other at once,
+            harmful where numpy computes in between.
         optimize: let onnxruntime rewrite the graph. Its Pad fusion is left out: it is wrong for a zero Pad
             before MaxPool on negative data (seen in 1.31). False runs every node as written.
 
@@ -24,11 +26,14 @@ class Session:
         ModelError: onnxruntime does not accept the model.
     """
 
-    def __init__(self, model: onnx.ModelProto | str, *, threads: int = 0, optimize: bool = True) -> None:
+    def __init__(
+        self, model: onnx.ModelProto | str, *, threads: int = 0, spin: bool = True, optimize: bool = True
+    ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
         source = model if isinstance(model, str) else model.SerializeToString()

@@ -1,10 +1,11 @@
 """What is known of a tensor without its values."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["TensorInfo"]
+__all__ = ["TensorInfo", "with_sizes"]
 
 
 @dataclass(frozen=True)
@@ -31,3 +32,15 @@ class TensorInfo:
     def size(self) -> int:
         """Number of elements; unknown sizes count as one."""
         return int(np.prod([s for s in self.shape or () if isinstance(s, int)], dtype=np.int64))
+
+
+def with_sizes(
+    infos: Sequence[TensorInfo], sizes: Mapping[str, Sequence[int]] | None
+) -> tuple[TensorInfo, ...]:
+    """`infos` with the shapes that `sizes` gives by name; the first axis, the batch, stays open where it was."""
+    return tuple(_with_size(info, sizes[info.name]) if sizes and info.name in sizes else info for info in infos)
+
+
+def _with_size(info: TensorInfo, sizes: Sequence[int]) -> TensorInfo:
+    batch = sizes[:1] if not info.shape or isinstance(info.shape[0], int) else info.shape[:1]
+    return replace(info, shape=(*batch, *sizes[1:]))

@@ -1,23 +1,27 @@
 """The integer program: least damage under budgets, conflicts excluded.
 
-    minimise     sum damage_c x_c - preference * sum shallower_c x_c
+    minimise     sum damage_c x_c
     subject to   sum relus_c x_c >= relus to save,   sum macs_c x_c >= MACs to save
-                 sum x_c over the candidates at one node <= 1
+                 sum x_c over candidates that exclude each other <= 1
                  at least one activation site stays
                  x_c in {0, 1}
 
-solved to optimality by HiGHS. Damages are taken to add up, which is what makes the program linear (as in
-arXiv 2107.11442, there for ranks); how far that is from the truth is measured afterwards on the whole plan.
+solved to optimality by HiGHS (through scipy). Damages are taken to add up, which is what makes the program linear
+(as in arXiv 2107.11442, there for ranks); how far that is from the truth is measured afterwards on the whole plan.
+A network without any activation is linear, which no budget can mean, so one site always stays.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxshallow.actions.base import Candidate
 
-__all__ = ["Budget", "conflicts", "solve"]
+__all__ = ["Budget", "Problem", "conflicts"]
+
+_Row = tuple[NDArray[np.float64], float, float]
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,9 @@ class Budget:
 def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
     """Sets of candidates, by position, of which at most one may be taken.
 
-    Candidates exclude each other when they replace the same node. A merger of a residual block up to its sum and
-    the removal of the activation after that sum exclude each other where the merger of both is a candidate of
-    its own, whose damage was measured and need not be added up.
+    Candidates exclude each other when they replace the same node. A merger up to a tensor and the removal of the
+    activation that reads it exclude each other where the merger of both is a candidate of its own, whose damage
+    was measured and need not be added up.
     """
     at_node: dict[int, list[int]] = {}
     for position, candidate in enumerate(candidates):
@@ -46,7 +50,7 @@ def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
             at_node.setdefault(node, []).append(position)
     found = {tuple(positions) for positions in at_node.values() if len(positions) > 1}
     whole = {(c.source, frozenset(c.sites)) for c in candidates if len(c.sites) > 1}
-    singles = [(p, c) for p, c in enumerate(candidates) if len(c.sites) == 1 and c.kernel is None]
+    singles = [(position, c) for position, c in enumerate(candidates) if c.kernel is None and len(c.sites) == 1]
     for position, candidate in enumerate(candidates):
         for other, single in singles:
             union = frozenset({*candidate.sites, *single.sites})
@@ -55,98 +59,118 @@ def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
     return sorted(found)
 
 
-def solve(
-    candidates: Sequence[Candidate],
-    damages: Mapping[str, float],
-    budget: Budget,
-    *,
-    relus: int,
-    macs: int,
-    sites: int,
-    preference: float = 0.0,
-    excluded: Collection[frozenset[str]] = (),
-) -> tuple[Candidate, ...] | None:
-    """The plan of least total damage.
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Which candidates to take.
 
-    Args:
-        candidates: what can be chosen; those without a damage are left out.
-        damages: damage by candidate key.
-        budget: what has to be reached.
+    Attributes:
+        candidates: what can be chosen.
         relus: ReLU count of the original.
         macs: multiply-adds of the original.
-        sites: number of activation sites of the original; one has to stay.
-        preference: how much damage a saving of all multiply-adds is worth; decides among near-equals.
-        excluded: plans, as sets of keys, that were tried before.
-
-    Returns:
-        The chosen candidates, or None where no choice reaches the budget.
+        layers: linear layers of the original.
+        sites: activation sites of the original.
+        budget: what has to be reached.
     """
-    from scipy.optimize import Bounds, LinearConstraint, milp
 
-    usable = [c for c in candidates if c.key in damages]
-    needed = relus - budget.relus if budget.relus is not None else 0
-    to_save = macs - budget.macs if budget.macs is not None else -(1 << 60)
-    if needed <= 0 and to_save <= 0:
-        return ()
-    if not usable:
-        return None
-    cost = np.array([max(damages[c.key], 0.0) - preference * c.macs / max(macs, 1) for c in usable])
-    cost += 1e-9 * np.arange(1, len(usable) + 1) / len(usable)  # ties are broken by order
-    rows: list[tuple[np.ndarray, float, float]] = []
-    scale = 1.0 / max(relus, 1)
-    rows.append((np.array([c.relus for c in usable]) * scale, needed * scale, np.inf))
-    if budget.macs is not None:
-        rows.append((np.array([c.macs for c in usable]) / max(macs, 1), to_save / max(macs, 1), np.inf))
-    rows.append((np.array([len(c.sites) for c in usable], dtype=float), 0, sites - 1))
-    for group in conflicts(usable):
-        row = np.zeros(len(usable))
-        row[list(group)] = 1
-        rows.append((row, 0, 1))
-    for plan in excluded:
-        members = [position for position, c in enumerate(usable) if c.key in plan]
-        row = -np.ones(len(usable))
-        row[members] = 1
-        rows.append((row, -np.inf, len(members) - 1))
-    matrix = np.stack([row for row, _, _ in rows])
-    result = milp(
-        cost,
-        constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
-        integrality=np.ones(len(usable)),
-        bounds=Bounds(0, 1),
-        options={"mip_rel_gap": 0.0},
-    )
-    if result.x is None:
-        return None
-    chosen = tuple(c for c, taken in zip(usable, result.x, strict=True) if taken > 0.5)
-    saved = sum(c.relus for c in chosen), sum(c.macs for c in chosen)
-    if saved[0] < needed or (budget.macs is not None and saved[1] < to_save):
-        return None  # the solver's tolerance let a hair's breadth through
-    return _pruned(chosen, damages, needed, to_save)
+    candidates: tuple[Candidate, ...]
+    relus: int
+    macs: int
+    layers: int
+    sites: int
+    budget: Budget
+    _exclusions: list[tuple[int, ...]] = field(init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_exclusions", conflicts(self.candidates))
 
-def _pruned(
-    chosen: Sequence[Candidate], damages: Mapping[str, float], needed: int, to_save: int
-) -> tuple[Candidate, ...]:
-    """`chosen` without candidates that the budgets do not need and that save no multiply-adds."""
-    kept = list(chosen)
-    for candidate in sorted(chosen, key=lambda c: -damages[c.key]):
-        rest = [c for c in kept if c is not candidate]
-        if candidate.macs <= 0 and sum(c.relus for c in rest) >= needed and sum(c.macs for c in rest) >= to_save:
-            kept = rest
-    return tuple(kept)
+    def least_damage(
+        self, damages: Mapping[str, float], tried: Collection[frozenset[str]] = ()
+    ) -> tuple[Candidate, ...] | None:
+        """The plan of least total damage that is not among `tried`; None where no plan reaches the budget."""
+        return self._solve(self._damage_row(damages), [], tried)
 
+    def cheapest(
+        self, damages: Mapping[str, float], most: float, tried: Collection[frozenset[str]] = ()
+    ) -> tuple[Candidate, ...] | None:
+        """The plan with the largest saving of multiply-adds and layers whose total damage is at most `most`."""
+        damage = self._damage_row(damages)
+        slack = 1e-3 / max(most, 1e-9)  # of plans that save the same, the one with less damage
+        return self._solve(slack * damage - self._saving_row(), [(damage, -np.inf, most)], tried)
 
-def smallest_relus(candidates: Sequence[Candidate], relus: int, macs: int, sites: int) -> int:
-    """The lowest ReLU count that any plan reaches."""
-    low, high = 0, relus
-    zero = {c.key: 0.0 for c in candidates}
-    while low < high:
-        middle = (low + high) // 2
-        found = solve(candidates, zero, Budget(relus=middle), relus=relus, macs=macs, sites=sites)
-        if found is None:
-            low = middle + 1
-        else:
-            high = min(middle, relus - sum(c.relus for c in found))
-    return low
+    def fewest_relus(self) -> int:
+        """The lowest ReLU count that any plan reaches, whatever the damage."""
+        free = Problem(self.candidates, self.relus, self.macs, self.layers, self.sites, Budget())
+        chosen = free._solve(-self._column("relus") / max(self.relus, 1), [], ())
+        return self.relus - sum(c.relus for c in chosen or ())
 
+    def fewest_macs(self) -> int:
+        """The lowest number of multiply-adds that any plan reaches, whatever the damage."""
+        free = Problem(self.candidates, self.relus, self.macs, self.layers, self.sites, Budget())
+        chosen = free._solve(-self._column("macs") / max(self.macs, 1), [], ())
+        return self.macs - sum(c.macs for c in chosen or ())
 
+    def _column(self, name: str) -> NDArray[np.float64]:
+        return np.array([getattr(c, name) for c in self.candidates], dtype=np.float64)
+
+    def _damage_row(self, damages: Mapping[str, float]) -> NDArray[np.float64]:
+        return np.array([max(damages[c.key], 0.0) for c in self.candidates])
+
+    def _saving_row(self) -> NDArray[np.float64]:
+        return self._column("macs") / max(self.macs, 1) + self._column("depth") / max(self.layers, 1)
+
+    def _solve(
+        self, cost: NDArray[np.float64], extra: Sequence[_Row], tried: Collection[frozenset[str]]
+    ) -> tuple[Candidate, ...] | None:
+        from scipy.optimize import Bounds, LinearConstraint, milp
+
+        count = len(self.candidates)
+        if count == 0:
+            return () if self._reached(()) and frozenset() not in tried else None
+        rows = [*extra, *self._budget_rows(), *self._exclusion_rows(), *self._tried_rows(tried)]
+        matrix = np.stack([row for row, _, _ in rows])
+        ties = 1e-9 * np.arange(1, count + 1) / count  # among equals, the earlier candidate
+        result = milp(
+            cost + ties,
+            constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
+            integrality=np.ones(count),
+            bounds=Bounds(0, 1),
+            options={"mip_rel_gap": 0.0},
+        )
+        if result.x is None:
+            return None
+        chosen = tuple(c for c, taken in zip(self.candidates, result.x, strict=True) if taken > 0.5)
+        return chosen if self._reached(chosen) else None
+
+    def _reached(self, chosen: Sequence[Candidate]) -> bool:
+        """Whether `chosen` keeps the budget in whole numbers; the solver works with tolerances."""
+        relus = self.relus - sum(c.relus for c in chosen)
+        macs = self.macs - sum(c.macs for c in chosen)
+        within = self.budget.relus is None or relus <= self.budget.relus
+        return within and (self.budget.macs is None or macs <= self.budget.macs)
+
+    def _budget_rows(self) -> list[_Row]:
+        rows: list[_Row] = [(np.array([float(len(c.sites)) for c in self.candidates]), 0, self.sites - 1)]
+        for name, total, allowed in (
+            ("relus", self.relus, self.budget.relus),
+            ("macs", self.macs, self.budget.macs),
+        ):
+            if allowed is not None:
+                scale = 1.0 / max(total, 1)
+                rows.append((self._column(name) * scale, (total - allowed) * scale, np.inf))
+        return rows
+
+    def _exclusion_rows(self) -> list[_Row]:
+        rows: list[_Row] = []
+        for group in self._exclusions:
+            row = np.zeros(len(self.candidates))
+            row[list(group)] = 1
+            rows.append((row, 0, 1))
+        return rows
+
+    def _tried_rows(self, tried: Collection[frozenset[str]]) -> list[_Row]:
+        rows: list[_Row] = []
+        for plan in tried:
+            inside = [c.key in plan for c in self.candidates]
+            row = np.where(inside, 1.0, -1.0)
+            rows.append((row, -np.inf, sum(inside) - 1.0))
+        return rows

@@ -115,7 +115,7 @@ class Frontier:
             if not network.is_constant(name)
         )
         model, reads = build_segment(network, nodes, outputs, self.replaced)
-        session = Session(model, threads=self.threads)
+        session = Session(model, threads=self.threads, spin=False)
         results: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
         count = max((len(arrays) for arrays in self._stored.values()), default=0)
         for index in range(count):

@@ -14,17 +14,12 @@ import numpy as np
 
 from onnxshallow.validation.metrics import agreement, class_scores, kl_divergence, relative_error
 
-__all__ = ["Measure", "damage", "join_batches"]
+__all__ = ["Measure", "damage"]
 
 Measure = Literal["kl", "mse", "disagreement"]
 
 # What stands for the damage of a network whose outputs are not finite any more.
 _RUINED = 1e6
-
-
-def join_batches(outputs: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """One array an output from one list of batches an output; the first axis is the batch's."""
-    return [np.concatenate([np.atleast_1d(batch) for batch in batches]) for batches in outputs]
 
 
 def damage(measure: Measure, reference: Sequence[np.ndarray], candidate: Sequence[np.ndarray]) -> float:

@@ -5,56 +5,50 @@ to a network of its own, fitted on the leading batches, and run to the output on
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from onnxshallow.actions.apply import Rewritten, apply_candidates
 from onnxshallow.actions.base import Candidate, Evidence
 from onnxshallow.analysis import Analysis, NotLinearError
-from onnxshallow.fitting.correction import FitOptions, correct
-from onnxshallow.runtime.frontier import Batches, Frontier
-from onnxshallow.runtime.store import ActivationStore
+from onnxshallow.fitting.calibration import Calibration, Step
+from onnxshallow.fitting.correction import correct, downstream
+from onnxshallow.runtime.frontier import Frontier
 from onnxshallow.sensitivity.cache import SweepCache
-from onnxshallow.sensitivity.measures import Measure, damage, join_batches
+from onnxshallow.runtime.whole import join_batches
+from onnxshallow.sensitivity.measures import Measure, damage
 
-__all__ = ["Calibration", "run_outputs", "sweep"]
+__all__ = ["LOOKAHEAD", "SweepOptions", "sweep"]
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """Calibration inputs in batches, and how to work with them.
+LOOKAHEAD = 2
+"""Layers after a change that are corrected before its damage is measured.
+
+The correction that follows the real plan goes on to the output. Two layers of it rank candidates nearly as all do
+(docs/decisions/damage-after-correction.md) at a third of the price.
+"""
+
+# A ranking needs fewer samples and rows than the final fit.
+_MOST_FIT_SAMPLES = 384
+_ROWS_PER_UNKNOWN = 64
+_ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How damage is measured.
 
     Attributes:
-        batches: inputs by name, batch by batch.
-        fit_batches: the leading batches that layers are fitted on; the others are for selection.
-        store: where activations are kept.
-        fit: how layers are fitted.
-        measure: how damage is measured.
-        threads: of onnxruntime; 0 lets it decide.
+        measure: how far outputs have moved.
+        lookahead: number of untouched layers after a change that are corrected first.
     """
 
-    batches: Batches
-    fit_batches: int
-    store: ActivationStore
-    fit: FitOptions
     measure: Measure = "kl"
-    threads: int = 0
-
-    @property
-    def selection(self) -> slice:
-        """The batches that are held out from fitting."""
-        return slice(self.fit_batches, None)
-
-
-def run_outputs(analysis: Analysis, calibration: Calibration, batches: slice) -> list[np.ndarray]:
-    """The network's outputs on some of the calibration batches, one array (N, ...) each."""
-    chosen = calibration.batches[batches]
-    frontier = Frontier.at_inputs(analysis.network, chosen, calibration.store, threads=calibration.threads)
-    return join_batches(frontier.outputs())
+    lookahead: int = LOOKAHEAD
 
 
 def sweep(
@@ -64,7 +58,8 @@ def sweep(
     calibration: Calibration,
     reference: Sequence[np.ndarray],
     cache: SweepCache,
-    progress: Callable[[str], None] = lambda key: None,
+    options: SweepOptions,
+    step: Step = lambda: None,
 ) -> dict[str, float]:
     """Damage of each candidate by its key.
 
@@ -75,11 +70,12 @@ def sweep(
         calibration: inputs, split into batches to fit on and batches to measure on.
         reference: the original's outputs on the latter.
         cache: damages known from earlier runs; new ones are added as they come.
-        progress: called with each candidate's key when it is done.
+        options: how damage is measured.
+        step: called when a candidate is done.
     """
     damages = {c.key: cache[c.key] for c in candidates if c.key in cache}
-    for key in damages:
-        progress(key)
+    for _ in damages:
+        step()
     position = {name: node.index for node in analysis.network.nodes for name in node.outputs}
     todo = []
     for candidate in candidates:
@@ -89,19 +85,29 @@ def sweep(
             rewritten = apply_candidates(analysis, [candidate], evidence)
         except NotLinearError as error:  # find() promised too much
             logger.warning("Candidate %s does not apply: %s.", candidate.key, error)
-            progress(candidate.key)
+            step()
             continue
         start = _start(candidate, rewritten)
         todo.append((position.get(start, -1), start, candidate, rewritten))
+    calibration = _reduced(calibration)
     frontier = Frontier.at_inputs(
         analysis.network, calibration.batches, calibration.store, threads=calibration.threads
     )
     for _, start, candidate, rewritten in sorted(todo, key=lambda item: item[0]):
         frontier.advance([start])
-        damages[candidate.key] = _damage_of(frontier, start, rewritten, calibration, reference)
+        damages[candidate.key] = _damage_of(frontier, rewritten, calibration, reference, options)
         cache[candidate.key] = damages[candidate.key]
-        progress(candidate.key)
+        step()
     return damages
+
+
+def _reduced(calibration: Calibration) -> Calibration:
+    """The calibration with fewer samples and rows to fit on."""
+    sizes = [len(next(iter(batch.values()))) for batch in calibration.batches[calibration.fitting]]
+    kept = max(1, int(np.searchsorted(np.cumsum(sizes), _MOST_FIT_SAMPLES, side="right")))
+    batches = [*calibration.batches[:kept], *calibration.batches[calibration.selection]]
+    fit = replace(calibration.fit, rows_per_unknown=_ROWS_PER_UNKNOWN, rounds=_ROUNDS)
+    return replace(calibration, batches=batches, fit_batches=kept, fit=fit)
 
 
 def _start(candidate: Candidate, rewritten: Rewritten) -> str:
@@ -113,17 +119,20 @@ def _start(candidate: Candidate, rewritten: Rewritten) -> str:
 
 def _damage_of(
     frontier: Frontier,
-    start: str,
     rewritten: Rewritten,
     calibration: Calibration,
     reference: Sequence[np.ndarray],
+    options: SweepOptions,
 ) -> float:
-    layers = rewritten.analysis.layers
-    chosen = [layer for layer in layers if layer.output in rewritten.fit]
-    after = frontier.fork(rewritten.analysis.network)
+    network, layers = rewritten.analysis.network, rewritten.analysis.layers
+    after = frontier.fork(network)
+    touched = rewritten.fit | rewritten.frozen
+    following = [layer for layer in downstream(network, layers, touched) if layer.output not in touched]
+    near = set(following[: options.lookahead])
+    chosen = [layer for layer in layers if layer.output in rewritten.fit or layer in near]
     if chosen:
         before = frontier.fork(frontier.network)
         before.goals = set()
         correct(before, after, layers, chosen, calibration.fit_batches, calibration.fit)
     after.restrict(calibration.selection)
-    return damage(calibration.measure, reference, join_batches(after.outputs()))
+    return damage(options.measure, reference, join_batches(after.outputs()))

@@ -1,0 +1,29 @@
+"""`onnxshallow analyze`: what a network consists of, without running it on data."""
+
+from onnxshallow.cli.options import InputShape, Json, LogLevel, Model
+from onnxshallow.cli.shell import command_line, start_logging, write_json
+
+__all__ = ["command"]
+
+
+@command_line
+def command(
+    model: Model, json: Json = None, input_shape: InputShape = None, log_level: LogLevel = "warning"
+) -> None:
+    """Count ReLUs, MACs, parameters and depth; say which sites can be removed and fused, and why others cannot.
+
+    Example: onnxshallow analyze resnet18.onnx --input-shape image:1,3,224,224
+    """
+    start_logging(log_level)
+    from onnxshallow.analysis import analyze
+    from onnxshallow.config import resolve
+    from onnxshallow.model.document import load_document
+    from onnxshallow.report.build import analysis_report
+    from onnxshallow.report.console import print_analysis
+
+    document = load_document(model)
+    config = resolve({"input_shape": input_shape}, model)
+    report = analysis_report(document, analyze(document.model, config.input_shape))
+    if json != "-":
+        print_analysis(report)
+    write_json(report, json)

@@ -1,0 +1,65 @@
+"""`onnxshallow apply`: carry out a saved plan."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxshallow.cli import options
+from onnxshallow.cli.finish import finish, output_path
+from onnxshallow.cli.shell import Bars, command_line, start_logging
+
+__all__ = ["command"]
+
+
+@command_line
+def command(
+    model: options.Model,
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `optimize --plan-out`.")],
+    max_drop: options.MaxDrop = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="PATH", help="[default: MODEL.shallow.onnx]")
+    ] = None,
+    keep_rejected: Annotated[
+        bool, typer.Option("--keep-rejected", help="Write the model even where the accuracy budget is broken.")
+    ] = False,
+    calib: options.Calib = None,
+    calib_samples: options.CalibSamples = None,
+    validate: options.Validate = None,
+    validate_samples: options.ValidateSamples = None,
+    preset: options.Preset = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    scale: options.Scale = None,
+    layout: options.Layout = None,
+    resize: options.Resize = None,
+    crop: options.Crop = None,
+    channels: options.Channels = None,
+    ridge: options.Ridge = None,
+    no_correction: options.NoCorrection = False,
+    input_shape: options.InputShape = None,
+    seed: options.Seed = None,
+    memory: options.Memory = None,
+    batch_size: options.BatchSize = None,
+    threads: options.Threads = None,
+    config: options.ConfigPath = None,
+    json: options.Json = None,
+    log_level: options.LogLevel = "warning",
+) -> None:
+    """Apply a plan to a model: no sweep, the same fits.
+
+    Example: onnxshallow apply resnet18.onnx plan.json --calib images.npz --preset cifar100
+    """
+    start_logging(log_level)
+    from onnxshallow.config import resolve
+    from onnxshallow.pipeline import apply_plan
+
+    given = dict(
+        max_drop=max_drop, calib=calib, calib_samples=calib_samples, validate=validate,
+        validate_samples=validate_samples, preset=preset, mean=mean, std=std, scale=scale, layout=layout,
+        resize=resize, crop=crop, channels=channels, ridge=ridge, correction=False if no_correction else None,
+        input_shape=input_shape, seed=seed, memory=memory, batch_size=batch_size, threads=threads,
+    )  # fmt: skip
+    target = output_path(model, output)
+    result = apply_plan(model, plan, config=resolve(given, model, config), progress=Bars())
+    finish(result, target, json, None, keep_rejected)

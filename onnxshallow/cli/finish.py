@@ -1,0 +1,56 @@
+"""The end of `optimize` and `apply`: write the model, the plan and the report, and say how it went."""
+
+from pathlib import Path
+
+import typer
+
+from onnxshallow.cli.shell import write_json
+from onnxshallow.errors import ExitCode, UsageError
+from onnxshallow.pipeline import Result
+
+__all__ = ["finish", "output_path"]
+
+
+def output_path(model: Path, output: Path | None) -> Path:
+    """Where the optimized model goes.
+
+    Raises:
+        UsageError: it would overwrite the original, or its folder does not exist.
+    """
+    target = output if output is not None else model.with_name(f"{model.stem}.shallow.onnx")
+    if target.exists() and model.exists() and target.samefile(model):
+        raise UsageError(f"--output {target} is the input model, which is never overwritten; give another path.")
+    if not target.parent.is_dir():
+        raise UsageError(f"--output: there is no folder {target.parent}; create it first.")
+    return target
+
+
+def finish(result: Result, target: Path, json: str | None, plan_out: Path | None, keep_rejected: bool) -> None:
+    """Write what the run is to leave behind, and end with its exit code.
+
+    A rejected result leaves no model, also none of an earlier run, unless `keep_rejected`.
+    """
+    from onnxshallow.model.document import file_digest, save_model
+    from onnxshallow.planning.plan import save_plan
+    from onnxshallow.report.console import print_result
+    from onnxshallow.report.schema import FileReport
+
+    report = result.report
+    if result.model is not None and (result.error is None or keep_rejected):
+        save_model(result.model, target, external=result.document.external)
+        written = FileReport(path=str(target), sha256=file_digest(target))
+        report = report.model_copy(update={"output": written})
+    else:
+        target.unlink(missing_ok=True)
+    if plan_out is not None and result.plan is not None:
+        save_plan(result.plan, result.document.sha256, plan_out)
+    write_json(report, target.with_suffix(".json"))
+    if json == "-":
+        write_json(report, "-")
+    else:
+        write_json(report, json)
+        print_result(report, target.with_suffix(".json"))
+    if result.error is not None:
+        typer.echo(f"error: {result.error}", err=True)
+        raise typer.Exit(int(result.error.exit_code))
+    raise typer.Exit(int(ExitCode.OK))

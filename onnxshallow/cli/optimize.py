@@ -1,0 +1,75 @@
+"""`onnxshallow optimize`: the main job."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxshallow.cli import options
+from onnxshallow.cli.shell import Bars, command_line, start_logging
+from onnxshallow.cli.finish import finish, output_path
+
+__all__ = ["command"]
+
+
+@command_line
+def command(
+    model: options.Model,
+    target_relus: options.TargetRelus = None,
+    target_macs: options.TargetMacs = None,
+    max_drop: options.MaxDrop = None,
+    kernel: options.Kernel = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="PATH", help="[default: MODEL.shallow.onnx]")
+    ] = None,
+    plan_out: Annotated[
+        Path | None, typer.Option("--plan-out", metavar="PATH", help="Save the plan, for `apply`.")
+    ] = None,
+    keep_rejected: Annotated[
+        bool, typer.Option("--keep-rejected", help="Write the model even where the goal is not met.")
+    ] = False,
+    calib: options.Calib = None,
+    calib_samples: options.CalibSamples = None,
+    validate: options.Validate = None,
+    validate_samples: options.ValidateSamples = None,
+    preset: options.Preset = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    scale: options.Scale = None,
+    layout: options.Layout = None,
+    resize: options.Resize = None,
+    crop: options.Crop = None,
+    channels: options.Channels = None,
+    sensitivity: options.Measure = None,
+    ridge: options.Ridge = None,
+    no_correction: options.NoCorrection = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Measure anew; keep nothing.")] = False,
+    input_shape: options.InputShape = None,
+    seed: options.Seed = None,
+    memory: options.Memory = None,
+    batch_size: options.BatchSize = None,
+    threads: options.Threads = None,
+    config: options.ConfigPath = None,
+    json: options.Json = None,
+    log_level: options.LogLevel = "warning",
+) -> None:
+    """Remove the least sensitive ReLUs, fuse and re-fit convolutions, validate, and write a smaller model.
+
+    Example: onnxshallow optimize resnet18.onnx --target-relus 0.58 --calib images.npz --preset cifar100
+
+    Exit codes: 0 goal met, 2 usage, 3 model or data cannot be used, 4 accuracy budget broken, 5 target out of reach.
+    """
+    start_logging(log_level)
+    from onnxshallow.config import resolve
+    from onnxshallow.pipeline import optimize
+
+    given = dict(
+        target_relus=target_relus, target_macs=target_macs, max_drop=max_drop, kernel=kernel,
+        calib=calib, calib_samples=calib_samples, validate=validate, validate_samples=validate_samples,
+        preset=preset, mean=mean, std=std, scale=scale, layout=layout, resize=resize, crop=crop, channels=channels,
+        sensitivity=sensitivity, ridge=ridge, correction=False if no_correction else None,
+        input_shape=input_shape, seed=seed, memory=memory, batch_size=batch_size, threads=threads,
+    )  # fmt: skip
+    target = output_path(model, output)
+    result = optimize(model, config=resolve(given, model, config), progress=Bars(), cache=not no_cache)
+    finish(result, target, json, plan_out, keep_rejected)

@@ -1,0 +1,124 @@
+"""The options that commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "BatchSize",
+    "Calib",
+    "CalibSamples",
+    "Channels",
+    "ConfigPath",
+    "Crop",
+    "InputShape",
+    "Json",
+    "Kernel",
+    "Layout",
+    "LogLevel",
+    "MaxDrop",
+    "Mean",
+    "Measure",
+    "Memory",
+    "Model",
+    "NoCorrection",
+    "Preset",
+    "Resize",
+    "Ridge",
+    "Scale",
+    "Seed",
+    "Std",
+    "TargetMacs",
+    "TargetRelus",
+    "Threads",
+    "Validate",
+    "ValidateSamples",
+]
+
+_DATA = "Calibration and validation data"
+_PIXELS = "Preprocessing of uint8 images"
+_HOW = "How to work"
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.")]
+Json = Annotated[
+    str | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON; - for stdout.")
+]
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="TOML", help="Options file [default: onnxshallow.toml beside the model]."),
+]
+LogLevel = Annotated[
+    str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error; logs go to stderr.")
+]
+InputShape = Annotated[
+    list[str] | None,
+    typer.Option("--input-shape", metavar="NAME:1,3,224,224", help="Sizes for an input with open axes."),
+]
+
+TargetRelus = Annotated[
+    str | None,
+    typer.Option("--target-relus", metavar="SHARE|COUNT", help="Keep at most this share (0.58) or number (320k) of ReLUs."),
+]
+TargetMacs = Annotated[
+    str | None,
+    typer.Option("--target-macs", metavar="SHARE|COUNT", help="Keep at most this share or number of multiply-adds."),
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option("--max-drop", metavar="FRACTION", help="Accuracy that may be lost; alone: go as far as it allows."),
+]
+Kernel = Annotated[
+    str | None, typer.Option("--kernel", metavar="auto|exact|3|5", help="Kernel of fused convolutions.")
+]
+
+Calib = Annotated[
+    str | None,
+    typer.Option(
+        "--calib", metavar="DATA", help=".npz, image folder, or file.py:function; no labels needed.", rich_help_panel=_DATA
+    ),
+]
+CalibSamples = Annotated[
+    int | None, typer.Option("--calib-samples", metavar="N", help="How many to use [default: 1024].", rich_help_panel=_DATA)
+]
+Validate = Annotated[
+    str | None,
+    typer.Option("--validate", metavar="DATA", help="Where accuracy is measured; like --calib.", rich_help_panel=_DATA),
+]
+ValidateSamples = Annotated[
+    int | None,
+    typer.Option("--validate-samples", metavar="N", help="How many to use [default: all].", rich_help_panel=_DATA),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="NAME", help="imagenet, cifar10, cifar100 or mnist.", rich_help_panel=_PIXELS),
+]
+Mean = Annotated[str | None, typer.Option("--mean", metavar="A,B,C", help="Subtracted a channel.", rich_help_panel=_PIXELS)]
+Std = Annotated[str | None, typer.Option("--std", metavar="A,B,C", help="Divides a channel.", rich_help_panel=_PIXELS)]
+Scale = Annotated[float | None, typer.Option("--scale", help="Divides pixels first [default: 255].", rich_help_panel=_PIXELS)]
+Layout = Annotated[str | None, typer.Option("--layout", metavar="nchw|nhwc", help="Of stored arrays.", rich_help_panel=_PIXELS)]
+Resize = Annotated[int | None, typer.Option("--resize", help="Shorter side, in pixels.", rich_help_panel=_PIXELS)]
+Crop = Annotated[int | None, typer.Option("--crop", help="Central square, in pixels.", rich_help_panel=_PIXELS)]
+Channels = Annotated[
+    str | None, typer.Option("--channels", metavar="rgb|bgr", help="The network's order.", rich_help_panel=_PIXELS)
+]
+
+Measure = Annotated[
+    str | None,
+    typer.Option(
+        "--sensitivity", metavar="kl|mse|disagreement|magnitude", help="Measure of damage [default: kl].", rich_help_panel=_HOW
+    ),
+]
+Ridge = Annotated[
+    float | None, typer.Option("--ridge", help="Strength of the ridge [default: 0.001; 10 without data].", rich_help_panel=_HOW)
+]
+NoCorrection = Annotated[
+    bool, typer.Option("--no-correction", help="Do not re-fit the layers after a change.", rich_help_panel=_HOW)
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of everything random [default: 0].", rich_help_panel=_HOW)]
+Memory = Annotated[
+    str | None,
+    typer.Option("--memory", metavar="SIZE", help="For activations, such as 4G [default: half of what is free].", rich_help_panel=_HOW),
+]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Samples a batch [default: 64].", rich_help_panel=_HOW)]
+Threads = Annotated[int | None, typer.Option("--threads", help="Of onnxruntime [default: all cores].", rich_help_panel=_HOW)]

@@ -1,0 +1,53 @@
+"""`onnxshallow sensitivity`: how much each candidate would damage the network."""
+
+from onnxshallow.cli import options
+from onnxshallow.cli.shell import Bars, command_line, start_logging, write_json
+
+__all__ = ["command"]
+
+
+@command_line
+def command(
+    model: options.Model,
+    kernel: options.Kernel = None,
+    calib: options.Calib = None,
+    calib_samples: options.CalibSamples = None,
+    preset: options.Preset = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    scale: options.Scale = None,
+    layout: options.Layout = None,
+    resize: options.Resize = None,
+    crop: options.Crop = None,
+    channels: options.Channels = None,
+    sensitivity: options.Measure = None,
+    ridge: options.Ridge = None,
+    no_correction: options.NoCorrection = False,
+    input_shape: options.InputShape = None,
+    seed: options.Seed = None,
+    memory: options.Memory = None,
+    batch_size: options.BatchSize = None,
+    threads: options.Threads = None,
+    config: options.ConfigPath = None,
+    json: options.Json = None,
+    log_level: options.LogLevel = "warning",
+) -> None:
+    """Measure the damage of every candidate after its fit, on held-out calibration samples.
+
+    Example: onnxshallow sensitivity resnet18.onnx --calib images.npz --preset cifar100
+    """
+    start_logging(log_level)
+    from onnxshallow.config import resolve
+    from onnxshallow.pipeline import measure_sensitivity
+    from onnxshallow.report.console import print_sensitivity
+
+    given = dict(
+        kernel=kernel, calib=calib, calib_samples=calib_samples, preset=preset, mean=mean, std=std, scale=scale,
+        layout=layout, resize=resize, crop=crop, channels=channels, sensitivity=sensitivity, ridge=ridge,
+        correction=False if no_correction else None, input_shape=input_shape, seed=seed, memory=memory,
+        batch_size=batch_size, threads=threads,
+    )  # fmt: skip
+    report = measure_sensitivity(model, config=resolve(given, model, config), progress=Bars())
+    if json != "-":
+        print_sensitivity(report)
+    write_json(report, json)

@@ -1,0 +1,59 @@
+"""`onnxshallow validate`: compare two models on data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxshallow.cli import options
+from onnxshallow.cli.shell import Bars, command_line, start_logging, write_json
+
+__all__ = ["command"]
+
+
+@command_line
+def command(
+    original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The reference model.")],
+    optimized: Annotated[Path, typer.Argument(metavar="OPTIMIZED", help="The model to check.")],
+    validate: Annotated[
+        str | None,
+        typer.Option("--validate", "--data", metavar="DATA", help=".npz, image folder, or file.py:function."),
+    ] = None,
+    validate_samples: options.ValidateSamples = None,
+    max_drop: options.MaxDrop = None,
+    preset: options.Preset = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    scale: options.Scale = None,
+    layout: options.Layout = None,
+    resize: options.Resize = None,
+    crop: options.Crop = None,
+    channels: options.Channels = None,
+    input_shape: options.InputShape = None,
+    batch_size: options.BatchSize = None,
+    threads: options.Threads = None,
+    config: options.ConfigPath = None,
+    json: options.Json = None,
+    log_level: options.LogLevel = "warning",
+) -> None:
+    """Compare accuracy, agreement and output error of two models; exit with 4 where --max-drop is exceeded.
+
+    Example: onnxshallow validate resnet18.onnx resnet18.shallow.onnx --data test.npz --max-drop 0.01
+    """
+    start_logging(log_level)
+    from onnxshallow.config import resolve
+    from onnxshallow.comparison import validate_files
+    from onnxshallow.report.console import print_validation
+
+    given = dict(
+        validate=validate, validate_samples=validate_samples, max_drop=max_drop, preset=preset, mean=mean, std=std,
+        scale=scale, layout=layout, resize=resize, crop=crop, channels=channels, input_shape=input_shape,
+        batch_size=batch_size, threads=threads,
+    )  # fmt: skip
+    report = validate_files(original, optimized, resolve(given, original, config), Bars())
+    if json != "-":
+        print_validation(report)
+    write_json(report, json)
+    if report.verdict.exit_code:
+        typer.echo(f"error: {report.verdict.reasons[0]}", err=True)
+        raise typer.Exit(report.verdict.exit_code)

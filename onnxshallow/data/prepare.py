@@ -1,0 +1,132 @@
+"""The samples of a run, split so that fitting, choosing and reporting never share one."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxshallow.config import Config
+from onnxshallow.data.samples import Samples
+from onnxshallow.data.sources import load_samples
+from onnxshallow.data.splits import split
+from onnxshallow.data.synthetic import synthesize
+from onnxshallow.errors import DataError
+from onnxshallow.model.tensors import TensorInfo, with_sizes
+
+__all__ = ["Prepared", "is_fixed", "labelled_batches", "load_report_samples", "prepare"]
+
+logger = logging.getLogger(__name__)
+
+_WITH_VALIDATION = (0.75, 0.25)
+_WITHOUT_VALIDATION = (0.6, 0.2, 0.2)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Samples by what they are for.
+
+    Attributes:
+        fit: layers are fitted on these; no labels.
+        selection: candidates and plans are compared on these; no labels.
+        report: the result is reported on these, with labels where there are some.
+        batch: samples a batch; the model's own number where it fixes one.
+    """
+
+    fit: Samples
+    selection: Samples
+    report: Samples
+    batch: int
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the samples are made up, so that nothing can be said of accuracy."""
+        return self.fit.synthetic
+
+    def fingerprint(self) -> str:
+        """Digest of what fitting and choosing depend on."""
+        return f"{self.fit.fingerprint()}-{self.selection.fingerprint()}-{self.batch}"
+
+
+def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
+    """Load calibration and validation samples and split them.
+
+    Without validation data a fifth of the calibration samples is kept apart for the report. With no data at all
+    synthetic images are made.
+
+    Args:
+        config: sources, preprocessing, numbers of samples, seed.
+        inputs: the network's inputs.
+
+    Raises:
+        DataError: data that cannot be read, do not fit the network, or are too few.
+    """
+    inputs = with_sizes(inputs, config.input_shape)
+    preprocessing = config.preprocessing()
+    batch = _batch_size(inputs, config)
+    if config.calib is None:
+        logger.warning(
+            "No calibration data: using synthetic images. The result is NOT validated; give real inputs with --calib."
+        )
+        calibration = synthesize(inputs, config.calib_samples, config.seed, preprocessing)
+    else:
+        calibration = load_samples(
+            config.calib, inputs, preprocessing, limit=config.calib_samples, seed=config.seed
+        )
+    if config.validate_data is None:
+        parts = split(len(calibration), _WITHOUT_VALIDATION, config.seed)
+        report = calibration.take(parts[2])
+    else:
+        parts = split(len(calibration), _WITH_VALIDATION, config.seed)
+        report, _ = load_report_samples(config, inputs)
+    calibration = calibration.without_labels()
+    prepared = Prepared(calibration.take(parts[0]), calibration.take(parts[1]), report, batch)
+    smallest = min(len(prepared.fit), len(prepared.selection), len(report))
+    if is_fixed(inputs) and smallest < batch:
+        raise DataError(f"The model runs on batches of exactly {batch}, but a split has {smallest} samples; give more.")
+    return prepared
+
+
+def load_report_samples(config: Config, inputs: Sequence[TensorInfo]) -> tuple[Samples, int]:
+    """The samples of `--validate`, and how many of them make a batch.
+
+    Raises:
+        DataError: they cannot be read, or do not fit the network.
+    """
+    samples = load_samples(
+        config.validate_data or "", inputs, config.preprocessing(), limit=config.validate_samples, seed=config.seed
+    )
+    return samples, _batch_size(inputs, config)
+
+
+def is_fixed(inputs: Sequence[TensorInfo]) -> bool:
+    """Whether a network runs on batches of one size only."""
+    return any(info.shape and len(info.shape) > 1 and isinstance(info.shape[0], int) for info in inputs)
+
+
+def _batch_size(inputs: Sequence[TensorInfo], config: Config) -> int:
+    fixed = {
+        info.shape[0] for info in inputs if info.shape and len(info.shape) > 1 and isinstance(info.shape[0], int)
+    }
+    if len(fixed) > 1:
+        raise DataError(f"The model's inputs fix different batch sizes {sorted(fixed)}; a sample cannot be told.")
+    return int(fixed.pop()) if fixed else config.batch_size
+
+
+def labelled_batches(
+    samples: Samples, batch: int, *, whole: bool = False
+) -> Iterator[tuple[Mapping[str, Any], NDArray[np.int64] | None]]:
+    """Inputs and labels, batch by batch.
+
+    Args:
+        samples: the samples.
+        batch: samples a batch.
+        whole: leave out a last batch that is not full, for a model that fixes its batch size.
+    """
+    for start in range(0, len(samples), batch):
+        indices = np.arange(start, min(start + batch, len(samples)))
+        if whole and len(indices) < batch:
+            return
+        yield samples.batch(indices), None if samples.labels is None else samples.labels[indices]

@@ -1,0 +1,42 @@
+"""Calibration inputs, cut into batches, and how to work with them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from onnxshallow.fitting.correction import FitOptions
+from onnxshallow.runtime.frontier import Batches
+from onnxshallow.runtime.store import ActivationStore
+
+__all__ = ["Calibration", "Step"]
+
+Step = Callable[[], None]
+"""Called once for each unit of work that is done, for progress bars."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Calibration inputs in batches.
+
+    Attributes:
+        batches: inputs by name, batch by batch.
+        fit_batches: the leading batches that layers are fitted on; the others are held out for selection.
+        store: where activations are kept.
+        fit: how layers are fitted.
+        threads: of onnxruntime; 0 lets it decide.
+    """
+
+    batches: Batches
+    fit_batches: int
+    store: ActivationStore
+    fit: FitOptions = field(default_factory=FitOptions)
+    threads: int = 0
+
+    @property
+    def fitting(self) -> slice:
+        """The batches that layers are fitted on."""
+        return slice(0, self.fit_batches)
+
+    @property
+    def selection(self) -> slice:
+        """The batches that are held out from fitting."""
+        return slice(self.fit_batches, None)

@@ -1,0 +1,319 @@
+"""The pipeline: document, analysis, measurement, plan, application, validation, report, in a line."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxshallow.analysis import Cost, analyze
+from onnxshallow.config import Config, resolve
+from onnxshallow.errors import AccuracyError, OnnxshallowError, TargetError, UsageError
+from onnxshallow.model.document import Document, load_document, save_model
+from onnxshallow.model.session import Session
+from onnxshallow.planning.plan import Plan, load_plan
+from onnxshallow.planning.planner import proposals, read_budget
+from onnxshallow.planning.realize import Realized
+from onnxshallow.planning.solver import Budget
+from onnxshallow.progress import Progress, Silent
+from onnxshallow.report.build import build_report, sensitivity_report
+from onnxshallow.report.schema import Report, SensitivityReport
+from onnxshallow.sensitivity.cache import cache_folder
+from onnxshallow.stages import (
+    Inputs,
+    Observation,
+    Sensitivity,
+    carry_out,
+    find_every_candidate,
+    load_inputs,
+    measure,
+    observe,
+    validate,
+)
+from onnxshallow.validation.compare import Comparison
+from onnxshallow.validation.latency import time_models
+
+__all__ = ["Result", "apply_plan", "measure_sensitivity", "optimize"]
+
+logger = logging.getLogger(__name__)
+
+# How many plans are carried out before an accuracy budget is given up.
+MAX_TRIES = 4
+_LATENCY_RUNS, _LATENCY_SECONDS = 100, 4.0
+# Shares of the ReLUs that are tried when only an accuracy budget is given.
+_SHARES = tuple(share / 20 for share in range(19, 0, -1))
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What came of a run.
+
+    Attributes:
+        document: the original.
+        model: the optimized model; None where the run failed on its target.
+        plan: what was done.
+        report: everything in numbers.
+        error: why the result must not be used; None where the goal is met.
+    """
+
+    document: Document
+    model: onnx.ModelProto | None
+    plan: Plan | None
+    report: Report
+    error: OnnxshallowError | None = None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the optimized model.
+
+        Raises:
+            AccuracyError: the accuracy budget is broken.
+            TargetError: there is no model, as the target cannot be reached.
+            ModelError: the folder cannot be written to.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.model is not None:
+            save_model(self.model, path, external=self.document.external)
+
+
+@dataclass
+class _Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """One plan carried out and compared with the original."""
+
+    plan: Plan
+    realized: Realized
+    comparison: Comparison
+
+    def drop(self) -> float:
+        """Accuracy lost; for networks without classes the largest relative output error."""
+        if self.comparison.drop is not None:
+            return self.comparison.drop
+        return max(self.comparison.fidelity.relative_error.values(), default=0.0)
+
+
+def optimize(
+    model: str | os.PathLike[str],
+    *,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    cache: Path | None | bool = True,
+    **options: Any,
+) -> Result:
+    """Make a model shallower.
+
+    Args:
+        model: path of the ONNX file.
+        config: all options; else they are taken from `options` and from an `onnxshallow.toml` beside the model.
+        progress: shows how it goes; nothing is shown by default.
+        cache: folder for measured sensitivities; True for the user's, False or None for none.
+        **options: single options by name, such as `target_relus=0.58`, `calib="data.npz"`, `max_drop=0.01`.
+
+    Returns:
+        The result, whose `error` is set where a target or the accuracy budget could not be met.
+
+    Raises:
+        UsageError: options that are wrong or contradict each other.
+        ModelError: a model that cannot be used.
+        DataError: data that cannot be used.
+    """
+    config = config or resolve(options, Path(model))
+    clock, progress = _Clock(), progress or Silent()
+    _check_goal(config)
+    with clock("load"):
+        inputs = load_inputs(load_document(model), config)
+    budget = read_budget(config, inputs.analysis)
+    with clock("observe"):
+        observation = observe(inputs, progress)
+    with clock("sensitivity"):
+        sensitivity = measure(inputs, observation, progress, _cache_path(cache))
+    try:
+        attempt, reasons = _choose(inputs, sensitivity, budget, progress, clock)
+    except TargetError as error:
+        return _result(inputs, None, error, [], clock)
+    return _result(inputs, attempt, _verdict(config, inputs, attempt), reasons, clock)
+
+
+def apply_plan(
+    model: str | os.PathLike[str],
+    plan: Path,
+    *,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Result:
+    """Carry out a saved plan.
+
+    Args:
+        model: path of the ONNX file.
+        plan: path of the plan.
+        config: see `optimize`.
+        progress: see `optimize`.
+        **options: see `optimize`.
+
+    Raises:
+        UsageError: the plan does not fit the model.
+        ModelError: a model that cannot be used.
+        DataError: data that cannot be used.
+    """
+    config = config or resolve(options, Path(model))
+    clock, progress = _Clock(), progress or Silent()
+    with clock("load"):
+        inputs = load_inputs(load_document(model), config)
+        wanted = load_plan(plan, find_every_candidate(inputs))
+    with clock("observe"):
+        observation = observe(inputs, progress)
+    attempt = _attempt(inputs, observation, wanted, progress, clock)
+    return _result(inputs, attempt, _verdict(config, inputs, attempt), [], clock)
+
+
+def measure_sensitivity(
+    model: str | os.PathLike[str],
+    *,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    cache: Path | None | bool = True,
+    **options: Any,
+) -> SensitivityReport:
+    """Measure the damage of every candidate; see `optimize` for the arguments and errors."""
+    config = config or resolve(options, Path(model))
+    progress = progress or Silent()
+    inputs = load_inputs(load_document(model), config)
+    sensitivity = measure(inputs, observe(inputs, progress), progress, _cache_path(cache))
+    return sensitivity_report(inputs, sensitivity)
+
+
+def _check_goal(config: Config) -> None:
+    if config.target_relus is None and config.target_macs is None and config.max_drop is None:
+        raise UsageError("Say how far to go: --target-relus 0.58, --target-macs 0.7 or --max-drop 0.01.")
+    if config.max_drop is not None and config.calib is None and config.validate_data is None:
+        raise UsageError("--max-drop needs real inputs to be checked on: give --calib or --validate.")
+
+
+def _cache_path(cache: Path | None | bool) -> Path | None:
+    if cache is True:
+        return cache_folder()
+    return None if cache is False or cache is None else cache
+
+
+def _choose(
+    inputs: Inputs, sensitivity: Sensitivity, budget: Budget, progress: Progress, clock: _Clock
+) -> tuple[_Attempt, list[str]]:
+    """Carry out proposed plans until one keeps the accuracy budget; the best of them, and what to say of it."""
+    limit = inputs.config.max_drop
+    if budget.relus is None and budget.macs is None and limit is not None:
+        return _deepest(inputs, sensitivity, limit, progress, clock)
+    best: _Attempt | None = None
+    tries = 0
+    for plan in proposals(inputs.analysis, sensitivity.candidates, sensitivity.damages, budget):
+        attempt = _attempt(inputs, sensitivity.observation, plan, progress, clock)
+        tries += 1
+        if best is None or attempt.drop() < best.drop():
+            best = attempt
+        if limit is None or attempt.drop() <= limit or tries == MAX_TRIES or not plan.candidates:
+            break
+        logger.info("Plan %d loses %.2f points; trying another.", tries, 100 * attempt.drop())
+    if best is None:
+        raise TargetError("No plan reaches the target.")
+    return best, [f"{tries} plans were tried"] if tries > 1 else []
+
+
+def _deepest(
+    inputs: Inputs, sensitivity: Sensitivity, limit: float, progress: Progress, clock: _Clock
+) -> tuple[_Attempt, list[str]]:
+    """As few ReLUs as the accuracy budget allows, by bisection over shares of the ReLU count."""
+    best = _attempt(inputs, sensitivity.observation, Plan((), {}), progress, clock)
+    low, high = 0, len(_SHARES)
+    while low < high:
+        middle = (low + high) // 2
+        budget = Budget(relus=int(_SHARES[middle] * inputs.analysis.cost.relus))
+        try:
+            plan = next(proposals(inputs.analysis, sensitivity.candidates, sensitivity.damages, budget))
+            attempt = _attempt(inputs, sensitivity.observation, plan, progress, clock)
+        except TargetError:
+            high = middle
+            continue
+        if attempt.drop() <= limit:
+            best, low = attempt, middle + 1
+        else:
+            high = middle
+    return best, ["the lowest ReLU count found within the accuracy budget"]
+
+
+def _attempt(
+    inputs: Inputs, observation: Observation, plan: Plan, progress: Progress, clock: _Clock
+) -> _Attempt:
+    with clock("fit"):
+        measured, realized = carry_out(inputs, observation, plan, progress)
+    with clock("validate"):
+        return _Attempt(measured, realized, validate(inputs, realized, progress))
+
+
+def _verdict(config: Config, inputs: Inputs, attempt: _Attempt) -> AccuracyError | None:
+    limit, drop = config.max_drop, attempt.drop()
+    if limit is None or drop <= limit:
+        return None
+    what = "accuracy" if attempt.comparison.first is not None else "agreement with the original"
+    if attempt.comparison.drop is None:
+        what = "output precision"
+    return AccuracyError(
+        f"The best plan loses {100 * drop:.2f} points of {what} on {inputs.data.report.source}, more than "
+        f"--max-drop {limit:g} allows. Allow more, raise the target, or give more calibration samples."
+    )
+
+
+def _result(
+    inputs: Inputs, attempt: _Attempt | None, error: OnnxshallowError | None, reasons: list[str], clock: _Clock
+) -> Result:
+    """Everything known, as one report."""
+    cost: Cost | None = None
+    latency: Mapping[str, float] = {}
+    if attempt is not None:
+        cost = analyze(attempt.realized.model, inputs.config.input_shape).cost
+        with clock("latency"):
+            feeds = inputs.data.report.batch(np.arange(inputs.data.batch if inputs.fixed_batch else 1))
+            threads = inputs.calibration.threads
+            sessions = {
+                "original": Session(inputs.document.model, threads=threads),
+                "optimized": Session(attempt.realized.model, threads=threads),
+            }
+            times = time_models(sessions, feeds, _LATENCY_RUNS, _LATENCY_SECONDS)
+            latency = {name: round(1000 * float(np.median(values)), 4) for name, values in times.items()}
+    report = build_report(
+        inputs,
+        attempt.plan if attempt else Plan((), {}),
+        attempt.comparison if attempt else None,
+        cost,
+        attempt.realized if attempt else None,
+        latency,
+        error,
+        reasons,
+        clock.seconds,
+    )
+    return Result(
+        inputs.document,
+        attempt.realized.model if attempt else None,
+        attempt.plan if attempt else None,
+        report,
+        error,
+    )

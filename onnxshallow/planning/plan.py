@@ -1,0 +1,117 @@
+"""A plan: the chosen candidates as data that can be saved, read, edited by hand and applied again."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onnxshallow.actions.base import Candidate
+from onnxshallow.errors import UsageError
+from onnxshallow.model.document import write_text
+
+__all__ = ["Plan", "load_plan", "plan_to_json", "save_plan"]
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done to a model.
+
+    Attributes:
+        candidates: the chosen candidates.
+        damages: the damage that was measured for each alone, by key.
+        damage: the damage measured for all of them together on held-out calibration samples, where it was.
+    """
+
+    candidates: tuple[Candidate, ...]
+    damages: Mapping[str, float]
+    damage: float | None = None
+
+    @property
+    def predicted(self) -> float:
+        """The sum of the single damages."""
+        return sum(self.damages.get(candidate.key, 0.0) for candidate in self.candidates)
+
+
+def plan_to_json(plan: Plan, model_sha256: str) -> dict[str, Any]:
+    """The plan as JSON values."""
+    return {
+        "schema_version": _VERSION,
+        "model_sha256": model_sha256,
+        "damage": plan.damage,
+        "actions": [
+            {
+                "action": candidate.action,
+                "sites": list(candidate.sites),
+                "source": candidate.source,
+                "output": candidate.output,
+                "kernel": None if candidate.kernel is None else list(candidate.kernel),
+                "exactness": candidate.exactness,
+                "relus_saved": candidate.relus,
+                "macs_saved": candidate.macs,
+                "damage": plan.damages.get(candidate.key),
+            }
+            for candidate in plan.candidates
+        ],
+    }
+
+
+def save_plan(plan: Plan, model_sha256: str, path: Path) -> None:
+    """Write a plan as JSON.
+
+    Raises:
+        ModelError: the folder cannot be written to.
+    """
+    write_text(json.dumps(plan_to_json(plan, model_sha256), indent=2) + "\n", path)
+
+
+def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
+    """Read a plan and find its entries among the candidates of a model.
+
+    An entry is recognised by `action`, `source`, `output`, `kernel` and `exactness`; what else it says is
+    recomputed.
+
+    Raises:
+        UsageError: the file is no plan, or an entry does not fit the model.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        entries = list(content["actions"])
+        wanted = [_stub(entry) for entry in entries]
+    except OSError as error:
+        raise UsageError(f"Cannot read the plan {path}: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not a plan written by onnxshallow --plan-out: {error!r}.") from error
+    by_key = {candidate.key: candidate for candidate in available}
+    chosen: list[Candidate] = []
+    for number, stub in enumerate(wanted):
+        found = by_key.get(stub.key)
+        if found is None:
+            raise UsageError(
+                f"Entry {number} of {path} ({stub.key}) is not possible on this model; "
+                "`onnxshallow sensitivity MODEL` lists what is."
+            )
+        for other in chosen:
+            if other.nodes & found.nodes:
+                raise UsageError(f"Entries {other.key} and {found.key} of {path} change the same nodes; keep one.")
+        chosen.append(found)
+    damages = {
+        candidate.key: float(entry["damage"])
+        for candidate, entry in zip(chosen, entries, strict=True)
+        if entry.get("damage") is not None
+    }
+    return Plan(tuple(chosen), damages)
+
+
+def _stub(entry: Mapping[str, Any]) -> Candidate:
+    kernel = entry.get("kernel")
+    return Candidate(
+        action=str(entry["action"]),
+        sites=tuple(entry.get("sites", ())),
+        source=str(entry["source"]),
+        output=str(entry["output"]),
+        kernel=None if kernel is None else tuple(int(size) for size in kernel),
+        exactness=str(entry.get("exactness", "fitted")),
+    )

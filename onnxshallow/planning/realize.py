@@ -1,0 +1,111 @@
+"""Carry out a plan: apply its candidates, fit what they leave to fit, correct what follows, write the model."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from onnxshallow.actions.apply import Rewritten, apply_candidates, write_layers
+from onnxshallow.actions.base import Candidate, Evidence
+from onnxshallow.analysis import Analysis, Layer, analyze
+from onnxshallow.fitting.calibration import Calibration, Step
+from onnxshallow.fitting.correction import correct, downstream
+from onnxshallow.runtime.frontier import Frontier
+from onnxshallow.runtime.whole import run_batches
+from onnxshallow.validation.metrics import relative_error
+
+__all__ = ["Realized", "realize"]
+
+
+@dataclass(frozen=True, eq=False)
+class Realized:
+    """A rewritten and fitted model.
+
+    Attributes:
+        model: the model.
+        outputs: its outputs on the calibration's selection batches, one array (N, ...) each.
+        composition_error: where kernels were composed exactly, by how much that moved the outputs: RMS of the
+            difference to the same network with its convolutions left apart, over the RMS of that; else None.
+    """
+
+    model: onnx.ModelProto
+    outputs: list[np.ndarray]
+    composition_error: float | None = None
+
+
+def realize(
+    analysis: Analysis,
+    candidates: Sequence[Candidate],
+    evidence: Evidence,
+    calibration: Calibration,
+    *,
+    correction: bool = True,
+    step: Step = lambda: None,
+) -> Realized:
+    """Apply `candidates` to the analysed model.
+
+    Mergers whose kernels are to be composed exactly are first carried out as removals of their sites alone, so
+    that the separate convolutions can be fitted; composing these is then pure algebra. Where padding spoils the
+    border of a composite, the layers after it are corrected once more.
+
+    Args:
+        analysis: of the original.
+        candidates: what to do.
+        evidence: affine maps of the original's sites.
+        calibration: inputs.
+        correction: whether untouched layers downstream of a change are re-fitted too.
+        step: called after each fitted layer.
+
+    Raises:
+        NotLinearError: two candidates get into each other's way.
+        ModelError: onnxruntime fails on the rewritten network.
+    """
+    composed = [c for c in candidates if c.exactness != "fitted"]
+    apart = [c for c in candidates if c.exactness == "fitted"]
+    apart += [_removal(analysis, name) for c in composed for name in c.sites]
+    rewritten = apply_candidates(analysis, apart, evidence)
+    touched = _chosen(rewritten, rewritten.fit, correction)
+    model = _fit(analysis, rewritten.analysis, touched, calibration, step)
+    outputs = _selection_outputs(model, calibration)
+    if not composed:
+        return Realized(model, outputs)
+    merged = apply_candidates(analyze(model, analysis.network.input_shapes), composed, evidence)
+    merged_outputs = _selection_outputs(merged.model, calibration)
+    error = max(relative_error(a, b) for a, b in zip(outputs, merged_outputs, strict=True))
+    if not correction or all(c.exactness == "exact" for c in composed):
+        return Realized(merged.model, merged_outputs, error)
+    touched = [layer for layer in _chosen(merged, merged.frozen, True) if layer.output not in merged.frozen]
+    model = _fit(analysis, merged.analysis, touched, calibration, step)
+    return Realized(model, _selection_outputs(model, calibration), error)
+
+
+def _removal(analysis: Analysis, name: str) -> Candidate:
+    """The candidate that removes one site and leaves everything else in place."""
+    site = analysis.site_by_name[name]
+    return Candidate("linearize", (name,), site.source, site.output, nodes=frozenset({site.node}))
+
+
+def _chosen(rewritten: Rewritten, changed: Collection[str], correction: bool) -> list[Layer]:
+    """The layers to fit: those that make `changed` tensors, and with correction those after them."""
+    layers = rewritten.analysis.layers
+    if correction:
+        return downstream(rewritten.analysis.network, layers, changed)
+    return [layer for layer in layers if layer.output in changed]
+
+
+def _fit(
+    original: Analysis, rewritten: Analysis, chosen: Sequence[Layer], calibration: Calibration, step: Step
+) -> onnx.ModelProto:
+    """The rewritten model with `chosen` layers fitted to the original's activations."""
+    batches = calibration.batches[calibration.fitting]
+    before, after = (
+        Frontier.at_inputs(analysis.network, batches, calibration.store, goals=(), threads=calibration.threads)
+        for analysis in (original, rewritten)
+    )
+    correct(before, after, rewritten.layers, chosen, len(batches), calibration.fit, step)
+    return write_layers(rewritten.network, rewritten.layers, after.replaced)
+
+
+def _selection_outputs(model: onnx.ModelProto, calibration: Calibration) -> list[np.ndarray]:
+    return run_batches(model, calibration.batches[calibration.selection], calibration.threads)

@@ -1,0 +1,245 @@
+"""From a run's results to the report."""
+
+from collections.abc import Mapping, Sequence
+
+from onnxshallow.actions.apply import ACTIONS
+from onnxshallow.actions.base import Candidate, FindOptions
+from onnxshallow.analysis import Analysis, Cost
+from onnxshallow.analysis.cost import node_depths
+from onnxshallow.errors import AccuracyError, OnnxshallowError
+from onnxshallow.model.document import Document
+from onnxshallow.planning.plan import Plan
+from onnxshallow.planning.realize import Realized
+from onnxshallow.report.schema import (
+    AccuracyReport,
+    AnalysisReport,
+    CostReport,
+    Decision,
+    FidelityReport,
+    FileReport,
+    Report,
+    SensitivityReport,
+    SiteReport,
+    Verdict,
+)
+from onnxshallow.stages import Inputs, Sensitivity
+from onnxshallow.validation.compare import Accuracy, Comparison
+from onnxshallow.versions import versions
+
+
+__all__ = [
+    "accuracy_report",
+    "analysis_report",
+    "build_report",
+    "cost_report",
+    "decisions",
+    "fidelity_report",
+    "sensitivity_report",
+    "site_reports",
+]
+
+
+def cost_report(
+    cost: Cost, accuracy: Accuracy | None = None, size_bytes: int | None = None, latency_ms: float | None = None
+) -> CostReport:
+    """Counts and figures of one model."""
+    return CostReport(
+        relus=cost.relus,
+        relu_nodes=cost.relu_nodes,
+        comparisons=cost.comparisons,
+        macs=cost.macs,
+        params=cost.params,
+        conv_layers=cost.conv_layers,
+        linear_layers=cost.linear_layers,
+        depth=cost.depth,
+        size_bytes=size_bytes,
+        accuracy=accuracy_report(accuracy),
+        latency_ms=latency_ms,
+    )
+
+
+def accuracy_report(accuracy: Accuracy | None) -> AccuracyReport | None:
+    """Accuracy in the report's form."""
+    return None if accuracy is None else AccuracyReport(**vars(accuracy))
+
+
+def fidelity_report(
+    comparison: Comparison, source: str, composition_error: float | None = None
+) -> FidelityReport:
+    """Fidelity in the report's form."""
+    fidelity = comparison.fidelity
+    return FidelityReport(
+        samples=fidelity.samples,
+        source=source,
+        agreement=fidelity.agreement,
+        kl=fidelity.kl,
+        relative_error=dict(fidelity.relative_error),
+        composition_error=composition_error,
+    )
+
+
+def decisions(analysis: Analysis, plan: Plan) -> list[Decision]:
+    """One decision a site: what the plan does to it, or why it stays."""
+    by_site = {name: candidate for candidate in plan.candidates for name in candidate.sites}
+    result = []
+    for site in analysis.sites:
+        candidate = by_site.get(site.name)
+        if candidate is None:
+            reason = f"cannot be removed: {site.refusal}" if site.refusal else "not needed for the targets"
+            result.append(Decision(name=site.name, kind=site.kind, size=site.size, action="keep", reason=reason))
+            continue
+        result.append(
+            Decision(
+                name=site.name,
+                kind=site.kind,
+                size=site.size,
+                action=candidate.action,
+                kernel=None if candidate.kernel is None else list(candidate.kernel),
+                reason=_reason(candidate),
+                damage=plan.damages.get(candidate.key),
+                exactness=candidate.exactness,
+                merged_into=candidate.output if candidate.kernel is not None else None,
+            )
+        )
+    return result
+
+
+def _reason(candidate: Candidate) -> str:
+    if candidate.kernel is None:
+        return "replaced by the least-squares affine map of its channels"
+    kernel = "x".join(str(size) for size in candidate.kernel) or "single"
+    how = {
+        "fitted": f"one {kernel} convolution, fitted to calibration activations",
+        "exact": f"one {kernel} convolution, composed exactly",
+        "border": f"one {kernel} convolution, composed; exact except where padding reaches in from the border",
+    }
+    return f"the layers from {candidate.source!r} to {candidate.output!r} became {how[candidate.exactness]}"
+
+
+def analysis_report(document: Document, analysis: Analysis) -> AnalysisReport:
+    """What `analyze` says of a model."""
+    return AnalysisReport(
+        model=FileReport(path=str(document.path), sha256=document.sha256),
+        totals=cost_report(analysis.cost, size_bytes=document.model.ByteSize()),
+        sites=site_reports(analysis),
+        unknown=list(analysis.cost.unknown),
+    )
+
+
+def sensitivity_report(inputs: Inputs, sensitivity: Sensitivity) -> SensitivityReport:
+    """What `sensitivity` says of a model."""
+    return SensitivityReport(
+        model=FileReport(path=str(inputs.document.path), sha256=inputs.document.sha256),
+        totals=cost_report(inputs.analysis.cost, size_bytes=inputs.document.model.ByteSize()),
+        sites=site_reports(inputs.analysis, sensitivity),
+        measure=inputs.config.sensitivity,
+        samples=len(inputs.data.selection),
+        source=inputs.data.selection.source,
+        versions=versions(),
+        seed=inputs.config.seed,
+    )
+
+
+def site_reports(analysis: Analysis, sensitivity: Sensitivity | None = None) -> list[SiteReport]:
+    """The sites with their reasons, and with their damages where these were measured."""
+    fusion = next(action for action in ACTIONS if action.name == "fuse").find(analysis, FindOptions())
+    fusable = {name for candidate in fusion.candidates for name in candidate.sites}
+    depths = node_depths(analysis.network)
+    result = []
+    for site in analysis.sites:
+        damages = None if sensitivity is None else _damages_at(site.name, sensitivity)
+        single = None if sensitivity is None else _single_damage(site.name, sensitivity)
+        result.append(
+            SiteReport(
+                name=site.name,
+                kind=site.kind,
+                size=site.size,
+                depth=depths[site.node] if site.node >= 0 else None,
+                removable=site.refusal is None,
+                fusable=site.name in fusable,
+                reason=site.refusal or fusion.refusals.get(site.name),
+                sensitivity=single,
+                damages=damages,
+            )
+        )
+    return result
+
+
+def _damages_at(site: str, sensitivity: Sensitivity) -> dict[str, float | None]:
+    """Damage of every candidate that removes `site`, by key."""
+    return {c.key: sensitivity.damages.get(c.key) for c in sensitivity.candidates if site in c.sites}
+
+
+def _single_damage(site: str, sensitivity: Sensitivity) -> float | None:
+    """The site's ReLU sensitivity: the damage of removing it and nothing else."""
+    own = [c for c in sensitivity.candidates if c.sites == (site,) and c.kernel is None]
+    return sensitivity.damages.get(own[0].key) if own else None
+
+
+def build_report(
+    inputs: Inputs,
+    plan: Plan,
+    comparison: Comparison | None,
+    cost: Cost | None,
+    realized: Realized | None,
+    latency: Mapping[str, float],
+    error: OnnxshallowError | None,
+    reasons: Sequence[str],
+    timings: Mapping[str, float],
+) -> Report:
+    """The report of a run, without the output file, which is not written yet.
+
+    Args:
+        inputs: model, data and options.
+        plan: what was done.
+        comparison: of both models on held-out samples.
+        cost: of the optimized model, where there is one.
+        realized: the optimized model.
+        latency: milliseconds of `original` and `optimized`.
+        error: why the goal is not met, if it is not.
+        reasons: further remarks.
+        timings: seconds by stage.
+    """
+    document, synthetic = inputs.document, inputs.data.synthetic
+    first = comparison.first if comparison is not None and not synthetic else None
+    second = comparison.second if comparison is not None and not synthetic else None
+    optimized = None
+    if cost is not None and realized is not None:
+        optimized = cost_report(cost, second, realized.model.ByteSize(), latency.get("optimized"))
+    fidelity = None
+    if comparison is not None:
+        composition_error = None if realized is None else realized.composition_error
+        fidelity = fidelity_report(comparison, inputs.data.report.source, composition_error)
+    return Report(
+        model=FileReport(path=str(document.path), sha256=document.sha256),
+        output=None,
+        original=cost_report(
+            inputs.analysis.cost, first, inputs.document.model.ByteSize(), latency.get("original")
+        ),
+        optimized=optimized,
+        decisions=decisions(inputs.analysis, plan),
+        fidelity=fidelity,
+        verdict=_verdict(comparison, synthetic, error, reasons),
+        timings=dict(timings),
+        versions=versions(),
+        config=inputs.config.model_dump(mode="json", by_alias=True, exclude_none=True),
+        seed=inputs.config.seed,
+    )
+
+
+def _verdict(
+    comparison: Comparison | None, synthetic: bool, error: OnnxshallowError | None, reasons: Sequence[str]
+) -> Verdict:
+    known = comparison is not None and comparison.first is not None and not synthetic
+    said = [str(error)] if error is not None else []
+    if synthetic:
+        said.append("not validated: calibrated on synthetic images, no accuracy is known")
+    return Verdict(
+        status="met" if error is None else "accuracy" if isinstance(error, AccuracyError) else "target",
+        exit_code=0 if error is None else int(error.exit_code),
+        validated=comparison is not None and not synthetic,
+        accuracy_lost=comparison.drop if comparison is not None and known else None,
+        accuracy_lost_interval=comparison.drop_interval if comparison is not None and known else None,
+        mcnemar_p=comparison.mcnemar.p_value if comparison is not None and known and comparison.mcnemar else None,
+        reasons=[*said, *reasons],
+    )

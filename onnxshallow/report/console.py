@@ -1,0 +1,171 @@
+"""Tables on the terminal."""
+
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from onnxshallow.report.schema import (
+    AnalysisReport,
+    BenchReport,
+    CostReport,
+    FidelityReport,
+    Report,
+    SensitivityReport,
+    ValidationReport,
+)
+
+__all__ = ["print_analysis", "print_bench", "print_result", "print_sensitivity", "print_validation"]
+
+_PLAIN_WIDTH = 160
+
+
+def _console() -> Console:
+    """A console on stdout; wide where it is no terminal, so that names are not cut."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    return table
+
+
+def _count(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}".replace(",", " ")
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def print_analysis(report: AnalysisReport) -> None:
+    """The sites of a model, and its totals."""
+    console = _console()
+    table = _table("site", "kind", "size", "depth", "can be")
+    for site in report.sites:
+        fate = "removed, fused" if site.fusable else "removed" if site.removable else "-"
+        table.add_row(site.name, site.kind, _count(site.size), _count(site.depth), fate)
+    console.print(table)
+    for site in report.sites:
+        if site.reason:
+            what = "stays" if not site.removable else "is not fused"
+            console.print(f"{site.name} {what}: {site.reason}.", markup=False)
+    totals = report.totals
+    console.print(
+        f"\n{_count(totals.relus)} ReLUs in {totals.relu_nodes} sites, {_count(totals.macs)} MACs, "
+        f"{_count(totals.params)} parameters, {totals.conv_layers} convolutions, depth {totals.depth}."
+    )
+    if report.unknown:
+        console.print(
+            f"{len(report.unknown)} nodes have shapes that are not known and count as zero; "
+            "fix open axes with --input-shape.",
+            markup=False,
+        )
+
+
+def print_sensitivity(report: SensitivityReport) -> None:
+    """The damage of every candidate, site by site."""
+    console = _console()
+    table = _table("site", "size", "sensitivity", "best merger", "its damage")
+    for site in report.sites:
+        merged = {k: v for k, v in (site.damages or {}).items() if v is not None and not k.startswith("linearize")}
+        best = min(merged, key=lambda key: merged[key] or 0.0) if merged else None
+        table.add_row(
+            site.name,
+            _count(site.size),
+            _number(site.sensitivity),
+            best or "-",
+            _number(merged[best]) if best else "-",
+        )
+    console.print(table)
+    console.print(f"Damage by {report.measure} on {report.samples} held-out samples of {report.source}.", markup=False)
+
+
+def _comparison_table(original: CostReport, optimized: CostReport) -> Table:
+    table = _table("", "original", "optimized", "ratio")
+    for label, name in (
+        ("ReLUs", "relus"),
+        ("ReLU nodes", "relu_nodes"),
+        ("MACs", "macs"),
+        ("parameters", "params"),
+        ("convolutions", "conv_layers"),
+        ("depth", "depth"),
+        ("bytes", "size_bytes"),
+    ):
+        before, after = getattr(original, name), getattr(optimized, name)
+        table.add_row(label, _count(before), _count(after), f"{after / before:.3f}" if before else "-")
+    if original.latency_ms is not None and optimized.latency_ms is not None:
+        ratio = optimized.latency_ms / original.latency_ms
+        table.add_row("latency, ms", f"{original.latency_ms:.3f}", f"{optimized.latency_ms:.3f}", f"{ratio:.3f}")
+    if original.accuracy is not None and optimized.accuracy is not None:
+        before, after = original.accuracy, optimized.accuracy
+        table.add_row("top-1, %", f"{100 * before.top1:.2f}", f"{100 * after.top1:.2f}", "")
+        if before.top5 is not None and after.top5 is not None:
+            table.add_row("top-5, %", f"{100 * before.top5:.2f}", f"{100 * after.top5:.2f}", "")
+    return table
+
+
+def print_result(report: Report, path: Path) -> None:
+    """Before and after, and the verdict.
+
+    Args:
+        report: of the run.
+        path: where the JSON report is.
+    """
+    console = _console()
+    if report.optimized is not None:
+        console.print(_comparison_table(report.original, report.optimized))
+    if report.fidelity is not None:
+        _print_fidelity(console, report.fidelity)
+    verdict = report.verdict
+    if verdict.accuracy_lost is not None and verdict.accuracy_lost_interval is not None:
+        low, high = (100 * value for value in verdict.accuracy_lost_interval)
+        console.print(
+            f"Accuracy lost: {100 * verdict.accuracy_lost:.2f} points (95 % interval {low:.2f} to {high:.2f}; "
+            f"McNemar p = {verdict.mcnemar_p or 0:.3g})."
+        )
+    for reason in verdict.reasons if verdict.exit_code == 0 else verdict.reasons[1:]:
+        console.print(f"Note: {reason}.", markup=False)
+    if report.output is not None:
+        console.print(f"Written: {report.output.path}", markup=False)
+    console.print(f"Report: {path}", markup=False)
+
+
+def _print_fidelity(console: Console, fidelity: FidelityReport) -> None:
+    parts = [f"relative error of {name!r} {_number(value)}" for name, value in fidelity.relative_error.items()]
+    if fidelity.agreement is not None:
+        parts = [f"same class for {100 * fidelity.agreement:.2f} %", f"KL {_number(fidelity.kl)}", *parts]
+    console.print(f"Against the original on {fidelity.samples} samples of {fidelity.source}: {', '.join(parts)}.", markup=False)
+
+
+def print_validation(report: ValidationReport) -> None:
+    """Accuracy and fidelity of two models."""
+    console = _console()
+    before, after = report.original_accuracy, report.optimized_accuracy
+    if before is not None and after is not None:
+        table = _table("", "original", "optimized")
+        for label, a, b in (("top-1, %", before.top1, after.top1), ("top-5, %", before.top5, after.top5)):
+            if a is not None and b is not None:
+                table.add_row(label, f"{100 * a:.2f}", f"{100 * b:.2f}")
+        intervals = [" to ".join(f"{100 * value:.2f}" for value in x.top1_interval) for x in (before, after)]
+        table.add_row("95 % interval", *intervals)
+        console.print(table)
+    _print_fidelity(console, report.fidelity)
+
+
+def print_bench(report: BenchReport) -> None:
+    """Latency of two models."""
+    console = _console()
+    table = _table("", "median ms")
+    table.add_row(report.original.path, f"{report.original_ms:.3f}")
+    table.add_row(report.optimized.path, f"{report.optimized_ms:.3f}")
+    console.print(table)
+    low, high = report.speedup_interval
+    console.print(
+        f"{report.speedup:.3f} times as fast (95 % interval {low:.3f} to {high:.3f}), "
+        f"batch {report.batch_size}, {report.runs} runs each, in turns."
+    )

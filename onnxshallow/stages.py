@@ -1,0 +1,225 @@
+"""The stages of a run, one function each: each takes what came before and returns a frozen dataclass."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from onnxshallow.actions.apply import ACTIONS
+from onnxshallow.actions.base import Candidate, Evidence, FindOptions
+from onnxshallow.analysis import Analysis, analyze
+from onnxshallow.config import Config, parse_bytes
+from onnxshallow.data.prepare import Prepared, is_fixed, labelled_batches, prepare
+from onnxshallow.errors import ModelError
+from onnxshallow.fitting.calibration import Calibration
+from onnxshallow.fitting.correction import FitOptions
+from onnxshallow.model.document import Document
+from onnxshallow.model.session import Session
+from onnxshallow.planning.plan import Plan
+from onnxshallow.planning.realize import Realized, realize
+from onnxshallow.progress import Progress, counted
+from onnxshallow.runtime.store import ActivationStore, default_memory
+from onnxshallow.runtime.whole import run_batches
+from onnxshallow.sensitivity.cache import SweepCache
+from onnxshallow.sensitivity.evidence import collect_evidence
+from onnxshallow.sensitivity.magnitude import magnitude_damages
+from onnxshallow.sensitivity.measures import Measure, damage
+from onnxshallow.sensitivity.sweep import LOOKAHEAD, SweepOptions, sweep
+from onnxshallow.validation.compare import Comparison, compare_models
+from onnxshallow.versions import versions
+
+__all__ = [
+    "Inputs",
+    "Observation",
+    "Sensitivity",
+    "carry_out",
+    "find_candidates",
+    "find_every_candidate",
+    "load_inputs",
+    "measure",
+    "observe",
+    "validate",
+]
+
+logger = logging.getLogger(__name__)
+
+_RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """A model and the samples to work with.
+
+    Attributes:
+        document: the model as it was loaded.
+        analysis: its parts.
+        config: the options.
+        data: the samples.
+        calibration: the calibration samples in batches.
+    """
+
+    document: Document
+    analysis: Analysis
+    config: Config
+    data: Prepared
+    calibration: Calibration
+
+    @property
+    def fixed_batch(self) -> bool:
+        """Whether the model runs on batches of one size only."""
+        return is_fixed(self.analysis.network.inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What the original does with the calibration samples.
+
+    Attributes:
+        evidence: affine maps of the removable sites, from the fitting samples.
+        reference: the outputs on the selection samples, one array (N, ...) each.
+    """
+
+    evidence: Evidence
+    reference: Sequence[np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """What each candidate would cost.
+
+    Attributes:
+        candidates: all that is possible.
+        refusals: for sites with no candidate, the reason.
+        damages: damage by candidate key.
+        observation: what it was measured from.
+    """
+
+    candidates: tuple[Candidate, ...]
+    refusals: Mapping[str, str]
+    damages: Mapping[str, float]
+    observation: Observation
+
+
+def load_inputs(document: Document, config: Config) -> Inputs:
+    """Analyse the model and read the data.
+
+    Raises:
+        ModelError: the model does not run.
+        DataError: the data cannot be used.
+        UsageError: options do not fit the model.
+    """
+    analysis = analyze(document.model, config.input_shape)
+    data = prepare(config, analysis.network.inputs)
+    whole = is_fixed(analysis.network.inputs)
+    batches = [
+        [feeds for feeds, _ in labelled_batches(part, data.batch, whole=whole)]
+        for part in (data.fit, data.selection)
+    ]
+    memory = default_memory() if config.memory is None else parse_bytes(config.memory)
+    ridge = config.ridge if config.ridge is not None else _RIDGE_SYNTHETIC if data.synthetic else _RIDGE_REAL
+    calibration = Calibration(
+        batches=[*batches[0], *batches[1]],
+        fit_batches=len(batches[0]),
+        store=ActivationStore(memory * 3 // 4),
+        fit=FitOptions(ridge=ridge, memory=max(memory // 4, 64 << 20), seed=config.seed),
+        threads=config.threads or 0,
+    )
+    return Inputs(document, analysis, config, data, calibration)
+
+
+def find_candidates(analysis: Analysis, options: FindOptions) -> tuple[tuple[Candidate, ...], dict[str, str]]:
+    """Every candidate of every action, and the reason for each site that has none."""
+    found = [action.find(analysis, options) for action in ACTIONS]
+    candidates = tuple(candidate for result in found for candidate in result.candidates)
+    covered = {name for candidate in candidates for name in candidate.sites}
+    refusals = {name: reason for result in found for name, reason in result.refusals.items() if name not in covered}
+    return candidates, refusals
+
+
+def find_every_candidate(inputs: Inputs) -> tuple[Candidate, ...]:
+    """Every candidate with every kernel size and exactness, for plans that people write."""
+    memory = inputs.calibration.fit.memory
+    options = (FindOptions("auto", memory, every_size=True), FindOptions("exact", memory))
+    found = {c.key: c for option in options for c in find_candidates(inputs.analysis, option)[0]}
+    return tuple(found.values())
+
+
+def observe(inputs: Inputs, progress: Progress) -> Observation:
+    """Run the original on the calibration samples.
+
+    Raises:
+        ModelError: onnxruntime fails on the model, or it computes values that are not finite.
+    """
+    calibration = inputs.calibration
+    held_out = calibration.batches[calibration.selection]
+    reference = run_batches(inputs.document.model, held_out, calibration.threads)
+    if not all(np.all(np.isfinite(output)) for output in reference if output.dtype.kind == "f"):
+        raise ModelError(f"{inputs.document.path} computes values that are not finite on the calibration samples.")
+    sites = [site for site in inputs.analysis.sites if site.refusal is None]
+    with progress.stage("Reading activations", len(sites)) as step:
+        return Observation(collect_evidence(inputs.analysis, sites, calibration, step), reference)
+
+
+def measure(
+    inputs: Inputs, observation: Observation, progress: Progress, cache_folder: Path | None
+) -> Sensitivity:
+    """Find all candidates and measure the damage of each after its fit, on held-out samples.
+
+    Raises:
+        ModelError: onnxruntime fails on the model.
+    """
+    analysis, calibration, config = inputs.analysis, inputs.calibration, inputs.config
+    candidates, refusals = find_candidates(analysis, FindOptions(config.kernel, calibration.fit.memory))
+    if config.sensitivity == "magnitude":
+        return Sensitivity(candidates, refusals, magnitude_damages(analysis, candidates), observation)
+    cache = SweepCache(_identity(inputs), cache_folder)
+    settings = SweepOptions(config.sensitivity, LOOKAHEAD if config.correction else 0)
+    with progress.stage("Measuring sensitivity", len(candidates)) as step:
+        damages = sweep(
+            analysis, candidates, observation.evidence, calibration, observation.reference, cache, settings, step
+        )
+    return Sensitivity(candidates, refusals, damages, observation)
+
+
+def _identity(inputs: Inputs) -> dict[str, object]:
+    """All that the damages depend on."""
+    fit = inputs.calibration.fit
+    return {
+        "model": inputs.document.sha256,
+        "data": inputs.data.fingerprint(),
+        "fit": [fit.ridge, fit.rows_per_unknown, fit.rounds, fit.memory > 1 << 30, fit.seed],
+        "correction": inputs.config.correction,
+        "measure": inputs.config.sensitivity,
+        "threads": inputs.config.threads,
+        "versions": versions(),
+    }
+
+
+def carry_out(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress) -> tuple[Plan, Realized]:
+    """Apply a plan; the plan with its measured damage, and the model."""
+    with progress.stage("Rewriting and fitting", len(inputs.analysis.layers)) as step:
+        realized = realize(
+            inputs.analysis,
+            plan.candidates,
+            observation.evidence,
+            inputs.calibration,
+            correction=inputs.config.correction,
+            step=step,
+        )
+    measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
+    moved = damage(measure, observation.reference, realized.outputs)
+    return Plan(plan.candidates, plan.damages, moved), realized
+
+
+def validate(inputs: Inputs, realized: Realized, progress: Progress) -> Comparison:
+    """Compare the rewritten model with the original on samples that neither fitting nor choosing has seen."""
+    report, batch = inputs.data.report, inputs.data.batch
+    threads = inputs.calibration.threads
+    with progress.stage("Validating", -(-len(report) // batch)) as step:
+        batches = counted(labelled_batches(report, batch, whole=inputs.fixed_batch), step)
+        return compare_models(
+            Session(inputs.document.model, threads=threads), Session(realized.model, threads=threads), batches
+        )
+

@@ -1,0 +1,169 @@
+"""Compare two models on the same samples: accuracy, agreement, divergence, error."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxshallow.model.session import Session
+from onnxshallow.validation.metrics import class_scores, kl_divergence, top_k_correct
+from onnxshallow.validation.statistics import McNemar, mcnemar, paired_difference_interval, wilson_interval
+
+__all__ = ["Accuracy", "Comparison", "Fidelity", "compare_models"]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A classifier's accuracy.
+
+    Attributes:
+        top1: share of samples whose label is the most likely class.
+        top5: share of samples whose label is among the five most likely; None with five classes or fewer.
+        top1_interval: 95 % Wilson interval of `top1`.
+        samples: how many there were.
+    """
+
+    top1: float
+    top5: float | None
+    top1_interval: tuple[float, float]
+    samples: int
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How close the second model's outputs are to the first's.
+
+    Attributes:
+        samples: number of samples.
+        agreement: share of samples with the same most likely class; None where no output holds class scores.
+        kl: mean KL(first || second) in nats; None likewise.
+        relative_error: for each floating-point output, RMS of the difference over RMS of the first's.
+    """
+
+    samples: int
+    agreement: float | None
+    kl: float | None
+    relative_error: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same samples.
+
+    Attributes:
+        first: accuracy of the first model, where there are labels.
+        second: accuracy of the second.
+        fidelity: how close the second is to the first.
+        mcnemar: exact test of whether their accuracies differ, where there are labels.
+        drop_interval: 95 % interval of the accuracy lost, where there are labels.
+    """
+
+    first: Accuracy | None
+    second: Accuracy | None
+    fidelity: Fidelity
+    mcnemar: McNemar | None = None
+    drop_interval: tuple[float, float] | None = None
+
+    @property
+    def drop(self) -> float | None:
+        """Accuracy lost, as a fraction: top-1 with labels, else disagreement; None where there are no classes."""
+        if self.first is not None and self.second is not None:
+            return self.first.top1 - self.second.top1
+        return None if self.fidelity.agreement is None else 1.0 - self.fidelity.agreement
+
+
+@dataclass
+class _Tally:
+    """Sums over batches."""
+
+    names: tuple[str, ...]
+    samples: int = 0
+    kl: float = 0.0
+    agree: int = 0
+    classes: int = 0
+    ruined: bool = False
+    squares: dict[str, list[float]] = field(default_factory=dict)
+    correct: list[list[NDArray[np.bool_]]] = field(default_factory=lambda: [[], [], [], []])
+
+    def add(self, first: list[np.ndarray], second: list[np.ndarray], labels: NDArray[Any] | None) -> None:
+        """Add one batch's outputs."""
+        scored = False
+        for name, a, b in zip(self.names, first, second, strict=True):
+            if not np.issubdtype(a.dtype, np.floating):
+                continue
+            sums = self.squares.setdefault(name, [0.0, 0.0])
+            sums[0] += float(np.sum((a.astype(np.float64) - b) ** 2))
+            sums[1] += float(np.sum(a.astype(np.float64) ** 2))
+            scores, new_scores = class_scores(a), class_scores(b)
+            if not scored and scores is not None and new_scores is not None:
+                scored = True
+                self._add_scores(scores, new_scores, labels)
+        self.samples += len(first[0]) if first and np.ndim(first[0]) else 1
+
+    def _add_scores(self, a: NDArray[Any], b: NDArray[Any], labels: NDArray[Any] | None) -> None:
+        self.classes = a.shape[1]
+        self.agree += int(np.sum(a.argmax(axis=1) == np.where(np.isfinite(b).all(axis=1), b.argmax(axis=1), -1)))
+        self.ruined = self.ruined or not np.all(np.isfinite(b))
+        self.kl += 0.0 if self.ruined else float(np.sum(kl_divergence(a, b)))
+        if labels is None:
+            return
+        rows = ((a, 1), (b, 1), (a, 5), (b, 5))
+        for kept, (scores, k) in zip(self.correct, rows, strict=True):
+            kept.append(top_k_correct(scores, labels, k))
+
+    def result(self) -> Comparison:
+        """What the sums say."""
+        errors = {name: _ratio(*sums) for name, sums in self.squares.items()}
+        kl = None if not self.classes else float("inf") if self.ruined else self.kl / self.samples
+        agreement = self.agree / self.samples if self.classes else None
+        fidelity = Fidelity(self.samples, agreement, kl, errors)
+        if not self.correct[0]:
+            return Comparison(None, None, fidelity)
+        first, second, first5, second5 = (np.concatenate(kept) for kept in self.correct)
+        low, high = paired_difference_interval(second, first)
+        return Comparison(
+            _accuracy(first, first5, self.classes),
+            _accuracy(second, second5, self.classes),
+            fidelity,
+            mcnemar(first, second),
+            (low, high),
+        )
+
+
+def _ratio(difference: float, reference: float) -> float:
+    if difference == 0:
+        return 0.0
+    return float(np.sqrt(difference / reference)) if reference > 0 else float("inf")
+
+
+def _accuracy(top1: NDArray[np.bool_], top5: NDArray[np.bool_], classes: int) -> Accuracy:
+    hits = int(top1.sum())
+    return Accuracy(
+        hits / len(top1), float(top5.mean()) if classes > 5 else None, wilson_interval(hits, len(top1)), len(top1)
+    )
+
+
+def compare_models(
+    first: Session,
+    second: Session,
+    batches: Iterable[tuple[Mapping[str, np.ndarray], NDArray[Any] | None]],
+) -> Comparison:
+    """Run both models and compare their outputs, batch by batch, so that no set is too long.
+
+    The first output that holds class scores, (N, K), stands for the prediction.
+
+    Args:
+        first: the original.
+        second: the optimized model, with the same outputs.
+        batches: inputs by name, and labels (N,) or None.
+
+    Raises:
+        ModelError: onnxruntime fails.
+        DataError: a label names a class that the network does not have.
+    """
+    tally = _Tally(first.output_names)
+    for feeds, labels in batches:
+        tally.add(first.run(feeds), second.run(feeds, first.output_names), labels)
+    return tally.result()
