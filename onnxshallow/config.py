@@ -47,9 +47,7 @@ def _shapes(value: object) -> object:
     if value is None or isinstance(value, Mapping):
         return value
     items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list | tuple) or not all(
-        isinstance(item, str) and ":" in item for item in items
-    ):
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and ":" in item for item in items):
         raise ValueError("a shape is given as NAME:1,3,224,224")
     return {name: sizes.split(",") for name, sizes in (item.rsplit(":", 1) for item in items)}
 
@@ -270,8 +268,7 @@ def _resolve_source(source: str, path: Path) -> str:
 
     if names_code(source):
         raise UsageError(
-            f"{path}: {source!r} would run code, which a config file may not ask for; name it on the command "
-            "line."
+            f"{path}: {source!r} would run code, which a config file may not ask for; name it on the command line."
         )
     return str(path.parent / source)
 

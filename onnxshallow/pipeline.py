@@ -18,7 +18,7 @@ from onnxshallow.errors import AccuracyError, OnnxshallowError, TargetError, Usa
 from onnxshallow.model.document import Document, load_document, save_model
 from onnxshallow.model.session import Session
 from onnxshallow.planning.plan import Plan, load_plan
-from onnxshallow.planning.planner import proposals, read_budget
+from onnxshallow.planning.planner import most_useful, read_budget
 from onnxshallow.planning.realize import Realized
 from onnxshallow.planning.solver import Budget
 from onnxshallow.progress import Progress, Silent
@@ -34,6 +34,7 @@ from onnxshallow.stages import (
     load_inputs,
     measure,
     observe,
+    search,
     validate,
 )
 from onnxshallow.validation.compare import Comparison
@@ -43,8 +44,8 @@ __all__ = ["Result", "apply_plan", "measure_sensitivity", "optimize"]
 
 logger = logging.getLogger(__name__)
 
-# How many plans are carried out before an accuracy budget is given up.
-MAX_TRIES = 4
+# How many plans are validated before an accuracy budget is given up.
+MAX_VALIDATED = 4
 _LATENCY_RUNS, _LATENCY_SECONDS = 100, 4.0
 # Shares of the ReLUs that are tried when only an accuracy budget is given.
 _SHARES = tuple(share / 20 for share in range(19, 0, -1))
@@ -117,7 +118,7 @@ def optimize(
     *,
     config: Config | None = None,
     progress: Progress | None = None,
-    cache: Path | None | bool = True,
+    cache: Path | bool | None = True,
     **options: Any,
 ) -> Result:
     """Make a model shallower.
@@ -192,7 +193,7 @@ def measure_sensitivity(
     *,
     config: Config | None = None,
     progress: Progress | None = None,
-    cache: Path | None | bool = True,
+    cache: Path | bool | None = True,
     **options: Any,
 ) -> SensitivityReport:
     """Measure the damage of every candidate; see `optimize` for the arguments and errors."""
@@ -210,7 +211,7 @@ def _check_goal(config: Config) -> None:
         raise UsageError("--max-drop needs real inputs to be checked on: give --calib or --validate.")
 
 
-def _cache_path(cache: Path | None | bool) -> Path | None:
+def _cache_path(cache: Path | bool | None) -> Path | None:
     if cache is True:
         return cache_folder()
     return None if cache is False or cache is None else cache
@@ -219,23 +220,32 @@ def _cache_path(cache: Path | None | bool) -> Path | None:
 def _choose(
     inputs: Inputs, sensitivity: Sensitivity, budget: Budget, progress: Progress, clock: _Clock
 ) -> tuple[_Attempt, list[str]]:
-    """Carry out proposed plans until one keeps the accuracy budget; the best of them, and what to say of it."""
+    """The plan to keep, carried out and validated, and what to say of it.
+
+    Plans compete on the selection samples. Those that come out best are then validated, one after the other, until
+    one keeps the accuracy budget.
+
+    Raises:
+        TargetError: no plan reaches the budget.
+    """
     limit = inputs.config.max_drop
-    if budget.relus is None and budget.macs is None and limit is not None:
+    if inputs.config.target_relus is None and inputs.config.target_macs is None and limit is not None:
         return _deepest(inputs, sensitivity, limit, progress, clock)
+    with clock("plan"):
+        plans = search(inputs, sensitivity, budget, progress)
     best: _Attempt | None = None
-    tries = 0
-    for plan in proposals(inputs.analysis, sensitivity.candidates, sensitivity.damages, budget):
-        attempt = _attempt(inputs, sensitivity.observation, plan, progress, clock)
-        tries += 1
+    for tries in range(1, MAX_VALIDATED + 1):
+        chosen = most_useful(plans) if tries == 1 else min(plans, key=lambda plan: plan.damage or 0.0)
+        plans = [plan for plan in plans if plan is not chosen]
+        attempt = _attempt(inputs, sensitivity.observation, chosen, progress, clock)
         if best is None or attempt.drop() < best.drop():
             best = attempt
-        if limit is None or attempt.drop() <= limit or tries == MAX_TRIES or not plan.candidates:
+        if limit is None or attempt.drop() <= limit or not plans:
             break
         logger.info("Plan %d loses %.2f points; trying another.", tries, 100 * attempt.drop())
     if best is None:
-        raise TargetError("No plan reaches the target.")
-    return best, [f"{tries} plans were tried"] if tries > 1 else []
+        raise TargetError("No plan was carried out.")
+    return best, []
 
 
 def _deepest(
@@ -246,9 +256,10 @@ def _deepest(
     low, high = 0, len(_SHARES)
     while low < high:
         middle = (low + high) // 2
-        budget = Budget(relus=int(_SHARES[middle] * inputs.analysis.cost.relus))
+        budget = Budget(int(_SHARES[middle] * inputs.analysis.cost.relus), inputs.analysis.cost.macs)
         try:
-            plan = next(proposals(inputs.analysis, sensitivity.candidates, sensitivity.damages, budget))
+            with clock("plan"):
+                plan = most_useful(search(inputs, sensitivity, budget, progress))
             attempt = _attempt(inputs, sensitivity.observation, plan, progress, clock)
         except TargetError:
             high = middle
@@ -257,12 +268,10 @@ def _deepest(
             best, low = attempt, middle + 1
         else:
             high = middle
-    return best, ["the lowest ReLU count found within the accuracy budget"]
+    return best, ["the lowest ReLU count that was found within the accuracy budget"]
 
 
-def _attempt(
-    inputs: Inputs, observation: Observation, plan: Plan, progress: Progress, clock: _Clock
-) -> _Attempt:
+def _attempt(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress, clock: _Clock) -> _Attempt:
     with clock("fit"):
         measured, realized = carry_out(inputs, observation, plan, progress)
     with clock("validate"):
@@ -283,7 +292,11 @@ def _verdict(config: Config, inputs: Inputs, attempt: _Attempt) -> AccuracyError
 
 
 def _result(
-    inputs: Inputs, attempt: _Attempt | None, error: OnnxshallowError | None, reasons: list[str], clock: _Clock
+    inputs: Inputs,
+    attempt: _Attempt | None,
+    error: OnnxshallowError | None,
+    reasons: list[str],
+    clock: _Clock,
 ) -> Result:
     """Everything known, as one report."""
     cost: Cost | None = None

@@ -1,8 +1,9 @@
 """The stages of a run, one function each: each takes what came before and returns a frozen dataclass."""
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,17 @@ from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.model.document import Document
 from onnxshallow.model.session import Session
 from onnxshallow.planning.plan import Plan
+from onnxshallow.planning.planner import Planner
 from onnxshallow.planning.realize import Realized, realize
-from onnxshallow.progress import Progress, counted
+from onnxshallow.planning.solver import Budget
+from onnxshallow.progress import Progress, Silent, counted
 from onnxshallow.runtime.store import ActivationStore, default_memory
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.sensitivity.cache import SweepCache
 from onnxshallow.sensitivity.evidence import collect_evidence
 from onnxshallow.sensitivity.magnitude import magnitude_damages
 from onnxshallow.sensitivity.measures import Measure, damage
-from onnxshallow.sensitivity.sweep import LOOKAHEAD, SweepOptions, sweep
+from onnxshallow.sensitivity.sweep import LOOKAHEAD, SweepOptions, reduced, sweep
 from onnxshallow.validation.compare import Comparison, compare_models
 from onnxshallow.versions import versions
 
@@ -40,11 +43,14 @@ __all__ = [
     "load_inputs",
     "measure",
     "observe",
+    "search",
     "validate",
 ]
 
 logger = logging.getLogger(__name__)
 
+# What comparing plans may cost, and how many plans are compared at the most.
+_SEARCH_FLOPS, _MOST_TRIES = 4e12, 12
 _RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
 
 
@@ -114,8 +120,7 @@ def load_inputs(document: Document, config: Config) -> Inputs:
     data = prepare(config, analysis.network.inputs)
     whole = is_fixed(analysis.network.inputs)
     batches = [
-        [feeds for feeds, _ in labelled_batches(part, data.batch, whole=whole)]
-        for part in (data.fit, data.selection)
+        [feeds for feeds, _ in labelled_batches(part, data.batch, whole=whole)] for part in (data.fit, data.selection)
     ]
     memory = default_memory() if config.memory is None else parse_bytes(config.memory)
     ridge = config.ridge if config.ridge is not None else _RIDGE_SYNTHETIC if data.synthetic else _RIDGE_REAL
@@ -162,9 +167,7 @@ def observe(inputs: Inputs, progress: Progress) -> Observation:
         return Observation(collect_evidence(inputs.analysis, sites, calibration, step), reference)
 
 
-def measure(
-    inputs: Inputs, observation: Observation, progress: Progress, cache_folder: Path | None
-) -> Sensitivity:
+def measure(inputs: Inputs, observation: Observation, progress: Progress, cache_folder: Path | None) -> Sensitivity:
     """Find all candidates and measure the damage of each after its fit, on held-out samples.
 
     Raises:
@@ -178,7 +181,14 @@ def measure(
     settings = SweepOptions(config.sensitivity, LOOKAHEAD if config.correction else 0)
     with progress.stage("Measuring sensitivity", len(candidates)) as step:
         damages = sweep(
-            analysis, candidates, observation.evidence, calibration, observation.reference, cache, settings, step
+            analysis,
+            candidates,
+            observation.evidence,
+            calibration,
+            observation.reference,
+            cache,
+            settings,
+            step,
         )
     return Sensitivity(candidates, refusals, damages, observation)
 
@@ -195,6 +205,45 @@ def _identity(inputs: Inputs) -> dict[str, object]:
         "threads": inputs.config.threads,
         "versions": versions(),
     }
+
+
+def search(inputs: Inputs, sensitivity: Sensitivity, budget: Budget, progress: Progress) -> list[Plan]:
+    """Carry out proposed plans in a cheap way and measure what they do to the selection samples.
+
+    How many depends on the size of the fits, not on the clock, so that the same inputs give the same plan.
+
+    Returns:
+        The plans with their measured damages, in the order of proposal.
+
+    Raises:
+        TargetError: no plan reaches the budget.
+    """
+    analysis, calibration = inputs.analysis, reduced(inputs.calibration)
+    planner = Planner(analysis, sensitivity.candidates, sensitivity.damages, budget)
+    tries = _affordable_tries(inputs) if inputs.config.sensitivity != "magnitude" else 1
+    plans: list[Plan] = []
+    with progress.stage("Comparing plans", tries) as step:
+        for plan in itertools.islice(planner.proposals(), tries):
+            trial = replace(inputs, calibration=calibration)
+            measured = plan if tries == 1 else carry_out(trial, sensitivity.observation, plan, Silent())[0]
+            if measured.damage is not None:
+                planner.learn(plan, measured.damage)
+            plans.append(measured)
+            step()
+            if not plan.candidates:
+                break
+    return plans
+
+
+def _affordable_tries(inputs: Inputs) -> int:
+    """How many plans to carry out: many for small networks, a few for large ones."""
+    calibration = reduced(inputs.calibration)
+    samples = sum(len(next(iter(batch.values()))) for batch in calibration.batches)
+    flops = 4.0 * samples * inputs.analysis.cost.macs
+    for layer in inputs.analysis.layers:
+        unknowns = float(np.prod(layer.weight_shape[1:]))
+        flops += 2 * calibration.fit.rows_per_unknown * unknowns**3 if layer.kind != "affine" else 0.0
+    return int(np.clip(_SEARCH_FLOPS / max(flops, 1.0), 2, _MOST_TRIES))
 
 
 def carry_out(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress) -> tuple[Plan, Realized]:
@@ -222,4 +271,3 @@ def validate(inputs: Inputs, realized: Realized, progress: Progress) -> Comparis
         return compare_models(
             Session(inputs.document.model, threads=threads), Session(realized.model, threads=threads), batches
         )
-

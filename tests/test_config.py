@@ -51,9 +51,7 @@ def test_a_percentage_is_exact(percent, total):
     assert parse_target(percent / 100, total) == percent * total // 100
 
 
-@pytest.mark.parametrize(
-    "value", [0, -0.5, "", "k", "0.5x", "58%", "nan", float("inf"), "1e999", "1/2", True, None]
-)
+@pytest.mark.parametrize("value", [0, -0.5, "", "k", "0.5x", "58%", "nan", float("inf"), "1e999", "1/2", True, None])
 def test_targets_that_are_no_positive_number(value):
     with pytest.raises(UsageError, match=r"The target .* cannot be used: it must be a"):
         parse_target(value, 100)
@@ -116,9 +114,7 @@ def test_a_single_mean():
     assert resolve({"mean": 0.5, "std": "0.25"}, Path("model.onnx")).mean == (0.5,)
 
 
-@pytest.mark.parametrize(
-    "given", ["x:0:1,3,8,8", ["x:0:1,3,8,8"], {"x:0": [1, 3, 8, 8]}, {"x:0": (1, 3, 8, 8)}]
-)
+@pytest.mark.parametrize("given", ["x:0:1,3,8,8", ["x:0:1,3,8,8"], {"x:0": [1, 3, 8, 8]}, {"x:0": (1, 3, 8, 8)}])
 def test_input_shapes(given):
     assert resolve({"input_shape": given}, Path("model.onnx")).input_shape == {"x:0": (1, 3, 8, 8)}
 
@@ -221,9 +217,7 @@ def test_values_that_do_not_go_together_are_told_by_preprocessing():
 
 @pytest.mark.parametrize("option", ["calib", "validate"])
 def test_a_config_file_may_not_run_code(write, option):
-    with pytest.raises(
-        UsageError, match=r"'reader.py:make' would run code, which a config file may not ask for"
-    ):
+    with pytest.raises(UsageError, match=r"'reader.py:make' would run code, which a config file may not ask for"):
         load_config(write(f'{option} = "reader.py:make"'))
 
 

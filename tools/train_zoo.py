@@ -241,9 +241,7 @@ def main(arguments: list[str] | None = None) -> None:
     network = train(recipe, images)
     export(network, images.preprocess(images.train_x[:2]), folder / recipe.model_file)
     write_data(recipe, images, folder)
-    print(
-        f"{recipe.model_file}: {100 * accuracy(network, images):.2f} % of {len(images.validation_y)} images"
-    )
+    print(f"{recipe.model_file}: {100 * accuracy(network, images):.2f} % of {len(images.validation_y)} images")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import Analysis, Layer, Layers, analyze
 from onnxshallow.convolution import Convolution
 from onnxshallow.model.network import Network
-from onnxshallow.model.surgery import Workbench, edit
+from onnxshallow.model.surgery import Workbench
 
 __all__ = ["ACTIONS", "Rewritten", "apply_candidates", "write_layers"]
 
@@ -57,15 +57,11 @@ def apply_candidates(analysis: Analysis, candidates: Sequence[Candidate], eviden
     frozen: set[str] = set()
     shapes = analysis.network.input_shapes
     for candidate in sorted(candidates, key=lambda c: (rank[c.action], min(c.nodes, default=0))):
-        current = analysis
-        outcome = []
-
-        def change(bench: Workbench, candidate: Candidate = candidate, current: Analysis = current) -> None:
-            outcome.append(by_name[candidate.action].apply(bench, current, candidate, evidence))
-
-        analysis = analyze(edit(current.network.model, change), shapes)
-        fit.update(outcome[0].fit)
-        frozen.update(outcome[0].frozen)
+        bench = Workbench(analysis.network.model)
+        outcome = by_name[candidate.action].apply(bench, analysis, candidate, evidence)
+        analysis = analyze(bench.finish(), shapes)
+        fit.update(outcome.fit)
+        frozen.update(outcome.frozen)
     made = set(analysis.layers.by_output)
     return Rewritten(analysis, frozenset(fit & made), frozenset(frozen & made))
 
@@ -78,12 +74,12 @@ def write_layers(network: Network, layers: Layers, fitted: Mapping[Layer, Convol
         layers: its layers.
         fitted: new convolutions, of the same geometry, for some of them.
     """
-
-    def change(bench: Workbench) -> None:
-        for layer, convolution in fitted.items():
-            nodes = layer_nodes(
-                bench, convolution, layer.source, layer.output, name=layer.name, dtype=layers.dtype(layer)
-            )
-            bench.replace([network.nodes[index].outputs[0] for index in layer.nodes], nodes)
-
-    return edit(network.model, change) if fitted else network.model
+    if not fitted:
+        return network.model
+    bench = Workbench(network.model)
+    for layer, convolution in fitted.items():
+        nodes = layer_nodes(
+            bench, convolution, layer.source, layer.output, name=layer.name, dtype=layers.dtype(layer)
+        )
+        bench.replace([network.nodes[index].outputs[0] for index in layer.nodes], nodes)
+    return bench.finish()

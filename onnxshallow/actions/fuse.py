@@ -15,7 +15,15 @@ import numpy as np
 
 from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
 from onnxshallow.actions.emission import layer_nodes
-from onnxshallow.analysis import Analysis, NotLinearError, Region, Site, find_regions, linear_map, trace_region
+from onnxshallow.analysis import (
+    Analysis,
+    NotLinearError,
+    Region,
+    Site,
+    find_regions,
+    linear_map,
+    trace_region,
+)
 from onnxshallow.analysis.border import constant_part
 from onnxshallow.analysis.cost import layer_macs
 from onnxshallow.convolution import Convolution, output_size, resize_kernel
@@ -53,7 +61,7 @@ class Fuse:
         """Raises NotLinearError where no kernel size is possible."""
         sizes = analysis.network.shape(region.source)
         spatial = tuple(size or 0 for size in sizes[2:]) if sizes is not None else ()
-        found = []
+        found: list[Candidate] = []
         reason = "no kernel size fits"
         for kernel in _kernels(region.shape, options):
             exact = options.kernel == "exact"
@@ -90,7 +98,9 @@ class Fuse:
         except ValueError as error:
             raise NotLinearError(str(error)) from error
         nodes = [analysis.network.nodes[layer.main] for layer in region.layers]
-        before = sum(layer_macs(analysis.network, node) or 0 for node in nodes if not node.is_op("BatchNormalization"))
+        before = sum(
+            layer_macs(analysis.network, node) or 0 for node in nodes if not node.is_op("BatchNormalization")
+        )
         sites = [analysis.site_by_name[name] for name in region.sites]
         linear = sum(layer.kind != "affine" for layer in region.layers)
         return Candidate(

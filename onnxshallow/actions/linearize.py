@@ -53,7 +53,12 @@ class Linearize:
             convolution = scale_output(analysis.layers.convolution(layer), affine.scale, affine.shift)
             old = [analysis.network.nodes[index].outputs[0] for index in (*layer.nodes, site.node)]
             nodes = layer_nodes(
-                bench, convolution, layer.source, site.output, name=layer.name, dtype=analysis.layers.dtype(layer)
+                bench,
+                convolution,
+                layer.source,
+                site.output,
+                name=layer.name,
+                dtype=analysis.layers.dtype(layer),
             )
             bench.replace(old, nodes)
             return Rewrite(fit=(site.output,))

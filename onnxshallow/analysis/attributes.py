@@ -42,7 +42,9 @@ def pads_of(network: Network, node: Node, kernel: Sequence[int]) -> tuple[tuple[
         if strides[axis] > 1:
             size = sizes[axis + 2] if sizes is not None else None
             if size is None:
-                raise ValueError(f"its auto_pad {mode} with a stride depends on an input size that the model leaves open")
+                raise ValueError(
+                    f"its auto_pad {mode} with a stride depends on an input size that the model leaves open"
+                )
             total = max(0, (-(-size // strides[axis]) - 1) * strides[axis] + extent - size)
         small, large = total // 2, total - total // 2
         begin.append(small if mode == "SAME_UPPER" else large)
@@ -101,7 +103,7 @@ def slices_of(network: Network, node: Node) -> dict[int, slice] | None:
             return None
         axes = np.arange(len(starts)) if axes is None else axes
         steps = np.ones(len(starts), dtype=int) if steps is None else steps
-    quadruples = zip(np.ravel(axes), starts, ends, np.ravel(steps), strict=True)
+    quadruples = zip(np.ravel(np.asarray(axes)), starts, ends, np.ravel(np.asarray(steps)), strict=True)
     return {int(axis) % len(sizes): slice(int(a), int(b), int(step)) for axis, a, b, step in quadruples}
 
 

@@ -109,7 +109,12 @@ def _pooling_comparisons(network: Network) -> int:
 
 
 def _parameters(graph: onnx.GraphProto) -> int:
-    floating = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
+    floating = (
+        onnx.TensorProto.FLOAT,
+        onnx.TensorProto.FLOAT16,
+        onnx.TensorProto.DOUBLE,
+        onnx.TensorProto.BFLOAT16,
+    )
     tensors = list(graph.initializer)
     for node in graph.node:
         if node.op_type == "Constant":

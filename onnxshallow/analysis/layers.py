@@ -165,7 +165,9 @@ class Layers:
             self.reasons[node.index] = "its weights are quantized; optimize the model before quantizing it"
             return None
         if not self.network.is_constant(weight):
-            self.reasons[node.index] = "its weights are no constants (they are computed, or may be overridden by the caller)"
+            self.reasons[node.index] = (
+                "its weights are no constants (they are computed, or may be overridden by the caller)"
+            )
             return None
         sizes = self.network.shape(weight)
         if sizes is None or not all(sizes):

@@ -333,7 +333,9 @@ def _sites_before(analysis: Analysis, output: str) -> list[str]:
 
 def _without_dominated(analysis: Analysis, regions: tuple[Region, ...]) -> tuple[Region, ...]:
     """Leave out chains that end just before a residual sum which can be folded in at no cost."""
-    folded = {(region.source, region.sites) for region in regions if analysis.layers.by_output.get(region.output) is None}
+    folded = {
+        (region.source, region.sites) for region in regions if analysis.layers.by_output.get(region.output) is None
+    }
     return tuple(
         region
         for region in regions

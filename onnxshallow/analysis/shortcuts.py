@@ -1,8 +1,8 @@
 """Nodes on shortcut paths that are convolutions in disguise.
 
-    Slice over spatial axes from the first pixel on, with a step    1x1 depthwise, strided
-    Pad of the channel axis with zeros                              1x1, copies each channel to its new place
-    AveragePool                                                     depthwise with equal weights
+Slice over spatial axes from the first pixel on, with a step    1x1 depthwise, strided
+Pad of the channel axis with zeros                              1x1, copies each channel to its new place
+AveragePool                                                     depthwise with equal weights
 """
 
 import numpy as np
@@ -29,9 +29,7 @@ def as_convolution(network: Network, node: Node) -> Convolution | None:
     return None
 
 
-def _strided_slice(
-    network: Network, node: Node, channels: int, sizes: tuple[int | None, ...]
-) -> Convolution | None:
+def _strided_slice(network: Network, node: Node, channels: int, sizes: tuple[int | None, ...]) -> Convolution | None:
     cuts = slices_of(network, node)
     if cuts is None or any(axis < 2 and not _is_whole(cut, sizes[axis]) for axis, cut in cuts.items()):
         return None
@@ -48,7 +46,7 @@ def _strided_slice(
 def _is_whole(cut: slice, size: int | None) -> bool:
     """Whether `cut` takes every element of an axis, whatever the axis's size where that is not known."""
     huge = np.iinfo(np.int32).max
-    return cut.start == 0 and cut.step == 1 and cut.stop >= (huge if size is None else size)
+    return bool(cut.start == 0 and cut.step == 1 and cut.stop >= (huge if size is None else size))
 
 
 def _channel_pad(network: Network, node: Node, channels: int, rank: int) -> Convolution | None:

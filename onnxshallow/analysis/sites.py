@@ -1,8 +1,8 @@
 """Activation sites: the ReLU-like nodes, their sizes, and why some of them cannot be removed.
 
-    Relu                      max(x, 0)
-    Clip(0, n)                min(max(x, 0), n), also called ReLU6 (two comparisons under secure computation)
-    LeakyRelu, PRelu          x where x > 0, slope * x elsewhere
+Relu                      max(x, 0)
+Clip(0, n)                min(max(x, 0), n), also called ReLU6 (two comparisons under secure computation)
+LeakyRelu, PRelu          x where x > 0, slope * x elsewhere
 """
 
 from collections.abc import Iterator

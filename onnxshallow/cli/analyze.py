@@ -7,9 +7,7 @@ __all__ = ["command"]
 
 
 @command_line
-def command(
-    model: Model, json: Json = None, input_shape: InputShape = None, log_level: LogLevel = "warning"
-) -> None:
+def command(model: Model, json: Json = None, input_shape: InputShape = None, log_level: LogLevel = "warning") -> None:
     """Count ReLUs, MACs, parameters and depth; say which sites can be removed and fused, and why others cannot.
 
     Example: onnxshallow analyze resnet18.onnx --input-shape image:1,3,224,224

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.finish import finish, output_path
+from onnxshallow.cli.finish import finish, no_stale_output, output_path
 from onnxshallow.cli.shell import Bars, command_line, start_logging
 
 __all__ = ["command"]
@@ -21,7 +21,8 @@ def command(
         Path | None, typer.Option("-o", "--output", metavar="PATH", help="[default: MODEL.shallow.onnx]")
     ] = None,
     keep_rejected: Annotated[
-        bool, typer.Option("--keep-rejected", help="Write the model even where the accuracy budget is broken.")
+        bool,
+        typer.Option("--keep-rejected", help="Write the model even where the accuracy budget is broken."),
     ] = False,
     calib: options.Calib = None,
     calib_samples: options.CalibSamples = None,
@@ -61,5 +62,6 @@ def command(
         input_shape=input_shape, seed=seed, memory=memory, batch_size=batch_size, threads=threads,
     )  # fmt: skip
     target = output_path(model, output)
-    result = apply_plan(model, plan, config=resolve(given, model, config), progress=Bars())
+    with no_stale_output(target):
+        result = apply_plan(model, plan, config=resolve(given, model, config), progress=Bars())
     finish(result, target, json, None, keep_rejected)

@@ -28,8 +28,8 @@ def command(
     Example: onnxshallow bench resnet18.onnx resnet18.shallow.onnx --threads 2 --batch-size 32
     """
     start_logging(log_level)
-    from onnxshallow.config import resolve
     from onnxshallow.comparison import bench_files
+    from onnxshallow.config import resolve
     from onnxshallow.report.console import print_bench
 
     config = resolve({"input_shape": input_shape, "threads": threads, "seed": seed}, original)

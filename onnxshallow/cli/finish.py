@@ -1,14 +1,19 @@
 """The end of `optimize` and `apply`: write the model, the plan and the report, and say how it went."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from onnxshallow.cli.shell import write_json
-from onnxshallow.errors import ExitCode, UsageError
-from onnxshallow.pipeline import Result
+from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
 
-__all__ = ["finish", "output_path"]
+if TYPE_CHECKING:
+    from onnxshallow.pipeline import Result
+
+__all__ = ["finish", "no_stale_output", "output_path"]
 
 
 def output_path(model: Path, output: Path | None) -> Path:
@@ -25,7 +30,18 @@ def output_path(model: Path, output: Path | None) -> Path:
     return target
 
 
-def finish(result: Result, target: Path, json: str | None, plan_out: Path | None, keep_rejected: bool) -> None:
+@contextmanager
+def no_stale_output(target: Path) -> Iterator[None]:
+    """Remove `target` when the run fails on its model or data, so that no earlier result is taken for this one's."""
+    try:
+        yield
+    except OnnxshallowError as error:
+        if error.exit_code != ExitCode.USAGE:
+            target.unlink(missing_ok=True)
+        raise
+
+
+def finish(result: "Result", target: Path, json: str | None, plan_out: Path | None, keep_rejected: bool) -> None:
     """Write what the run is to leave behind, and end with its exit code.
 
     A rejected result leaves no model, also none of an earlier run, unless `keep_rejected`.

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
+from onnxshallow.cli.finish import finish, no_stale_output, output_path
 from onnxshallow.cli.shell import Bars, command_line, start_logging
-from onnxshallow.cli.finish import finish, output_path
 
 __all__ = ["command"]
 
@@ -71,5 +71,6 @@ def command(
         input_shape=input_shape, seed=seed, memory=memory, batch_size=batch_size, threads=threads,
     )  # fmt: skip
     target = output_path(model, output)
-    result = optimize(model, config=resolve(given, model, config), progress=Bars(), cache=not no_cache)
+    with no_stale_output(target):
+        result = optimize(model, config=resolve(given, model, config), progress=Bars(), cache=not no_cache)
     finish(result, target, json, plan_out, keep_rejected)

@@ -41,15 +41,14 @@ _PIXELS = "Preprocessing of uint8 images"
 _HOW = "How to work"
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.")]
-Json = Annotated[
-    str | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON; - for stdout.")
-]
+Json = Annotated[str | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON; - for stdout.")]
 ConfigPath = Annotated[
     Path | None,
     typer.Option("--config", metavar="TOML", help="Options file [default: onnxshallow.toml beside the model]."),
 ]
 LogLevel = Annotated[
-    str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error; logs go to stderr.")
+    str,
+    typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error; logs go to stderr."),
 ]
 InputShape = Annotated[
     list[str] | None,
@@ -58,7 +57,11 @@ InputShape = Annotated[
 
 TargetRelus = Annotated[
     str | None,
-    typer.Option("--target-relus", metavar="SHARE|COUNT", help="Keep at most this share (0.58) or number (320k) of ReLUs."),
+    typer.Option(
+        "--target-relus",
+        metavar="SHARE|COUNT",
+        help="Keep at most this share (0.58) or number (320k) of ReLUs.",
+    ),
 ]
 TargetMacs = Annotated[
     str | None,
@@ -75,15 +78,21 @@ Kernel = Annotated[
 Calib = Annotated[
     str | None,
     typer.Option(
-        "--calib", metavar="DATA", help=".npz, image folder, or file.py:function; no labels needed.", rich_help_panel=_DATA
+        "--calib",
+        metavar="DATA",
+        help=".npz, image folder, or file.py:function; no labels needed.",
+        rich_help_panel=_DATA,
     ),
 ]
 CalibSamples = Annotated[
-    int | None, typer.Option("--calib-samples", metavar="N", help="How many to use [default: 1024].", rich_help_panel=_DATA)
+    int | None,
+    typer.Option("--calib-samples", metavar="N", help="How many to use [default: 1024].", rich_help_panel=_DATA),
 ]
 Validate = Annotated[
     str | None,
-    typer.Option("--validate", metavar="DATA", help="Where accuracy is measured; like --calib.", rich_help_panel=_DATA),
+    typer.Option(
+        "--validate", metavar="DATA", help="Where accuracy is measured; like --calib.", rich_help_panel=_DATA
+    ),
 ]
 ValidateSamples = Annotated[
     int | None,
@@ -93,32 +102,57 @@ Preset = Annotated[
     str | None,
     typer.Option("--preset", metavar="NAME", help="imagenet, cifar10, cifar100 or mnist.", rich_help_panel=_PIXELS),
 ]
-Mean = Annotated[str | None, typer.Option("--mean", metavar="A,B,C", help="Subtracted a channel.", rich_help_panel=_PIXELS)]
-Std = Annotated[str | None, typer.Option("--std", metavar="A,B,C", help="Divides a channel.", rich_help_panel=_PIXELS)]
-Scale = Annotated[float | None, typer.Option("--scale", help="Divides pixels first [default: 255].", rich_help_panel=_PIXELS)]
-Layout = Annotated[str | None, typer.Option("--layout", metavar="nchw|nhwc", help="Of stored arrays.", rich_help_panel=_PIXELS)]
+Mean = Annotated[
+    str | None, typer.Option("--mean", metavar="A,B,C", help="Subtracted a channel.", rich_help_panel=_PIXELS)
+]
+Std = Annotated[
+    str | None, typer.Option("--std", metavar="A,B,C", help="Divides a channel.", rich_help_panel=_PIXELS)
+]
+Scale = Annotated[
+    float | None,
+    typer.Option("--scale", help="Divides pixels first [default: 255].", rich_help_panel=_PIXELS),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option("--layout", metavar="nchw|nhwc", help="Of stored arrays.", rich_help_panel=_PIXELS),
+]
 Resize = Annotated[int | None, typer.Option("--resize", help="Shorter side, in pixels.", rich_help_panel=_PIXELS)]
 Crop = Annotated[int | None, typer.Option("--crop", help="Central square, in pixels.", rich_help_panel=_PIXELS)]
 Channels = Annotated[
-    str | None, typer.Option("--channels", metavar="rgb|bgr", help="The network's order.", rich_help_panel=_PIXELS)
+    str | None,
+    typer.Option("--channels", metavar="rgb|bgr", help="The network's order.", rich_help_panel=_PIXELS),
 ]
 
 Measure = Annotated[
     str | None,
     typer.Option(
-        "--sensitivity", metavar="kl|mse|disagreement|magnitude", help="Measure of damage [default: kl].", rich_help_panel=_HOW
+        "--sensitivity",
+        metavar="kl|mse|disagreement|magnitude",
+        help="Measure of damage [default: kl].",
+        rich_help_panel=_HOW,
     ),
 ]
 Ridge = Annotated[
-    float | None, typer.Option("--ridge", help="Strength of the ridge [default: 0.001; 10 without data].", rich_help_panel=_HOW)
+    float | None,
+    typer.Option("--ridge", help="Strength of the ridge [default: 0.001; 10 without data].", rich_help_panel=_HOW),
 ]
 NoCorrection = Annotated[
-    bool, typer.Option("--no-correction", help="Do not re-fit the layers after a change.", rich_help_panel=_HOW)
+    bool,
+    typer.Option("--no-correction", help="Do not re-fit the layers after a change.", rich_help_panel=_HOW),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of everything random [default: 0].", rich_help_panel=_HOW)]
 Memory = Annotated[
     str | None,
-    typer.Option("--memory", metavar="SIZE", help="For activations, such as 4G [default: half of what is free].", rich_help_panel=_HOW),
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="For activations, such as 4G [default: half of what is free].",
+        rich_help_panel=_HOW,
+    ),
 ]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Samples a batch [default: 64].", rich_help_panel=_HOW)]
-Threads = Annotated[int | None, typer.Option("--threads", help="Of onnxruntime [default: all cores].", rich_help_panel=_HOW)]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", help="Samples a batch [default: 64].", rich_help_panel=_HOW)
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="Of onnxruntime [default: all cores].", rich_help_panel=_HOW)
+]

@@ -47,9 +47,7 @@ def start_logging(level: str) -> None:
     """
     if level not in _LEVELS:
         raise UsageError(f"--log-level {level}: choose one of {', '.join(_LEVELS)}.")
-    logging.basicConfig(
-        level=level.upper(), format="%(levelname)s: %(message)s", stream=sys.stderr, force=True
-    )
+    logging.basicConfig(level=level.upper(), format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
 
 
 def write_json(value: BaseModel | dict[str, Any], target: str | Path | None) -> None:

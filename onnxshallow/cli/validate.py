@@ -41,8 +41,8 @@ def command(
     Example: onnxshallow validate resnet18.onnx resnet18.shallow.onnx --data test.npz --max-drop 0.01
     """
     start_logging(log_level)
-    from onnxshallow.config import resolve
     from onnxshallow.comparison import validate_files
+    from onnxshallow.config import resolve
     from onnxshallow.report.console import print_validation
 
     given = dict(

@@ -93,9 +93,7 @@ def exactness(first: Convolution, second: Convolution, spatial_in: Sequence[int]
     return Exactness("border", reason, begin, end, repairable=True)
 
 
-def border_bias_map(
-    first: Convolution, second: Convolution, spatial_in: Sequence[int]
-) -> NDArray[np.float64]:
+def border_bias_map(first: Convolution, second: Convolution, spatial_in: Sequence[int]) -> NDArray[np.float64]:
     """The constant that the two biases really contribute: the second convolution of the first one's bias.
 
     In place of the composite's bias it makes the composite exact everywhere if `exactness(first, second)` is

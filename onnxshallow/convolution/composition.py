@@ -89,8 +89,7 @@ def require_chain(first: Convolution, second: Convolution) -> None:
         raise ValueError(f"The first convolution has {first.rank} spatial axes, the second {second.rank}.")
     if first.out_channels != second.in_channels:
         raise ValueError(
-            f"The first convolution writes {first.out_channels} channels, "
-            f"the second reads {second.in_channels}."
+            f"The first convolution writes {first.out_channels} channels, the second reads {second.in_channels}."
         )
 
 

@@ -102,9 +102,7 @@ def convolve(conv: Convolution, x: ArrayLike) -> NDArray[np.float64]:
     result = np.zeros((samples, groups, weight.shape[1], math.prod(size)))
     for tap in itertools.product(*map(range, conv.kernel_shape)):
         geometry = zip(tap, conv.dilations, size, conv.strides, strict=True)
-        seen = spatial_index(
-            progression(t * dilation, count, stride) for t, dilation, count, stride in geometry
-        )
+        seen = spatial_index(progression(t * dilation, count, stride) for t, dilation, count, stride in geometry)
         pixels = padded[seen].reshape(samples, groups, weight.shape[2], math.prod(size))
         result += weight[spatial_index(tap)] @ pixels
     return result.reshape(samples, conv.out_channels, *size) + conv.bias.reshape(-1, *(1,) * conv.rank)
@@ -124,7 +122,5 @@ def _pad(conv: Convolution, values: NDArray[np.float64]) -> NDArray[np.float64]:
     widths = [(0, 0), (0, 0), *((max(begin, 0), max(end, 0)) for begin, end in pads)]
     padded = np.pad(values, widths)
     sizes = padded.shape[2:]
-    kept = spatial_index(
-        slice(max(-b, 0), size - max(-e, 0)) for (b, e), size in zip(pads, sizes, strict=True)
-    )
+    kept = spatial_index(slice(max(-b, 0), size - max(-e, 0)) for (b, e), size in zip(pads, sizes, strict=True))
     return padded[kept]

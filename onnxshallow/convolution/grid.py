@@ -78,6 +78,5 @@ def grid_window(
     """
     axes = zip(starts, kernel_shape, spacings, dilations, strict=True)
     return spatial_index(
-        progression(start // dilation, taps, max(spacing // dilation, 1))
-        for start, taps, spacing, dilation in axes
+        progression(start // dilation, taps, max(spacing // dilation, 1)) for start, taps, spacing, dilation in axes
     )

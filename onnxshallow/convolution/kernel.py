@@ -61,13 +61,9 @@ class Convolution:
     def _validate(self) -> None:
         shape = self.weight.shape
         if len(shape) < 2 or 0 in shape:
-            raise ValueError(
-                f"A weight of shape {shape} is no kernel: (C_out, C_in / groups, *kernel) is wanted."
-            )
+            raise ValueError(f"A weight of shape {shape} is no kernel: (C_out, C_in / groups, *kernel) is wanted.")
         if self.bias.shape != shape[:1]:
-            raise ValueError(
-                f"The bias has shape {self.bias.shape}, but the kernel writes {shape[0]} channels."
-            )
+            raise ValueError(f"The bias has shape {self.bias.shape}, but the kernel writes {shape[0]} channels.")
         if self.groups < 1 or shape[0] % self.groups:
             raise ValueError(f"{shape[0]} output channels cannot be split into {self.groups} groups.")
         for name in ("strides", "dilations", "pads_begin", "pads_end"):

@@ -49,9 +49,7 @@ def add_shortcut(conv: Convolution, shortcut: Convolution) -> Convolution:
         distances = [start[axis] for start in starts]
         spacings = [term.dilations[axis] * (term.kernel_shape[axis] > 1) for term in terms]
         dilations.append(common_dilation(*distances, *spacings))
-        extents.append(
-            max(start[axis] + term.extent[axis] for start, term in zip(starts, terms, strict=True))
-        )
+        extents.append(max(start[axis] + term.extent[axis] for start, term in zip(starts, terms, strict=True)))
 
     groups = math.gcd(conv.groups, shortcut.groups)
     shape = grid_shape(extents, dilations)
@@ -77,9 +75,7 @@ def _require_sum(conv: Convolution, shortcut: Convolution) -> None:
     for what in ("in_channels", "out_channels", "strides"):
         mine, other = getattr(conv, what), getattr(shortcut, what)
         if mine != other:
-            raise ValueError(
-                f"The convolution has {what} {mine}, its shortcut has {other}: they cannot be added."
-            )
+            raise ValueError(f"The convolution has {what} {mine}, its shortcut has {other}: they cannot be added.")
     shrinkages = [
         tuple(e - b - p for e, b, p in zip(term.extent, term.pads_begin, term.pads_end, strict=True))
         for term in (conv, shortcut)

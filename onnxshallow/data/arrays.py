@@ -75,9 +75,7 @@ def _match(arrays: Arrays, inputs: Sequence[TensorInfo], source: str) -> dict[st
     )
 
 
-def _column(
-    array: NDArray[np.generic], tensor: TensorInfo, preprocessing: Preprocessing, where: str
-) -> Column:
+def _column(array: NDArray[np.generic], tensor: TensorInfo, preprocessing: Preprocessing, where: str) -> Column:
     image = ImageInput.from_tensor(tensor)
     if array.dtype == np.uint8 and image is not None:
         return PixelColumn.from_array(array.view(np.uint8), image, preprocessing, where)
@@ -88,9 +86,7 @@ def _column(
         if not np.isfinite(array).all():
             raise DataError(f"{where} holds NaN or infinite values.")
         if preprocessing != Preprocessing():
-            logger.warning(
-                "%s is float, so it counts as already preprocessed; the image options are ignored", where
-            )
+            logger.warning("%s is float, so it counts as already preprocessed; the image options are ignored", where)
     return ArrayColumn(array, dtype)
 
 
@@ -100,11 +96,7 @@ def _check_type(array: NDArray[np.generic], dtype: np.dtype, tensor: TensorInfo,
     if array.dtype.kind not in wanted:
         raise DataError(
             f"{where} is {array.dtype}, but input {tensor.name!r} takes {dtype}; "
-            + (
-                "give floats that are already preprocessed, or uint8 images."
-                if wanted == "f"
-                else "convert it."
-            )
+            + ("give floats that are already preprocessed, or uint8 images." if wanted == "f" else "convert it.")
         )
 
 
@@ -112,14 +104,10 @@ def _check_shape(array: NDArray[np.generic], tensor: TensorInfo, where: str) -> 
     if tensor.shape is None:
         return
     fits = array.ndim == len(tensor.shape) and all(
-        found == size
-        for found, size in zip(array.shape[1:], tensor.shape[1:], strict=True)
-        if isinstance(size, int)
+        found == size for found, size in zip(array.shape[1:], tensor.shape[1:], strict=True) if isinstance(size, int)
     )
     if not fits:
-        raise DataError(
-            f"{where} has shape {array.shape}, but input {tensor.name!r} wants {describe_shape(tensor)}."
-        )
+        raise DataError(f"{where} has shape {array.shape}, but input {tensor.name!r} wants {describe_shape(tensor)}.")
 
 
 def _labels(array: NDArray[np.generic], where: str) -> NDArray[np.int64]:

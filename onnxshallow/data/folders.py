@@ -41,10 +41,7 @@ def samples_from_folder(folder: Path, inputs: Sequence[TensorInfo], preprocessin
     loose = [path for path in _visible(folder) if _is_image(path)]
     classes = [path for path in _visible(folder) if path.is_dir()]
     labelled = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted(name.rglob("*"))
-        if _is_image(path)
+        (path, label) for label, name in enumerate(classes) for path in sorted(name.rglob("*")) if _is_image(path)
     ]
     if labelled and loose:
         logger.warning("%s: %d images outside the class folders are left out", folder, len(loose))

@@ -104,9 +104,7 @@ def describe_shape(tensor: TensorInfo) -> str:
     return f"({', '.join(sizes)})"
 
 
-def channels_last(
-    images: NDArray[np.uint8], image: ImageInput, layout: str | None, where: str
-) -> NDArray[np.uint8]:
+def channels_last(images: NDArray[np.uint8], image: ImageInput, layout: str | None, where: str) -> NDArray[np.uint8]:
     """Views stored images as (N, H, W, C).
 
     Args:

@@ -72,9 +72,7 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
         )
         calibration = synthesize(inputs, config.calib_samples, config.seed, preprocessing)
     else:
-        calibration = load_samples(
-            config.calib, inputs, preprocessing, limit=config.calib_samples, seed=config.seed
-        )
+        calibration = load_samples(config.calib, inputs, preprocessing, limit=config.calib_samples, seed=config.seed)
     if config.validate_data is None:
         parts = split(len(calibration), _WITHOUT_VALIDATION, config.seed)
         report = calibration.take(parts[2])
@@ -85,7 +83,9 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
     prepared = Prepared(calibration.take(parts[0]), calibration.take(parts[1]), report, batch)
     smallest = min(len(prepared.fit), len(prepared.selection), len(report))
     if is_fixed(inputs) and smallest < batch:
-        raise DataError(f"The model runs on batches of exactly {batch}, but a split has {smallest} samples; give more.")
+        raise DataError(
+            f"The model runs on batches of exactly {batch}, but a split has {smallest} samples; give more."
+        )
     return prepared
 
 
@@ -96,7 +96,11 @@ def load_report_samples(config: Config, inputs: Sequence[TensorInfo]) -> tuple[S
         DataError: they cannot be read, or do not fit the network.
     """
     samples = load_samples(
-        config.validate_data or "", inputs, config.preprocessing(), limit=config.validate_samples, seed=config.seed
+        config.validate_data or "",
+        inputs,
+        config.preprocessing(),
+        limit=config.validate_samples,
+        seed=config.seed,
     )
     return samples, _batch_size(inputs, config)
 

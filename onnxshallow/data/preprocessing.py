@@ -56,9 +56,7 @@ class Preprocessing:
             raise UsageError(f"--scale {self.scale} must be a positive number.")
         if self.mean is not None and not (self.mean and all(map(math.isfinite, self.mean))):
             raise UsageError(f"--mean {self.mean} must be one finite number, or one a channel.")
-        if self.std is not None and not (
-            self.std and all(math.isfinite(value) and value > 0 for value in self.std)
-        ):
+        if self.std is not None and not (self.std and all(math.isfinite(value) and value > 0 for value in self.std)):
             raise UsageError(f"--std {self.std} must be one positive number, or one a channel.")
         lengths = {len(values) for values in (self.mean, self.std) if values is not None and len(values) > 1}
         if len(lengths) > 1:
@@ -145,9 +143,7 @@ def _resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
     from PIL import Image
 
     planes = [
-        np.asarray(
-            Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BILINEAR)
-        )
+        np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BILINEAR))
         for plane in np.moveaxis(pixels, -1, 0)
     ]
     return np.stack(planes, axis=-1)

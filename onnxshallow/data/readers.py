@@ -50,16 +50,14 @@ def samples_from_reader(
     for batch in _batches(source):
         if batches and batch.keys() != batches[0].keys():
             raise DataError(
-                f"{source}: the first batch has {sorted(batches[0])}, batch {len(batches)} has "
-                f"{sorted(batch)}."
+                f"{source}: the first batch has {sorted(batches[0])}, batch {len(batches)} has {sorted(batch)}."
             )
         batches.append(batch)
         count += len(next(iter(batch.values())))
         size += sum(array.nbytes for array in batch.values())
         if size > archives.MAX_BYTES:
             raise DataError(
-                f"{source}: gives more than the limit of {archives.MAX_BYTES / 2**30:.1f} GiB; give fewer "
-                "samples."
+                f"{source}: gives more than the limit of {archives.MAX_BYTES / 2**30:.1f} GiB; give fewer samples."
             )
         if limit is not None and count >= limit:
             break
@@ -124,9 +122,7 @@ def _load_function(source: str) -> Callable[[], object]:
 def _checked(item: object, source: str) -> Batch:
     """A batch as arrays whose first axes agree."""
     if not isinstance(item, Mapping) or not item:
-        raise DataError(
-            f"{source}: gave {type(item).__name__}; each batch must be a dict of input names to arrays."
-        )
+        raise DataError(f"{source}: gave {type(item).__name__}; each batch must be a dict of input names to arrays.")
     # Copies, since readers may fill the same buffer for every batch.
     batch = {str(name): np.array(value) for name, value in item.items()}
     for name, array in batch.items():

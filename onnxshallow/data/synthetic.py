@@ -40,8 +40,7 @@ def synthesize(inputs: Sequence[TensorInfo], count: int, seed: int, preprocessin
         UsageError: mean or std do not fit the channels.
     """
     columns = {
-        tensor.name: _column(tensor, count, seed + position, preprocessing)
-        for position, tensor in enumerate(inputs)
+        tensor.name: _column(tensor, count, seed + position, preprocessing) for position, tensor in enumerate(inputs)
     }
     images = any(isinstance(column, PixelColumn) for column in columns.values())
     source = "synthetic dead-leaves images" if images else "synthetic signals"

@@ -25,7 +25,7 @@ from onnxshallow.fitting.regression import Rectifier, Rows, bytes_needed, regres
 from onnxshallow.model.network import Network
 from onnxshallow.runtime.frontier import Frontier
 
-__all__ = ["FitOptions", "Target", "downstream", "find_target", "fit_layer", "correct"]
+__all__ = ["FitOptions", "Target", "correct", "downstream", "find_target", "fit_layer"]
 
 logger = logging.getLogger(__name__)
 
@@ -100,9 +100,7 @@ def downstream(network: Network, layers: Layers, touched: Collection[str]) -> li
     """
     reached = {index for name in touched for index in _reach(network, name)}
     return [
-        layer
-        for layer in layers
-        if layer.output in touched or (layer.kind != "affine" and layer.main in reached)
+        layer for layer in layers if layer.output in touched or (layer.kind != "affine" and layer.main in reached)
     ]
 
 

@@ -1,6 +1,7 @@
 """Input patches of a convolution, the rows of its regression."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,9 +10,7 @@ from onnxshallow.convolution import Convolution
 __all__ = ["gather_outputs", "gather_patches", "sample_positions"]
 
 
-def sample_positions(
-    sizes: Sequence[int], share: float, generator: np.random.Generator
-) -> np.ndarray | None:
+def sample_positions(sizes: Sequence[int], share: float, generator: np.random.Generator) -> np.ndarray | None:
     """Output positions to take, as flat indices into the spatial axes; None for all of them.
 
     Args:
@@ -40,14 +39,13 @@ def gather_patches(x: np.ndarray, convolution: Convolution, positions: np.ndarra
     count, channels = x.shape[:2]
     groups = convolution.groups
     if convolution.rank == 0:
-        return np.ascontiguousarray(
-            x.reshape(count, groups, channels // groups).swapaxes(0, 1), dtype=np.float32
-        )
+        return np.ascontiguousarray(x.reshape(count, groups, channels // groups).swapaxes(0, 1), dtype=np.float32)
     windows = _windows(x, convolution)
     rank = convolution.rank
     out = windows.shape[2 : 2 + rank]
     index = np.unravel_index(np.arange(int(np.prod(out))) if positions is None else positions, out)
-    rows = windows[(slice(None), slice(None), *index)]  # (N, C, positions, *kernel)
+    places: tuple[Any, ...] = (slice(None), slice(None), *index)
+    rows = windows[places]  # (N, C, positions, *kernel)
     taken = rows.shape[2]
     taps = int(np.prod(rows.shape[3:]))
     rows = rows.reshape(count, groups, channels // groups, taken, taps).transpose(1, 0, 3, 2, 4)
@@ -61,7 +59,7 @@ def _windows(x: np.ndarray, convolution: Convolution) -> np.ndarray:
     padding = [(max(a, 0), max(b, 0)) for a, b in zip(begin, end, strict=True)]
     padded = np.pad(x[(slice(None), slice(None), *crop)], [(0, 0), (0, 0), *padding])
     axes = tuple(range(2, x.ndim))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, convolution.extent, axis=axes)  # type: ignore[call-overload]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, convolution.extent, axis=axes)
     strides = [slice(None, None, step) for step in convolution.strides]
     dilations = [slice(None, None, step) for step in convolution.dilations]
     view: np.ndarray = windows[(slice(None), slice(None), *strides, *dilations)]

@@ -15,7 +15,7 @@ _SMALL = 64
 
 
 def gram(x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """x'x for each group.
+    """X'x for each group.
 
     Args:
         x: (groups, rows, unknowns).
@@ -40,7 +40,7 @@ def gram(x: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def cross_product(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float64]:
-    """x'y for each group: (groups, unknowns, outputs) from (groups, rows, unknowns) and (groups, rows, outputs)."""
+    """X'y for each group: (groups, unknowns, outputs) from (groups, rows, unknowns) and (groups, rows, outputs)."""
     groups, rows, unknowns = x.shape
     total = np.zeros((groups, unknowns, y.shape[2]))
     if unknowns <= _SMALL:
@@ -57,10 +57,8 @@ def cross_product(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.
     return total
 
 
-def predict(
-    x: NDArray[np.float32], weight: NDArray[np.float64], bias: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """x w' + b for each group.
+def predict(x: NDArray[np.float32], weight: NDArray[np.float64], bias: NDArray[np.float64]) -> NDArray[np.float32]:
+    """X w' + b for each group.
 
     Args:
         x: (groups, rows, unknowns).

@@ -173,7 +173,9 @@ def _factorise(s_xx: NDArray[np.float64], ridge: float) -> tuple[NDArray[np.floa
         damped = s_xx.copy()
         damped[np.diag_indices(unknowns)] += strength
         try:
-            factor: tuple[NDArray[np.float64], bool] = cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
+            factor: tuple[NDArray[np.float64], bool] = cho_factor(
+                damped, lower=True, overwrite_a=True, check_finite=False
+            )
             return factor
         except LinAlgError:
             strength = max(strength * 10, 1e-8 * scale)

@@ -104,9 +104,7 @@ class Network:
         ModelError: the graph reads a tensor that nothing makes, or two nodes make the same one.
     """
 
-    def __init__(
-        self, model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None
-    ) -> None:
+    def __init__(self, model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         self.model = model
         self.input_shapes = dict(input_shapes or {})
         graph = model.graph
@@ -279,11 +277,22 @@ def _index_nodes(graph: onnx.GraphProto) -> tuple[Node, ...]:
     for index, proto in enumerate(graph.node):
         name = proto.name or next((output for output in proto.output if output), f"{proto.op_type}_{index}")
         if name in taken:
-            name = next(unique for count in range(2, len(graph.node) + 3) if (unique := f"{name}#{count}") not in taken)
+            name = next(
+                unique for count in range(2, len(graph.node) + 3) if (unique := f"{name}#{count}") not in taken
+            )
         taken.add(name)
         captures = frozenset[str]().union(*(outer_references(body) for body in _bodies(proto)))
         nodes.append(
-            Node(index, proto.op_type, proto.domain, name, tuple(proto.input), tuple(proto.output), captures, proto)
+            Node(
+                index,
+                proto.op_type,
+                proto.domain,
+                name,
+                tuple(proto.input),
+                tuple(proto.output),
+                captures,
+                proto,
+            )
         )
     return tuple(nodes)
 

@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 def numpy_dtype(elem_type: int) -> np.dtype | None:
     """The numpy type of an ONNX element type; None for types that numpy lacks or that are not given."""
     try:
-        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
+        dtype: np.dtype = onnx.helper.tensor_dtype_to_np_dtype(elem_type)
+        return dtype
     except (KeyError, ValueError, TypeError):
         return None
 
@@ -101,7 +102,7 @@ def observe_shapes(
     probe.graph.output.extend(
         onnx.helper.make_empty_tensor_value_info(name) for name in tensors if name not in listed
     )
-    feeds = {info.name: np.zeros(info.shape or (), info.dtype) for info in inputs}
+    feeds = {info.name: np.zeros([int(s or 0) for s in info.shape or ()], info.dtype) for info in inputs}
     try:
         session = Session(probe, optimize=False)
         values = session.run(feeds)
@@ -125,7 +126,7 @@ def _insert_known(graph: onnx.GraphProto, known: Mapping[str, np.ndarray]) -> No
 def _fix_sizes(value: onnx.ValueInfoProto, shape: Sequence[int] | None) -> None:
     dims = value.type.tensor_type.shape.dim
     if shape is None:
-        if dims and not _size(dims[0]) or (dims and dims[0].dim_param):
+        if (dims and not _size(dims[0])) or (dims and dims[0].dim_param):
             dims[0].Clear()
             dims[0].dim_value = 1
         return
@@ -140,7 +141,8 @@ def _fix_sizes(value: onnx.ValueInfoProto, shape: Sequence[int] | None) -> None:
         fixed = _size(dim)
         if isinstance(fixed, int) and fixed != size:
             raise UsageError(
-                f"--input-shape gives {size} for axis {axis} of input {value.name!r}, which the model fixes to {fixed}."
+                f"--input-shape gives {size} for axis {axis} of input {value.name!r}, which the model fixes "
+                f"to {fixed}."
             )
         dim.Clear()
         dim.dim_value = size
@@ -162,7 +164,5 @@ def _without_large_values(model: onnx.ModelProto) -> onnx.ModelProto:
         if int(np.prod(tensor.dims, dtype=np.int64)) <= 1024 and not tensor.external_data:
             graph.initializer.append(tensor)
         else:
-            graph.input.append(
-                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            )
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
     return skeleton

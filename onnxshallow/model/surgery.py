@@ -1,8 +1,8 @@
 """Edit a model's graph with onnx-graphsurgeon and lose nothing that was not edited.
 
 graphsurgeon's export drops metadata, doc strings, quantization annotations and more. So its graph serves as the
-workbench only: `edit` compares the edited graph with the model it came from and writes back just the nodes and
-initializers that changed. Everything else is copied from the original byte for byte.
+workbench only: `Workbench.finish` compares the edited graph with the model it came from and writes back just the
+nodes and initializers that changed. Everything else is copied from the original byte for byte.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,17 +14,21 @@ from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
 from onnxshallow.model.network import outer_references
 
-__all__ = ["Workbench", "edit"]
+__all__ = ["Workbench"]
 
 
 class Workbench:
     """A graph under edit. Nodes are named by a tensor that they make; tensor names never change.
+
+    Args:
+        model: the model, external data loaded. It is not changed.
 
     Attributes:
         graph: graphsurgeon's view of the main graph.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
         self.graph = gs.import_onnx(model)
         self._originals = {
             id(node): (node, proto, _signature(node))
@@ -83,11 +87,11 @@ class Workbench:
             self.graph.nodes.remove(node)
         maker.outputs = [tensor if output.name == old else output for output in maker.outputs]
 
-    def finish(self, model: onnx.ModelProto) -> onnx.ModelProto:
-        """`model` with the edits made; nodes that nothing reads any more because of them are left out."""
+    def finish(self) -> onnx.ModelProto:
+        """A new model with the edits made; nodes that nothing reads any more because of them are left out."""
         dead = self._dead() - self._dead_before
         self.graph.nodes = [node for node in self.graph.nodes if id(node) not in dead]
-        return _merge(model, self.graph, self._originals)
+        return _merge(self._model, self.graph, self._originals)
 
     def _dead(self) -> set[int]:
         """Identities of the nodes from which no output of the graph is reached."""
@@ -103,18 +107,6 @@ class Workbench:
             if id(node) in self._originals:
                 todo.extend(outer_references(onnx.GraphProto(node=[self._originals[id(node)][1]])))
         return {id(node) for node in self.graph.nodes} - alive
-
-
-def edit(model: onnx.ModelProto, change: Callable[[Workbench], None]) -> onnx.ModelProto:
-    """A new model: `model` after `change`, equal to it in all that was not edited.
-
-    Args:
-        model: the model, external data loaded. It is not changed.
-        change: edits the workbench in place.
-    """
-    bench = Workbench(model)
-    change(bench)
-    return bench.finish(model)
 
 
 def _signature(node: gs.Node) -> tuple[object, ...]:

@@ -34,9 +34,7 @@ class TensorInfo:
         return int(np.prod([s for s in self.shape or () if isinstance(s, int)], dtype=np.int64))
 
 
-def with_sizes(
-    infos: Sequence[TensorInfo], sizes: Mapping[str, Sequence[int]] | None
-) -> tuple[TensorInfo, ...]:
+def with_sizes(infos: Sequence[TensorInfo], sizes: Mapping[str, Sequence[int]] | None) -> tuple[TensorInfo, ...]:
     """`infos` with the shapes that `sizes` gives by name; the first axis, the batch, stays open where it was."""
     return tuple(_with_size(info, sizes[info.name]) if sizes and info.name in sizes else info for info in infos)
 

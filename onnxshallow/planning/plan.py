@@ -113,5 +113,5 @@ def _stub(entry: Mapping[str, Any]) -> Candidate:
         source=str(entry["source"]),
         output=str(entry["output"]),
         kernel=None if kernel is None else tuple(int(size) for size in kernel),
-        exactness=str(entry.get("exactness", "fitted")),
+        exactness=entry.get("exactness", "fitted"),
     )

@@ -1,11 +1,21 @@
-"""From damages to plans, best first.
+"""From damages to plans: propose, measure, learn.
 
-The integer program knows only single damages. So the planner proposes several plans: the least predicted damage
-first, then, among plans of about that damage, the one that saves most multiply-adds and layers; after that the next
-best. Whoever carries them out measures which is really the best.
+The integer program adds up damages that were measured one at a time. Carried out together, plans of nearly equal
+sums differ by a factor of two and more. So the planner proposes a plan, is told how much damage it really did, adjusts what
+it believes of each candidate, and proposes again:
+
+    belief      the damages of a plan add up, D = sum of w_c, with w_c ~ Normal(r d_c, (r d_c)^2)
+                where d_c was measured alone and r is how much worse the plans carried out were than their sums
+    learning    the posterior mean of w given the plans carried out (linear-Gaussian regression in closed form)
+
+Proposals take turns between the plan of least believed damage and the one that saves most multiply-adds and layers
+among plans of about that damage.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis
@@ -14,71 +24,132 @@ from onnxshallow.errors import TargetError
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.solver import Budget, Problem
 
-__all__ = ["proposals", "read_budget"]
+__all__ = ["Planner", "most_useful", "read_budget"]
 
-# A plan that predicts this share more damage than the best is still "about equal" when it is cheaper.
+# A plan with this share more damage than another is still "about equal" when it is cheaper.
 TOLERANCE = 0.25
+# How much more damage a plan may do that saves layers or multiply-adds, next to one that saves none.
+_SHALLOWER = 0.5
+# Measurement noise of a plan's damage, as a share of it.
+_NOISE = 0.15
 
 
 def read_budget(config: Config, analysis: Analysis) -> Budget:
     """The targets of a run in absolute numbers.
 
+    Unless exact composition is asked for, which costs multiply-adds, these may not rise above the original's: fewer
+    ReLUs are not to be paid for with compute that nobody offered.
+
     Raises:
         UsageError: a target is malformed.
     """
     relus = None if config.target_relus is None else parse_target(config.target_relus, analysis.cost.relus)
-    macs = None if config.target_macs is None else parse_target(config.target_macs, analysis.cost.macs)
-    if macs is None and config.kernel != "exact":
-        macs = analysis.cost.macs  # fewer ReLUs are not to be paid for with compute that nobody asked for
-    return Budget(relus, macs)
+    if config.target_macs is not None:
+        return Budget(relus, parse_target(config.target_macs, analysis.cost.macs))
+    return Budget(relus, None if config.kernel == "exact" else analysis.cost.macs)
 
 
-def proposals(
-    analysis: Analysis,
-    candidates: Sequence[Candidate],
-    damages: Mapping[str, float],
-    budget: Budget,
-    *,
-    excluded: Collection[frozenset[str]] = (),
-) -> Iterator[Plan]:
-    """Plans that reach the budget, the most promising first; no plan twice.
+@dataclass
+class Planner:
+    """Proposes plans that reach a budget, and learns from their measured damages.
 
-    Raises:
-        TargetError: no plan reaches the budget; says what can be reached.
+    Attributes:
+        analysis: of the original.
+        candidates: what can be chosen.
+        damages: damage of each candidate alone, by key; candidates without one are left out.
+        budget: what has to be reached.
     """
-    cost = analysis.cost
-    usable = [c for c in candidates if c.key in damages]
-    problem = Problem(tuple(usable), cost.relus, cost.macs, cost.linear_layers, cost.relu_nodes, budget)
-    seen = set(excluded)
-    best = problem.least_damage(damages, seen)
-    if best is None:
-        raise _unreachable(problem, budget)
-    while best is not None:
-        total = sum(damages[c.key] for c in best)
-        cheap = problem.cheapest(damages, total * (1 + TOLERANCE) + 1e-9, seen)
-        for chosen in (cheap, best):
-            keys = None if chosen is None else frozenset(c.key for c in chosen)
-            if chosen is not None and keys is not None and keys not in seen:
-                seen.add(keys)
-                yield Plan(chosen, {c.key: damages[c.key] for c in chosen})
-        best = problem.least_damage(damages, seen)
+
+    analysis: Analysis
+    candidates: Sequence[Candidate]
+    damages: Mapping[str, float]
+    budget: Budget
+    _tried: dict[frozenset[str], float | None] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        cost = self.analysis.cost
+        usable = tuple(c for c in self.candidates if c.key in self.damages)
+        self._problem = Problem(usable, cost.relus, cost.macs, cost.linear_layers, cost.relu_nodes, self.budget)
+
+    def proposals(self) -> Iterator[Plan]:
+        """Plans, no one twice; each looks at what was learned up to then.
+
+        Raises:
+            TargetError: no plan reaches the budget; says what can be reached.
+        """
+        cheap = True
+        while True:
+            believed = self._believed()
+            best = self._problem.least_damage(believed, self._tried)
+            if best is None:
+                if not self._tried:
+                    raise _unreachable(self._problem, self.budget)
+                return
+            if cheap and best:
+                most = sum(believed[c.key] for c in best) * (1 + TOLERANCE) + 1e-9
+                best = self._problem.cheapest(believed, most, self._tried) or best
+            cheap = not cheap
+            self._tried[frozenset(c.key for c in best)] = None
+            yield Plan(best, {c.key: self.damages[c.key] for c in best})
+
+    def learn(self, plan: Plan, damage: float) -> None:
+        """Take note of what a plan really did."""
+        self._tried[frozenset(c.key for c in plan.candidates)] = damage
+
+    def _believed(self) -> Mapping[str, float]:
+        """Posterior mean damage of each candidate, by key."""
+        keys = [c.key for c in self._problem.candidates]
+        prior = np.array([max(self.damages[key], 0.0) for key in keys])
+        known = [(plan, damage) for plan, damage in self._tried.items() if damage is not None and plan]
+        if not known:
+            return dict(zip(keys, prior.tolist(), strict=True))
+        member = np.array([[key in plan for key in keys] for plan, _ in known], dtype=np.float64)
+        measured = np.array([damage for _, damage in known])
+        sums = np.maximum(member @ prior, 1e-12)
+        mean = prior * float(np.exp(np.mean(np.log(np.maximum(measured, 1e-12) / sums))))
+        spread = member * mean**2
+        covariance = spread @ member.T + np.diag((_NOISE * measured) ** 2 + 1e-15)
+        posterior = mean + spread.T @ np.linalg.solve(covariance, measured - member @ mean)
+        return dict(zip(keys, np.maximum(posterior, 0.0).tolist(), strict=True))
+
+
+def most_useful(plans: Sequence[Plan]) -> Plan:
+    """The plan to keep of those carried out: the cheapest of those with about the least damage.
+
+    Plans that save neither layers nor multiply-adds count only where the others do much more damage.
+
+    Args:
+        plans: with measured damages, at least one.
+    """
+    least = min(_damage(plan) for plan in plans)
+    shallower = [p for p in plans if _saving(p) > 0 and _damage(p) <= least * (1 + _SHALLOWER)]
+    usable = shallower or list(plans)
+    least = min(_damage(plan) for plan in usable)
+    return max((p for p in usable if _damage(p) <= least * (1 + TOLERANCE)), key=lambda p: (_saving(p), -_damage(p)))
+
+
+def _damage(plan: Plan) -> float:
+    return plan.predicted if plan.damage is None else plan.damage
+
+
+def _saving(plan: Plan) -> int:
+    """Multiply-adds saved; a plan that saves layers at no cost counts as saving one."""
+    return sum(c.macs for c in plan.candidates) + min(1, sum(c.depth for c in plan.candidates))
 
 
 def _unreachable(problem: Problem, budget: Budget) -> TargetError:
     parts = []
-    if budget.relus is not None:
+    if budget.relus is not None and budget.relus < problem.relus:
         parts.append(f"{budget.relus} ReLUs ({_share(budget.relus, problem.relus)})")
-    if budget.macs is not None:
+    if budget.macs is not None and budget.macs < problem.macs:
         parts.append(f"{budget.macs} MACs ({_share(budget.macs, problem.macs)})")
-    fewest = problem.fewest_relus()
-    reached = f"{fewest} ReLUs ({_share(fewest, problem.relus)})"
-    if budget.macs is not None:
-        macs = problem.fewest_macs()
-        reached += f", or {macs} MACs ({_share(macs, problem.macs)})"
+    reached = [f"{problem.fewest_relus()} ReLUs ({_share(problem.fewest_relus(), problem.relus)})"]
+    if budget.macs is not None and budget.macs < problem.macs:
+        reached.append(f"{problem.fewest_macs()} MACs ({_share(problem.fewest_macs(), problem.macs)})")
     return TargetError(
-        f"The target of {' and '.join(parts)} cannot be reached: the lowest possible on this model is {reached}, "
-        "since one activation stays and the rest cannot all be removed. Raise the target; "
-        "`onnxshallow analyze` names the reason for each site that stays."
+        f"The target of {' and '.join(parts)} cannot be reached: the lowest possible on this model is "
+        f"{', or '.join(reached)}; one activation always stays. Raise the target; `onnxshallow analyze` names the "
+        "reason for each site that cannot be removed."
     )
 
 

@@ -26,7 +26,6 @@ from onnxshallow.stages import Inputs, Sensitivity
 from onnxshallow.validation.compare import Accuracy, Comparison
 from onnxshallow.versions import versions
 
-
 __all__ = [
     "accuracy_report",
     "analysis_report",
@@ -40,7 +39,10 @@ __all__ = [
 
 
 def cost_report(
-    cost: Cost, accuracy: Accuracy | None = None, size_bytes: int | None = None, latency_ms: float | None = None
+    cost: Cost,
+    accuracy: Accuracy | None = None,
+    size_bytes: int | None = None,
+    latency_ms: float | None = None,
 ) -> CostReport:
     """Counts and figures of one model."""
     return CostReport(
@@ -63,9 +65,7 @@ def accuracy_report(accuracy: Accuracy | None) -> AccuracyReport | None:
     return None if accuracy is None else AccuracyReport(**vars(accuracy))
 
 
-def fidelity_report(
-    comparison: Comparison, source: str, composition_error: float | None = None
-) -> FidelityReport:
+def fidelity_report(comparison: Comparison, source: str, composition_error: float | None = None) -> FidelityReport:
     """Fidelity in the report's form."""
     fidelity = comparison.fidelity
     return FidelityReport(
@@ -213,9 +213,7 @@ def build_report(
     return Report(
         model=FileReport(path=str(document.path), sha256=document.sha256),
         output=None,
-        original=cost_report(
-            inputs.analysis.cost, first, inputs.document.model.ByteSize(), latency.get("original")
-        ),
+        original=cost_report(inputs.analysis.cost, first, inputs.document.model.ByteSize(), latency.get("original")),
         optimized=optimized,
         decisions=decisions(inputs.analysis, plan),
         fidelity=fidelity,

@@ -82,7 +82,9 @@ def print_sensitivity(report: SensitivityReport) -> None:
             _number(merged[best]) if best else "-",
         )
     console.print(table)
-    console.print(f"Damage by {report.measure} on {report.samples} held-out samples of {report.source}.", markup=False)
+    console.print(
+        f"Damage by {report.measure} on {report.samples} held-out samples of {report.source}.", markup=False
+    )
 
 
 def _comparison_table(original: CostReport, optimized: CostReport) -> Table:
@@ -139,7 +141,10 @@ def _print_fidelity(console: Console, fidelity: FidelityReport) -> None:
     parts = [f"relative error of {name!r} {_number(value)}" for name, value in fidelity.relative_error.items()]
     if fidelity.agreement is not None:
         parts = [f"same class for {100 * fidelity.agreement:.2f} %", f"KL {_number(fidelity.kl)}", *parts]
-    console.print(f"Against the original on {fidelity.samples} samples of {fidelity.source}: {', '.join(parts)}.", markup=False)
+    console.print(
+        f"Against the original on {fidelity.samples} samples of {fidelity.source}: {', '.join(parts)}.",
+        markup=False,
+    )
 
 
 def print_validation(report: ValidationReport) -> None:

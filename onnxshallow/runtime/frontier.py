@@ -109,11 +109,7 @@ class Frontier:
         wanted = {name for index in later - nodes for name in network.nodes[index].reads} | self.goals
         interior = {name for layer in self.replaced for name in self._interior(layer)}
         outputs = list(missing)
-        outputs += sorted(
-            name
-            for name in (made & wanted) - set(missing) - interior
-            if not network.is_constant(name)
-        )
+        outputs += sorted(name for name in (made & wanted) - set(missing) - interior if not network.is_constant(name))
         model, reads = build_segment(network, nodes, outputs, self.replaced)
         session = Session(model, threads=self.threads, spin=False)
         results: dict[str, list[np.ndarray]] = {name: [] for name in outputs}

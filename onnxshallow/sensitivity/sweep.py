@@ -16,11 +16,11 @@ from onnxshallow.analysis import Analysis, NotLinearError
 from onnxshallow.fitting.calibration import Calibration, Step
 from onnxshallow.fitting.correction import correct, downstream
 from onnxshallow.runtime.frontier import Frontier
-from onnxshallow.sensitivity.cache import SweepCache
 from onnxshallow.runtime.whole import join_batches
+from onnxshallow.sensitivity.cache import SweepCache
 from onnxshallow.sensitivity.measures import Measure, damage
 
-__all__ = ["LOOKAHEAD", "SweepOptions", "sweep"]
+__all__ = ["LOOKAHEAD", "SweepOptions", "reduced", "sweep"]
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def sweep(
             continue
         start = _start(candidate, rewritten)
         todo.append((position.get(start, -1), start, candidate, rewritten))
-    calibration = _reduced(calibration)
+    calibration = reduced(calibration)
     frontier = Frontier.at_inputs(
         analysis.network, calibration.batches, calibration.store, threads=calibration.threads
     )
@@ -101,8 +101,8 @@ def sweep(
     return damages
 
 
-def _reduced(calibration: Calibration) -> Calibration:
-    """The calibration with fewer samples and rows to fit on."""
+def reduced(calibration: Calibration) -> Calibration:
+    """The calibration with fewer samples and rows to fit on: enough to tell better from worse."""
     sizes = [len(next(iter(batch.values()))) for batch in calibration.batches[calibration.fitting]]
     kept = max(1, int(np.searchsorted(np.cumsum(sizes), _MOST_FIT_SAMPLES, side="right")))
     batches = [*calibration.batches[:kept], *calibration.batches[calibration.selection]]

@@ -141,7 +141,10 @@ def _ratio(difference: float, reference: float) -> float:
 def _accuracy(top1: NDArray[np.bool_], top5: NDArray[np.bool_], classes: int) -> Accuracy:
     hits = int(top1.sum())
     return Accuracy(
-        hits / len(top1), float(top5.mean()) if classes > 5 else None, wilson_interval(hits, len(top1)), len(top1)
+        hits / len(top1),
+        float(top5.mean()) if classes > 5 else None,
+        wilson_interval(hits, len(top1)),
+        len(top1),
     )
 
 

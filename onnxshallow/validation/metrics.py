@@ -258,6 +258,4 @@ def _require_scores(scores: FloatArray) -> FloatArray:
 
 def _require_same_shape(reference: FloatArray, candidate: FloatArray) -> None:
     if reference.shape != candidate.shape:
-        raise ValueError(
-            f"The outputs to compare have different shapes, {reference.shape} and {candidate.shape}."
-        )
+        raise ValueError(f"The outputs to compare have different shapes, {reference.shape} and {candidate.shape}.")

@@ -49,9 +49,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
         American Statistical Association 22 (1927).
     """
     if trials < 1 or not 0 <= successes <= trials:
-        raise ValueError(
-            f"{successes} successes of {trials} trials: need 0 <= successes <= trials and trials >= 1."
-        )
+        raise ValueError(f"{successes} successes of {trials} trials: need 0 <= successes <= trials and trials >= 1.")
     z = _normal_quantile(confidence)
     share = successes / trials
     denominator = 1 + z**2 / trials
@@ -140,9 +138,7 @@ def _paired_counts(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple
     if first.dtype != np.bool_ or second.dtype != np.bool_:
         raise ValueError(f"Expected boolean arrays, got {first.dtype} and {second.dtype}.")
     if first.ndim != 1 or first.shape != second.shape or first.size == 0:
-        raise ValueError(
-            f"Expected two (N,) arrays of the same samples, got {first.shape} and {second.shape}."
-        )
+        raise ValueError(f"Expected two (N,) arrays of the same samples, got {first.shape} and {second.shape}.")
     both = int(np.count_nonzero(first & second))
     only_first = int(np.count_nonzero(first & ~second))
     only_second = int(np.count_nonzero(~first & second))
@@ -156,9 +152,7 @@ def _corrected_phi(both: int, only_first: int, only_second: int, neither: int) -
         return 0.0
     covariance: float = both * neither - only_first * only_second
     if covariance > 0:
-        covariance = max(
-            0.0, covariance - sum(margins) / 4
-        )  # each sample is counted in two of the four margins
+        covariance = max(0.0, covariance - sum(margins) / 4)  # each sample is counted in two of the four margins
     return covariance / math.sqrt(math.prod(margins))
 
 

@@ -80,9 +80,7 @@ def smallest_input(conv: Convolution, outputs: tuple[int, ...] | None = None) ->
         conv.pads_end,
         strict=True,
     )
-    return tuple(
-        max((count - 1) * stride + extent - begin - end, 1) for count, stride, extent, begin, end in axes
-    )
+    return tuple(max((count - 1) * stride + extent - begin - end, 1) for count, stride, extent, begin, end in axes)
 
 
 @st.composite

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from convolution_cases import assert_close, convolutions, inputs, many, ranks
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxshallow.convolution import Convolution, convolve, input_shift_map, scale_input, scale_output
+from tests.convolution.convolution_cases import assert_close, convolutions, inputs, many, ranks
 
 
 def per_channel(vector, rank):

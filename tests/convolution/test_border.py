@@ -2,7 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from convolution_cases import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxshallow.convolution import Convolution, border_bias_map, compose, convolve, exactness
+from tests.convolution.convolution_cases import (
     assert_close,
     chains,
     convolutions,
@@ -13,10 +17,6 @@ from convolution_cases import (
     seeds,
     signed_input,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-from onnxshallow.convolution import Convolution, border_bias_map, compose, convolve, exactness
 
 
 def random_conv(*shape, bias=True, **options):
@@ -78,9 +78,7 @@ def test_the_ring_is_as_narrow_as_it_can_be(data):
         assert (verdict.ring_begin, verdict.ring_end) == ((begin,), (end,))
         observed.append((begin, end))
     verdict = exactness(first, second)
-    assert (verdict.ring_begin, verdict.ring_end) == tuple(
-        (max(side),) for side in zip(*observed, strict=True)
-    )
+    assert (verdict.ring_begin, verdict.ring_end) == tuple((max(side),) for side in zip(*observed, strict=True))
 
 
 @many

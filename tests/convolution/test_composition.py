@@ -2,11 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from convolution_cases import assert_close, chains, convolutions, inputs, many, signed_input
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxshallow.convolution import Convolution, compose, convolve, exactness, identity, output_size
+from tests.convolution.convolution_cases import assert_close, chains, convolutions, inputs, many, signed_input
 
 
 def random_conv(*shape, **options):
@@ -89,9 +89,7 @@ def test_taps_lie_on_the_widest_common_grid(first, second, kernel, dilation):
     assert (composite.kernel_shape, composite.dilations) == ((kernel,), (dilation,))
 
 
-@pytest.mark.parametrize(
-    ("g1", "g2", "groups"), [(4, 4, 4), (8, 8, 8), (1, 8, 1), (8, 1, 1), (8, 4, 4), (2, 8, 2)]
-)
+@pytest.mark.parametrize(("g1", "g2", "groups"), [(4, 4, 4), (8, 8, 8), (1, 8, 1), (8, 1, 1), (8, 4, 4), (2, 8, 2)])
 def test_common_groups_stay(g1, g2, groups):
     first, second = random_conv(8, 8 // g1, 3, groups=g1), random_conv(8, 8 // g2, 3, groups=g2)
     composite = compose(first, second)

@@ -4,7 +4,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from convolution_cases import (
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from onnxshallow.convolution import Convolution, convolve, macs, output_size
+from onnxshallow.convolution.evaluation import unread
+from tests.convolution.convolution_cases import (
     assert_close,
     convolutions,
     few,
@@ -14,13 +21,6 @@ from convolution_cases import (
     signed_input,
     smallest_input,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from onnx import TensorProto, helper
-from onnx.reference import ReferenceEvaluator
-
-from onnxshallow.convolution import Convolution, convolve, macs, output_size
-from onnxshallow.convolution.evaluation import unread
 
 
 def by_definition(conv, x):
@@ -101,9 +101,7 @@ def test_agrees_with_onnxruntime(shape, options, spatial):
     settings.intra_op_num_threads = 1
     model = conv_model(conv, x, np.float32)
     assert model.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
     assert_close(convolve(conv, x), session.run(None, {"x": x})[0].astype(np.float64), tolerance=1e-5)
 
 
@@ -137,10 +135,7 @@ def test_unread_positions_are_those_that_can_be_cropped(data):
 
 
 def test_macs_of_known_layers():
-    assert (
-        macs(Convolution.of(np.ones((64, 3, 7, 7)), strides=(2, 2), pads_begin=(3, 3)), (224, 224))
-        == 118013952
-    )
+    assert macs(Convolution.of(np.ones((64, 3, 7, 7)), strides=(2, 2), pads_begin=(3, 3)), (224, 224)) == 118013952
     assert macs(Convolution.of(np.ones((8, 1, 3, 3)), groups=8), (5, 4)) == 8 * 9 * 3 * 2
     assert macs(Convolution.of(np.ones((10, 64))), ()) == 640
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from convolution_cases import assert_close, convolutions, few, inputs, ranks
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxshallow.convolution import Convolution, convolve, dense, regroup
 from onnxshallow.convolution.grouping import interior_response, tap_response
+from tests.convolution.convolution_cases import assert_close, convolutions, few, inputs, ranks
 
 
 @few

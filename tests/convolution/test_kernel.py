@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from convolution_cases import assert_close, signed_input
 
 from onnxshallow.convolution import Convolution, convolve, identity
+from tests.convolution.convolution_cases import assert_close, signed_input
 
 
 def test_defaults_are_those_of_onnx():

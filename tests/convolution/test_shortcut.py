@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from convolution_cases import assert_close, convolutions, inputs, many, ranks, signed_input
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxshallow.convolution import Convolution, add_shortcut, compose, convolve, identity
+from tests.convolution.convolution_cases import assert_close, convolutions, inputs, many, ranks, signed_input
 
 
 def random_conv(*shape, **options):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from convolution_cases import assert_close, convolutions, inputs, many, ranks
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxshallow.convolution import Convolution, compose, convolve, output_size, resize_kernel, trim
+from tests.convolution.convolution_cases import assert_close, convolutions, inputs, many, ranks
 
 
 def kernel_1d(taps, begin=0, end=None, **options):

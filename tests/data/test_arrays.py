@@ -40,9 +40,7 @@ def test_the_inputs_own_name_goes_first():
 
 
 def test_several_inputs_take_arrays_by_name_and_pixels_by_type():
-    batch = make([IMAGE, VECTOR, TOKENS], x=PIXELS, features=VECTORS, tokens=np.ones((4, 7), np.int32)).batch(
-        [0, 1]
-    )
+    batch = make([IMAGE, VECTOR, TOKENS], x=PIXELS, features=VECTORS, tokens=np.ones((4, 7), np.int32)).batch([0, 1])
     assert {name: array.shape for name, array in batch.items()} == {
         "input": (2, 3, 8, 8),
         "features": (2, 5),

@@ -53,9 +53,7 @@ def test_pixels_of_the_networks_size_are_not_resized():
 
 
 def test_pixels_of_the_wrong_size_are_an_error():
-    with pytest.raises(
-        DataError, match=r"f of shape \(2, 9, 9, 3\) has 9x9 pixels, .* wants \(batch, 3, 8, 8\)"
-    ):
+    with pytest.raises(DataError, match=r"f of shape \(2, 9, 9, 3\) has 9x9 pixels, .* wants \(batch, 3, 8, 8\)"):
         PixelColumn.from_array(pixels(2, 9, 9, 3), SMALL, Preprocessing(), "f")
 
 
@@ -94,9 +92,7 @@ def test_the_hash_of_an_array_follows_content_and_type():
 
 def test_the_hash_of_pixels_follows_the_preprocessing():
     stored = pixels(2, 8, 8, 3)
-    hashes = {
-        digest(PixelColumn(stored, SMALL, Preprocessing(scale=scale)), [0, 1]) for scale in (1.0, 255.0)
-    }
+    hashes = {digest(PixelColumn(stored, SMALL, Preprocessing(scale=scale)), [0, 1]) for scale in (1.0, 255.0)}
     assert len(hashes) == 2
 
 

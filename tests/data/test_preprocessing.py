@@ -26,9 +26,7 @@ def test_resize_and_crop_are_those_of_pillow(rng):
     np.testing.assert_array_equal(result, expected[1:9, 4:12])
 
 
-@pytest.mark.parametrize(
-    ("size", "expected"), [((20, 30), (10, 15)), ((30, 20), (15, 10)), ((7, 7), (10, 10))]
-)
+@pytest.mark.parametrize(("size", "expected"), [((20, 30), (10, 15)), ((30, 20), (15, 10)), ((7, 7), (10, 10))])
 def test_resize_sets_the_shorter_side(size, expected):
     assert Preprocessing(resize=10).final_size(*size) == expected
 
@@ -38,9 +36,7 @@ def test_without_resize_and_crop_an_image_keeps_its_size():
 
 
 def test_a_crop_that_does_not_fit_is_an_error():
-    with pytest.raises(
-        DataError, match="a crop of 9 does not fit into 8x20 pixels; resize first, with --resize 9"
-    ):
+    with pytest.raises(DataError, match="a crop of 9 does not fit into 8x20 pixels; resize first, with --resize 9"):
         Preprocessing(crop=9).final_size(8, 20)
 
 
@@ -60,9 +56,7 @@ def test_a_preset_follows_the_networks_channel_order():
 
 
 def test_an_unknown_preset_is_named_with_the_known_ones():
-    with pytest.raises(
-        UsageError, match="no preset 'svhn'; the presets are imagenet, cifar10, cifar100, mnist"
-    ):
+    with pytest.raises(UsageError, match="no preset 'svhn'; the presets are imagenet, cifar10, cifar100, mnist"):
         Preprocessing.from_preset("svhn")
 
 

@@ -67,9 +67,7 @@ def test_no_samples_are_an_error(samples):
 
 
 def test_unequal_inputs_are_an_error():
-    with pytest.raises(
-        DataError, match=r"test: the inputs have different numbers of samples .'a' has 3, 'b' has 4"
-    ):
+    with pytest.raises(DataError, match=r"test: the inputs have different numbers of samples .'a' has 3, 'b' has 4"):
         Samples({"a": column(3), "b": column(4)}, source="test")
 
 

@@ -8,9 +8,7 @@ from onnxshallow.errors import DataError
 
 @pytest.fixture
 def archive(tmp_path):
-    pixels = np.arange(20, dtype=np.uint8)[:, np.newaxis, np.newaxis, np.newaxis] * np.ones(
-        (1, 8, 8, 3), np.uint8
-    )
+    pixels = np.arange(20, dtype=np.uint8)[:, np.newaxis, np.newaxis, np.newaxis] * np.ones((1, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "d.npz", x=pixels, y=np.arange(20))
     return str(tmp_path / "d.npz")
 

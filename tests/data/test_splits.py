@@ -35,9 +35,7 @@ def test_the_seed_decides():
 
 
 def test_too_few_samples_are_an_error():
-    with pytest.raises(
-        DataError, match="1 samples cannot be divided into 2 parts of at least one sample; give more"
-    ):
+    with pytest.raises(DataError, match="1 samples cannot be divided into 2 parts of at least one sample; give more"):
         split(1, (0.5, 0.5), 0)
 
 

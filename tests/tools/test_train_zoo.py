@@ -51,9 +51,7 @@ def test_exported_network_computes_what_torch_does(zoo: ModuleType, tmp_path: Pa
     np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
-def test_exported_network_keeps_batch_normalization_and_a_symbolic_batch(
-    zoo: ModuleType, tmp_path: Path
-) -> None:
+def test_exported_network_keeps_batch_normalization_and_a_symbolic_batch(zoo: ModuleType, tmp_path: Path) -> None:
     _train_briefly(zoo, tmp_path / "digits.onnx")
     model = onnx.load(tmp_path / "digits.onnx")
     normalizations = [node for node in model.graph.node if node.op_type == "BatchNormalization"]

@@ -140,9 +140,7 @@ class TestKlDivergence:
 class TestTopKCorrect:
     scores = np.array([[0.1, 0.5, 0.4], [0.9, 0.05, 0.05], [0.2, 0.3, 0.5]])
 
-    @pytest.mark.parametrize(
-        ("k", "expected"), [(1, [False, True, True]), (2, [True, True, True]), (5, [True] * 3)]
-    )
+    @pytest.mark.parametrize(("k", "expected"), [(1, [False, True, True]), (2, [True, True, True]), (5, [True] * 3)])
     def test_by_hand(self, k: int, expected: list[bool]) -> None:
         assert top_k_correct(self.scores, np.array([2, 0, 2]), k).tolist() == expected
 
