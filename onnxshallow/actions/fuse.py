@@ -119,15 +119,18 @@ class Fuse:
     def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
         """Replace the region from `candidate.source` to `candidate.output`."""
         region = trace_region(analysis, candidate.source, candidate.output)
+        # Earlier edits may have changed the names that sites of equal names go by, but not their order.
+        original = dict(zip(region.sites, candidate.sites, strict=False))
 
         def affine(site: Site) -> tuple[np.ndarray, np.ndarray]:
-            return evidence[site.name].scale, evidence[site.name].shift
+            found = evidence[original[site.name]]
+            return found.scale, found.shift
 
         composite = linear_map(analysis, region, affine)
         convolution = composite.convolution
         dtype = analysis.layers.dtype(region.layers[-1])
         bias_map = None
-        if candidate.exactness == "border":
+        if candidate.exactness != "fitted" and not composite.exact:
             bias_map = self._border(analysis, region, affine)
         elif candidate.exactness == "fitted" and candidate.kernel is not None:
             convolution = resize_kernel(convolution, candidate.kernel)

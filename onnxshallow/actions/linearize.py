@@ -12,6 +12,8 @@ from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Re
 from onnxshallow.actions.emission import affine_nodes, layer_nodes
 from onnxshallow.analysis import Analysis, Layer, NotLinearError, Site
 from onnxshallow.convolution import scale_output
+from onnxshallow.fitting.correction import find_target
+from onnxshallow.fitting.moments import Affine
 from onnxshallow.model.network import Node
 from onnxshallow.model.surgery import Workbench
 
@@ -67,11 +69,10 @@ class Linearize:
         if total is not None and fed_by is not None:
             bench.rename_output(site.source, site.output)
             return Rewrite(fit=(fed_by.output,))
-        self._in_place(bench, site, evidence)
+        self._in_place(bench, site, affine)
         return Rewrite()
 
-    def _in_place(self, bench: Workbench, site: Site, evidence: Evidence) -> None:
-        affine = evidence[site.name]
+    def _in_place(self, bench: Workbench, site: Site, affine: Affine) -> None:
         if site.dtype is None:
             raise NotLinearError(f"the element type of {site.name!r} is not known")
         nodes = affine_nodes(
@@ -88,11 +89,15 @@ class Linearize:
 
 
 def _feeding_layer(analysis: Analysis, total: Node) -> Layer | None:
-    """The last layer that a residual sum reads and that nothing else does."""
+    """The last layer that a residual sum reads and that nothing else does, if it can be fitted to make the sum."""
     if not total.is_op("Add", "Sum") or len(total.inputs) != 2:
         return None
     layers = [analysis.layers.by_output.get(name) for name in total.inputs]
     shapes = {analysis.network.shape(name) for name in (*total.inputs, total.outputs[0])}
     fits = [layer for layer in layers if layer is not None and analysis.network.is_private(layer.output)]
     usable = [layer for layer in fits if layer.kind != "affine"]
-    return max(usable, key=lambda layer: layer.main) if usable and len(shapes) == 1 else None
+    if not usable or len(shapes) > 1:
+        return None
+    last = max(usable, key=lambda layer: layer.main)
+    target = find_target(analysis.network, analysis.network, analysis.layers, last)
+    return last if target is not None and target.tensor == total.outputs[0] else None

@@ -35,13 +35,16 @@ def batch_normalization(network: Network, node: Node) -> tuple[np.ndarray, np.nd
         return None
     if network.opset < 7 and not node.attributes.get("is_test", 0):
         return None
+    if 7 <= network.opset < 14 and any(node.outputs[1:]):  # in these versions that is what asks for training
+        return None
     if any(network.consumers(name) or network.is_output(name) for name in node.outputs[1:] if name):
         return None
     values = [network.constant(name) for name in node.inputs[1:5]]
     if len(values) != 4 or any(value is None for value in values):
         return None
     scale, shift, mean, variance = (np.asarray(value, dtype=np.float64).reshape(-1) for value in values)
-    factor = scale / np.sqrt(variance + float(node.attributes.get("epsilon", 1e-5)))
+    with np.errstate(divide="ignore", invalid="ignore"):  # what is not finite is refused below
+        factor = scale / np.sqrt(variance + float(node.attributes.get("epsilon", 1e-5)))
     if not np.all(np.isfinite(factor)):
         return None
     return factor, shift - mean * factor

@@ -67,14 +67,14 @@ class Layers:
         self.network = network
         self.reasons: dict[int, str] = {}
         self._convolutions: dict[str, Convolution] = {}
-        absorbed: set[int] = set()
+        self._absorbed: set[int] = set()
         found = []
         for node in network.nodes:
-            if node.index in absorbed:
+            if node.index in self._absorbed:
                 continue
             layer = self._recognise(node)
             if layer is not None:
-                absorbed.update(layer.nodes)
+                self._absorbed.update(layer.nodes)
                 found.append(layer)
         self.all: tuple[Layer, ...] = tuple(found)
         self.by_output = {layer.output: layer for layer in found}
@@ -93,8 +93,11 @@ class Layers:
         return self._convolutions[layer.output]
 
     def dtype(self, layer: Layer) -> np.dtype:
-        """Element type of the layer's weights."""
+        """Element type of what the layer reads and makes, and of its weights."""
         main = self.network.nodes[layer.main]
+        made = self.network.dtype(main.outputs[0])
+        if layer.kind == "affine" and made is not None:  # a BatchNormalization's parameters may be of another type
+            return made
         value = self.network.constant(main.inputs[1])
         if value is None:  # MatMul with the constant on the left is no layer, so this cannot be
             raise ValueError(f"layer {layer.name!r} has no constant weight")
@@ -126,8 +129,7 @@ class Layers:
         except ValueError as error:
             self.reasons[node.index] = str(error)
             return None
-        before = self._before(node)
-        return self._finish(node, "conv", before, shape)
+        return self._finish(node, "conv", self._before(node), shape)
 
     def _gemm(self, node: Node) -> Layer | None:
         shape = self._weight_shape(node)
@@ -143,7 +145,7 @@ class Layers:
             if bias is None or channel_constant(bias, 0, out_channels) is None:
                 return None
         weight_shape = shape if out_first else shape[::-1]
-        return self._finish(node, "gemm", self._passthroughs_before(node.inputs[0]), weight_shape)
+        return self._finish(node, "gemm", self._before(node), weight_shape)
 
     def _affine(self, node: Node) -> Layer | None:
         sizes = self.network.shape(node.inputs[0])
@@ -164,7 +166,7 @@ class Layers:
         if producer is not None and producer.op == "DequantizeLinear":
             self.reasons[node.index] = "its weights are quantized; optimize the model before quantizing it"
             return None
-        if not self.network.is_constant(weight):
+        if not self.network.is_constant(weight) or self.network.constant(weight) is None:
             self.reasons[node.index] = (
                 "its weights are no constants (they are computed, or may be overridden by the caller)"
             )
@@ -178,18 +180,18 @@ class Layers:
     def _bias_is_constant(self, node: Node, position: int) -> bool:
         if len(node.inputs) <= position or not node.inputs[position]:
             return True
-        if self.network.is_constant(node.inputs[position]):
+        if self.network.constant(node.inputs[position]) is not None:
             return True
         self.reasons[node.index] = "its bias is no constant"
         return False
 
     def _before(self, node: Node) -> tuple[int, ...]:
-        """Zero Pads and pass-throughs straight before a conv, whose results nothing else reads."""
+        """Pass-throughs straight before a node, and zero Pads before a Conv, whose results nothing else reads."""
         found: list[int] = []
         tensor = node.inputs[0]
         while self.network.is_private(tensor):
             producer = self.network.producer(tensor)
-            if producer is None:
+            if producer is None or producer.index in self._absorbed:
                 break
             if not is_passthrough(self.network, producer) and not self._is_pad_for(producer, node):
                 break
@@ -198,22 +200,12 @@ class Layers:
         return tuple(found)
 
     def _is_pad_for(self, pad: Node, conv: Node) -> bool:
-        padding = zero_padding(self.network, pad)
+        padding = zero_padding(self.network, pad) if conv.is_op("Conv") else None
         if padding is None:
             return False
         begin, end = padding
         plain = conv.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID", "")
         return plain and not any(begin[:2] + end[:2]) and min(begin + end) >= 0
-
-    def _passthroughs_before(self, tensor: str) -> tuple[int, ...]:
-        found: list[int] = []
-        while self.network.is_private(tensor):
-            producer = self.network.producer(tensor)
-            if producer is None or not is_passthrough(self.network, producer):
-                break
-            found.insert(0, producer.index)
-            tensor = producer.inputs[0]
-        return tuple(found)
 
     def _finish(self, node: Node, kind: Kind, before: tuple[int, ...], weight_shape: tuple[int, ...]) -> Layer:
         after: list[int] = []

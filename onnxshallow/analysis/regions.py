@@ -12,6 +12,7 @@ Nothing outside may read what lies inside. The merging of blocks is the idea of 
 (arXiv 2304.13274); here the region is found in the graph, not given by layer numbers.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ __all__ = ["LinearMap", "NotLinearError", "Region", "find_regions", "linear_map"
 
 # Regions with more sites than this are left to several steps.
 MAX_SITES = 3
-# Layers on the longest way through a region.
+# Layers on the longest way through a region; twice as many may lie in it, in the body and on shortcuts.
 _MAX_LAYERS = 4
 
 
@@ -98,11 +99,14 @@ class _Walk:
         self.analysis = analysis
         self.network = analysis.network
         self.source = source
+        origin = self.network.producer(source)
+        self._first = 0 if origin is None else origin.index + 1
         self.layer_map, self.site_map, self.other_map = layer_map, site_map, other_map
         self.start = start
         self.nodes: set[int] = set()
         self.layers: dict[str, Layer] = {}
         self.sites: dict[str, Site] = {}
+        self.groups: set[int] = set()
         self._maps: dict[str, LinearMap] = {}
 
     def map_to(self, tensor: str) -> LinearMap:
@@ -118,22 +122,20 @@ class _Walk:
         return self._maps[tensor]
 
     def _step(self, tensor: str) -> LinearMap:
+        node = self.network.producer(tensor)
+        if node is None or node.index < self._first:
+            raise NotLinearError(f"{tensor!r} does not come from {self.source!r} alone")
         layer = self.analysis.layers.by_output.get(tensor)
         if layer is not None:
-            before = self.map_to(layer.source)
-            self.nodes.update(layer.nodes)
-            self.layers[layer.name] = layer
-            return self._compose(before, self.layer_map(layer))
-        node = self.network.producer(tensor)
-        if node is None:
-            raise NotLinearError(f"{tensor!r} does not come from {self.source!r} alone")
+            self._pass(layer=layer)
+            return self._compose(self.map_to(layer.source), self.layer_map(layer))
         self.nodes.add(node.index)
         site = self.analysis.site_of_node.get(node.index)
         if site is not None:
             if site.refusal is not None:
                 raise NotLinearError(f"site {site.name!r} cannot be removed: {site.refusal}")
+            self._pass(site=site)
             before = self.map_to(site.source)
-            self.sites[site.name] = site
             return LinearMap(self.site_map(site, before.convolution), before.exact, before.reason)
         if is_passthrough(self.network, node):
             return self.map_to(node.inputs[0])
@@ -142,7 +144,19 @@ class _Walk:
         other = as_convolution(self.network, node)
         if other is None:
             raise NotLinearError(f"{node.op} node {node.name!r} is no convolution")
+        self.groups.add(other.groups)
         return self._compose(self.map_to(node.inputs[0]), self.other_map(other))
+
+    def _pass(self, layer: Layer | None = None, site: Site | None = None) -> None:
+        """Note a layer or a site on the way, before what lies behind it is looked at: deep networks end here."""
+        if layer is not None:
+            self.nodes.update(layer.nodes)
+            self.layers[layer.name] = layer
+            self.groups.add(self.analysis.layers.convolution(layer).groups)
+        if site is not None:
+            self.sites[site.name] = site
+        if len(self.sites) > MAX_SITES or len(self.layers) > 2 * _MAX_LAYERS:
+            raise NotLinearError(f"too many layers or activations lie behind {self.source!r} for one convolution")
 
     def _compose(self, before: LinearMap, convolution: Convolution) -> LinearMap:
         try:
@@ -175,14 +189,16 @@ def trace_region(analysis: Analysis, source: str, output: str) -> Region:
     """
     network = analysis.network
     sizes, out_sizes = network.shape(source), network.shape(output)
-    if sizes is None or out_sizes is None or len(sizes) < 2 or not sizes[1] or not out_sizes[1]:
+    if sizes is None or out_sizes is None:
         raise NotLinearError(f"the shape of {source!r} or {output!r} is not known")
+    if len(sizes) < 2 or len(out_sizes) < 2 or not sizes[1] or not out_sizes[1]:
+        raise NotLinearError(f"the channels of {source!r} or {output!r} are not known")
     rank = len(sizes) - 2
     walk = _Walk(
         analysis,
         source,
         layer_map=lambda layer: _single_channel(analysis.layers.convolution(layer)),
-        site_map=lambda site, before: before,
+        site_map=lambda site, before: scale_output(before, 1.0, 1.0),  # what replaces a site adds a bias
         other_map=_single_channel,
         start=_single_channel(identity(2, rank)),
     )
@@ -196,7 +212,6 @@ def trace_region(analysis: Analysis, source: str, output: str) -> Region:
                 raise NotLinearError(f"tensor {name!r} inside is also read by {reader.op} node {reader.name!r}")
     layers = sorted(walk.layers.values(), key=lambda layer: layer.main)
     sites = sorted(walk.sites.values(), key=lambda site: site.node)
-    groups = [analysis.layers.convolution(layer).groups for layer in layers]
     return Region(
         source,
         output,
@@ -206,7 +221,7 @@ def trace_region(analysis: Analysis, source: str, output: str) -> Region:
         found.convolution,
         int(sizes[1]),
         int(out_sizes[1]),
-        int(np.gcd.reduce(groups)) if groups else 1,
+        math.gcd(*walk.groups) or 1,
         found.exact,
         found.reason,
     )
@@ -300,12 +315,12 @@ def _possible_outputs(analysis: Analysis) -> list[str]:
 
 
 def _possible_sources(analysis: Analysis, output: str) -> list[str]:
-    """Sources of the layers that lie a few layers before `output`, nearest first."""
+    """Sources of the layers that lie a few layers and sums before `output`, nearest first."""
     found: dict[str, None] = {}
-    todo: list[tuple[str, int]] = [(output, 0)]
+    todo: list[tuple[str, int, int]] = [(output, 0, 0)]
     seen: set[str] = set()
     while todo:
-        tensor, passed = todo.pop(0)
+        tensor, passed, sums = todo.pop(0)
         if tensor in seen:
             continue
         seen.add(tensor)
@@ -313,13 +328,16 @@ def _possible_sources(analysis: Analysis, output: str) -> list[str]:
         if layer is not None:
             if passed < _MAX_LAYERS:
                 found.setdefault(layer.source)
-                todo.append((layer.source, passed + 1))
+                todo.append((layer.source, passed + 1, sums))
             continue
         node = analysis.network.producer(tensor)
-        if node is not None and (
+        if node is None:
+            continue
+        sums += node.is_op("Add", "Sum")
+        if sums <= _MAX_LAYERS and (
             node.index in analysis.site_of_node or node.is_op("Add", "Sum", "Identity", "Dropout")
         ):
-            todo.extend((name, passed) for name in node.inputs if name)
+            todo.extend((name, passed, sums) for name in node.inputs if name)
     return list(found)
 
 

@@ -31,6 +31,7 @@ def as_convolution(network: Network, node: Node) -> Convolution | None:
 
 def _strided_slice(network: Network, node: Node, channels: int, sizes: tuple[int | None, ...]) -> Convolution | None:
     cuts = slices_of(network, node)
+    sizes = (None, *sizes[1:])  # the batch is as large as the caller makes it
     if cuts is None or any(axis < 2 and not _is_whole(cut, sizes[axis]) for axis, cut in cuts.items()):
         return None
     strides = [1] * (len(sizes) - 2)

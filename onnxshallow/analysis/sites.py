@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import onnx
 
-from onnxshallow.model.network import Network, Node, is_default_domain
+from onnxshallow.model.network import Network, Node, bodies, is_default_domain
 
 __all__ = ["Site", "find_sites", "rectifier_bound"]
 
@@ -64,7 +64,7 @@ def find_sites(network: Network) -> tuple[Site, ...]:
     """All sites of a network, in graph order; those in subgraphs follow the node that holds them."""
     found: list[Site] = []
     for node in network.nodes:
-        found.extend(_sites_in_bodies(node))
+        found.extend(_sites_in_bodies(node, node.proto))
         kind = _kind(network, node)
         if kind is not None and not network.is_constant(node.outputs[0]):
             found.append(_site(network, node, kind))
@@ -178,21 +178,21 @@ def _has_channels(network: Network, tensor: str) -> bool:
     return False
 
 
-def _sites_in_bodies(node: Node) -> Iterator[Site]:
-    for attribute in node.proto.attribute:
-        bodies = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else list(attribute.graphs)
-        for body in bodies:
-            for inner in body.node:
-                if is_default_domain(inner.domain) and inner.op_type in ("Relu", "LeakyRelu", "PRelu"):
-                    yield Site(
-                        name=f"{node.name}/{inner.name or inner.output[0]}",
-                        kind=_KINDS[inner.op_type],
-                        node=-1,
-                        source=inner.input[0],
-                        output=inner.output[0],
-                        size=None,
-                        channels=1,
-                        rank=0,
-                        dtype=None,
-                        refusal=f"it is inside the body of {node.op} node {node.name!r}, which runs conditionally",
-                    )
+def _sites_in_bodies(holder: Node, node: onnx.NodeProto) -> Iterator[Site]:
+    """The sites in the bodies of `node`, which is `holder` itself or lies in one of its bodies."""
+    for body in bodies(node):
+        for inner in body.node:
+            yield from _sites_in_bodies(holder, inner)
+            if is_default_domain(inner.domain) and inner.op_type in ("Relu", "LeakyRelu", "PRelu"):
+                yield Site(
+                    name=f"{holder.name}/{inner.name or inner.output[0]}",
+                    kind=_KINDS[inner.op_type],
+                    node=-1,
+                    source=inner.input[0],
+                    output=inner.output[0],
+                    size=None,
+                    channels=1,
+                    rank=0,
+                    dtype=None,
+                    refusal=f"it is inside the body of {holder.op} node {holder.name!r}, which runs conditionally",
+                )

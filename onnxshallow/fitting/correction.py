@@ -73,7 +73,8 @@ def find_target(original: Network, rewritten: Network, layers: Layers, layer: La
             total = reader.outputs[0]
             (other,) = (name for name in reader.inputs if name != layer.output)
             if _exists(original, total) and not rewritten.is_constant(other):
-                if _known_before(rewritten, layers, other, layer) and _same_shape(rewritten, layer.output, total):
+                alike = all(_same_shape(rewritten, name, total) for name in (layer.output, other))
+                if alike and _known_before(rewritten, layers, other, layer):
                     return Target(total, other)
     return Target(layer.output) if _exists(original, layer.output) else None
 

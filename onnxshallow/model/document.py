@@ -159,13 +159,15 @@ def _write_external(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
                 if len(content) < _EXTERNAL_THRESHOLD:
                     continue
                 padding = -offset % 4096
-                stream.write(b"\0" * padding + content)
-                digest.update(content)
+                for part in (b"\0" * padding, content):
+                    stream.write(part)
+                    digest.update(part)
                 placed.append((tensor, offset + padding, len(content)))
                 offset += padding + len(content)
         name = f"{path.name}.{digest.hexdigest()[:12]}.data"
         for tensor, start, length in placed:
             tensor.ClearField("float_data")
+            tensor.raw_data = b""  # set_external_data asks for the field
             external_data_helper.set_external_data(tensor, name, start, length)
             tensor.ClearField("raw_data")
         if placed:
@@ -174,13 +176,13 @@ def _write_external(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 
 def _raw_bytes(tensor: onnx.TensorProto) -> bytes:
+    """What a tensor's data file would hold; empty for element types that are not written to one."""
     if tensor.HasField("raw_data"):
         return bytes(tensor.raw_data)
     if tensor.data_type != onnx.TensorProto.FLOAT:
         return b""
     values: np.ndarray = onnx.numpy_helper.to_array(tensor)
-    tensor.raw_data = values.astype("<f4").tobytes()
-    return bytes(tensor.raw_data)
+    return values.astype("<f4").tobytes()
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> None:

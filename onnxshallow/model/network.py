@@ -17,7 +17,7 @@ from onnxshallow.errors import ModelError
 from onnxshallow.model.shapes import infer_shapes, observe_shapes, tensor_info
 from onnxshallow.model.tensors import TensorInfo
 
-__all__ = ["Network", "Node", "is_default_domain", "outer_references"]
+__all__ = ["Network", "Node", "bodies", "is_default_domain", "outer_references"]
 
 # Results of these differ from run to run, so they are never constants.
 _RANDOM = frozenset(
@@ -39,13 +39,14 @@ def outer_references(graph: onnx.GraphProto) -> set[str]:
     outer: set[str] = set()
     for node in graph.node:
         outer |= {name for name in node.input if name and name not in inner}
-        for body in _bodies(node):
+        for body in bodies(node):
             outer |= outer_references(body) - inner
         inner |= set(node.output)
     return outer | {value.name for value in graph.output if value.name not in inner}
 
 
-def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The subgraphs of an If, Loop or Scan; none for other nodes."""
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.g
@@ -223,14 +224,16 @@ class Network:
 
     def is_constant(self, tensor: str) -> bool:
         """Whether `tensor` has the same value in every run."""
-        if tensor in self._overridable or tensor in self._sparse:
-            return False
-        if tensor in self._initializers:
-            return True
-        node = self.producer(tensor)
-        if node is None or not is_default_domain(node.domain) or node.op in _RANDOM or list(_bodies(node.proto)):
-            return False
-        return all(self.is_constant(name) for name in node.reads)
+        return tensor in self._constant_names
+
+    @cached_property
+    def _constant_names(self) -> frozenset[str]:
+        constant = set(self._initializers) - self._overridable
+        for node in self.nodes:
+            computable = is_default_domain(node.domain) and node.op not in _RANDOM and not any(bodies(node.proto))
+            if computable and constant.issuperset(node.reads):
+                constant.update(name for name in node.outputs if name)
+        return frozenset(constant)
 
     def constant(self, tensor: str) -> np.ndarray | None:
         """The value of a constant tensor: an initializer's, or one computed from constants alone.
@@ -238,13 +241,15 @@ class Network:
         Returns:
             The value, not to be written to, or None where `tensor` is not constant.
         """
-        if tensor not in self._constants:
-            self._constants[tensor] = (
-                self._evaluate(tensor, self.infos) if tensor and self.is_constant(tensor) else None
-            )
-        return self._constants[tensor]
+        return self._evaluate(tensor, self.infos) if self.is_constant(tensor) else None
 
     def _evaluate(self, tensor: str, infos: Mapping[str, TensorInfo]) -> np.ndarray | None:
+        """The value of a tensor that `is_constant`; computed once."""
+        if tensor not in self._constants:
+            self._constants[tensor] = self._compute(tensor, infos)
+        return self._constants[tensor]
+
+    def _compute(self, tensor: str, infos: Mapping[str, TensorInfo]) -> np.ndarray | None:
         if tensor in self._initializers:
             return _to_array(self._initializers[tensor])
         node = self._producers[tensor]
@@ -281,7 +286,7 @@ def _index_nodes(graph: onnx.GraphProto) -> tuple[Node, ...]:
                 unique for count in range(2, len(graph.node) + 3) if (unique := f"{name}#{count}") not in taken
             )
         taken.add(name)
-        captures = frozenset[str]().union(*(outer_references(body) for body in _bodies(proto)))
+        captures = frozenset[str]().union(*(outer_references(body) for body in bodies(proto)))
         nodes.append(
             Node(
                 index,

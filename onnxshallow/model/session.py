@@ -39,7 +39,7 @@ class Session:
         source = model if isinstance(model, str) else model.SerializeToString()
         try:
             self._session = ort.InferenceSession(
-                source, options, providers=["CPUExecutionProvider"], disabled_optimizers=["PadFusion"]
+                source, options, providers=["CPUExecutionProvider"], disabled_optimizers=["Pad_Fusion"]
             )
         except Exception as error:
             raise ModelError(f"onnxruntime does not run the model: {_first_line(error)}.") from error

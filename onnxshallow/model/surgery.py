@@ -12,7 +12,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
-from onnxshallow.model.network import outer_references
+from onnxshallow.model.network import bodies, outer_references
 
 __all__ = ["Workbench"]
 
@@ -34,8 +34,8 @@ class Workbench:
             id(node): (node, proto, _signature(node))
             for node, proto in zip(self.graph.nodes, model.graph.node, strict=True)
         }
-        self._names = {tensor.name for tensor in self.graph.tensors().values()}
-        self._dead_before = self._dead()
+        self._names = _all_names(model.graph)
+        self._dead_before = frozenset(self._dead())
 
     def tensor(self, name: str) -> gs.Tensor:
         """The tensor called `name`, made if the graph does not have it yet."""
@@ -89,24 +89,36 @@ class Workbench:
 
     def finish(self) -> onnx.ModelProto:
         """A new model with the edits made; nodes that nothing reads any more because of them are left out."""
-        dead = self._dead() - self._dead_before
+        dead = self._dead(self._dead_before)
         self.graph.nodes = [node for node in self.graph.nodes if id(node) not in dead]
         return _merge(self._model, self.graph, self._originals)
 
-    def _dead(self) -> set[int]:
-        """Identities of the nodes from which no output of the graph is reached."""
+    def _dead(self, kept: frozenset[int] = frozenset()) -> set[int]:
+        """Identities of the nodes from which neither an output of the graph nor a node in `kept` is reached."""
         producers = {output.name: node for node in self.graph.nodes for output in node.outputs if output.name}
-        todo = [tensor.name for tensor in self.graph.outputs]
+        todo = [producers.get(tensor.name) for tensor in self.graph.outputs]
+        todo += [node for node in self.graph.nodes if id(node) in kept]
         alive: set[int] = set()
         while todo:
-            node = producers.get(todo.pop())
+            node = todo.pop()
             if node is None or id(node) in alive:
                 continue
             alive.add(id(node))
-            todo.extend(tensor.name for tensor in node.inputs)
+            todo.extend(producers.get(tensor.name) for tensor in node.inputs)
             if id(node) in self._originals:
-                todo.extend(outer_references(onnx.GraphProto(node=[self._originals[id(node)][1]])))
+                captured = outer_references(onnx.GraphProto(node=[self._originals[id(node)][1]]))
+                todo.extend(producers.get(name) for name in captured)
         return {id(node) for node in self.graph.nodes} - alive
+
+
+def _all_names(graph: onnx.GraphProto) -> set[str]:
+    """Every tensor name in `graph` and its subgraphs, read or not."""
+    names = {tensor.name for tensor in graph.initializer}
+    names |= {tensor.values.name for tensor in graph.sparse_initializer}
+    names |= {value.name for value in (*graph.input, *graph.output, *graph.value_info)}
+    for node in graph.node:
+        names.update(node.input, node.output, *(_all_names(body) for body in bodies(node)))
+    return names
 
 
 def _signature(node: gs.Node) -> tuple[object, ...]:
@@ -125,10 +137,13 @@ def _merge(
     del target.node[:]
     for node in graph.nodes:
         original = originals.get(id(node))
-        if original is not None and original[2] == _signature(node):
-            target.node.append(original[1])
-        else:
+        if original is None:
             target.node.append(OnnxExporter.export_node(node))
+            continue
+        target.node.append(original[1])
+        if original[2] != _signature(node):
+            target.node[-1].input[:] = [tensor.name for tensor in node.inputs]
+            target.node[-1].output[:] = [tensor.name for tensor in node.outputs]
     _merge_initializers(model, merged, graph)
     _drop_stale(model, merged)
     return merged
@@ -161,6 +176,8 @@ def _drop_stale(model: onnx.ModelProto, merged: onnx.ModelProto) -> None:
     read = _reads(merged.graph) | {n for node in merged.graph.node for n in node.input}
     read_before = _reads(model.graph) | {n for node in model.graph.node for n in node.input}
     gone = {t.name for t in model.graph.initializer if t.name in read_before and t.name not in read}
+    if model.ir_version >= 4:  # since then an initializer that is listed as an input is part of the interface
+        gone -= {value.name for value in model.graph.input}
     _keep(merged.graph.initializer, lambda tensor: tensor.name not in gone)
     _keep(merged.graph.input, lambda value: value.name not in gone)
     made_before = {name for node in model.graph.node for name in node.output}

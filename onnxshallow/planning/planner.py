@@ -6,7 +6,8 @@ it believes of each candidate, and proposes again:
 
     belief      the damages of a plan add up, D = sum of w_c, with w_c ~ Normal(r d_c, (r d_c)^2)
                 where d_c was measured alone and r is how much worse the plans carried out were than their sums
-    learning    the posterior mean of w given the plans carried out (linear-Gaussian regression in closed form)
+    learning    the posterior of w given the plans carried out (linear-Gaussian regression in closed form)
+    proposing   by the posterior mean less half a deviation, so that what is not known yet gets its turn
 
 Proposals take turns between the plan of least believed damage and the one that saves most multiply-adds and layers
 among plans of about that damage.
@@ -32,6 +33,8 @@ TOLERANCE = 0.25
 _SHALLOWER = 0.5
 # Measurement noise of a plan's damage, as a share of it.
 _NOISE = 0.15
+# How many deviations what is not known yet is taken to be better than expected, so that it is tried.
+_OPTIMISM = 0.5
 
 
 def read_budget(config: Config, analysis: Analysis) -> Budget:
@@ -97,7 +100,7 @@ class Planner:
         self._tried[frozenset(c.key for c in plan.candidates)] = damage
 
     def _believed(self) -> Mapping[str, float]:
-        """Posterior mean damage of each candidate, by key."""
+        """Damage of each candidate, by key: the posterior mean less a share of the posterior deviation."""
         keys = [c.key for c in self._problem.candidates]
         prior = np.array([max(self.damages[key], 0.0) for key in keys])
         known = [(plan, damage) for plan, damage in self._tried.items() if damage is not None and plan]
@@ -109,8 +112,10 @@ class Planner:
         mean = prior * float(np.exp(np.mean(np.log(np.maximum(measured, 1e-12) / sums))))
         spread = member * mean**2
         covariance = spread @ member.T + np.diag((_NOISE * measured) ** 2 + 1e-15)
-        posterior = mean + spread.T @ np.linalg.solve(covariance, measured - member @ mean)
-        return dict(zip(keys, np.maximum(posterior, 0.0).tolist(), strict=True))
+        gain = np.linalg.solve(covariance, spread).T
+        posterior = mean + gain @ (measured - member @ mean)
+        deviation = np.sqrt(np.maximum(mean**2 - np.sum(gain * spread.T, axis=1), 0.0))
+        return dict(zip(keys, np.maximum(posterior - _OPTIMISM * deviation, 0.0).tolist(), strict=True))
 
 
 def most_useful(plans: Sequence[Plan]) -> Plan:

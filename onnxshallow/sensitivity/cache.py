@@ -35,8 +35,11 @@ class SweepCache:
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self._path = None if folder is None else folder / f"sweep-{digest[:32]}.jsonl"
         self._values: dict[str, float] = {}
+        self._line_open = False
         if self._path is not None:
-            self._values = _read(self._path)
+            text = _read(self._path)
+            self._values = _parse(text)
+            self._line_open = not text.endswith("\n") and bool(text)
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -51,19 +54,23 @@ class SweepCache:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps([key, value]) + "\n")
+                stream.write("\n" * self._line_open + json.dumps([key, value]) + "\n")
+                self._line_open = False
         except OSError as error:
             logger.warning("The sensitivity cache cannot be written (%s); going on without it.", error)
             self._path = None
 
 
-def _read(path: Path) -> dict[str, float]:
-    values: dict[str, float] = {}
+def _read(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return values
-    for line in lines:
+        return ""
+
+
+def _parse(text: str) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for line in text.splitlines():
         try:
             key, value = json.loads(line)
             values[str(key)] = float(value)

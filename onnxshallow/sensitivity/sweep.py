@@ -87,7 +87,7 @@ def sweep(
             logger.warning("Candidate %s does not apply: %s.", candidate.key, error)
             step()
             continue
-        start = _start(candidate, rewritten)
+        start = _start(analysis, candidate, rewritten)
         todo.append((position.get(start, -1), start, candidate, rewritten))
     calibration = reduced(calibration)
     frontier = Frontier.at_inputs(
@@ -110,11 +110,15 @@ def reduced(calibration: Calibration) -> Calibration:
     return replace(calibration, batches=batches, fit_batches=kept, fit=fit)
 
 
-def _start(candidate: Candidate, rewritten: Rewritten) -> str:
-    """The tensor at which the rewritten network begins to differ."""
+def _start(analysis: Analysis, candidate: Candidate, rewritten: Rewritten) -> str:
+    """The tensor, known to both networks, at which the rewritten one begins to differ."""
     layers = rewritten.analysis.layers
     sources = [layer.source for layer in layers if layer.output in rewritten.fit]
-    return sources[0] if sources else candidate.source
+    if sources:
+        return sources[0]
+    layer = analysis.layers.by_output.get(candidate.source)
+    gone = rewritten.analysis.network.producer(candidate.source) is None
+    return layer.source if layer is not None and gone else candidate.source
 
 
 def _damage_of(

@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+
+from onnxshallow.analysis import Site, find_sites
+from onnxshallow.analysis.sites import rectifier_bound
+from onnxshallow.model.network import Network
+from tests.graphs import parse
+
+
+def sites(
+    body: str, *, opset: int = 17, sizes: str = "N,3,4,5", kind: str = "float", **weights: object
+) -> list[Site]:
+    weights = dict(zero=0.0, one=1.0, six=6.0, minus=-1.0) | weights
+    arrays = {k: np.full((), v, np.float32) if isinstance(v, float) else v for k, v in weights.items()}
+    text = f"({kind}[{sizes}] x) => ({kind}[{sizes}] y) {{ {body} }}"
+    return list(find_sites(Network(parse(text, opset=opset, **arrays))))
+
+
+KINDS = [
+    ("y = Relu(x)", 17, "relu"),
+    ("y = LeakyRelu<alpha=0.1>(x)", 17, "leaky_relu"),
+    ("y = PRelu(x, one)", 17, "prelu"),
+    ("y = Clip<min=0.0, max=6.0>(x)", 10, "clip"),
+    ("y = Clip<min=0.0>(x)", 10, "relu"),
+    ("y = Clip<min=0.0, max=3.4028234663852886e+38>(x)", 6, "relu"),
+    ("y = Clip<max=6.0>(x)", 10, None),
+    ("y = Clip(x)", 10, None),
+    ("y = Clip<min=-1.0, max=1.0>(x)", 10, None),
+    ("y = Clip<min=0.0, max=-1.0>(x)", 10, None),
+    ("y = Clip(x, zero, six)", 11, "clip"),
+    ("y = Clip(x, zero)", 17, "relu"),
+    ("y = Clip(x, , six)", 17, None),
+    ("y = Clip(x)", 17, None),
+    ("y = Clip(x, minus, one)", 17, None),
+    ("y = Clip(x, zero, minus)", 17, None),
+    ("y = Clip(x, zero, zero)", 17, None),
+    ("y = Clip(x, one, zero)", 17, None),
+    ("low = Constant<value = float {0.0}>() high = Identity(six) y = Clip(x, low, high)", 17, "clip"),
+    ("y = Sigmoid(x)", 17, None),
+]
+
+
+@pytest.mark.parametrize(("body", "opset", "kind"), KINDS)
+def test_kinds(body, opset, kind):
+    assert [site.kind for site in sites(body, opset=opset)] == ([kind] if kind else [])
+
+
+def test_what_a_site_knows():
+    (site,) = sites("z = BatchNormalization(x, s, s, s, s) y = Clip(z, zero, six)", s=np.ones(3, np.float32))
+    assert (site.name, site.node, site.source, site.output) == ("y", 1, "z", "y")
+    assert (site.size, site.channels, site.rank, site.dtype) == (60, 3, 2, np.float32)
+    assert site.comparisons == 2
+    assert site.refusal is None
+    assert sites("y = Relu(x)")[0].comparisons == 1
+
+
+@pytest.mark.parametrize("slope", [(), (3, 1, 1), (1, 3, 1, 1), (5,)])
+def test_prelu_slopes_of_every_shape(slope):
+    (site,) = sites("y = PRelu(x, slope)", slope=np.full(slope, 0.1, np.float32))
+    assert (site.kind, site.size, site.refusal) == ("prelu", 60, None)
+
+
+@pytest.mark.parametrize("batch", ["N", "1", "4"])
+def test_the_size_is_per_sample(batch):
+    assert sites("y = Relu(x)", sizes=f"{batch},3,4,5")[0].size == 60
+
+
+def test_axis_1_is_a_channel_only_after_a_layer():
+    text = "(float[N,7,4] x) => (float[N,7,4] y) { z = Conv(x, w) y = Relu(z) }"
+    (site,) = find_sites(Network(parse(text, w=(7, 7, 1))))
+    assert (site.channels, site.rank) == (7, 1)
+    text = "(float[N,7,4] x) => (float[N,7,4] y) { z = MatMul(x, w) y = Relu(z) }"
+    (site,) = find_sites(Network(parse(text, w=(4, 4))))
+    assert (site.channels, site.rank) == (1, 1)
+    (site,) = find_sites(Network(parse("(float[N,7] x) => (float[N,7] y) { y = Relu(x) }")))
+    assert (site.channels, site.rank) == (7, 0)
+
+
+def test_the_channel_axis_survives_sums_and_pools():
+    text = """(float[N,3,8,8] x) => (float[N,4,3,3] y) { z = Conv(x, w) s = Add(z, z)
+        p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(s) y = Relu(p) }"""
+    (site,) = find_sites(Network(parse(text, w=(4, 3, 3, 3))))
+    assert site.channels == 4
+
+
+REFUSALS = [
+    ("opset 6 is older than 7", dict(body="y = Relu(x)", opset=6)),
+    ("element type is int32", dict(body="y = Relu(x)", kind="int32")),
+    ("element type is bfloat16", dict(body="y = Relu(x)", kind="bfloat16")),
+    ("no channel axis", dict(body="y = Relu(x)", sizes="7")),
+    ("give the open axes with --input-shape", dict(body="y = Relu(x)", sizes="N,3,H,W")),
+]
+
+
+@pytest.mark.parametrize(("reason", "options"), REFUSALS, ids=[reason for reason, _ in REFUSALS])
+def test_refusals(reason, options):
+    (site,) = sites(**options)
+    assert reason in site.refusal
+    assert (site.size is None) == ("--input-shape" in reason)
+
+
+def test_bounds_that_the_caller_decides():
+    text = "(float[N,3] x, float low) => (float[N,3] y) { y = Clip(x, low) }"
+    (site,) = find_sites(Network(parse(text)))
+    assert site.refusal == "its bounds are no constants"
+    overridable = parse(
+        "(float[N,3] x) => (float[N,3] y) { y = Clip(x, low) }", as_inputs=True, low=np.zeros((), "f")
+    )
+    (site,) = find_sites(Network(overridable))
+    assert site.refusal == "its bounds are no constants"
+
+
+def test_unknown_rank():
+    text = "(float[N,3] x) => (float[N,3] y) { z = mine.Thing(x) y = Relu(z) }"
+    (site,) = find_sites(Network(parse(text, domains=["mine"])))
+    assert site.refusal is not None
+    assert site.size is None
+
+
+def test_fp16_sites_can_be_removed():
+    (site,) = sites("y = Relu(x)", kind="float16")
+    assert site.refusal is None
+    assert site.dtype == np.float16
+
+
+def test_open_sizes_can_be_given():
+    model = parse("(float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Relu(x) }")
+    (site,) = find_sites(Network(model, {"x": (1, 3, 8, 8)}))
+    assert (site.size, site.refusal) == (192, None)
+
+
+def test_sites_in_bodies_are_counted_but_stay():
+    text = """(float[N,3] x, bool q) => (float[N,3] y) { a = Relu(x)
+        y = If(q) <then_branch = t () => (float[N,3] k) { k = Relu(a) },
+                   else_branch = e () => (float[N,3] l) {
+            l = If(q) <then_branch = t2 () => (float[N,3] m) { m = LeakyRelu(a) },
+                       else_branch = e2 () => (float[N,3] n) { n = Identity(a) }> }> }"""
+    found = find_sites(Network(parse(text)))
+    assert [(site.name, site.node) for site in found] == [("a", 0), ("y/k", -1), ("y/m", -1)]
+    assert all("inside the body of If node 'y'" in site.refusal for site in found[1:])
+
+
+def test_activations_of_constants_and_of_other_domains_are_no_sites():
+    assert not sites("k = Relu(one) y = Mul(x, k)")
+    model = parse("(float[N,3] x) => (float[N,3] y) { y = mine.Relu(x) }", domains=["mine"])
+    assert not find_sites(Network(model))
+
+
+def test_models_without_and_with_one_site():
+    assert sites("y = Neg(x)") == []
+    assert len(sites("y = Relu(x)")) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "bound"),
+    [("Relu(x)", np.inf), ("Clip(x, zero, six)", 6.0), ("Clip(x, zero)", np.inf), ("Clip(x, minus)", None),
+     ("LeakyRelu(x)", None), ("Clip(x, zero, minus)", None)],
+)  # fmt: skip
+def test_rectifier_bound(body, bound):
+    arrays = {k: np.full((), v, np.float32) for k, v in dict(zero=0, six=6, minus=-1).items()}
+    network = Network(parse(f"(float[N,3] x) => (float[N,3] y) {{ y = {body} }}", **arrays))
+    assert rectifier_bound(network, network.nodes[0]) == bound

@@ -1,0 +1,329 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onnxshallow.actions.apply import apply_candidates
+from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.linearize import Linearize
+from onnxshallow.analysis import analyze
+from onnxshallow.convolution import scale_output
+from onnxshallow.fitting.correction import FitOptions, Target, correct, downstream, find_target, fit_layer
+from onnxshallow.runtime.frontier import Frontier
+from onnxshallow.runtime.store import ActivationStore
+from onnxshallow.runtime.whole import run_batches
+from onnxshallow.validation.metrics import relative_error
+from tests.networks import (
+    CHAIN_WEIGHTS,
+    assert_near,
+    build,
+    calibration_of,
+    chain,
+    error_of,
+    evidence_of,
+    residual,
+    signed,
+    smooth,
+)
+
+
+def frontier(analysis, batches, goals=()):
+    return Frontier.at_inputs(analysis.network, batches, ActivationStore(1 << 30), goals=goals, threads=1)
+
+
+def layer_of(analysis, output):
+    return analysis.layers.by_output[output]
+
+
+def target_of(model, output, original=None):
+    analysis = analyze(model)
+    network = analysis.network if original is None else analyze(original).network
+    return find_target(network, analysis.network, analysis.layers, layer_of(analysis, output))
+
+
+def linearized(model, site, calibration):
+    """The model's analysis, and the rewritten model with one site linearized."""
+    analysis = analyze(model)
+    found = Linearize().find(analysis, FindOptions()).candidates
+    chosen = [candidate for candidate in found if candidate.output == site]
+    return analysis, apply_candidates(analysis, chosen, evidence_of(analysis, calibration))
+
+
+# What a layer is fitted to.
+
+
+def test_a_layer_is_fitted_to_its_own_output():
+    assert target_of(residual(), "h1") == Target("h1")
+
+
+def test_a_layer_before_a_residual_sum_is_fitted_to_the_sum_minus_the_other_operand():
+    assert target_of(residual(), "h2") == Target("s1", "r0")
+
+
+def test_a_layer_before_an_activated_sum_that_was_linearized_is_fitted_to_the_activated_one():
+    calibration = calibration_of({"x": smooth(16, 3, 8)}, batch=8)
+    original, rewritten = linearized(residual(), "r2", calibration)
+    layers = rewritten.analysis.layers
+    target = find_target(original.network, rewritten.analysis.network, layers, layers.by_output["h2"])
+    assert target == Target("r2", "r0")
+
+
+TWO_BRANCHES = """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
+    a = Conv<pads=[1,1,1,1]>(x, w1)
+    b = Conv<pads=[1,1,1,1]>(x, w2)
+    s = Add(a, b)
+    y = Relu(s)
+}"""
+
+
+def test_of_two_branches_the_later_one_is_fitted_to_what_the_earlier_one_leaves():
+    model = build(TWO_BRANCHES, w1=(4, 3, 3, 3), w2=(4, 3, 3, 3))
+    assert target_of(model, "a") == Target("a")
+    assert target_of(model, "b") == Target("s", "a")
+
+
+def test_an_operand_that_is_broadcast_is_not_subtracted():
+    model = build(
+        """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
+            g = GlobalAveragePool(x)
+            e = Conv(g, w2)
+            k = Conv<pads=[1,1,1,1]>(x, w1)
+            s = Add(k, e)
+            y = Relu(s)
+        }""",
+        w1=(4, 3, 3, 3),
+        w2=(4, 3, 1, 1),
+    )
+    assert target_of(model, "k") == Target("k")
+
+
+def test_a_constant_operand_is_not_subtracted():
+    model = build(
+        """(float[1,3,4,4] x) => (float[1,2,4,4] y) {
+            k = Conv(x, w)
+            s = Add(k, map)
+            y = Relu(s)
+        }""",
+        w=(2, 3, 1, 1),
+        map=(1, 2, 4, 4),
+    )
+    assert target_of(model, "k") == Target("k")
+
+
+def test_a_sum_of_a_layer_with_itself_is_no_residual():
+    model = build(
+        """(float[N,3,4,4] x) => (float[N,2,4,4] y) {
+            k = Conv(x, w)
+            y = Add(k, k)
+        }""",
+        w=(2, 3, 1, 1),
+    )
+    assert target_of(model, "k") == Target("k")
+
+
+def test_a_layer_whose_tensors_the_original_lacks_has_no_target():
+    original = build("(float[N,3,4,4] x) => (float[N,2,4,4] y) { y = Conv(x, w) }", w=(2, 3, 1, 1))
+    assert target_of(chain(), "h", original) is None
+
+
+# Which layers come after a change.
+
+
+def test_downstream_is_what_is_touched_and_what_depends_on_it():
+    analysis = analyze(residual())
+    found = downstream(analysis.network, analysis.layers, {"h2"})
+    assert [layer.output for layer in found] == ["h2", "h3", "h4", "y"]
+
+
+def test_downstream_leaves_a_batch_normalization_out_unless_it_is_touched():
+    model = build(
+        """(float[N,3,4,4] x) => (float[N,3,4,4] y) {
+            k = Conv(x, w)
+            r = Relu(k)
+            n = BatchNormalization(r, s, b, m, v)
+            y = Relu(n)
+        }""",
+        w=(3, 3, 1, 1),
+        **{name: [1.0, 2.0, 3.0] for name in "sbmv"},
+    )
+    analysis = analyze(model)
+    assert [layer.output for layer in downstream(analysis.network, analysis.layers, {"k"})] == ["k"]
+    assert [layer.output for layer in downstream(analysis.network, analysis.layers, {"n"})] == ["n"]
+
+
+# The fit of one layer.
+
+
+def test_a_spoilt_layer_is_recovered():
+    analysis = analyze(chain())
+    layer = layer_of(analysis, "h")
+    batches = [{"x": signed((16, 3, 8, 8), seed)} for seed in range(4)]
+    before, after = frontier(analysis, batches), frontier(analysis, batches)
+    true = analysis.layers.convolution(layer)
+    spoilt = scale_output(true, 0.3, 1.0)
+    analysis.layers._convolutions["h"] = spoilt
+    fitted = fit_layer(before, after, analysis.layers, layer, Target("h"), 4, FitOptions(ridge=1e-8, rounds=0))
+    assert fitted is not None
+    assert_near(fitted.weight, true.weight, 1e-3)
+    assert_near(fitted.bias, true.bias, 1e-3)
+
+
+def test_a_layer_beyond_the_memory_budget_is_left():
+    analysis = analyze(chain())
+    batches = [{"x": signed((4, 3, 8, 8))}]
+    fitted = fit_layer(
+        frontier(analysis, batches),
+        frontier(analysis, batches),
+        analysis.layers,
+        layer_of(analysis, "h"),
+        Target("h"),
+        1,
+        FitOptions(memory=1000),
+    )
+    assert fitted is None
+
+
+def test_the_held_out_batches_do_not_count():
+    analysis = analyze(chain())
+    layer = layer_of(analysis, "h")
+    options = FitOptions(rounds=0)
+    batches = [{"x": signed((8, 3, 8, 8), seed)} for seed in range(2)]
+    fits = []
+    for held_out in (signed((8, 3, 8, 8), 7), 100 * signed((8, 3, 8, 8), 8)):
+        everything = [*batches, {"x": held_out}]
+        before, after = frontier(analysis, everything), frontier(analysis, everything)
+        fits.append(fit_layer(before, after, analysis.layers, layer, Target("h"), 2, options))
+    np.testing.assert_array_equal(fits[0].weight, fits[1].weight)
+
+
+def test_sampling_positions_depends_on_the_seed_alone(monkeypatch):
+    monkeypatch.setattr("onnxshallow.fitting.correction._MIN_ROWS", 100)
+    analysis = analyze(chain(w2=signed((4, 5, 3, 3))))
+    layer = layer_of(analysis, "y")
+    batches = [{"x": signed((16, 3, 8, 8))}]
+
+    def fit(seed):
+        options = FitOptions(rows_per_unknown=4, seed=seed)
+        target = Target("h2")
+        before = frontier(analyze(shifted), batches)
+        after = frontier(analysis, batches)
+        return fit_layer(before, after, analysis.layers, layer, target, 1, options)
+
+    shifted = build(
+        """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
+            h = Conv<pads=[1,1,1,1]>(x, w1, b1)
+            r = Tanh(h)
+            h2 = Conv<pads=[1,1,1,1]>(r, w2, b2)
+            y = Relu(h2)
+        }""",
+        **CHAIN_WEIGHTS,
+    )
+    np.testing.assert_array_equal(fit(1).weight, fit(1).weight)
+    assert np.any(fit(1).weight != fit(2).weight)
+
+
+@pytest.mark.parametrize(
+    ("text", "rectified"),
+    [
+        ("y = Relu(h)", True),
+        ("z = Constant<value_float=0.0>() u = Constant<value_float=6.0>() y = Clip(h, z, u)", True),
+        ("y = LeakyRelu(h)", False),
+        ("z = Relu(h) y = Add(z, h)", False),
+    ],
+    ids=["relu", "clip", "leaky", "read twice"],
+)
+def test_a_layer_is_fitted_through_the_activation_that_alone_follows(monkeypatch, text, rectified):
+    model = build(f"(float[N,3,4,4] x) => (float[N,2,4,4] y) {{ h = Conv(x, w) {text} }}", w=(2, 3, 1, 1))
+    seen = []
+
+    def record(convolution, rows, ridge, *, rectifier, rounds):
+        seen.append(rectifier)
+        return convolution
+
+    monkeypatch.setattr("onnxshallow.fitting.correction.regress", record)
+    analysis = analyze(model)
+    batches = [{"x": signed((4, 3, 4, 4))}]
+    before, after = frontier(analysis, batches), frontier(analysis, batches)
+    fit_layer(before, after, analysis.layers, layer_of(analysis, "h"), Target("h"), 1, FitOptions())
+    assert [rectifier is not None for rectifier in seen] == [rectified]
+
+
+# Sequential correction.
+
+
+def test_correcting_an_unchanged_network_changes_nothing():
+    analysis = analyze(residual())
+    batches = [{"x": smooth(16, 3, 8, seed)} for seed in range(4)]
+    before, after = frontier(analysis, batches), frontier(analysis, batches)
+    fitted = correct(before, after, analysis.layers, list(analysis.layers), 4, FitOptions())
+    assert list(fitted) == ["s", "h1", "h2", "h3", "h4", "y"]
+    for output, convolution in fitted.items():
+        assert error_of(convolution.weight, analysis.layers.convolution(layer_of(analysis, output)).weight) < 1e-2
+
+
+@pytest.mark.parametrize("site", ["r0", "r1", "r2", "r3"])
+def test_correction_lowers_the_error_that_a_removal_leaves(site):
+    model = residual(seed=1)
+    calibration = calibration_of({"x": smooth(256, 3, 8)}, batch=64)
+    original, rewritten = linearized(model, site, calibration)
+    layers, network = rewritten.analysis.layers, rewritten.analysis.network
+    (expected,) = run_batches(model, calibration.batches[calibration.selection], 1)
+
+    def error_after_fitting(chosen):
+        before, after = (
+            frontier(original, calibration.batches),
+            frontier(rewritten.analysis, calibration.batches, "y"),
+        )
+        correct(before, after, layers, chosen, calibration.fit_batches, calibration.fit)
+        after.restrict(calibration.selection)
+        return relative_error(expected, np.concatenate(after.outputs()[0]))
+
+    touched = [layer for layer in layers if layer.output in rewritten.fit]
+    corrected = error_after_fitting(downstream(network, layers, rewritten.fit))
+    assert corrected < 0.8 * error_after_fitting(touched)
+
+
+def test_every_layer_is_a_step_also_one_without_a_target():
+    original = analyze(build("(float[N,3,8,8] x) => (float[N,4,8,8] y) { y = Conv(x, w) }", w=(4, 3, 1, 1)))
+    analysis = analyze(chain())
+    batches = [{"x": signed((4, 3, 8, 8))}]
+    steps = []
+    fitted = correct(
+        frontier(original, batches),
+        frontier(analysis, batches),
+        analysis.layers,
+        list(analysis.layers),
+        1,
+        FitOptions(),
+        lambda: steps.append(1),
+    )
+    assert len(steps) == 2
+    assert list(fitted) == ["y"]
+
+
+def test_the_goals_of_both_frontiers_are_as_before():
+    analysis = analyze(residual())
+    batches = [{"x": smooth(8, 3, 8)}]
+    before, after = frontier(analysis, batches), frontier(analysis, batches, ["y"])
+    correct(before, after, analysis.layers, list(analysis.layers), 1, replace(FitOptions(), rounds=1))
+    assert before.goals == set()
+    assert after.goals == {"y"}
+
+
+def test_a_network_with_a_broadcast_sum_is_corrected():
+    model = build(
+        """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
+            g = GlobalAveragePool(x)
+            e = Conv(g, w2)
+            k = Conv<pads=[1,1,1,1]>(x, w1)
+            s = Add(k, e)
+            y = Relu(s)
+        }""",
+        w1=(4, 3, 3, 3),
+        w2=(4, 3, 1, 1),
+    )
+    analysis = analyze(model)
+    batches = [{"x": signed((16, 3, 8, 8))}]
+    before, after = frontier(analysis, batches), frontier(analysis, batches)
+    fitted = correct(before, after, analysis.layers, list(analysis.layers), 1, FitOptions())
+    assert set(fitted) == {"e", "k"}

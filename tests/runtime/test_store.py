@@ -1,0 +1,95 @@
+import gc
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onnxshallow.runtime.store import ActivationStore, default_memory
+from tests.networks import signed
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_an_array_within_the_budget_is_kept_as_it_is():
+    store = ActivationStore(1000)
+    array = signed((10, 10))
+    assert store.keep(array) is array
+    assert store.used == 400
+    assert store.spilled == 0
+
+
+def test_the_budget_is_respected(folder):
+    store = ActivationStore(1000)
+    kept = [store.keep(signed((10, 10), seed)) for seed in range(5)]
+    assert store.used == 800
+    assert store.spilled == 1200
+    assert [isinstance(array, np.memmap) for array in kept] == [False, False, True, True, True]
+
+
+def test_memory_that_is_let_go_can_be_used_again():
+    store = ActivationStore(400)
+    array = store.keep(signed((10, 10)))
+    del array
+    gc.collect()
+    assert store.used == 0
+    assert not isinstance(store.keep(signed((10, 10))), np.memmap)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64, np.bool_])
+def test_spilled_arrays_hold_the_same_values(folder, dtype):
+    array = (signed((3, 4, 5)) * 3).astype(dtype)
+    spilled = ActivationStore(0).keep(array)
+    assert isinstance(spilled, np.memmap)
+    assert spilled.dtype == array.dtype
+    np.testing.assert_array_equal(spilled, array)
+
+
+def test_a_spilled_scalar_keeps_its_shape(folder):
+    spilled = ActivationStore(0).keep(np.array(2.5, dtype=np.float32))
+    assert spilled.shape == ()
+    assert spilled == 2.5
+
+
+def test_an_empty_array_is_not_spilled():
+    assert ActivationStore(0).keep(np.zeros((0, 3))).shape == (0, 3)
+
+
+def test_a_spilled_array_cannot_be_written_to(folder):
+    spilled = ActivationStore(0).keep(signed((4, 4)))
+    with pytest.raises(ValueError, match="read-only"):
+        spilled[0, 0] = 1
+
+
+def test_no_file_is_left_behind_while_arrays_are_in_use_or_after(folder: Path):
+    store = ActivationStore(0)
+    kept = [store.keep(signed((20, 20), seed)) for seed in range(3)]
+    assert list(folder.iterdir()) == []
+    np.testing.assert_array_equal(kept[1], signed((20, 20), 1))
+    del kept
+    gc.collect()
+    assert list(folder.iterdir()) == []
+
+
+def test_spilling_is_announced_once(folder, caplog):
+    caplog.set_level("INFO", logger="onnxshallow")
+    store = ActivationStore(0)
+    for seed in range(3):
+        store.keep(signed((4, 4), seed))
+    assert len([r for r in caplog.records if "spilling" in r.message]) == 1
+
+
+def test_half_of_the_free_memory_is_the_default():
+    assert 1 << 20 < default_memory() < 1 << 50
+
+
+def test_where_the_system_does_not_say_the_default_is_four_gibibytes(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert default_memory() == 4 << 30
