@@ -273,9 +273,9 @@ def _deepest(
 
 def _attempt(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress, clock: _Clock) -> _Attempt:
     with clock("fit"):
-        measured, realized = carry_out(inputs, observation, plan, progress)
+        realized = carry_out(inputs, observation, plan, progress)
     with clock("validate"):
-        return _Attempt(measured, realized, validate(inputs, realized, progress))
+        return _Attempt(plan, realized, validate(inputs, realized, progress))
 
 
 def _verdict(config: Config, inputs: Inputs, attempt: _Attempt) -> AccuracyError | None:

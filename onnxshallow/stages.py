@@ -218,14 +218,12 @@ def search(inputs: Inputs, sensitivity: Sensitivity, budget: Budget, progress: P
     Raises:
         TargetError: no plan reaches the budget.
     """
-    analysis, calibration = inputs.analysis, reduced(inputs.calibration)
-    planner = Planner(analysis, sensitivity.candidates, sensitivity.damages, budget)
+    planner = Planner(inputs.analysis, sensitivity.candidates, sensitivity.damages, budget)
     tries = _affordable_tries(inputs) if inputs.config.sensitivity != "magnitude" else 1
     plans: list[Plan] = []
     with progress.stage("Comparing plans", tries) as step:
         for plan in itertools.islice(planner.proposals(), tries):
-            trial = replace(inputs, calibration=calibration)
-            measured = plan if tries == 1 else carry_out(trial, sensitivity.observation, plan, Silent())[0]
+            measured = plan if tries == 1 else _try_out(inputs, sensitivity.observation, plan)
             if measured.damage is not None:
                 planner.learn(plan, measured.damage)
             plans.append(measured)
@@ -246,10 +244,23 @@ def _affordable_tries(inputs: Inputs) -> int:
     return int(np.clip(_SEARCH_FLOPS / max(flops, 1.0), 2, _MOST_TRIES))
 
 
-def carry_out(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress) -> tuple[Plan, Realized]:
-    """Apply a plan; the plan with its measured damage, and the model."""
+def carry_out(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress) -> Realized:
+    """Apply a plan, fitting on all calibration samples."""
+    everything = replace(inputs, calibration=replace(inputs.calibration, everything=True))
+    return _realize(everything, observation, plan, progress)
+
+
+def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan:
+    """Apply a plan in a cheap way; the plan with its damage on the selection samples."""
+    trial = replace(inputs, calibration=reduced(inputs.calibration))
+    realized = _realize(trial, observation, plan, Silent())
+    measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
+    return replace(plan, damage=damage(measure, observation.reference, realized.outputs))
+
+
+def _realize(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress) -> Realized:
     with progress.stage("Rewriting and fitting", len(inputs.analysis.layers)) as step:
-        realized = realize(
+        return realize(
             inputs.analysis,
             plan.candidates,
             observation.evidence,
@@ -257,9 +268,6 @@ def carry_out(inputs: Inputs, observation: Observation, plan: Plan, progress: Pr
             correction=inputs.config.correction,
             step=step,
         )
-    measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
-    moved = damage(measure, observation.reference, realized.outputs)
-    return Plan(plan.candidates, plan.damages, moved), realized
 
 
 def validate(inputs: Inputs, realized: Realized, progress: Progress) -> Comparison:

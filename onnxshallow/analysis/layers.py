@@ -18,6 +18,7 @@ import numpy as np
 from onnxshallow.analysis.affine_ops import batch_normalization, channel_constant, is_passthrough
 from onnxshallow.analysis.attributes import pads_of, spatial_attribute, zero_padding
 from onnxshallow.convolution import Convolution, scale_output
+from onnxshallow.errors import ModelError
 from onnxshallow.model.network import Network, Node
 
 __all__ = ["Layer", "Layers"]
@@ -87,9 +88,16 @@ class Layers:
         return len(self.all)
 
     def convolution(self, layer: Layer) -> Convolution:
-        """The layer as one convolution, in float64; computed once."""
+        """The layer as one convolution, in float64; computed once.
+
+        Raises:
+            ModelError: its weights, bias and attributes contradict each other.
+        """
         if layer.output not in self._convolutions:
-            self._convolutions[layer.output] = self._compute(layer)
+            try:
+                self._convolutions[layer.output] = self._compute(layer)
+            except ValueError as error:
+                raise ModelError(f"Node {layer.name!r} is damaged: {error}") from error
         return self._convolutions[layer.output]
 
     def dtype(self, layer: Layer) -> np.dtype:

@@ -23,6 +23,7 @@ class Calibration:
         store: where activations are kept.
         fit: how layers are fitted.
         threads: of onnxruntime; 0 lets it decide.
+        everything: fit on the held-out batches as well, once nothing is left to be chosen.
     """
 
     batches: Batches
@@ -30,11 +31,12 @@ class Calibration:
     store: ActivationStore
     fit: FitOptions = field(default_factory=FitOptions)
     threads: int = 0
+    everything: bool = False
 
     @property
     def fitting(self) -> slice:
         """The batches that layers are fitted on."""
-        return slice(0, self.fit_batches)
+        return slice(0, None if self.everything else self.fit_batches)
 
     @property
     def selection(self) -> slice:

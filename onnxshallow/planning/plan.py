@@ -80,9 +80,10 @@ def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
         content = json.loads(path.read_text(encoding="utf-8"))
         entries = list(content["actions"])
         wanted = [_stub(entry) for entry in entries]
+        stated = [None if entry.get("damage") is None else float(entry["damage"]) for entry in entries]
     except OSError as error:
         raise UsageError(f"Cannot read the plan {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is not a plan written by onnxshallow --plan-out: {error!r}.") from error
     by_key = {candidate.key: candidate for candidate in available}
     chosen: list[Candidate] = []
@@ -97,11 +98,8 @@ def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
             if other.nodes & found.nodes:
                 raise UsageError(f"Entries {other.key} and {found.key} of {path} change the same nodes; keep one.")
         chosen.append(found)
-    damages = {
-        candidate.key: float(entry["damage"])
-        for candidate, entry in zip(chosen, entries, strict=True)
-        if entry.get("damage") is not None
-    }
+    pairs = zip(chosen, stated, strict=True)
+    damages = {candidate.key: value for candidate, value in pairs if value is not None}
     return Plan(tuple(chosen), damages)
 
 

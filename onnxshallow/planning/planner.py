@@ -1,8 +1,8 @@
 """From damages to plans: propose, measure, learn.
 
 The integer program adds up damages that were measured one at a time. Carried out together, plans of nearly equal
-sums differ by a factor of two and more. So the planner proposes a plan, is told how much damage it really did, adjusts what
-it believes of each candidate, and proposes again:
+sums differ by a factor of two and more. So the planner proposes a plan, is told how much damage it really did,
+adjusts what it believes of each candidate, and proposes again:
 
     belief      the damages of a plan add up, D = sum of w_c, with w_c ~ Normal(r d_c, (r d_c)^2)
                 where d_c was measured alone and r is how much worse the plans carried out were than their sums
@@ -27,8 +27,10 @@ from onnxshallow.planning.solver import Budget, Problem
 
 __all__ = ["Planner", "most_useful", "read_budget"]
 
-# A plan with this share more damage than another is still "about equal" when it is cheaper.
-TOLERANCE = 0.25
+# A plan with this share more damage than another is still "about equal" when it is cheaper: as predicted, where much
+# is not known, and as measured.
+_PREDICTED_TOLERANCE = 0.25
+_MEASURED_TOLERANCE = 0.1
 # How much more damage a plan may do that saves layers or multiply-adds, next to one that saves none.
 _SHALLOWER = 0.5
 # Measurement noise of a plan's damage, as a share of it.
@@ -40,16 +42,17 @@ _OPTIMISM = 0.5
 def read_budget(config: Config, analysis: Analysis) -> Budget:
     """The targets of a run in absolute numbers.
 
-    Unless exact composition is asked for, which costs multiply-adds, these may not rise above the original's: fewer
-    ReLUs are not to be paid for with compute that nobody offered.
+    Multiply-adds may not rise above the original's: fewer ReLUs are not to be paid for with compute that nobody
+    offered. Exact composition, which costs multiply-adds, is the exception; who asks for it gets one merger at least.
 
     Raises:
         UsageError: a target is malformed.
     """
     relus = None if config.target_relus is None else parse_target(config.target_relus, analysis.cost.relus)
-    if config.target_macs is not None:
-        return Budget(relus, parse_target(config.target_macs, analysis.cost.macs))
-    return Budget(relus, None if config.kernel == "exact" else analysis.cost.macs)
+    macs = None if config.target_macs is None else parse_target(config.target_macs, analysis.cost.macs)
+    if config.kernel == "exact":
+        return Budget(relus, macs, depth_saved=1)
+    return Budget(relus, analysis.cost.macs if macs is None else macs)
 
 
 @dataclass
@@ -89,7 +92,7 @@ class Planner:
                     raise _unreachable(self._problem, self.budget)
                 return
             if cheap and best:
-                most = sum(believed[c.key] for c in best) * (1 + TOLERANCE) + 1e-9
+                most = sum(believed[c.key] for c in best) * (1 + _PREDICTED_TOLERANCE) + 1e-9
                 best = self._problem.cheapest(believed, most, self._tried) or best
             cheap = not cheap
             self._tried[frozenset(c.key for c in best)] = None
@@ -130,7 +133,10 @@ def most_useful(plans: Sequence[Plan]) -> Plan:
     shallower = [p for p in plans if _saving(p) > 0 and _damage(p) <= least * (1 + _SHALLOWER)]
     usable = shallower or list(plans)
     least = min(_damage(plan) for plan in usable)
-    return max((p for p in usable if _damage(p) <= least * (1 + TOLERANCE)), key=lambda p: (_saving(p), -_damage(p)))
+    return max(
+        (p for p in usable if _damage(p) <= least * (1 + _MEASURED_TOLERANCE)),
+        key=lambda p: (_saving(p), -_damage(p)),
+    )
 
 
 def _damage(plan: Plan) -> float:
@@ -138,12 +144,16 @@ def _damage(plan: Plan) -> float:
 
 
 def _saving(plan: Plan) -> int:
-    """Multiply-adds saved; a plan that saves layers at no cost counts as saving one."""
-    return sum(c.macs for c in plan.candidates) + min(1, sum(c.depth for c in plan.candidates))
+    """Multiply-adds saved, where saving layers at no cost counts as one; layers saved by composing exactly."""
+    composed = any(c.exactness != "fitted" for c in plan.candidates)
+    depth = sum(c.depth for c in plan.candidates)
+    return depth if composed else sum(c.macs for c in plan.candidates) + min(1, depth)
 
 
 def _unreachable(problem: Problem, budget: Budget) -> TargetError:
     parts = []
+    if budget.depth_saved and not any(c.depth > 0 for c in problem.candidates):
+        return TargetError("--kernel exact finds no two convolutions that can be merged on this model; use auto.")
     if budget.relus is not None and budget.relus < problem.relus:
         parts.append(f"{budget.relus} ReLUs ({_share(budget.relus, problem.relus)})")
     if budget.macs is not None and budget.macs < problem.macs:

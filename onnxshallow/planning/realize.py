@@ -1,7 +1,7 @@
 """Carry out a plan: apply its candidates, fit what they leave to fit, correct what follows, write the model."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -70,7 +70,8 @@ def realize(
     outputs = _selection_outputs(model, calibration)
     if not composed:
         return Realized(model, outputs)
-    merged = apply_candidates(analyze(model, analysis.network.input_shapes), composed, evidence)
+    separate = analyze(model, analysis.network.input_shapes)
+    merged = apply_candidates(separate, [_relocated(analysis, separate, c) for c in composed], evidence)
     merged_outputs = _selection_outputs(merged.model, calibration)
     error = max(relative_error(a, b) for a, b in zip(outputs, merged_outputs, strict=True))
     if not correction or all(c.exactness == "exact" for c in composed):
@@ -84,6 +85,14 @@ def _removal(analysis: Analysis, name: str) -> Candidate:
     """The candidate that removes one site and leaves everything else in place."""
     site = analysis.site_by_name[name]
     return Candidate("linearize", (name,), site.source, site.output, nodes=frozenset({site.node}))
+
+
+def _relocated(original: Analysis, separate: Analysis, candidate: Candidate) -> Candidate:
+    """`candidate` where it is found once the sites are gone: a removed site passes its output's name on."""
+    output = candidate.output
+    if separate.network.producer(output) is None:
+        output = next(site.output for site in original.sites if site.source == output)
+    return replace(candidate, output=output)
 
 
 def _chosen(rewritten: Rewritten, changed: Collection[str], correction: bool) -> list[Layer]:

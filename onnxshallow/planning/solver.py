@@ -3,7 +3,7 @@
     minimise     sum damage_c x_c
     subject to   sum relus_c x_c >= relus to save,   sum macs_c x_c >= MACs to save
                  sum x_c over candidates that exclude each other <= 1
-                 at least one activation site stays
+                 sum depth_c x_c >= layers to save,   at least one activation site stays
                  x_c in {0, 1}
 
 solved to optimality by HiGHS (through scipy). Damages are taken to add up, which is what makes the program linear
@@ -21,20 +21,25 @@ from onnxshallow.actions.base import Candidate
 
 __all__ = ["Budget", "Problem", "conflicts"]
 
+# How often a choice that misses a budget by the solver's tolerance is excluded before giving up.
+_MOST_REPEATS = 20
+
 _Row = tuple[NDArray[np.float64], float, float]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a plan has to reach.
+    """What a plan has to reach. Without a limit on multiply-adds, these are no reason to prefer a plan either.
 
     Attributes:
         relus: the largest ReLU count that is allowed, or None.
         macs: the largest number of multiply-adds that is allowed, or None.
+        depth_saved: the smallest number of linear layers to save.
     """
 
     relus: int | None = None
     macs: int | None = None
+    depth_saved: int = 0
 
 
 def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
@@ -116,9 +121,25 @@ class Problem:
         return np.array([max(damages[c.key], 0.0) for c in self.candidates])
 
     def _saving_row(self) -> NDArray[np.float64]:
-        return self._column("macs") / max(self.macs, 1) + self._column("depth") / max(self.layers, 1)
+        saving = self._column("depth") / max(self.layers, 1)
+        return saving + (self._column("macs") / max(self.macs, 1) if self.budget.macs is not None else 0.0)
 
     def _solve(
+        self, cost: NDArray[np.float64], extra: Sequence[_Row], tried: Collection[frozenset[str]]
+    ) -> tuple[Candidate, ...] | None:
+        """The choice of least cost that keeps the budget in whole numbers and is not among `tried`.
+
+        The solver works with tolerances, so a choice may miss a budget by a hair's breadth; it then counts as tried.
+        """
+        seen = set(tried)
+        for _ in range(_MOST_REPEATS):
+            chosen = self._solve_once(cost, extra, seen)
+            if chosen is None or self._reached(chosen):
+                return chosen
+            seen.add(frozenset(c.key for c in chosen))
+        return None
+
+    def _solve_once(
         self, cost: NDArray[np.float64], extra: Sequence[_Row], tried: Collection[frozenset[str]]
     ) -> tuple[Candidate, ...] | None:
         from scipy.optimize import Bounds, LinearConstraint, milp
@@ -128,9 +149,8 @@ class Problem:
             return () if self._reached(()) and frozenset() not in tried else None
         rows = [*extra, *self._budget_rows(), *self._exclusion_rows(), *self._tried_rows(tried)]
         matrix = np.stack([row for row, _, _ in rows])
-        ties = 1e-9 * np.arange(1, count + 1) / count  # among equals, the earlier candidate
         result = milp(
-            cost + ties,
+            _well_scaled(cost),
             constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
             integrality=np.ones(count, dtype=np.int64),
             bounds=Bounds(0, 1),
@@ -138,25 +158,28 @@ class Problem:
         )
         if result.x is None:
             return None
-        chosen = tuple(c for c, taken in zip(self.candidates, result.x, strict=True) if taken > 0.5)
-        return chosen if self._reached(chosen) else None
+        return tuple(c for c, taken in zip(self.candidates, result.x, strict=True) if taken > 0.5)
 
     def _reached(self, chosen: Sequence[Candidate]) -> bool:
         """Whether `chosen` keeps the budget in whole numbers; the solver works with tolerances."""
         relus = self.relus - sum(c.relus for c in chosen)
         macs = self.macs - sum(c.macs for c in chosen)
         within = self.budget.relus is None or relus <= self.budget.relus
-        return within and (self.budget.macs is None or macs <= self.budget.macs)
+        shallow = sum(c.depth for c in chosen) >= self.budget.depth_saved
+        return within and shallow and (self.budget.macs is None or macs <= self.budget.macs)
 
     def _budget_rows(self) -> list[_Row]:
         rows: list[_Row] = [(np.array([float(len(c.sites)) for c in self.candidates]), 0, self.sites - 1)]
+        if self.budget.depth_saved:
+            rows.append((self._column("depth"), self.budget.depth_saved, np.inf))
         for name, total, allowed in (
             ("relus", self.relus, self.budget.relus),
             ("macs", self.macs, self.budget.macs),
         ):
             if allowed is not None:
-                scale = 1.0 / max(total, 1)
-                rows.append((self._column(name) * scale, (total - allowed) * scale, np.inf))
+                column = self._column(name)
+                unit = max(int(np.gcd.reduce(column.astype(np.int64))), 1)
+                rows.append((column / unit, np.ceil((total - allowed) / unit), np.inf))
         return rows
 
     def _exclusion_rows(self) -> list[_Row]:
@@ -174,3 +197,14 @@ class Problem:
             row = np.where(inside, 1.0, -1.0)
             rows.append((row, -np.inf, sum(inside) - 1.0))
         return rows
+
+
+def _well_scaled(cost: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`cost` times a factor that lifts its small entries over the solver's absolute gap of 1e-6.
+
+    Among equals the earlier candidate wins.
+    """
+    sizes = np.abs(cost[cost != 0])
+    if sizes.size:
+        cost = cost / max(float(sizes.min()), float(sizes.max()) * 1e-6)
+    return cost + 1e-4 * np.arange(1, len(cost) + 1) / len(cost)

@@ -6,6 +6,7 @@ import onnx
 
 from onnxshallow.analysis.layers import Layer
 from onnxshallow.convolution import Convolution, dense
+from onnxshallow.errors import ModelError
 from onnxshallow.model.network import Network
 
 __all__ = ["build_segment"]
@@ -69,7 +70,10 @@ def build_segment(
 def _value_info(network: Network, name: str) -> onnx.ValueInfoProto:
     dtype = network.dtype(name)
     if dtype is None:
-        raise ValueError(f"the element type of tensor {name!r} is not known")
+        raise ModelError(
+            f"The element type of tensor {name!r} is not known: it comes from an operator that shape inference does "
+            "not know and that onnxruntime does not run here. This model cannot be optimized."
+        )
     shape = network.shape(name)
     sizes = None if shape is None else [None] * len(shape)
     return onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(dtype), sizes)

@@ -7,6 +7,7 @@ import pytest
 from onnxshallow.actions.apply import write_layers
 from onnxshallow.analysis import Layers
 from onnxshallow.convolution import Convolution
+from onnxshallow.errors import ModelError
 from onnxshallow.model import network as network_module
 from onnxshallow.model.network import Network
 from tests.graphs import assert_same_function, ops, parse, plain, positive, signed
@@ -388,3 +389,14 @@ def test_custom_domain_conv_is_no_layer():
 
 def test_a_model_without_layers():
     assert not len(layers_of(parse("(float[N,3] x) => (float[N,3] y) { y = Relu(x) }")))
+
+
+@pytest.mark.parametrize(
+    "weights", [dict(w=(4, 3, 3, 3), b=(5,)), dict(w=(3, 3, 3, 3), b=(3,))], ids=["bias", "groups"]
+)
+def test_damaged_layers_are_the_models_fault(weights):
+    """onnx's checker lets these pass."""
+    model = parse(f"{IMAGE} {{ y = Conv<group=2>(x, w, b) }}", **weights)
+    layers = layers_of(model)
+    with pytest.raises(ModelError, match="Node 'y' is damaged"):
+        layers.convolution(layers.all[0])

@@ -6,6 +6,7 @@ import pytest
 
 from onnxshallow.analysis import analyze
 from onnxshallow.convolution import Convolution, convolve
+from onnxshallow.errors import ModelError
 from onnxshallow.model.session import Session
 from onnxshallow.runtime.segment import build_segment
 from tests.networks import assert_near, build, chain, feeds_of, operators, residual, run_exactly, signed
@@ -155,5 +156,5 @@ def test_a_tensor_of_unknown_type_cannot_be_read():
         '<ir_version: 8, opset_import: ["" : 17, "mine" : 1]>'
         "graph (float[N,3] x) => (float[N,3] y) { a = mine.Unknown(x) y = Relu(a) }"
     )
-    with pytest.raises(ValueError, match="element type of tensor 'a'"):
+    with pytest.raises(ModelError, match="element type of tensor 'a'"):
         build_segment(analyze(model).network, [1], ["y"])

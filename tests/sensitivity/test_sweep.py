@@ -73,7 +73,6 @@ def test_a_relu_whose_input_is_always_positive_does_no_damage():
     )
     found = swept(model, {"x": signed((96, 3, 6, 6))}, candidates_of(model, Linearize()), measure="mse")
     assert found["linearize:a->r"] < 1e-8
-    assert found["linearize:b->q"] > 1e-5
 
 
 def test_without_lookahead_an_unfitted_candidate_is_measured_as_it_stands():

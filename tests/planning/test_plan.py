@@ -1,0 +1,130 @@
+import json
+
+import pytest
+
+from onnxshallow.actions.base import Candidate
+from onnxshallow.errors import ModelError, UsageError
+from onnxshallow.planning.plan import Plan, load_plan, plan_to_json, save_plan
+
+FUSE = Candidate("fuse", ("a", "b"), "x", "y", (3, 3), relus=10, macs=20, depth=1, nodes=frozenset({1, 2}))
+EXACT = Candidate("fuse", ("a", "b"), "x", "y", (5, 5), "exact", nodes=frozenset({1, 2}))
+GEMM = Candidate("fuse", ("g",), "p", "q", (), nodes=frozenset({7}))
+SINGLE = Candidate("linearize", ("c",), "z", "w", relus=5, nodes=frozenset({4}))
+AVAILABLE = [FUSE, EXACT, GEMM, SINGLE]
+
+
+def write(path, content):
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def entry(candidate, **changes):
+    return {**plan_to_json(Plan((candidate,), {}), "")["actions"][0], **changes}
+
+
+def test_a_saved_plan_is_loaded_as_it_was(tmp_path):
+    plan = Plan((FUSE, GEMM, SINGLE), {FUSE.key: 0.25, SINGLE.key: 0.5})
+    save_plan(plan, "abc", tmp_path / "plan.json")
+    loaded = load_plan(tmp_path / "plan.json", AVAILABLE)
+    assert loaded == plan
+
+
+def test_the_file_names_the_model_and_what_is_saved():
+    content = plan_to_json(Plan((SINGLE,), {SINGLE.key: 0.5}, 0.75), "abc")
+    assert content["model_sha256"] == "abc"
+    assert content["damage"] == 0.75
+    assert content["actions"] == [
+        {
+            "action": "linearize",
+            "sites": ["c"],
+            "source": "z",
+            "output": "w",
+            "kernel": None,
+            "exactness": "fitted",
+            "relus_saved": 5,
+            "macs_saved": 0,
+            "damage": 0.5,
+        }
+    ]
+
+
+def test_kernel_and_exactness_tell_candidates_of_one_place_apart(tmp_path):
+    path = write(tmp_path / "plan.json", {"actions": [entry(EXACT)]})
+    assert load_plan(path, AVAILABLE).candidates == (EXACT,)
+
+
+def test_what_else_an_entry_says_is_recomputed(tmp_path):
+    path = write(tmp_path / "plan.json", {"actions": [entry(FUSE, relus_saved=999, sites=["nonsense"])]})
+    assert load_plan(path, AVAILABLE).candidates == (FUSE,)
+
+
+def test_a_plan_written_by_hand_needs_the_place_only(tmp_path):
+    path = write(tmp_path / "plan.json", {"actions": [{"action": "linearize", "source": "z", "output": "w"}]})
+    loaded = load_plan(path, AVAILABLE)
+    assert loaded.candidates == (SINGLE,)
+    assert loaded.damages == {}
+
+
+def test_an_empty_plan_is_a_plan(tmp_path):
+    assert load_plan(write(tmp_path / "plan.json", {"actions": []}), AVAILABLE).candidates == ()
+
+
+def test_the_predicted_damage_is_the_sum():
+    assert Plan((FUSE, SINGLE), {FUSE.key: 0.25, SINGLE.key: 0.5}).predicted == 0.75
+
+
+BAD = {
+    "no JSON": "nonsense",
+    "truncated": '{"actions": [',
+    "a list": [],
+    "no actions": {},
+    "actions that are a number": {"actions": 5},
+    "an entry without a place": {"actions": [{"action": "fuse"}]},
+    "a kernel that is no list": {"actions": [entry(FUSE, kernel=3)]},
+    "a kernel of words": {"actions": [entry(FUSE, kernel=["three", "three"])]},
+    "an entry that is a word": {"actions": ["fuse"]},
+    "a damage that is a word": {"actions": [entry(FUSE, damage="high")]},
+}
+
+
+@pytest.mark.parametrize(
+    "content",
+    BAD.values(),
+    ids=BAD,
+)
+def test_a_file_that_is_no_plan_is_a_usage_error_of_one_sentence(tmp_path, content):
+    path = write(tmp_path / "plan.json", content)
+    with pytest.raises(UsageError) as caught:
+        load_plan(path, AVAILABLE)
+    message = str(caught.value)
+    assert str(path) in message
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="Cannot read the plan"):
+        load_plan(tmp_path / "none.json", AVAILABLE)
+
+
+def test_a_file_that_is_no_text_is_a_usage_error(tmp_path):
+    (tmp_path / "plan.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError):
+        load_plan(tmp_path / "plan.json", AVAILABLE)
+
+
+def test_an_entry_that_is_not_possible_is_named(tmp_path):
+    path = write(tmp_path / "plan.json", {"actions": [entry(SINGLE), entry(SINGLE, output="elsewhere")]})
+    with pytest.raises(UsageError, match=r"Entry 1 .*linearize:z->elsewhere.* is not possible"):
+        load_plan(path, AVAILABLE)
+
+
+def test_entries_that_change_the_same_nodes_are_refused(tmp_path):
+    path = write(tmp_path / "plan.json", {"actions": [entry(FUSE), entry(EXACT)]})
+    with pytest.raises(UsageError, match="change the same nodes"):
+        load_plan(path, AVAILABLE)
+
+
+def test_a_folder_that_does_not_exist_cannot_be_written_to(tmp_path):
+    with pytest.raises(ModelError, match="Cannot write"):
+        save_plan(Plan((), {}), "abc", tmp_path / "none" / "plan.json")

@@ -1,0 +1,165 @@
+import itertools
+
+import pytest
+
+from onnxshallow.actions.base import Candidate, FindOptions
+from onnxshallow.actions.fuse import Fuse
+from onnxshallow.actions.linearize import Linearize
+from onnxshallow.analysis import analyze
+from onnxshallow.config import Config
+from onnxshallow.errors import TargetError, UsageError
+from onnxshallow.planning.plan import Plan
+from onnxshallow.planning.planner import Planner, most_useful, read_budget
+from onnxshallow.planning.solver import Budget
+from tests.networks import residual
+
+ANALYSIS = analyze(residual())
+RELUS, MACS = ANALYSIS.cost.relus, ANALYSIS.cost.macs
+SINGLES = Linearize().find(ANALYSIS, FindOptions()).candidates
+ALL = (*Fuse().find(ANALYSIS, FindOptions()).candidates, *SINGLES)
+
+
+def planner(candidates=SINGLES, values=None, **budget):
+    damages = values or {c.key: 0.1 * (position + 1) for position, c in enumerate(candidates)}
+    return Planner(ANALYSIS, candidates, damages, Budget(**budget))
+
+
+def keys(plan):
+    return frozenset(c.key for c in plan.candidates)
+
+
+def saving(plan):
+    return sum(c.relus for c in plan.candidates)
+
+
+def test_every_proposal_reaches_the_budget():
+    for plan in itertools.islice(planner(ALL, relus=RELUS // 2).proposals(), 8):
+        assert RELUS - saving(plan) <= RELUS // 2
+
+
+def test_proposals_are_distinct():
+    proposed = [keys(plan) for plan in itertools.islice(planner(ALL, relus=RELUS * 3 // 5).proposals(), 12)]
+    assert len(proposed) == len(set(proposed)) == 12
+
+
+def test_proposals_end_when_all_plans_were_proposed():
+    proposed = list(planner(relus=RELUS * 4 // 5).proposals())
+    assert len({keys(plan) for plan in proposed}) == len(proposed) == 2**5 - 2  # neither none nor all of five
+
+
+def test_without_news_the_least_damage_comes_early():
+    values = {c.key: value for c, value in zip(SINGLES, [0.5, 0.1, 0.4, 0.2, 0.3], strict=True)}
+    first = next(planner(values=values, relus=RELUS * 4 // 5).proposals())
+    assert [c.sites for c in first.candidates] == [("r1",)]
+
+
+def test_a_proposal_carries_the_single_damages():
+    plan = next(planner(relus=RELUS * 4 // 5).proposals())
+    assert plan.predicted == pytest.approx(sum(plan.damages.values()))
+    assert set(plan.damages) == keys(plan)
+
+
+def test_learning_changes_the_order():
+    def proposed(learn):
+        values = {c.key: 0.1 + 0.001 * position for position, c in enumerate(SINGLES)}
+        task = planner(values=values, relus=RELUS * 3 // 5)
+        found = []
+        for plan in itertools.islice(task.proposals(), 4):
+            if learn:  # whatever holds the first site is far worse than the sum says
+                bad = SINGLES[0] in plan.candidates
+                task.learn(plan, plan.predicted * (20 if bad else 1))
+            found.append(plan)
+        return found
+
+    blind, learned = proposed(False), proposed(True)
+    assert [keys(plan) for plan in blind] != [keys(plan) for plan in learned]
+    assert sum(SINGLES[0] in plan.candidates for plan in learned[1:]) < sum(
+        SINGLES[0] in plan.candidates for plan in blind[1:]
+    )
+
+
+def test_a_plan_without_damage_teaches_nothing_harmful():
+    task = planner(relus=RELUS * 4 // 5)
+    proposals = task.proposals()
+    task.learn(next(proposals), 0.0)
+    assert next(proposals).candidates
+
+
+def test_candidates_without_a_damage_are_left_out():
+    values = {SINGLES[0].key: 0.1}
+    (only,) = planner(values=values, relus=RELUS * 4 // 5).proposals()
+    assert only.candidates == (SINGLES[0],)
+
+
+def test_a_target_that_cannot_be_reached_says_what_can():
+    with pytest.raises(TargetError) as caught:
+        next(planner(relus=10).proposals())
+    message = str(caught.value)
+    assert "The target of 10 ReLUs" in message
+    assert f"{RELUS // 5} ReLUs (20.00%" in message
+
+
+def test_a_target_of_multiply_adds_that_cannot_be_reached_says_what_can():
+    with pytest.raises(TargetError) as caught:
+        next(planner(ALL, macs=1).proposals())
+    task = planner(ALL, macs=1)
+    assert "The target of 1 MACs" in str(caught.value)
+    assert f"{task._problem.fewest_macs()} MACs" in str(caught.value)
+
+
+# The budget of a run.
+
+
+def test_a_share_is_a_share_of_the_original():
+    assert read_budget(Config(target_relus="0.5"), ANALYSIS) == Budget(RELUS // 2, MACS)
+
+
+def test_multiply_adds_may_not_rise_unless_kernels_are_composed():
+    assert read_budget(Config(target_relus="0.5"), ANALYSIS).macs == MACS
+    assert read_budget(Config(target_relus="0.5", kernel="exact"), ANALYSIS).macs is None
+
+
+def test_who_asks_for_exact_kernels_gets_a_merger():
+    assert read_budget(Config(kernel="exact"), ANALYSIS).depth_saved == 1
+
+
+def test_a_target_of_multiply_adds_is_read():
+    assert read_budget(Config(target_macs="0.5"), ANALYSIS) == Budget(None, MACS // 2)
+
+
+def test_a_malformed_target_is_a_usage_error():
+    with pytest.raises(UsageError):
+        read_budget(Config.model_construct(target_relus="half"), ANALYSIS)
+
+
+# The choice among plans that were carried out.
+
+
+def carried_out(damage, *, macs=0, depth=0):
+    candidate = Candidate("fuse", ("a",), "x", f"y{damage}{macs}{depth}", macs=macs, depth=depth)
+    return Plan((candidate,), {}, damage)
+
+
+def test_of_plans_of_about_the_same_damage_the_cheapest_is_kept():
+    plans = [carried_out(1.0, macs=10), carried_out(1.05, macs=50), carried_out(2.0, macs=90)]
+    assert most_useful(plans) is plans[1]
+
+
+def test_of_plans_that_save_the_same_the_least_damaged_is_kept():
+    plans = [carried_out(1.05, macs=10), carried_out(1.0, macs=10)]
+    assert most_useful(plans) is plans[1]
+
+
+def test_a_plan_that_saves_layers_may_do_somewhat_more_damage():
+    plans = [carried_out(1.0), carried_out(1.4, macs=10, depth=1)]
+    assert most_useful(plans) is plans[1]
+
+
+def test_a_plan_that_saves_layers_may_not_do_much_more_damage():
+    plans = [carried_out(1.0), carried_out(1.6, macs=10, depth=1)]
+    assert most_useful(plans) is plans[0]
+
+
+def test_a_plan_that_was_not_measured_counts_with_its_prediction():
+    plan = Plan((SINGLES[0],), {SINGLES[0].key: 0.5})
+    assert most_useful([plan]) is plan

@@ -1,0 +1,126 @@
+import numpy as np
+import onnx
+import pytest
+
+from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.fuse import Fuse
+from onnxshallow.actions.linearize import Linearize
+from onnxshallow.analysis import analyze
+from onnxshallow.planning.realize import realize
+from onnxshallow.runtime.whole import run_batches
+from onnxshallow.validation.metrics import relative_error
+from tests.networks import (
+    CHAIN_WEIGHTS,
+    assert_near,
+    build,
+    calibration_of,
+    evidence_of,
+    feeds_of,
+    operators,
+    residual,
+    run_exactly,
+    smooth,
+)
+
+
+def realized(model, *wanted, feeds=None, kernel="auto", batch=32, **options):
+    """The plan of the candidates that end at `wanted` carried out, and the calibration."""
+    analysis = analyze(model)
+    calibration = calibration_of(feeds or feeds_of(model, 128), batch=batch)
+    found = {c.key: c for a in (Linearize(), Fuse()) for c in a.find(analysis, FindOptions(kernel)).candidates}
+    chosen = [found[key] for key in wanted]
+    before = model.SerializeToString(deterministic=True)
+    result = realize(analysis, chosen, evidence_of(analysis, calibration), calibration, **options)
+    assert model.SerializeToString(deterministic=True) == before
+    onnx.checker.check_model(result.model, full_check=True)
+    return result, calibration
+
+
+def error(model, result, calibration):
+    expected = run_batches(model, calibration.batches[calibration.selection], 1)
+    return relative_error(expected[0], result.outputs[0])
+
+
+UNPADDED = """(float[N,3,9,9] x) => (float[N,4,H,W] y) {
+    h = Conv<pads=[1,1,1,1]>(x, w1, b1)
+    r = Relu(h)
+    y = Conv(r, w2, b2)
+}"""
+
+
+def test_nothing_to_do_leaves_the_model():
+    model = residual()
+    result, calibration = realized(model, feeds={"x": smooth(64, 3, 8)})
+    assert result.model is model
+    assert error(model, result, calibration) == 0
+    assert result.composition_error is None
+
+
+def test_the_outputs_are_those_of_the_model_on_the_held_out_batches():
+    result, calibration = realized(residual(), "linearize:h1->r1", feeds={"x": smooth(64, 3, 8)}, batch=16)
+    expected = run_batches(result.model, calibration.batches[calibration.selection], 1)
+    np.testing.assert_array_equal(result.outputs[0], expected[0])
+
+
+def test_an_unpadded_chain_composes_without_error():
+    result, _ = realized(build(UNPADDED, **CHAIN_WEIGHTS), "fuse:5x5:exact:x->y", kernel="exact")
+    assert operators(result.model) == ["Conv"]
+    assert result.composition_error is not None
+    assert result.composition_error < 1e-5
+
+
+def test_a_padded_chain_composes_with_an_error_at_the_border():
+    model = residual()
+    feeds = {"x": smooth(96, 3, 8)}
+    result, _ = realized(model, "fuse:5x5:border:r0->s1", feeds=feeds, kernel="exact")
+    assert result.composition_error is not None
+    assert 1e-4 < result.composition_error < 1
+
+
+def test_layers_after_a_spoilt_border_are_corrected():
+    model, feeds = residual(1), {"x": smooth(256, 3, 8)}
+    key = "fuse:5x5:border:r0->s1"
+    plain, calibration = realized(model, key, feeds=feeds, kernel="exact", correction=False)
+    corrected, _ = realized(model, key, feeds=feeds, kernel="exact")
+    assert error(model, corrected, calibration) < 0.8 * error(model, plain, calibration)
+
+
+def test_a_chain_without_need_of_its_activation_is_recovered():
+    model = build(UNPADDED, **{**CHAIN_WEIGHTS, "b1": [60.0] * 5})
+    result, calibration = realized(model, "fuse:5x5:exact:x->y", kernel="exact")
+    assert error(model, result, calibration) < 1e-4
+
+
+def test_a_fitted_kernel_takes_the_place_of_a_block():
+    model = residual(1)
+    result, calibration = realized(model, "fuse:3x3:r0->s1", feeds={"x": smooth(256, 3, 8)})
+    assert operators(result.model).count("Conv") == 4
+    assert result.composition_error is None
+    assert error(model, result, calibration) < 0.2
+
+
+@pytest.mark.parametrize(
+    "keys", [("linearize:s->r0",), ("linearize:s1->r2",), ("fuse:3x3:r0->r2", "linearize:h3->r3")]
+)
+def test_correction_lowers_the_error(keys):
+    model, feeds = residual(1), {"x": smooth(256, 3, 8)}
+    plain, calibration = realized(model, *keys, feeds=feeds, correction=False)
+    corrected, _ = realized(model, *keys, feeds=feeds)
+    assert error(model, corrected, calibration) < 0.9 * error(model, plain, calibration)
+
+
+def test_the_same_inputs_give_the_same_model():
+    made = [realized(residual(), "fuse:3x3:r0->r2", feeds={"x": smooth(64, 3, 8)})[0].model for _ in range(2)]
+    assert made[0].SerializeToString(deterministic=True) == made[1].SerializeToString(deterministic=True)
+
+
+def test_every_fitted_layer_is_a_step():
+    steps = []
+    realized(residual(), "linearize:h3->r3", feeds={"x": smooth(64, 3, 8)}, step=lambda: steps.append(1))
+    assert len(steps) == 3
+
+
+def test_the_result_runs_the_same_in_the_reference_and_in_onnxruntime():
+    result, _ = realized(residual(), "fuse:3x3:r2->r4", feeds={"x": smooth(64, 3, 8)})
+    feeds = {"x": smooth(2, 3, 8, seed=9)}
+    assert_near(run_exactly(result.model, feeds)[0], run_batches(result.model, [feeds], 1)[0])

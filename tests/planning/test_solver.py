@@ -1,0 +1,194 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxshallow.actions.base import Candidate
+from onnxshallow.planning.solver import Budget, Problem, conflicts
+
+
+def remove(name, relus, *, macs=0, depth=0, nodes=None, source=None):
+    return Candidate(
+        "linearize",
+        (name,),
+        source or f"{name}.in",
+        f"{name}.out",
+        relus=relus,
+        macs=macs,
+        depth=depth,
+        nodes=frozenset({name} if nodes is None else nodes),
+    )
+
+
+def problem(candidates, *, relus=100, macs=1000, layers=10, sites=10, budget=None):
+    return Problem(tuple(candidates), relus, macs, layers, sites, budget or Budget())
+
+
+def names(chosen):
+    return None if chosen is None else {name for candidate in chosen for name in candidate.sites}
+
+
+def damages(candidates, values):
+    return {candidate.key: value for candidate, value in zip(candidates, values, strict=True)}
+
+
+@st.composite
+def problems(draw):
+    """A small problem with random savings, conflicts and budgets, and damages for it."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    count = draw(st.integers(1, 7))
+    candidates = [
+        remove(
+            f"s{index}",
+            int(random.integers(0, 30)),
+            macs=int(random.integers(-30, 60)),
+            depth=int(random.integers(0, 3)),
+            nodes=set(random.choice(8, size=int(random.integers(1, 4)), replace=False).tolist()),
+        )
+        for index in range(count)
+    ]
+    budget = Budget(
+        draw(st.none() | st.integers(0, 120)),
+        draw(st.none() | st.integers(850, 1050)),
+        draw(st.sampled_from([0, 0, 1, 2])),
+    )
+    values = damages(candidates, random.integers(1, 1000, size=count) / 1000)
+    return problem(candidates, sites=draw(st.integers(1, count + 1)), budget=budget), values
+
+
+def feasible(task):
+    """Every choice that is allowed, by trying all."""
+    for size in range(len(task.candidates) + 1):
+        for chosen in itertools.combinations(task.candidates, size):
+            apart = all(not a.nodes & b.nodes for a, b in itertools.combinations(chosen, 2))
+            relus = task.relus - sum(c.relus for c in chosen)
+            macs = task.macs - sum(c.macs for c in chosen)
+            within = task.budget.relus is None or relus <= task.budget.relus
+            within = within and (task.budget.macs is None or macs <= task.budget.macs)
+            within = within and sum(c.depth for c in chosen) >= task.budget.depth_saved
+            if apart and within and sum(len(c.sites) for c in chosen) < task.sites:
+                yield chosen
+
+
+many = settings(deadline=None, max_examples=150, derandomize=True)
+
+
+@many
+@given(problems())
+def test_no_allowed_choice_does_less_damage(drawn):
+    task, values = drawn
+    sums = [sum(values[c.key] for c in chosen) for chosen in feasible(task)]
+    found = task.least_damage(values)
+    if not sums:
+        assert found is None
+        return
+    assert found in list(feasible(task))
+    assert sum(values[c.key] for c in found) == pytest.approx(min(sums), abs=1e-6)
+
+
+@many
+@given(problems(), st.floats(0.05, 2.0))
+def test_no_allowed_choice_within_the_damage_saves_more(drawn, most):
+    task, values = drawn
+
+    def saving(chosen):
+        limited = task.budget.macs is not None  # else multiply-adds are no reason to prefer a plan
+        return sum(limited * c.macs / task.macs + c.depth / task.layers for c in chosen)
+
+    within = [c for c in feasible(task) if sum(values[one.key] for one in c) <= most - 1e-4]
+    found = task.cheapest(values, most)
+    if within:
+        assert found is not None
+        assert saving(found) >= max(map(saving, within)) - 1.1e-3
+    if found is not None:
+        assert found in list(feasible(task))
+        assert sum(values[c.key] for c in found) <= most + 1e-4
+
+
+@many
+@given(problems())
+def test_what_can_be_reached_is_reached(drawn):
+    task, _ = drawn
+    free = problem(task.candidates, sites=task.sites)
+    assert task.fewest_relus() == min(task.relus - sum(c.relus for c in chosen) for chosen in feasible(free))
+    assert task.fewest_macs() == min(task.macs - sum(c.macs for c in chosen) for chosen in feasible(free))
+
+
+def test_candidates_that_replace_the_same_node_exclude_each_other():
+    candidates = [remove("a", 40, nodes={1, 2}), remove("b", 40, nodes={2, 3}), remove("c", 10, nodes={4})]
+    assert conflicts(candidates) == [(0, 1)]
+    task = problem(candidates, budget=Budget(relus=50))
+    assert names(task.least_damage(damages(candidates, [0.1, 0.2, 0.3]))) == {"a", "c"}
+
+
+def test_a_merger_and_the_removal_after_it_exclude_each_other_where_both_are_one_candidate():
+    inner = Candidate("fuse", ("a",), "x", "s", kernel=(3, 3), nodes=frozenset({1, 2, 3}))
+    after = Candidate("linearize", ("b",), "s", "y", nodes=frozenset({4}))
+    whole = Candidate("fuse", ("a", "b"), "x", "y", kernel=(3, 3), nodes=frozenset({1, 2, 3, 4}))
+    assert (0, 1) in conflicts([inner, after, whole])
+    assert conflicts([inner, after]) == []
+
+
+def test_one_site_always_stays():
+    candidates = [remove("a", 50), remove("b", 50)]
+    values = damages(candidates, [0.1, 0.2])
+    assert problem(candidates, sites=2, budget=Budget(relus=0)).least_damage(values) is None
+    assert names(problem(candidates, sites=3, budget=Budget(relus=0)).least_damage(values)) == {"a", "b"}
+    assert problem(candidates, sites=2).fewest_relus() == 50
+
+
+def test_a_budget_that_cannot_be_reached_has_no_solution():
+    candidates = [remove("a", 30)]
+    assert problem(candidates, budget=Budget(relus=69)).least_damage(damages(candidates, [0.1])) is None
+
+
+def test_layers_to_save_are_saved():
+    candidates = [remove("a", 30), remove("b", 0, depth=1)]
+    values = damages(candidates, [0.1, 0.2])
+    assert names(problem(candidates, budget=Budget(depth_saved=1)).least_damage(values)) == {"b"}
+    assert problem(candidates, budget=Budget(depth_saved=2)).least_damage(values) is None
+
+
+def test_a_budget_that_is_met_already_needs_nothing():
+    candidates = [remove("a", 30)]
+    assert problem(candidates, budget=Budget(relus=100)).least_damage(damages(candidates, [0.1])) == ()
+
+
+def test_no_candidates_reach_only_what_is_met_already():
+    assert problem([], budget=Budget(relus=100)).least_damage({}) == ()
+    assert problem([], budget=Budget(relus=99)).least_damage({}) is None
+    assert problem([]).least_damage({}, [frozenset()]) is None
+
+
+@pytest.mark.parametrize(
+    "total",
+    [12_000_000, 2_000_000_000],
+)
+def test_budgets_are_kept_in_whole_numbers(total):
+    half = total // 2
+    candidates = [remove("enough", half), remove("one too few", half - 1)]
+    task = problem(candidates, relus=total, budget=Budget(relus=total - half))
+    assert names(task.least_damage(damages(candidates, [1.0, 0.1]))) == {"enough"}
+
+
+def test_a_plan_that_was_tried_is_not_found_again():
+    candidates = [remove("a", 50), remove("b", 50)]
+    values = damages(candidates, [0.1, 0.2])
+    task = problem(candidates, budget=Budget(relus=50))
+    first = task.least_damage(values)
+    assert names(first) == {"a"}
+    second = task.least_damage(values, [frozenset(c.key for c in first)])
+    assert names(second) == {"b"}
+
+
+def test_of_equals_the_earlier_candidate_is_taken():
+    candidates = [remove(name, 50) for name in "abc"]
+    task = problem(candidates, budget=Budget(relus=50))
+    assert names(task.least_damage(damages(candidates, [0.1, 0.1, 0.1]))) == {"a"}
+
+
+def test_a_negative_damage_counts_as_none():
+    candidates = [remove("a", 50), remove("b", 50)]
+    assert problem(candidates).least_damage(damages(candidates, [-1.0, 0.5])) == ()
