@@ -55,9 +55,11 @@ def gather_patches(x: np.ndarray, convolution: Convolution, positions: np.ndarra
 def _windows(x: np.ndarray, convolution: Convolution) -> np.ndarray:
     """A view (N, C, *out, *kernel) of the padded input."""
     begin, end = convolution.pads_begin, convolution.pads_end
-    crop = [slice(max(-a, 0), size - max(-b, 0)) for a, b, size in zip(begin, end, x.shape[2:], strict=True)]
     padding = [(max(a, 0), max(b, 0)) for a, b in zip(begin, end, strict=True)]
-    padded = np.pad(x[(slice(None), slice(None), *crop)], [(0, 0), (0, 0), *padding])
+    padded = np.pad(x, [(0, 0), (0, 0), *padding])
+    sizes = padded.shape[2:]
+    crop = [slice(max(-a, 0), size - max(-b, 0)) for a, b, size in zip(begin, end, sizes, strict=True)]
+    padded = padded[(slice(None), slice(None), *crop)]
     axes = tuple(range(2, x.ndim))
     windows = np.lib.stride_tricks.sliding_window_view(padded, convolution.extent, axis=axes)
     strides = [slice(None, None, step) for step in convolution.strides]
