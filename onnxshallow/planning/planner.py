@@ -9,10 +9,11 @@ adjusts what it believes of each candidate, and proposes again:
     learning    the posterior of w given the plans carried out (linear-Gaussian regression in closed form)
     proposing   by the posterior mean less half a deviation, so that what is not known yet gets its turn
 
-Proposals take turns between the plan of least believed damage and the one that saves most multiply-adds and layers
-among plans of about that damage.
+Proposals take turns between the plan that saves most multiply-adds and layers among those of about the least believed
+damage, the plan of least believed damage, and neighbours of the best plan carried out so far.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -83,20 +84,25 @@ class Planner:
         Raises:
             TargetError: no plan reaches the budget; says what can be reached.
         """
-        cheap = True
-        while True:
+        for kind in itertools.cycle(("cheap", "least", "near", "near")):
             believed = self._believed()
             best = self._problem.least_damage(believed, self._tried)
             if best is None:
                 if not self._tried:
                     raise _unreachable(self._problem, self.budget)
                 return
-            if cheap and best:
+            if kind == "cheap" and best:
                 most = sum(believed[c.key] for c in best) * (1 + _PREDICTED_TOLERANCE) + 1e-9
                 best = self._problem.cheapest(believed, most, self._tried) or best
-            cheap = not cheap
+            elif kind == "near":
+                best = self._problem.least_damage(believed, self._tried, self._incumbent()) or best
             self._tried[frozenset(c.key for c in best)] = None
             yield Plan(best, {c.key: self.damages[c.key] for c in best})
+
+    def _incumbent(self) -> frozenset[str] | None:
+        """The plan of least measured damage."""
+        measured = {plan: damage for plan, damage in self._tried.items() if damage is not None}
+        return min(measured, key=lambda plan: measured[plan]) if measured else None
 
     def learn(self, plan: Plan, damage: float) -> None:
         """Take note of what a plan really did."""

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 
 from onnxshallow.actions.base import Candidate
 
-__all__ = ["Budget", "Problem", "conflicts"]
+__all__ = ["NEIGHBOURHOOD", "Budget", "Problem", "conflicts"]
+
+NEIGHBOURHOOD = 4
+"""How many candidates a neighbour of a plan adds or drops."""
 
 # How often a choice that misses a budget by the solver's tolerance is excluded before giving up.
 _MOST_REPEATS = 20
@@ -89,10 +92,20 @@ class Problem:
         object.__setattr__(self, "_exclusions", conflicts(self.candidates))
 
     def least_damage(
-        self, damages: Mapping[str, float], tried: Collection[frozenset[str]] = ()
+        self,
+        damages: Mapping[str, float],
+        tried: Collection[frozenset[str]] = (),
+        near: frozenset[str] | None = None,
     ) -> tuple[Candidate, ...] | None:
-        """The plan of least total damage that is not among `tried`; None where no plan reaches the budget."""
-        return self._solve(self._damage_row(damages), [], tried)
+        """The plan of least total damage that is not among `tried`; None where no plan reaches the budget.
+
+        Args:
+            damages: by candidate key.
+            tried: plans to leave out, as sets of keys.
+            near: a plan from which the result may differ in `NEIGHBOURHOOD` candidates at the most (local branching;
+                Fischetti and Lodi, 2003).
+        """
+        return self._solve(self._damage_row(damages), [] if near is None else [self._near_row(near)], tried)
 
     def cheapest(
         self, damages: Mapping[str, float], most: float, tried: Collection[frozenset[str]] = ()
@@ -123,6 +136,10 @@ class Problem:
     def _saving_row(self) -> NDArray[np.float64]:
         saving = self._column("depth") / max(self.layers, 1)
         return saving + (self._column("macs") / max(self.macs, 1) if self.budget.macs is not None else 0.0)
+
+    def _near_row(self, plan: frozenset[str]) -> _Row:
+        inside = np.array([c.key in plan for c in self.candidates])
+        return np.where(inside, -1.0, 1.0), -np.inf, NEIGHBOURHOOD - float(inside.sum())
 
     def _solve(
         self, cost: NDArray[np.float64], extra: Sequence[_Row], tried: Collection[frozenset[str]]
