@@ -141,6 +141,7 @@ def optimize(
     config = config or resolve(options, Path(model))
     clock, progress = _Clock(), progress or Silent()
     _check_goal(config)
+    _check_drop(config)
     with clock("load"):
         inputs = load_inputs(load_document(model), config)
     budget = read_budget(config, inputs.analysis)
@@ -173,12 +174,13 @@ def apply_plan(
         **options: see `optimize`.
 
     Raises:
-        UsageError: the plan does not fit the model.
+        UsageError: the plan does not fit the model, or options are wrong.
         ModelError: a model that cannot be used.
         DataError: data that cannot be used.
     """
     config = config or resolve(options, Path(model))
     clock, progress = _Clock(), progress or Silent()
+    _check_drop(config)
     with clock("load"):
         inputs = load_inputs(load_document(model), config)
         wanted = load_plan(plan, find_every_candidate(inputs))
@@ -207,6 +209,9 @@ def measure_sensitivity(
 def _check_goal(config: Config) -> None:
     if config.target_relus is None and config.target_macs is None and config.max_drop is None:
         raise UsageError("Say how far to go: --target-relus 0.58, --target-macs 0.7 or --max-drop 0.01.")
+
+
+def _check_drop(config: Config) -> None:
     if config.max_drop is not None and config.calib is None and config.validate_data is None:
         raise UsageError("--max-drop needs real inputs to be checked on: give --calib or --validate.")
 

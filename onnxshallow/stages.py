@@ -29,7 +29,7 @@ from onnxshallow.sensitivity.cache import SweepCache
 from onnxshallow.sensitivity.evidence import collect_evidence
 from onnxshallow.sensitivity.magnitude import magnitude_damages
 from onnxshallow.sensitivity.measures import Measure, damage
-from onnxshallow.sensitivity.sweep import LOOKAHEAD, SweepOptions, reduced, sweep
+from onnxshallow.sensitivity.sweep import LOOKAHEAD, MOST_FIT_SAMPLES, SweepOptions, reduced, sweep
 from onnxshallow.validation.compare import Comparison, compare_models
 from onnxshallow.versions import versions
 
@@ -49,6 +49,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+# What measuring all candidates may cost, and the fewest samples that make a comparison.
+_SWEEP_MACS, _FEWEST_FIT_SAMPLES = 2e13, 64
 # What comparing plans may cost, and how many plans are compared at the most.
 _SEARCH_FLOPS, _MOST_TRIES = 4e12, 12
 _RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
@@ -64,6 +66,7 @@ class Inputs:
         config: the options.
         data: the samples.
         calibration: the calibration samples in batches.
+        trial: fewer of them, on which candidates and plans are compared.
     """
 
     document: Document
@@ -71,6 +74,7 @@ class Inputs:
     config: Config
     data: Prepared
     calibration: Calibration
+    trial: Calibration
 
     @property
     def fixed_batch(self) -> bool:
@@ -84,7 +88,7 @@ class Observation:
 
     Attributes:
         evidence: affine maps of the removable sites, from the fitting samples.
-        reference: the outputs on the selection samples, one array (N, ...) each.
+        reference: the outputs on the trial's selection samples, one array (N, ...) each.
     """
 
     evidence: Evidence
@@ -131,7 +135,17 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         fit=FitOptions(ridge=ridge, memory=max(memory // 4, 64 << 20), seed=config.seed),
         threads=config.threads or 0,
     )
-    return Inputs(document, analysis, config, data, calibration)
+    return Inputs(document, analysis, config, data, calibration, _trial(analysis, calibration))
+
+
+def _trial(analysis: Analysis, calibration: Calibration) -> Calibration:
+    """As many samples to compare on as keep the sweep within `_SWEEP_MACS`, at about three candidates a site.
+
+    The number depends on the network, never on the clock, so that the same inputs give the same plan.
+    """
+    affordable = int(_SWEEP_MACS / max(1, analysis.cost.macs * 3 * len(analysis.sites)))
+    fit_samples = int(np.clip(affordable * 6 // 10, _FEWEST_FIT_SAMPLES, MOST_FIT_SAMPLES))
+    return reduced(calibration, fit_samples, max(_FEWEST_FIT_SAMPLES // 2, affordable * 4 // 10))
 
 
 def find_candidates(analysis: Analysis, options: FindOptions) -> tuple[tuple[Candidate, ...], dict[str, str]]:
@@ -157,9 +171,8 @@ def observe(inputs: Inputs, progress: Progress) -> Observation:
     Raises:
         ModelError: onnxruntime fails on the model, or it computes values that are not finite.
     """
-    calibration = inputs.calibration
-    held_out = calibration.batches[calibration.selection]
-    reference = run_batches(inputs.document.model, held_out, calibration.threads)
+    calibration, trial = inputs.calibration, inputs.trial
+    reference = run_batches(inputs.document.model, trial.batches[trial.selection], trial.threads)
     if not all(np.all(np.isfinite(output)) for output in reference if output.dtype.kind == "f"):
         raise ModelError(f"{inputs.document.path} computes values that are not finite on the calibration samples.")
     sites = [site for site in inputs.analysis.sites if site.refusal is None]
@@ -184,7 +197,7 @@ def measure(inputs: Inputs, observation: Observation, progress: Progress, cache_
             analysis,
             candidates,
             observation.evidence,
-            calibration,
+            inputs.trial,
             observation.reference,
             cache,
             settings,
@@ -199,6 +212,7 @@ def _identity(inputs: Inputs) -> dict[str, object]:
     return {
         "model": inputs.document.sha256,
         "data": inputs.data.fingerprint(),
+        "samples": [len(inputs.trial.batches), inputs.trial.fit_batches],
         "fit": [fit.ridge, fit.rows_per_unknown, fit.rounds, fit.memory > 1 << 30, fit.seed],
         "correction": inputs.config.correction,
         "measure": inputs.config.sensitivity,
@@ -235,7 +249,7 @@ def search(inputs: Inputs, sensitivity: Sensitivity, budget: Budget, progress: P
 
 def _affordable_tries(inputs: Inputs) -> int:
     """How many plans to carry out: many for small networks, a few for large ones."""
-    calibration = reduced(inputs.calibration)
+    calibration = inputs.trial
     samples = sum(len(next(iter(batch.values()))) for batch in calibration.batches)
     flops = 4.0 * samples * inputs.analysis.cost.macs
     for layer in inputs.analysis.layers:
@@ -252,7 +266,7 @@ def carry_out(inputs: Inputs, observation: Observation, plan: Plan, progress: Pr
 
 def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan:
     """Apply a plan in a cheap way; the plan with its damage on the selection samples."""
-    trial = replace(inputs, calibration=reduced(inputs.calibration))
+    trial = replace(inputs, calibration=inputs.trial)
     realized = _realize(trial, observation, plan, Silent())
     measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
     return replace(plan, damage=damage(measure, observation.reference, realized.outputs))

@@ -1,7 +1,7 @@
 """`onnxshallow analyze`: what a network consists of, without running it on data."""
 
 from onnxshallow.cli.options import InputShape, Json, LogLevel, Model
-from onnxshallow.cli.shell import command_line, start_logging, write_json
+from onnxshallow.cli.shell import check_outputs, command_line, start_logging, write_json
 
 __all__ = ["command"]
 
@@ -13,6 +13,7 @@ def command(model: Model, json: Json = None, input_shape: InputShape = None, log
     Example: onnxshallow analyze resnet18.onnx --input-shape image:1,3,224,224
     """
     start_logging(log_level)
+    check_outputs({"--json": json}, {"the input model": model})
     from onnxshallow.analysis import analyze
     from onnxshallow.config import resolve
     from onnxshallow.model.document import load_document

@@ -61,7 +61,7 @@ def command(
         resize=resize, crop=crop, channels=channels, ridge=ridge, correction=False if no_correction else None,
         input_shape=input_shape, seed=seed, memory=memory, batch_size=batch_size, threads=threads,
     )  # fmt: skip
-    target = output_path(model, output)
+    target = output_path(model, output, json, plan=plan)
     with no_stale_output(target):
         result = apply_plan(model, plan, config=resolve(given, model, config), progress=Bars())
     finish(result, target, json, None, keep_rejected)

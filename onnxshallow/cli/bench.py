@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import command_line, start_logging, write_json
+from onnxshallow.cli.shell import check_outputs, command_line, start_logging, write_json
 
 __all__ = ["command"]
 
@@ -28,6 +28,7 @@ def command(
     Example: onnxshallow bench resnet18.onnx resnet18.shallow.onnx --threads 2 --batch-size 32
     """
     start_logging(log_level)
+    check_outputs({"--json": json}, {"the original": original, "the optimized model": optimized})
     from onnxshallow.comparison import bench_files
     from onnxshallow.config import resolve
     from onnxshallow.report.console import print_bench

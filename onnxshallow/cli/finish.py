@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from onnxshallow.cli.shell import write_json
-from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
+from onnxshallow.cli.shell import check_outputs, write_json
+from onnxshallow.errors import ExitCode, OnnxshallowError
 
 if TYPE_CHECKING:
     from onnxshallow.pipeline import Result
@@ -16,17 +16,27 @@ if TYPE_CHECKING:
 __all__ = ["finish", "no_stale_output", "output_path"]
 
 
-def output_path(model: Path, output: Path | None) -> Path:
-    """Where the optimized model goes.
+def output_path(
+    model: Path, output: Path | None, json: str | None, plan_out: Path | None = None, plan: Path | None = None
+) -> Path:
+    """Where the optimized model goes; its report goes beside it, with the suffix `.json`.
+
+    Args:
+        model: the original.
+        output: what the user asked for.
+        json: where a copy of the report goes.
+        plan_out: where the plan goes.
+        plan: the plan that is read.
 
     Raises:
-        UsageError: it would overwrite the original, or its folder does not exist.
+        UsageError: something would be written over the original, the plan or another result, or cannot be written.
     """
     target = output if output is not None else model.with_name(f"{model.stem}.shallow.onnx")
-    if target.exists() and model.exists() and target.samefile(model):
-        raise UsageError(f"--output {target} is the input model, which is never overwritten; give another path.")
-    if not target.parent.is_dir():
-        raise UsageError(f"--output: there is no folder {target.parent}; create it first.")
+    read = {"the input model": model, "the plan": plan}
+    check_outputs({"--output": target}, read)
+    report = target.with_suffix(".json")
+    copy = None if json is not None and Path(json) == report else json
+    check_outputs({"--output": target, "the report": report, "--json": copy, "--plan-out": plan_out}, read)
     return target
 
 

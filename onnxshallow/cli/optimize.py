@@ -70,7 +70,7 @@ def command(
         sensitivity=sensitivity, ridge=ridge, correction=False if no_correction else None,
         input_shape=input_shape, seed=seed, memory=memory, batch_size=batch_size, threads=threads,
     )  # fmt: skip
-    target = output_path(model, output)
+    target = output_path(model, output, json, plan_out)
     with no_stale_output(target):
         result = optimize(model, config=resolve(given, model, config), progress=Bars(), cache=not no_cache)
     finish(result, target, json, plan_out, keep_rejected)

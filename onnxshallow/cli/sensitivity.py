@@ -1,7 +1,7 @@
 """`onnxshallow sensitivity`: how much each candidate would damage the network."""
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, command_line, start_logging, write_json
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, start_logging, write_json
 
 __all__ = ["command"]
 
@@ -37,6 +37,7 @@ def command(
     Example: onnxshallow sensitivity resnet18.onnx --calib images.npz --preset cifar100
     """
     start_logging(log_level)
+    check_outputs({"--json": json}, {"the input model": model})
     from onnxshallow.config import resolve
     from onnxshallow.pipeline import measure_sensitivity
     from onnxshallow.report.console import print_sensitivity

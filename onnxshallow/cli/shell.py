@@ -4,18 +4,20 @@ import functools
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
 from pydantic import BaseModel
 
 from onnxshallow.errors import OnnxshallowError, UsageError
-from onnxshallow.fitting.calibration import Step
 
-__all__ = ["Bars", "command_line", "start_logging", "write_json"]
+if TYPE_CHECKING:
+    from onnxshallow.fitting.calibration import Step
+
+__all__ = ["Bars", "check_outputs", "command_line", "start_logging", "write_json"]
 
 P = ParamSpec("P")
 
@@ -50,6 +52,35 @@ def start_logging(level: str) -> None:
     logging.basicConfig(level=level.upper(), format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
 
 
+def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str, Path | None]) -> None:
+    """Make sure, before the work begins, that results can be written and overwrite nothing that is needed.
+
+    Args:
+        outputs: files to write, by option; None and `-` are none.
+        inputs: files that are read, by what they are.
+
+    Raises:
+        UsageError: a result would overwrite an input or another result, is a folder, or its folder does not exist.
+    """
+    taken = {f"{what}, which is never overwritten": path for what, path in inputs.items() if path is not None}
+    for option, output in outputs.items():
+        if output is None or str(output) == "-":
+            continue
+        path = Path(output)
+        if path.is_dir():
+            raise UsageError(f"{option} {path} is a folder; give a file.")
+        if not path.parent.is_dir():
+            raise UsageError(f"{option} {path}: there is no folder {path.parent}; create it first.")
+        for what, other in taken.items():
+            if _same(path, other):
+                raise UsageError(f"{option} {path} is {what}; give another path.")
+        taken[f"where {option} goes"] = path
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
+
+
 def write_json(value: BaseModel | dict[str, Any], target: str | Path | None) -> None:
     """Write a result as JSON to a file, or to stdout for `-`; nowhere for None."""
     if target is None:
@@ -68,7 +99,7 @@ class Bars:
     """Progress bars on stderr, where it is a terminal."""
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Step]:
+    def stage(self, name: str, total: int) -> "Iterator[Step]":
         """Show one stage's bar."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

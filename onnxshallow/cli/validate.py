@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, command_line, start_logging, write_json
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, start_logging, write_json
 
 __all__ = ["command"]
 
@@ -41,6 +41,7 @@ def command(
     Example: onnxshallow validate resnet18.onnx resnet18.shallow.onnx --data test.npz --max-drop 0.01
     """
     start_logging(log_level)
+    check_outputs({"--json": json}, {"the original": original, "the optimized model": optimized})
     from onnxshallow.comparison import validate_files
     from onnxshallow.config import resolve
     from onnxshallow.report.console import print_validation

@@ -42,8 +42,13 @@ class Prepared:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the samples are made up, so that nothing can be said of accuracy."""
+        """Whether the samples that are fitted on are made up."""
         return self.fit.synthetic
+
+    @property
+    def validated(self) -> bool:
+        """Whether the result is reported on real samples; else nothing can be said of accuracy."""
+        return not self.report.synthetic
 
     def fingerprint(self) -> str:
         """Digest of what fitting and choosing depend on."""
@@ -67,9 +72,8 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
     preprocessing = config.preprocessing()
     batch = _batch_size(inputs, config)
     if config.calib is None:
-        logger.warning(
-            "No calibration data: using synthetic images. The result is NOT validated; give real inputs with --calib."
-        )
+        unknown = "" if config.validate_data else " The result is NOT validated."
+        logger.warning("No calibration data: using synthetic images.%s Give real inputs with --calib.", unknown)
         calibration = synthesize(inputs, config.calib_samples, config.seed, preprocessing)
     else:
         calibration = load_samples(config.calib, inputs, preprocessing, limit=config.calib_samples, seed=config.seed)
@@ -81,19 +85,23 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
         report, _ = load_report_samples(config, inputs)
     calibration = calibration.without_labels()
     prepared = Prepared(calibration.take(parts[0]), calibration.take(parts[1]), report, batch)
-    smallest = min(len(prepared.fit), len(prepared.selection), len(report))
+    _check_enough(inputs, batch, prepared.fit, prepared.selection, report)
+    return prepared
+
+
+def _check_enough(inputs: Sequence[TensorInfo], batch: int, *parts: Samples) -> None:
+    smallest = min(map(len, parts))
     if is_fixed(inputs) and smallest < batch:
         raise DataError(
             f"The model runs on batches of exactly {batch}, but a split has {smallest} samples; give more."
         )
-    return prepared
 
 
 def load_report_samples(config: Config, inputs: Sequence[TensorInfo]) -> tuple[Samples, int]:
     """The samples of `--validate`, and how many of them make a batch.
 
     Raises:
-        DataError: they cannot be read, or do not fit the network.
+        DataError: they cannot be read, do not fit the network, or are too few for its batch.
     """
     samples = load_samples(
         config.validate_data or "",
@@ -102,7 +110,9 @@ def load_report_samples(config: Config, inputs: Sequence[TensorInfo]) -> tuple[S
         limit=config.validate_samples,
         seed=config.seed,
     )
-    return samples, _batch_size(inputs, config)
+    batch = _batch_size(inputs, config)
+    _check_enough(inputs, batch, samples)
+    return samples, batch
 
 
 def is_fixed(inputs: Sequence[TensorInfo]) -> bool:

@@ -6,6 +6,7 @@ from onnxshallow.actions.apply import ACTIONS
 from onnxshallow.actions.base import Candidate, FindOptions
 from onnxshallow.analysis import Analysis, Cost
 from onnxshallow.analysis.cost import node_depths
+from onnxshallow.data.prepare import Prepared
 from onnxshallow.errors import AccuracyError, OnnxshallowError
 from onnxshallow.model.document import Document
 from onnxshallow.planning.plan import Plan
@@ -200,9 +201,9 @@ def build_report(
         reasons: further remarks.
         timings: seconds by stage.
     """
-    document, synthetic = inputs.document, inputs.data.synthetic
-    first = comparison.first if comparison is not None and not synthetic else None
-    second = comparison.second if comparison is not None and not synthetic else None
+    document, validated = inputs.document, inputs.data.validated
+    first = comparison.first if comparison is not None and validated else None
+    second = comparison.second if comparison is not None and validated else None
     optimized = None
     if cost is not None and realized is not None:
         optimized = cost_report(cost, second, realized.model.ByteSize(), latency.get("optimized"))
@@ -217,7 +218,7 @@ def build_report(
         optimized=optimized,
         decisions=decisions(inputs.analysis, plan),
         fidelity=fidelity,
-        verdict=_verdict(comparison, synthetic, error, reasons),
+        verdict=_verdict(comparison, inputs.data, error, reasons),
         timings=dict(timings),
         versions=versions(),
         config=inputs.config.model_dump(mode="json", by_alias=True, exclude_none=True),
@@ -226,16 +227,16 @@ def build_report(
 
 
 def _verdict(
-    comparison: Comparison | None, synthetic: bool, error: OnnxshallowError | None, reasons: Sequence[str]
+    comparison: Comparison | None, data: Prepared, error: OnnxshallowError | None, reasons: Sequence[str]
 ) -> Verdict:
-    known = comparison is not None and comparison.first is not None and not synthetic
+    known = comparison is not None and comparison.first is not None and data.validated
     said = [str(error)] if error is not None else []
-    if synthetic:
+    if not data.validated:
         said.append("not validated: calibrated on synthetic images, no accuracy is known")
     return Verdict(
         status="met" if error is None else "accuracy" if isinstance(error, AccuracyError) else "target",
         exit_code=0 if error is None else int(error.exit_code),
-        validated=comparison is not None and not synthetic,
+        validated=comparison is not None and data.validated,
         accuracy_lost=comparison.drop if comparison is not None and known else None,
         accuracy_lost_interval=comparison.drop_interval if comparison is not None and known else None,
         mcnemar_p=comparison.mcnemar.p_value if comparison is not None and known and comparison.mcnemar else None,

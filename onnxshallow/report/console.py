@@ -22,9 +22,11 @@ _PLAIN_WIDTH = 160
 
 
 def _console() -> Console:
-    """A console on stdout; wide where it is no terminal, so that names are not cut."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
+    """A console on stdout that prints names as they are; wide where it is no terminal, so that they are not cut."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    return console
 
 
 def _table(*columns: str) -> Table:
@@ -53,7 +55,7 @@ def print_analysis(report: AnalysisReport) -> None:
     for site in report.sites:
         if site.reason:
             what = "stays" if not site.removable else "is not fused"
-            console.print(f"{site.name} {what}: {site.reason}.", markup=False)
+            console.print(f"{site.name} {what}: {site.reason}.", soft_wrap=True)
     totals = report.totals
     console.print(
         f"\n{_count(totals.relus)} ReLUs in {totals.relu_nodes} sites, {_count(totals.macs)} MACs, "
@@ -62,8 +64,7 @@ def print_analysis(report: AnalysisReport) -> None:
     if report.unknown:
         console.print(
             f"{len(report.unknown)} nodes have shapes that are not known and count as zero; "
-            "fix open axes with --input-shape.",
-            markup=False,
+            "fix open axes with --input-shape."
         )
 
 
@@ -82,9 +83,7 @@ def print_sensitivity(report: SensitivityReport) -> None:
             _number(merged[best]) if best else "-",
         )
     console.print(table)
-    console.print(
-        f"Damage by {report.measure} on {report.samples} held-out samples of {report.source}.", markup=False
-    )
+    console.print(f"Damage by {report.measure} on {report.samples} held-out samples of {report.source}.")
 
 
 def _comparison_table(original: CostReport, optimized: CostReport) -> Table:
@@ -131,20 +130,17 @@ def print_result(report: Report, path: Path) -> None:
             f"McNemar p = {verdict.mcnemar_p or 0:.3g})."
         )
     for reason in verdict.reasons if verdict.exit_code == 0 else verdict.reasons[1:]:
-        console.print(f"Note: {reason}.", markup=False)
+        console.print(f"Note: {reason}.")
     if report.output is not None:
-        console.print(f"Written: {report.output.path}", markup=False)
-    console.print(f"Report: {path}", markup=False)
+        console.print(f"Written: {report.output.path}", soft_wrap=True)
+    console.print(f"Report: {path}", soft_wrap=True)
 
 
 def _print_fidelity(console: Console, fidelity: FidelityReport) -> None:
     parts = [f"relative error of {name!r} {_number(value)}" for name, value in fidelity.relative_error.items()]
     if fidelity.agreement is not None:
         parts = [f"same class for {100 * fidelity.agreement:.2f} %", f"KL {_number(fidelity.kl)}", *parts]
-    console.print(
-        f"Against the original on {fidelity.samples} samples of {fidelity.source}: {', '.join(parts)}.",
-        markup=False,
-    )
+    console.print(f"Against the original on {fidelity.samples} samples of {fidelity.source}: {', '.join(parts)}.")
 
 
 def print_validation(report: ValidationReport) -> None:

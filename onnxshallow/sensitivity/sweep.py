@@ -15,12 +15,12 @@ from onnxshallow.actions.base import Candidate, Evidence
 from onnxshallow.analysis import Analysis, NotLinearError
 from onnxshallow.fitting.calibration import Calibration, Step
 from onnxshallow.fitting.correction import correct, downstream
-from onnxshallow.runtime.frontier import Frontier
+from onnxshallow.runtime.frontier import Batches, Frontier
 from onnxshallow.runtime.whole import join_batches
 from onnxshallow.sensitivity.cache import SweepCache
 from onnxshallow.sensitivity.measures import Measure, damage
 
-__all__ = ["LOOKAHEAD", "SweepOptions", "reduced", "sweep"]
+__all__ = ["LOOKAHEAD", "MOST_FIT_SAMPLES", "SweepOptions", "reduced", "sweep"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ The correction that follows the real plan goes on to the output. Two layers of i
 """
 
 # A ranking needs fewer samples and rows than the final fit.
-_MOST_FIT_SAMPLES = 384
+MOST_FIT_SAMPLES = 384
 _ROWS_PER_UNKNOWN = 64
 _ROUNDS = 2
 
@@ -89,7 +89,6 @@ def sweep(
             continue
         start = _start(analysis, candidate, rewritten)
         todo.append((position.get(start, -1), start, candidate, rewritten))
-    calibration = reduced(calibration)
     frontier = Frontier.at_inputs(
         analysis.network, calibration.batches, calibration.store, threads=calibration.threads
     )
@@ -101,13 +100,28 @@ def sweep(
     return damages
 
 
-def reduced(calibration: Calibration) -> Calibration:
-    """The calibration with fewer samples and rows to fit on: enough to tell better from worse."""
-    sizes = [len(next(iter(batch.values()))) for batch in calibration.batches[calibration.fitting]]
-    kept = max(1, int(np.searchsorted(np.cumsum(sizes), _MOST_FIT_SAMPLES, side="right")))
-    batches = [*calibration.batches[:kept], *calibration.batches[calibration.selection]]
+def reduced(
+    calibration: Calibration, fit_samples: int = MOST_FIT_SAMPLES, selection_samples: int | None = None
+) -> Calibration:
+    """The calibration with fewer samples, and fewer rows to fit on: enough to tell better from worse.
+
+    Args:
+        calibration: the whole of it.
+        fit_samples: samples to fit on; whole batches are kept, one at least.
+        selection_samples: samples to measure on, likewise; None for all.
+    """
+    fitting = _leading(calibration.batches[calibration.fitting], fit_samples)
+    selection = calibration.batches[calibration.selection]
+    if selection_samples is not None:
+        selection = _leading(selection, selection_samples)
     fit = replace(calibration.fit, rows_per_unknown=_ROWS_PER_UNKNOWN, rounds=_ROUNDS)
-    return replace(calibration, batches=batches, fit_batches=kept, fit=fit)
+    return replace(calibration, batches=[*fitting, *selection], fit_batches=len(fitting), fit=fit)
+
+
+def _leading(batches: Batches, samples: int) -> Batches:
+    """The leading batches that hold at most `samples` samples together; one at least."""
+    sizes = [len(next(iter(batch.values()))) for batch in batches]
+    return batches[: max(1, int(np.searchsorted(np.cumsum(sizes), samples, side="right")))]
 
 
 def _start(analysis: Analysis, candidate: Candidate, rewritten: Rewritten) -> str:

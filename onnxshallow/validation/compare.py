@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.errors import ModelError
 from onnxshallow.model.session import Session
 from onnxshallow.validation.metrics import class_scores, kl_divergence, top_k_correct
 from onnxshallow.validation.statistics import McNemar, mcnemar, paired_difference_interval, wilson_interval
@@ -39,7 +40,8 @@ class Fidelity:
         samples: number of samples.
         agreement: share of samples with the same most likely class; None where no output holds class scores.
         kl: mean KL(first || second) in nats; None likewise.
-        relative_error: for each floating-point output, RMS of the difference over RMS of the first's.
+        relative_error: for each floating-point output, RMS of the difference over RMS of the first's; infinite
+            where an output is not finite.
     """
 
     samples: int
@@ -91,6 +93,8 @@ class _Tally:
         """Add one batch's outputs."""
         scored = False
         for name, a, b in zip(self.names, first, second, strict=True):
+            if a.shape != b.shape:
+                raise ModelError(f"The models cannot be compared: output {name!r} is {a.shape} and {b.shape}.")
             if not np.issubdtype(a.dtype, np.floating):
                 continue
             sums = self.squares.setdefault(name, [0.0, 0.0])
@@ -135,7 +139,7 @@ class _Tally:
 def _ratio(difference: float, reference: float) -> float:
     if difference == 0:
         return 0.0
-    return float(np.sqrt(difference / reference)) if reference > 0 else float("inf")
+    return float(np.sqrt(difference / reference)) if reference > 0 and np.isfinite(difference) else float("inf")
 
 
 def _accuracy(top1: NDArray[np.bool_], top5: NDArray[np.bool_], classes: int) -> Accuracy:
@@ -163,7 +167,7 @@ def compare_models(
         batches: inputs by name, and labels (N,) or None.
 
     Raises:
-        ModelError: onnxruntime fails.
+        ModelError: onnxruntime fails, or outputs have different shapes.
         DataError: a label names a class that the network does not have.
     """
     tally = _Tally(first.output_names)
