@@ -1,17 +1,40 @@
 """Matrix products over many rows: float32 blocks, summed in float64.
 
 The large ones go through scipy's BLAS, as the factorisations do. numpy brings a BLAS of its own with its own threads,
-and two sets of threads that wait actively for work cost more than either computes.
+and two sets of threads that wait actively for work cost more than either computes. For the same reason small work
+is done by one thread: on a busy machine, several that wait for each other take many times as long.
 """
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cross_product", "gram", "predict"]
+__all__ = ["blas_threads", "cross_product", "gram", "predict"]
 
 _BLOCK = 16384
 # Per group; smaller products are left to numpy, which multiplies all groups in one call.
 _SMALL = 64
+# Multiply-adds of a regression below which one thread does.
+_ONE_THREAD = 4e9
+
+
+def blas_threads(rows: int, unknowns: int, groups: int) -> AbstractContextManager[Any]:
+    """Limit the BLAS to one thread for a small regression; leave it alone for a large one."""
+    if float(groups) * rows * unknowns**2 + float(groups) * unknowns**3 > _ONE_THREAD:
+        return nullcontext()
+    limit: AbstractContextManager[Any] = _blas().limit(limits=1)
+    return limit
+
+
+@cache
+def _blas() -> Any:
+    import scipy.linalg  # noqa: F401  loads the libraries that are looked for
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 def gram(x: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.convolution import Convolution
-from onnxshallow.fitting.products import cross_product, gram, predict
+from onnxshallow.fitting.products import blas_threads, cross_product, gram, predict
 
 __all__ = ["Rectifier", "Rows", "bytes_needed", "regress"]
 
@@ -100,9 +100,11 @@ def regress(
         The fitted convolution; the one given where the rows say nothing (an input that does not vary, values that
         are not finite). A group whose input does not vary stays as it is.
     """
-    if rows.patches.shape[1] < _ROWS_ENOUGH * rows.patches.shape[2]:
-        ridge = _held_out_ridge(convolution, rows, ridge, rectifier)
-    return _solve(convolution, rows, _System.build(rows.patches), ridge, rectifier, rounds)
+    groups, count, unknowns = rows.patches.shape
+    with blas_threads(count, unknowns, groups):
+        if count < _ROWS_ENOUGH * unknowns:
+            ridge = _held_out_ridge(convolution, rows, ridge, rectifier)
+        return _solve(convolution, rows, _System.build(rows.patches), ridge, rectifier, rounds)
 
 
 def _held_out_ridge(convolution: Convolution, rows: Rows, ridge: float, rectifier: Rectifier | None) -> float:
