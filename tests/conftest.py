@@ -1,7 +1,56 @@
-"""Settings for all tests."""
+"""Settings and fixtures for all tests."""
 
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from tests.runs import DIGITS, DigitsRun, run
 
 # Every machine draws the same examples, and a slow one does not fail for being slow.
 settings.register_profile("onnxshallow", derandomize=True, deadline=None)
 settings.load_profile("onnxshallow")
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_cache_of_the_user(tmp_path_factory):
+    """Keep the tests' sensitivities out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONNXSHALLOW_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    """Undo what commands do to logging."""
+    root = logging.getLogger()
+    level = root.level
+    handlers = list(root.handlers)
+    yield
+    root.setLevel(level)
+    for handler in set(root.handlers) - set(handlers):
+        root.removeHandler(handler)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """The digits network after one run of `optimize`, which many tests look at."""
+    folder = tmp_path_factory.mktemp("digits")
+    for name in DIGITS:
+        shutil.copy(MODELS / name, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    plan = folder / "plan.json"
+    outcome = run("optimize", folder / "digits-resnet.onnx", "--target-relus", "0.5", "--plan-out", plan)
+    return DigitsRun(folder, before, outcome)
+
+
+@pytest.fixture
+def digits_files(tmp_path):
+    """A folder with the digits network and its data; the path of the network."""
+    for name in DIGITS:
+        shutil.copy(MODELS / name, tmp_path)
+    return tmp_path / "digits-resnet.onnx"

@@ -1,0 +1,154 @@
+import json
+import logging
+import math
+import subprocess
+import sys
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+from onnxshallow import __version__
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, start_logging, write_json
+from onnxshallow.errors import (
+    AccuracyError,
+    DataError,
+    ExitCode,
+    ModelError,
+    OnnxshallowError,
+    TargetError,
+    UsageError,
+)
+from onnxshallow.report.schema import Number
+from tests.runs import files, run
+
+CODES = {UsageError: 2, ModelError: 3, DataError: 3, AccuracyError: 4, TargetError: 5, OnnxshallowError: 1}
+
+
+@pytest.mark.parametrize(("error", "code"), CODES.items(), ids=lambda value: getattr(value, "__name__", None))
+def test_an_error_is_a_sentence_and_an_exit_code(error, code, capsys):
+    @command_line
+    def command():
+        raise error("Something is wrong.")
+
+    with pytest.raises(typer.Exit) as caught:
+        command()
+    assert caught.value.exit_code == code == error.exit_code
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "error: Something is wrong.\n")
+
+
+def test_the_exit_codes_are_those_of_the_contract():
+    assert [(code.name, code.value) for code in ExitCode] == [
+        ("OK", 0),
+        ("INTERNAL", 1),
+        ("USAGE", 2),
+        ("UNUSABLE_INPUT", 3),
+        ("ACCURACY", 4),
+        ("TARGET", 5),
+    ]
+
+
+def test_an_interruption_exits_as_shells_expect(capsys):
+    @command_line
+    def command():
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as caught:
+        command()
+    assert caught.value.exit_code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_what_is_not_ours_is_let_through():
+    @command_line
+    def command():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        command()
+
+
+def test_a_command_keeps_its_name_and_help():
+    @command_line
+    def command():
+        """Help."""
+
+    assert (command.__name__, command.__doc__) == ("command", "Help.")
+
+
+def test_logs_go_to_stderr(capsys):
+    start_logging("info")
+    logging.getLogger("onnxshallow.test").info("heard")
+    logging.getLogger("onnxshallow.test").debug("not heard")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "INFO: heard\n")
+
+
+def test_an_unknown_level_is_a_usage_error():
+    with pytest.raises(UsageError, match="debug, info, warning, error"):
+        start_logging("loud")
+
+
+class Content(BaseModel):
+    value: Number
+
+
+def test_json_goes_to_stdout_to_a_file_or_nowhere(tmp_path, capsys):
+    write_json({"a": 1}, "-")
+    assert json.loads(capsys.readouterr().out) == {"a": 1}
+    write_json(Content(value=math.inf), tmp_path / "a.json")
+    assert json.loads((tmp_path / "a.json").read_text()) == {"value": None}
+    write_json({"a": 1}, None)
+    assert capsys.readouterr().out == ""
+    assert files(tmp_path) == {"a.json"}
+
+
+def test_json_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(ModelError, match="Cannot write"):
+        write_json({}, tmp_path / "none" / "a.json")
+
+
+def test_outputs_must_not_get_into_each_others_way(tmp_path):
+    model = tmp_path / "net.onnx"
+    model.touch()
+    (tmp_path / "b").mkdir()
+    inputs = {"the input model": model, "the plan": None}
+    check_outputs({"--json": "-", "--output": tmp_path / "a", "--plan-out": None}, inputs)
+    with pytest.raises(UsageError, match="is the input model, which is never overwritten"):
+        check_outputs({"--json": str(tmp_path / "." / "net.onnx")}, inputs)
+    with pytest.raises(UsageError, match="is where --output goes"):
+        check_outputs({"--output": tmp_path / "a", "--json": str(tmp_path / "b" / ".." / "a")}, inputs)
+    with pytest.raises(UsageError, match="there is no folder"):
+        check_outputs({"--json": tmp_path / "none" / "a"}, inputs)
+    with pytest.raises(UsageError, match="is a folder"):
+        check_outputs({"--json": tmp_path}, inputs)
+
+
+def test_bars_are_silent_where_nobody_looks(capsys):
+    with Bars().stage("Working", 2) as step:
+        step()
+        step()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.strip() == ""
+
+
+def test_version_and_help():
+    assert run("--version").stdout == f"onnxshallow {__version__}\n"
+    for command in ("analyze", "sensitivity", "optimize", "apply", "validate", "bench"):
+        assert command in run("--help").stdout
+        help_of = run(command, "--help")
+        assert help_of.exit_code == 0
+        assert "--json" in help_of.stdout
+        assert "_" not in "".join(word for word in help_of.stdout.split() if word.startswith("--"))
+    assert run("shrink").exit_code == 2
+
+
+def test_help_is_fast_since_nothing_heavy_is_imported():
+    code = (
+        "import sys; sys.argv = ['onnxshallow', '--help']\nfrom onnxshallow.cli.main import main\n"
+        "try: main()\nexcept SystemExit: print({'onnx', 'onnxruntime', 'scipy', 'torch', 'numpy'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("set()\n")

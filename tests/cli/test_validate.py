@@ -1,0 +1,116 @@
+import numpy as np
+import onnx
+import pytest
+
+from tests.networks import build, smooth
+from tests.runs import NET, NET_WEIGHTS, assert_error, files, flipped, net, read_json, run, save_case, strict_json
+
+
+def pair(folder, second, first=None, **data):
+    """Two models and data for them."""
+    model, samples = save_case(folder, first, **data)
+    onnx.save(second, folder / "other.onnx")
+    return model, folder / "other.onnx", samples
+
+
+def test_the_digits_are_compared_on_their_labels(digits):
+    outcome = run("validate", digits.model, digits.output, "--max-drop", "0.05", "--json", "-")
+    assert outcome.exit_code == 0
+    report = strict_json(outcome.stdout)
+    assert report["original_accuracy"] == digits.report["original"]["accuracy"]
+    assert report["optimized_accuracy"] == digits.report["optimized"]["accuracy"]
+    assert report["verdict"]["accuracy_lost"] == digits.report["verdict"]["accuracy_lost"]
+    assert report["verdict"]["status"] == "met"
+
+
+def test_a_flipped_kernel_breaks_the_budget(digits, tmp_path):
+    broken = tmp_path / "broken.onnx"
+    proto = onnx.load(digits.model)
+    kernel = next(node.input[1] for node in proto.graph.node if node.op_type == "Conv")
+    onnx.save(flipped(proto, kernel), broken)
+    outcome = run("validate", digits.model, broken, "--max-drop", "0.01", "--json", "-")
+    assert_error(outcome, 4, "--max-drop 0.01")
+    verdict = strict_json(outcome.stdout)["verdict"]
+    assert (verdict["status"], verdict["exit_code"]) == ("accuracy", 4)
+    assert verdict["accuracy_lost"] > 0.01
+    assert verdict["mcnemar_p"] < 0.01
+    assert verdict["reasons"][0] in outcome.stderr
+    assert run("validate", digits.model, broken).exit_code == 0
+
+
+def test_a_model_equals_itself(digits):
+    outcome = run("validate", digits.model, digits.model, "--max-drop", "0", "--json", "-")
+    assert outcome.exit_code == 0
+    report = strict_json(outcome.stdout)
+    assert report["fidelity"]["agreement"] == 1
+    assert report["fidelity"]["relative_error"] == {"logits": 0}
+    assert report["verdict"]["accuracy_lost"] == 0
+    assert report["verdict"]["mcnemar_p"] == 1
+
+
+def test_without_labels_agreement_counts(tmp_path):
+    first, second, data = pair(tmp_path, flipped(net(), "w3"))
+    outcome = run("validate", first, second, "--data", data, "--max-drop", "0.01")
+    assert_error(outcome, 4)
+    assert "same class for" in outcome.stdout
+    assert run("validate", first, first, "--data", data, "--max-drop", "0").exit_code == 0
+
+
+def test_without_classes_the_output_error_counts(tmp_path):
+    weights = {**NET_WEIGHTS, "w3": (1, 4), "b3": (1,)}
+    proto = build(NET.replace("[N,6] y", "[N,1] y"), **weights)
+    first, second, data = pair(tmp_path, flipped(proto, "w3"), proto)
+    assert_error(run("validate", first, second, "--data", data, "--max-drop", "0.5"), 4)
+    assert run("validate", first, first, "--data", data, "--max-drop", "0").exit_code == 0
+
+
+def test_people_see_both_accuracies(tmp_path):
+    model, data = save_case(tmp_path, labels=np.arange(40) % 6)
+    outcome = run("validate", model, model, "--data", data)
+    assert outcome.exit_code == 0
+    for words in ("top-1, %", "top-5, %", "95 % interval", "same class for 100.00 %"):
+        assert words in outcome.stdout
+
+
+def test_json_goes_to_a_file(tmp_path):
+    model, data = save_case(tmp_path)
+    assert run("validate", model, model, "--validate", data, "--json", tmp_path / "a.json").exit_code == 0
+    assert read_json(tmp_path / "a.json")["fidelity"]["samples"] == 40
+    assert files(tmp_path) == {"net.onnx", "data.npz", "a.json"}
+
+
+def test_fewer_samples_can_be_used(tmp_path):
+    model, data = save_case(tmp_path)
+    outcome = run("validate", model, model, "--data", data, "--validate-samples", "7", "--json", "-")
+    assert strict_json(outcome.stdout)["fidelity"]["samples"] == 7
+
+
+def test_data_are_needed(tmp_path):
+    model, data = save_case(tmp_path)
+    assert_error(run("validate", model, model), 2, "--data")
+    assert_error(run("validate", model, model, "--data", data, "--max-drop", "2"), 2)
+    assert_error(run("validate", model, model, "--data", data, "--json", model), 2, "never overwritten")
+    assert run("validate", model).exit_code == 2
+
+
+def test_models_that_do_not_match_exit_with_3(tmp_path):
+    renamed = build(
+        NET.replace("=> (float[N,6] y)", "=> (float[N,6] z)").replace("y = Gemm", "z = Gemm"), **NET_WEIGHTS
+    )
+    first, second, data = pair(tmp_path, renamed)
+    assert_error(run("validate", first, second, "--data", data), 3, "outputs", "'z'")
+    assert_error(run("validate", first, tmp_path / "none.onnx", "--data", data), 3, "none.onnx")
+    assert_error(run("validate", first, first, "--data", tmp_path / "none.npz"), 3, "none.npz")
+
+
+@pytest.mark.parametrize("classes", [1, 5])
+def test_outputs_of_another_size_exit_with_3(tmp_path, classes):
+    other = build(NET.replace("[N,6] y", f"[N,{classes}] y"), **{**NET_WEIGHTS, "w3": (classes, 4), "b3": (classes,)})
+    first, second, data = pair(tmp_path, other)
+    assert_error(run("validate", first, second, "--data", data), 3, "'y'")
+
+
+def test_fewer_samples_than_the_models_batch_exit_with_3(tmp_path):
+    proto = build(NET.replace("[N,", "[4,"), **NET_WEIGHTS)
+    model, data = save_case(tmp_path, proto, x=smooth(3, 3, 6))
+    assert_error(run("validate", model, model, "--data", data, "--max-drop", "0"), 3, "4", "3")

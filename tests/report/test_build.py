@@ -1,0 +1,161 @@
+import pytest
+
+from onnxshallow.analysis import analyze
+from onnxshallow.config import resolve
+from onnxshallow.errors import AccuracyError, TargetError
+from onnxshallow.model.document import load_document
+from onnxshallow.planning.plan import Plan
+from onnxshallow.progress import Silent
+from onnxshallow.report.build import (
+    accuracy_report,
+    analysis_report,
+    build_report,
+    cost_report,
+    decisions,
+    fidelity_report,
+    sensitivity_report,
+    site_reports,
+)
+from onnxshallow.stages import carry_out, find_every_candidate, load_inputs, measure, observe, validate
+from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
+from onnxshallow.validation.statistics import mcnemar
+from tests.networks import build
+from tests.runs import net, save_case
+
+FIDELITY = Fidelity(10, 0.9, 0.01, {"y": 0.1})
+ACCURACY = Accuracy(0.9, None, (0.8, 0.95), 10)
+
+
+def load(folder, **options):
+    path, data = save_case(folder)
+    options = {"calib": str(data), "sensitivity": "magnitude", **options}
+    return load_inputs(load_document(path), resolve(options, path))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return load(tmp_path_factory.mktemp("build"))
+
+
+@pytest.fixture(scope="module")
+def candidates(inputs):
+    return {candidate.key: candidate for candidate in find_every_candidate(inputs)}
+
+
+def labelled():
+    import numpy as np
+
+    right = np.array([True] * 9 + [False])
+    return Comparison(ACCURACY, Accuracy(0.8, None, (0.7, 0.9), 10), FIDELITY, mcnemar(right, ~right), (0.0, 0.2))
+
+
+def reported(inputs, comparison, error=None, reasons=()):
+    return build_report(
+        inputs, Plan((), {}), comparison, None, None, {"original": 1.5}, error, reasons, {"load": 1.0}
+    )
+
+
+def test_costs_and_accuracies_are_copied():
+    cost = analyze(net()).cost
+    report = cost_report(cost, ACCURACY, 99, 0.5)
+    assert (report.relus, report.macs, report.depth) == (cost.relus, cost.macs, cost.depth)
+    assert (report.size_bytes, report.latency_ms) == (99, 0.5)
+    assert report.accuracy.model_dump() == vars(ACCURACY)
+    assert accuracy_report(None) is cost_report(cost).accuracy is None
+
+
+def test_fidelity_is_copied():
+    report = fidelity_report(Comparison(None, None, FIDELITY), "a.npz", 0.5)
+    assert (report.samples, report.source, report.agreement, report.kl) == (10, "a.npz", 0.9, 0.01)
+    assert (report.relative_error, report.composition_error) == ({"y": 0.1}, 0.5)
+
+
+def test_what_happened_to_each_site_is_said_in_words(inputs, candidates):
+    chosen = (candidates["fuse:5x5:border:x->h1"], candidates["linearize:h2->r2"])
+    found = decisions(inputs.analysis, Plan(chosen, {"linearize:h2->r2": 0.25}))
+    assert [(d.name, d.action, d.exactness) for d in found] == [
+        ("r0", "fuse", "border"),
+        ("r1", "keep", None),
+        ("r2", "linearize", "fitted"),
+    ]
+    assert (found[0].kernel, found[0].merged_into, found[0].damage) == ([5, 5], "h1", None)
+    assert (found[2].kernel, found[2].merged_into, found[2].damage) == (None, None, 0.25)
+    assert "5x5 convolution, composed; exact except" in found[0].reason
+    assert found[1].reason == "not needed for the targets"
+    assert "affine map" in found[2].reason
+
+
+def test_a_fitted_merger_says_so(inputs, candidates):
+    found = decisions(inputs.analysis, Plan((candidates["fuse:3x3:x->h1"],), {}))
+    assert "3x3 convolution, fitted" in found[0].reason
+
+
+def test_a_site_that_must_stay_says_why():
+    (decision,) = decisions(analyze(build("(float[N] x) => (float[N] y) { y = Relu(x) }")), Plan((), {}))
+    assert (decision.action, decision.reason) == ("keep", "cannot be removed: it has no channel axis")
+
+
+def test_an_analysis_is_reported(inputs):
+    report = analysis_report(inputs.document, inputs.analysis)
+    assert report.model.sha256 == inputs.document.sha256
+    assert report.totals.size_bytes == inputs.document.path.stat().st_size
+    assert [site.name for site in report.sites] == ["r0", "r1", "r2"]
+    assert [site.fusable for site in report.sites] == [True, True, False]
+    assert report.sites[2].reason
+    assert all(site.sensitivity is None and site.damages is None for site in report.sites)
+
+
+def test_a_sensitivity_is_reported(inputs):
+    sensitivity = measure(inputs, observe(inputs, Silent()), Silent(), None)
+    report = sensitivity_report(inputs, sensitivity)
+    assert (report.measure, report.samples, report.seed) == ("magnitude", 8, 0)
+    for site in site_reports(inputs.analysis, sensitivity):
+        assert site.damages == {
+            c.key: sensitivity.damages[c.key] for c in sensitivity.candidates if site.name in c.sites
+        }
+        assert site.sensitivity in site.damages.values()
+
+
+def test_a_goal_that_is_met(inputs):
+    report = reported(inputs, labelled(), reasons=["a remark"])
+    assert (report.verdict.status, report.verdict.exit_code, report.verdict.validated) == ("met", 0, True)
+    assert report.verdict.accuracy_lost == pytest.approx(0.1)
+    assert report.verdict.accuracy_lost_interval == (0.0, 0.2)
+    assert report.verdict.mcnemar_p == labelled().mcnemar.p_value
+    assert report.verdict.reasons == ["a remark"]
+    assert (report.original.accuracy.top1, report.original.latency_ms) == (0.9, 1.5)
+    assert report.output is report.optimized is None
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(AccuracyError("Too much is lost."), "accuracy", 4), (TargetError("Out of reach."), "target", 5)],
+)
+def test_a_goal_that_is_not_met(inputs, error, status, code):
+    comparison = labelled() if code == 4 else None
+    verdict = reported(inputs, comparison, error).verdict
+    assert (verdict.status, verdict.exit_code, verdict.reasons) == (status, code, [str(error)])
+    assert verdict.validated == (code == 4)
+
+
+def test_synthetic_data_claim_nothing(tmp_path):
+    report = reported(load(tmp_path, calib=None, calib_samples=20), labelled())
+    assert report.original.accuracy is None
+    assert report.verdict.validated is False
+    assert report.verdict.accuracy_lost is report.verdict.accuracy_lost_interval is report.verdict.mcnemar_p is None
+    assert report.verdict.reasons[0].startswith("not validated")
+
+
+def test_the_report_of_a_real_run(inputs, candidates):
+    observation = observe(inputs, Silent())
+    plan = Plan((candidates["fuse:5x5:border:x->h1"],), {})
+    realized = carry_out(inputs, observation, plan, Silent())
+    cost = analyze(realized.model).cost
+    report = build_report(
+        inputs, plan, validate(inputs, realized, Silent()), cost, realized, {"original": 2.0, "optimized": 1.0}, None,
+        [], {},
+    )  # fmt: skip
+    assert report.optimized.size_bytes == realized.model.ByteSize()
+    assert (report.optimized.relus, report.optimized.latency_ms) == (288, 1.0)
+    assert report.fidelity.composition_error == pytest.approx(realized.composition_error)
+    assert report.config["calib"] == inputs.config.calib

@@ -1,0 +1,143 @@
+from pathlib import Path
+
+import pytest
+
+from onnxshallow.report.console import (
+    print_analysis,
+    print_bench,
+    print_result,
+    print_sensitivity,
+    print_validation,
+)
+from onnxshallow.report.schema import (
+    AccuracyReport,
+    AnalysisReport,
+    BenchReport,
+    FileReport,
+    SensitivityReport,
+    SiteReport,
+    ValidationReport,
+)
+from tests.report.test_schema import COST, FIDELITY, FILE, VERDICT, report
+
+SITE = SiteReport(name="r", kind="relu", size=12345, depth=2, removable=True, fusable=True, reason=None)
+ACCURACY = AccuracyReport(top1=0.875, top5=None, top1_interval=(0.8, 0.9), samples=8)
+ODD = ["a[/b]c", "[red]d", ":smile:", "x" * 120]
+
+
+def changed(part, **changes):
+    return part.model_copy(update=changes)
+
+
+def analysis(*sites, unknown=()):
+    return AnalysisReport(model=FILE, totals=COST, sites=list(sites), unknown=list(unknown))
+
+
+def test_an_analysis(capsys):
+    stays = changed(SITE, name="s", removable=False, fusable=False, reason="it is a graph output", size=None)
+    apart = changed(SITE, name="t", fusable=False, reason="no convolution follows")
+    print_analysis(analysis(SITE, stays, apart, unknown=["conv"]))
+    text = capsys.readouterr().out
+    for words in (
+        "12 345", "removed, fused", "s stays: it is a graph output.", "t is not fused: no convolution follows.", "?",
+        "2 ReLUs in 1 sites", "1 nodes have shapes that are not known", "--input-shape",
+    ):  # fmt: skip
+        assert words in text
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_names_are_printed_as_they_are(capsys, name):
+    site = changed(SITE, name=name, fusable=False, reason=f"{name} is in the way", damages={f"fuse:{name}": 0.5})
+    print_analysis(analysis(site))
+    assert f"{name} is not fused: {name} is in the way.\n" in capsys.readouterr().out
+    print_sensitivity(
+        SensitivityReport(
+            model=FILE, totals=COST, sites=[site], measure="kl", samples=8, source=name, versions={}, seed=0
+        )
+    )
+    assert f"held-out samples of {name}." in capsys.readouterr().out
+    fidelity = changed(FIDELITY, source=name)
+    print_result(report(fidelity=fidelity, output=FileReport(path=name, sha256=None)), Path(name))
+    text = capsys.readouterr().out
+    assert f"Written: {name}\n" in text
+    assert f"Report: {name}\n" in text
+
+
+def test_long_paths_stay_in_one_line(capsys):
+    path = "/".join(["folder"] * 60)
+    print_result(report(output=FileReport(path=path, sha256=None)), Path(path))
+    assert f"Written: {path}\n" in capsys.readouterr().out
+
+
+def test_a_sensitivity(capsys):
+    site = changed(
+        SITE, sensitivity=0.25, damages={"linearize:a->b": 0.25, "fuse:a": 0.5, "fuse:b": None, "fuse:c": 0.125}
+    )
+    none = changed(SITE, name="s", damages={})
+    print_sensitivity(
+        SensitivityReport(
+            model=FILE, totals=COST, sites=[site, none], measure="mse", samples=8, source="a.npz", versions={}, seed=0
+        )
+    )
+    text = capsys.readouterr().out
+    assert "fuse:c" in text
+    assert "0.1250" in text
+    assert "fuse:a" not in text
+    assert "Damage by mse on 8 held-out samples of a.npz." in text
+
+
+def test_a_result(capsys):
+    good = changed(COST, accuracy=changed(ACCURACY, top5=0.99), size_bytes=1000)
+    verdict = changed(
+        VERDICT, accuracy_lost=0.0125, accuracy_lost_interval=(0.0, 0.025), mcnemar_p=0.5, reasons=["a remark"]
+    )
+    print_result(report(original=good, optimized=good, verdict=verdict), Path("a.json"))
+    text = capsys.readouterr().out
+    for words in (
+        "1.000", "87.50", "99.00", "latency, ms", "1 000", "same class for 50.00 %", "KL 0.1000",
+        "relative error of 'y' 0.2500", "Accuracy lost: 1.25 points (95 % interval 0.00 to 2.50; McNemar p = 0.5)",
+        "Note: a remark.", "Report: a.json",
+    ):  # fmt: skip
+        assert words in text
+    assert "Written" not in text
+
+
+def test_the_reason_of_a_refusal_is_left_to_stderr(capsys):
+    verdict = changed(VERDICT, status="target", exit_code=5, reasons=["Out of reach.", "a remark"])
+    print_result(report(fidelity=None, verdict=verdict), Path("a.json"))
+    assert capsys.readouterr().out == "Note: a remark.\nReport: a.json\n"
+
+
+def test_a_network_of_nothing_has_no_ratio(capsys):
+    empty = changed(COST, relus=0, relu_nodes=0, size_bytes=None, latency_ms=None)
+    print_result(report(original=empty, optimized=empty), Path("a.json"))
+    assert "latency" not in capsys.readouterr().out
+
+
+def test_a_validation(capsys):
+    def validation(first, second):
+        return ValidationReport(
+            original=FILE, optimized=FILE, original_accuracy=first, optimized_accuracy=second,
+            fidelity=changed(FIDELITY, agreement=None), verdict=VERDICT,
+        )  # fmt: skip
+
+    print_validation(validation(ACCURACY, ACCURACY))
+    text = capsys.readouterr().out
+    assert "87.50" in text
+    assert "80.00 to 90.00" in text
+    assert "top-5" not in text
+    assert "same class" not in text
+    print_validation(validation(None, None))
+    assert capsys.readouterr().out.startswith("Against the original on 3 samples of a.npz: relative error of 'y'")
+
+
+def test_a_bench(capsys):
+    print_bench(
+        BenchReport(
+            original=changed(FILE, path="[a]b.onnx"), optimized=FILE, original_ms=2, optimized_ms=1, speedup=2,
+            speedup_interval=(1.5, 2.5), batch_size=4, runs=9, threads=None, versions={},
+        )
+    )  # fmt: skip
+    text = capsys.readouterr().out
+    assert "[a]b.onnx" in text
+    assert "2.000 times as fast (95 % interval 1.500 to 2.500), batch 4, 9 runs each, in turns." in text

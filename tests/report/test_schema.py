@@ -1,0 +1,84 @@
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from onnxshallow.report.schema import (
+    SCHEMA_VERSION,
+    AccuracyReport,
+    CostReport,
+    Decision,
+    FidelityReport,
+    FileReport,
+    Report,
+    SiteReport,
+    ValidationReport,
+    Verdict,
+)
+from tests.runs import strict_json
+
+COST = CostReport(
+    relus=2, relu_nodes=1, comparisons=2, macs=9, params=3, conv_layers=1, linear_layers=1, depth=1, latency_ms=0.5
+)
+VERDICT = Verdict(status="met", exit_code=0, validated=True, reasons=[])
+FIDELITY = FidelityReport(samples=3, source="a.npz", agreement=0.5, kl=0.1, relative_error={"y": 0.25})
+FILE = FileReport(path="net.onnx", sha256="abc")
+DECISION = Decision(name="r", kind="relu", size=4, action="keep", reason="not needed for the targets")
+
+
+def report(**changes):
+    return Report(
+        **{
+            "model": FILE, "output": None, "original": COST, "optimized": None, "decisions": [DECISION],
+            "fidelity": FIDELITY, "verdict": VERDICT, "timings": {"load": 0.5}, "versions": {}, "config": {},
+            "seed": 0, **changes,
+        }
+    )  # fmt: skip
+
+
+def test_what_is_written_can_be_read_again():
+    whole = report(optimized=COST)
+    assert Report.model_validate_json(whole.model_dump_json()) == whole
+    assert whole.schema_version == SCHEMA_VERSION == 1
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_what_json_does_not_know_is_null(value):
+    fidelity = FIDELITY.model_copy(update={"kl": value, "relative_error": {"y": value}, "composition_error": value})
+    verdict = VERDICT.model_copy(update={"accuracy_lost": value})
+    decision = DECISION.model_copy(update={"damage": value})
+    site = SiteReport(
+        name="r", kind="relu", size=1, depth=1, removable=True, fusable=False, reason=None, sensitivity=value,
+        damages={"a": value},
+    )  # fmt: skip
+    text = report(fidelity=fidelity, verdict=verdict, decisions=[decision]).model_dump_json()
+    content = strict_json(text)
+    assert content["fidelity"]["kl"] is content["fidelity"]["relative_error"]["y"] is None
+    assert content["fidelity"]["composition_error"] is content["verdict"]["accuracy_lost"] is None
+    assert content["decisions"][0]["damage"] is None
+    assert strict_json(site.model_dump_json())["damages"] == {"a": None}
+
+
+def test_parts_are_frozen_and_closed():
+    with pytest.raises(ValidationError):
+        COST.relus = 3
+    with pytest.raises(ValidationError):
+        FileReport(path="a", sha256=None, size=3)
+    with pytest.raises(ValidationError):
+        Verdict(status="perhaps", exit_code=0, validated=True, reasons=[])
+    with pytest.raises(ValidationError):
+        DECISION.model_validate({**DECISION.model_dump(), "exactness": "nearly"})
+
+
+def test_the_names_that_scripts_depend_on():
+    assert {
+        "schema_version", "model", "output", "original", "optimized", "decisions", "fidelity", "verdict", "timings",
+        "versions", "config", "seed",
+    } <= set(Report.model_fields)  # fmt: skip
+    assert {"relus", "relu_nodes", "macs", "params", "conv_layers", "size_bytes", "accuracy", "latency_ms"} <= set(
+        CostReport.model_fields
+    )
+    assert {"top1", "top5", "top1_interval", "samples"} == set(AccuracyReport.model_fields)
+    assert {"name", "size", "action", "reason", "damage", "exactness"} <= set(Decision.model_fields)
+    assert {"status", "exit_code", "reasons"} <= set(Verdict.model_fields)
+    assert {"original", "optimized", "fidelity", "verdict"} <= set(ValidationReport.model_fields)

@@ -1,0 +1,137 @@
+import math
+
+import numpy as np
+import pytest
+
+from onnxshallow.errors import DataError, ModelError
+from onnxshallow.validation.compare import compare_models
+from onnxshallow.validation.metrics import kl_divergence
+
+
+class Says:
+    """A stand-in for a session that gives prepared outputs, batch by batch."""
+
+    def __init__(self, *batches, names=("y",)):
+        self.batches = iter(batches)
+        self.output_names = names
+
+    def run(self, feeds, outputs=None):
+        assert outputs is None or tuple(outputs) == self.output_names
+        values = next(self.batches)
+        return values if isinstance(values, list) else [values]
+
+
+def batches(*labels):
+    return [({"x": np.zeros(1)}, None if one is None else np.array(one)) for one in labels]
+
+
+def one_hot(classes, count=6):
+    return 4 * np.eye(count, dtype=np.float32)[classes]
+
+
+def scores(seed, samples=8, classes=6):
+    return np.random.default_rng(seed).normal(size=(samples, classes)).astype(np.float32)
+
+
+def test_equal_outputs():
+    comparison = compare_models(Says(scores(0)), Says(scores(0)), batches(None))
+    assert comparison.first is comparison.second is comparison.mcnemar is comparison.drop_interval is None
+    fidelity = comparison.fidelity
+    assert (fidelity.samples, fidelity.agreement, fidelity.relative_error) == (8, 1.0, {"y": 0.0})
+    assert fidelity.kl == pytest.approx(0, abs=1e-9)
+    assert comparison.drop == 0
+
+
+def test_batches_add_up():
+    first, second = scores(0, 10), scores(1, 10)
+    whole = compare_models(Says(first), Says(second), batches(None)).fidelity
+    parts = compare_models(Says(first[:7], first[7:]), Says(second[:7], second[7:]), batches(None, None)).fidelity
+    assert parts.samples == whole.samples == 10
+    assert parts.agreement == whole.agreement == np.mean(first.argmax(1) == second.argmax(1))
+    assert parts.kl == pytest.approx(whole.kl) == pytest.approx(float(kl_divergence(first, second).mean()))
+    expected = np.linalg.norm(first - second) / np.linalg.norm(first)
+    assert parts.relative_error["y"] == pytest.approx(expected)
+
+
+def test_accuracies_and_what_is_lost():
+    comparison = compare_models(Says(one_hot([0, 1, 2, 3])), Says(one_hot([0, 1, 0, 0])), batches([0, 1, 2, 5]))
+    assert (comparison.first.top1, comparison.second.top1) == (0.75, 0.5)
+    assert comparison.first.samples == 4
+    assert comparison.first.top1_interval[0] < 0.75 < comparison.first.top1_interval[1]
+    assert comparison.drop == 0.25
+    assert comparison.drop_interval[0] <= 0.25 <= comparison.drop_interval[1]
+    assert comparison.mcnemar.p_value == 1
+
+
+def test_a_better_model_loses_less_than_nothing():
+    comparison = compare_models(Says(one_hot([1, 1])), Says(one_hot([0, 1])), batches([0, 1]))
+    assert comparison.drop == -0.5
+
+
+@pytest.mark.parametrize(("classes", "known"), [(5, False), (6, True)])
+def test_top5_means_something_from_six_classes_on(classes, known):
+    values = scores(0, classes=classes)
+    comparison = compare_models(Says(values), Says(values), batches(np.zeros(8, int)))
+    assert (comparison.first.top5 is not None) == known
+
+
+def test_without_labels_disagreement_is_what_is_lost():
+    comparison = compare_models(Says(one_hot([0, 1, 2, 3])), Says(one_hot([0, 1, 2, 4])), batches(None))
+    assert comparison.drop == 0.25
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (4,), (4, 3, 5, 5)])
+def test_without_classes_nothing_is_known_but_the_error(shape):
+    values = np.ones(shape, np.float32)
+    comparison = compare_models(Says(values), Says(1.5 * values), batches([0] * 4))
+    assert comparison.drop is comparison.fidelity.agreement is comparison.fidelity.kl is comparison.first is None
+    assert comparison.fidelity.relative_error == {"y": 0.5}
+    assert comparison.fidelity.samples == 4
+
+
+def test_the_first_output_with_classes_is_the_prediction():
+    outputs = [np.ones((2, 3, 4, 4), np.float32), one_hot([0, 1]), one_hot([5, 5])]
+    changed = [*outputs[:2], one_hot([4, 4])]
+    names = ("map", "class", "other")
+    comparison = compare_models(Says(outputs, names=names), Says(changed, names=names), batches([0, 1]))
+    assert comparison.first.top1 == comparison.fidelity.agreement == 1
+    assert comparison.fidelity.relative_error["class"] == 0
+    assert comparison.fidelity.relative_error["other"] > 0
+
+
+def test_whole_numbers_are_not_compared():
+    outputs = [np.arange(4).reshape(2, 2), one_hot([0, 1])]
+    comparison = compare_models(Says(outputs, names=("i", "y")), Says(outputs, names=("i", "y")), batches(None))
+    assert set(comparison.fidelity.relative_error) == {"y"}
+
+
+def test_half_precision_is_summed_in_double():
+    values = np.full((3, 4), 300, np.float16)
+    comparison = compare_models(Says(values), Says(values + np.float16(3)), batches(None))
+    assert comparison.fidelity.relative_error["y"] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_outputs_that_are_no_numbers_never_agree(bad):
+    good, broken = one_hot([0, 1]), one_hot([0, 1])
+    broken[0] = bad
+    comparison = compare_models(Says(good, good), Says(broken, good), batches(None, None))
+    assert comparison.fidelity.agreement == 0.75
+    assert comparison.fidelity.kl == math.inf
+    assert comparison.fidelity.relative_error["y"] == math.inf
+
+
+def test_an_original_of_zeros_has_no_relative_error():
+    zeros = np.zeros((2, 1), np.float32)
+    assert compare_models(Says(zeros), Says(zeros), batches(None)).fidelity.relative_error["y"] == 0
+    assert compare_models(Says(zeros), Says(zeros + 1), batches(None)).fidelity.relative_error["y"] == math.inf
+
+
+def test_labels_of_other_classes_are_an_error():
+    with pytest.raises(DataError, match="6 classes"):
+        compare_models(Says(scores(0, 2)), Says(scores(0, 2)), batches([0, 6]))
+
+
+def test_outputs_of_other_shapes_are_an_error():
+    with pytest.raises(ModelError, match="'y'"):
+        compare_models(Says(scores(0, 2)), Says(scores(0, 2, 1)), batches(None))
