@@ -100,16 +100,32 @@ class _Clock:
 
 @dataclass(frozen=True, eq=False)
 class _Attempt:
-    """One plan carried out and compared with the original."""
+    """One plan carried out and compared with the original.
+
+    Attributes:
+        plan: the plan.
+        realized: its model.
+        comparison: of the original and that model.
+        labels_decide: whether the labels are those of validation data; those of a calibration file never decide.
+    """
 
     plan: Plan
     realized: Realized
     comparison: Comparison
+    labels_decide: bool
+
+    @property
+    def by_labels(self) -> bool:
+        """Whether `drop` speaks of accuracy."""
+        return self.labels_decide and self.comparison.first is not None
 
     def drop(self) -> float:
-        """Accuracy lost; for networks without classes the largest relative output error."""
-        if self.comparison.drop is not None:
+        """Accuracy lost, or disagreement with the original; without classes the largest relative output error."""
+        agreement = self.comparison.fidelity.agreement
+        if self.by_labels and self.comparison.drop is not None:
             return self.comparison.drop
+        if agreement is not None:
+            return 1.0 - agreement
         return max(self.comparison.fidelity.relative_error.values(), default=0.0)
 
 
@@ -280,14 +296,15 @@ def _attempt(inputs: Inputs, observation: Observation, plan: Plan, progress: Pro
     with clock("fit"):
         realized = carry_out(inputs, observation, plan, progress)
     with clock("validate"):
-        return _Attempt(plan, realized, validate(inputs, realized, progress))
+        comparison = validate(inputs, realized, progress)
+    return _Attempt(plan, realized, comparison, inputs.config.validate_data is not None)
 
 
 def _verdict(config: Config, inputs: Inputs, attempt: _Attempt) -> AccuracyError | None:
     limit, drop = config.max_drop, attempt.drop()
     if limit is None or drop <= limit:
         return None
-    what = "accuracy" if attempt.comparison.first is not None else "agreement with the original"
+    what = "accuracy" if attempt.by_labels else "agreement with the original"
     if attempt.comparison.drop is None:
         what = "output precision"
     return AccuracyError(

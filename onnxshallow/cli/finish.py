@@ -42,12 +42,16 @@ def output_path(
 
 @contextmanager
 def no_stale_output(target: Path) -> Iterator[None]:
-    """Remove `target` when the run fails on its model or data, so that no earlier result is taken for this one's."""
+    """Remove `target` and its report when the run fails on its model or data.
+
+    So no earlier result is taken for this run's.
+    """
     try:
         yield
     except OnnxshallowError as error:
         if error.exit_code != ExitCode.USAGE:
             target.unlink(missing_ok=True)
+            target.with_suffix(".json").unlink(missing_ok=True)
         raise
 
 

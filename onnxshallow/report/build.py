@@ -86,7 +86,7 @@ def decisions(analysis: Analysis, plan: Plan) -> list[Decision]:
     for site in analysis.sites:
         candidate = by_site.get(site.name)
         if candidate is None:
-            reason = f"cannot be removed: {site.refusal}" if site.refusal else "not needed for the targets"
+            reason = f"cannot be removed: {site.refusal}" if site.refusal else "not part of the plan"
             result.append(Decision(name=site.name, kind=site.kind, size=site.size, action="keep", reason=reason))
             continue
         result.append(
