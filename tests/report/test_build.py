@@ -81,7 +81,7 @@ def test_what_happened_to_each_site_is_said_in_words(inputs, candidates):
     assert (found[0].kernel, found[0].merged_into, found[0].damage) == ([5, 5], "h1", None)
     assert (found[2].kernel, found[2].merged_into, found[2].damage) == (None, None, 0.25)
     assert "5x5 convolution, composed; exact except" in found[0].reason
-    assert found[1].reason == "not needed for the targets"
+    assert found[1].reason == "not part of the plan"
     assert "affine map" in found[2].reason
 
 

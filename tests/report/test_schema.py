@@ -23,7 +23,7 @@ COST = CostReport(
 VERDICT = Verdict(status="met", exit_code=0, validated=True, reasons=[])
 FIDELITY = FidelityReport(samples=3, source="a.npz", agreement=0.5, kl=0.1, relative_error={"y": 0.25})
 FILE = FileReport(path="net.onnx", sha256="abc")
-DECISION = Decision(name="r", kind="relu", size=4, action="keep", reason="not needed for the targets")
+DECISION = Decision(name="r", kind="relu", size=4, action="keep", reason="not part of the plan")
 
 
 def report(**changes):
