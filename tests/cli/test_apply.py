@@ -129,4 +129,4 @@ def test_data_that_cannot_be_used_leave_no_model(planned):
     model, data, plan = planned
     data.write_bytes(b"nothing")
     assert_error(run("apply", model, plan, "--calib", data), 3, "data.npz")
-    assert files(model.parent) == {"net.onnx", "data.npz", "plan.json", "net.shallow.json"}
+    assert files(model.parent) == {"net.onnx", "data.npz", "plan.json"}
