@@ -34,6 +34,7 @@ from onnxshallow.stages import (
     load_inputs,
     measure,
     observe,
+    require_reachable,
     search,
     validate,
 )
@@ -161,11 +162,12 @@ def optimize(
     with clock("load"):
         inputs = load_inputs(load_document(model), config)
     budget = read_budget(config, inputs.analysis)
-    with clock("observe"):
-        observation = observe(inputs, progress)
-    with clock("sensitivity"):
-        sensitivity = measure(inputs, observation, progress, _cache_path(cache))
     try:
+        require_reachable(inputs, budget)
+        with clock("observe"):
+            observation = observe(inputs, progress)
+        with clock("sensitivity"):
+            sensitivity = measure(inputs, observation, progress, _cache_path(cache))
         attempt, reasons = _choose(inputs, sensitivity, budget, progress, clock)
     except TargetError as error:
         return _result(inputs, None, error, [], clock)

@@ -43,6 +43,7 @@ __all__ = [
     "load_inputs",
     "measure",
     "observe",
+    "require_reachable",
     "search",
     "validate",
 ]
@@ -163,6 +164,17 @@ def find_every_candidate(inputs: Inputs) -> tuple[Candidate, ...]:
     options = (FindOptions("auto", memory, every_size=True), FindOptions("exact", memory))
     found = {c.key: c for option in options for c in find_candidates(inputs.analysis, option)[0]}
     return tuple(found.values())
+
+
+def require_reachable(inputs: Inputs, budget: Budget) -> None:
+    """Make sure that some plan reaches the budget, before anything is measured.
+
+    Raises:
+        TargetError: none does; says what can be reached.
+    """
+    options = FindOptions(inputs.config.kernel, inputs.calibration.fit.memory)
+    candidates, _ = find_candidates(inputs.analysis, options)
+    next(Planner(inputs.analysis, candidates, {c.key: 0.0 for c in candidates}, budget).proposals())
 
 
 def observe(inputs: Inputs, progress: Progress) -> Observation:
