@@ -79,7 +79,7 @@ def affine_nodes(
     dtype: np.dtype,
     rank: int,
 ) -> list[gs.Node]:
-    """A Mul and an Add that compute scale * x + shift.
+    """A Mul and an Add that compute scale * x + shift; a Mul alone where nothing is shifted.
 
     Args:
         bench: the graph under edit; the nodes are not inserted.
@@ -93,6 +93,8 @@ def affine_nodes(
     """
     shape = (1, -1) + (1,) * rank
     factor = bench.constant(f"{name}.scale", scale.reshape(shape).astype(dtype))
+    if not np.any(shift):
+        return [gs.Node("Mul", name, {}, [bench.tensor(source), factor], [bench.tensor(output)])]
     offset = bench.constant(f"{name}.shift", shift.reshape(shape).astype(dtype))
     scaled = gs.Variable(bench.fresh(f"{name}_scaled"))
     return [

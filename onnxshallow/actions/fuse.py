@@ -97,12 +97,10 @@ class Fuse:
             macs = weights * int(np.prod(output_size(shape, spatial)))
         except ValueError as error:
             raise NotLinearError(str(error)) from error
-        nodes = [analysis.network.nodes[layer.main] for layer in region.layers]
-        before = sum(
-            layer_macs(analysis.network, node) or 0 for node in nodes if not node.is_op("BatchNormalization")
-        )
+        linear = [layer for layer in region.layers if layer.kind != "affine"]
+        nodes = [analysis.network.nodes[layer.main] for layer in linear]
+        before = sum(layer_macs(analysis.network, node) or 0 for node in nodes)
         sites = [analysis.site_by_name[name] for name in region.sites]
-        linear = sum(layer.kind != "affine" for layer in region.layers)
         return Candidate(
             action=self.name,
             sites=region.sites,
@@ -112,7 +110,7 @@ class Fuse:
             exactness="fitted" if not exact else "exact" if region.exact else "border",
             relus=sum(site.size or 0 for site in sites),
             macs=before - macs,
-            depth=linear - 1,
+            depth=len(linear) - 1,
             nodes=frozenset(region.nodes),
         )
 

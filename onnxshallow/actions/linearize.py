@@ -1,12 +1,16 @@
 """Remove one activation: y = act(z) becomes y = a z + b.
 
     Layer -> act            the layer computes a * layer + b
-    Add -> act              the sum stays, and a layer that feeds it is fitted to make the activated sum
+    Add -> act              the sum stays; a layer that feeds it and a scale on its other side are fitted to make
+                            the activated sum
     anything else -> act    act becomes a Mul and an Add
 
 a and b are the least-squares map over calibration activations (`onnxshallow.fitting.moments`). Replacing an
 activation by the identity instead costs ten times the accuracy.
 """
+
+import numpy as np
+import onnx_graphsurgeon as gs
 
 from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
 from onnxshallow.actions.emission import affine_nodes, layer_nodes
@@ -67,10 +71,26 @@ class Linearize:
         total = analysis.network.producer(site.source)
         fed_by = _feeding_layer(analysis, total) if total is not None and private else None
         if total is not None and fed_by is not None:
-            bench.rename_output(site.source, site.output)
+            self._scaled_sum(bench, analysis, site, total, fed_by)
             return Rewrite(fit=(fed_by.output,))
         self._in_place(bench, site, affine)
         return Rewrite()
+
+    def _scaled_sum(self, bench: Workbench, analysis: Analysis, site: Site, total: Node, fed_by: Layer) -> None:
+        """Let the sum make the site's output, its other side multiplied channel by channel, for now by one."""
+        (other,) = (name for name in total.inputs if name != fed_by.output)
+        side = analysis.layers.by_output.get(other)
+        if site.dtype is None or site.channels <= 1 or (side is not None and analysis.network.is_private(other)):
+            bench.rename_output(site.source, site.output)
+            return
+        scaled = bench.fresh(f"{site.name}_shortcut")
+        one, zero = np.ones(site.channels), np.zeros(site.channels)
+        nodes = affine_nodes(
+            bench, one, zero, other, scaled, name=f"{site.name}/shortcut", dtype=site.dtype, rank=site.rank
+        )
+        inputs = [bench.tensor(fed_by.output), *nodes[-1].outputs]
+        nodes.append(gs.Node("Add", total.name, {}, inputs, [bench.tensor(site.output)]))
+        bench.replace([site.source, site.output], nodes)
 
     def _in_place(self, bench: Workbench, site: Site, affine: Affine) -> None:
         if site.dtype is None:

@@ -32,7 +32,8 @@ class Layer:
 
     Attributes:
         name: name of its main node.
-        kind: `conv`, `gemm` (spatial rank 0), or `affine` (a BatchNormalization that no conv precedes).
+        kind: `conv`, `gemm` (spatial rank 0), or `affine` (a BatchNormalization or a multiplication by constants
+            that no other layer precedes).
         source: the tensor that it reads.
         output: the tensor that it makes.
         before: indices of the nodes folded in before the main node, in order.
@@ -124,7 +125,7 @@ class Layers:
             return self._conv(node)
         if node.is_op("Gemm", "MatMul"):
             return self._gemm(node)
-        if node.is_op("BatchNormalization"):
+        if node.is_op("BatchNormalization", "Mul"):
             return self._affine(node)
         return None
 
@@ -157,10 +158,10 @@ class Layers:
 
     def _affine(self, node: Node) -> Layer | None:
         sizes = self.network.shape(node.inputs[0])
-        if sizes is None or len(sizes) < 2 or batch_normalization(self.network, node) is None:
+        channels = sizes[1] if sizes is not None and len(sizes) > 1 else None
+        if sizes is None or channels is None:
             return None
-        channels = sizes[1]
-        if channels is None:
+        if self._affine_after(node, node.inputs[0], len(sizes) - 2, channels) is None:
             return None
         return self._finish(node, "affine", (), (channels, 1, *(1 for _ in sizes[2:])))
 
@@ -258,9 +259,10 @@ class Layers:
         elif layer.kind == "gemm":
             convolution = self._gemm_value(main)
         else:
-            parameters = batch_normalization(self.network, main)
+            rank = len(layer.weight_shape) - 2
+            parameters = self._affine_after(main, layer.source, rank, layer.weight_shape[0])
             if parameters is None:
-                raise ValueError(f"node {main.name!r} is no constant BatchNormalization")
+                raise ValueError(f"node {main.name!r} does not scale and shift by constants")
             weight = parameters[0].reshape(layer.weight_shape)
             convolution = Convolution.of(weight, parameters[1], groups=len(weight))
         tensor = main.outputs[0]

@@ -5,7 +5,8 @@ the rewritten one should compute. For every layer, in order,
 
     input    what the layer reads in the *rewritten* network, errors of earlier layers included,
     target   what it should make: the *original's* tensor of the same name; where a residual sum follows, the
-             original's sum minus what the rewritten network has on the other side of it,
+             original's sum minus what the rewritten network has on the other side of it, which is scaled
+             channel by channel where a layer makes it that can be scaled,
 
 and the new weights are the ridge solution (`onnxshallow.fitting.regression`). Each fit thus also repairs what
 earlier ones left behind, also that of a shortcut.
@@ -13,16 +14,18 @@ earlier ones left behind, also that of a shortcut.
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from onnxshallow.analysis import Layer, Layers
 from onnxshallow.analysis.sites import rectifier_bound
-from onnxshallow.convolution import Convolution
+from onnxshallow.convolution import Convolution, scale_output
 from onnxshallow.fitting.patches import gather_outputs, gather_patches, sample_positions
-from onnxshallow.fitting.regression import Rectifier, Rows, bytes_needed, regress
+from onnxshallow.fitting.regression import Fit, Rectifier, Rows, bytes_needed, regress
 from onnxshallow.model.network import Network
+from onnxshallow.model.session import usable_cores
 from onnxshallow.runtime.frontier import Frontier
 
 __all__ = ["FitOptions", "Target", "correct", "downstream", "find_target", "fit_layer"]
@@ -91,7 +94,15 @@ def _same_shape(network: Network, first: str, second: str) -> bool:
 def _known_before(network: Network, layers: Layers, tensor: str, layer: Layer) -> bool:
     """Whether `tensor` does not depend on `layer` or on a layer that comes after it."""
     ancestors = network.ancestors([tensor])
-    return not any(later.main in ancestors for later in layers if later.main >= layer.main)
+    return not any(later.main in ancestors for later in layers if later.main >= layer.main and later.kind != "affine")
+
+
+def _scalable_side(network: Network, layers: Layers, target: Target, chosen: Sequence[Layer]) -> Layer | None:
+    """The layer on the other side of a residual sum whose output may be scaled, as nothing else reads it."""
+    side = None if target.minus is None else layers.by_output.get(target.minus)
+    if side is None or not network.is_private(side.output):
+        return None
+    return side if side.kind == "affine" or side in chosen else None
 
 
 def downstream(network: Network, layers: Layers, touched: Collection[str]) -> list[Layer]:
@@ -153,10 +164,16 @@ def correct(
         to_come = places[position:]
         original.goals = goals[0] | {later.tensor for _, later in to_come}
         rewritten.goals = goals[1] | {name for later, aim in to_come for name in (later.source, aim.minus) if name}
-        convolution = fit_layer(original, rewritten, layers, layer, target, fit_batches, options)
-        if convolution is not None:
-            rewritten.replace(layer, convolution)
-            fitted[layer.output] = convolution
+        side = _scalable_side(rewritten.network, layers, target, chosen)
+        fit = fit_layer(original, rewritten, layers, layer, target, fit_batches, options, side is not None)
+        if fit is not None:
+            rewritten.replace(layer, fit.convolution)
+            fitted[layer.output] = fit.convolution
+        if fit is not None and fit.scale is not None and side is not None:
+            scaled = scale_output(rewritten.replaced.get(side, layers.convolution(side)), fit.scale)
+            rewritten.replace(side, scaled)
+            rewritten.rescale(side.output, fit.scale)
+            fitted[side.output] = scaled
         step()
     original.goals, rewritten.goals = goals
     return fitted
@@ -170,8 +187,12 @@ def fit_layer(
     target: Target,
     fit_batches: int,
     options: FitOptions,
-) -> Convolution | None:
-    """The fitted convolution of one layer; None where the fit would take more than `options.memory`."""
+    free_scale: bool = False,
+) -> Fit | None:
+    """The fit of one layer; None where it would take more than `options.memory`.
+
+    `free_scale` says whether what `target` subtracts may be scaled.
+    """
     convolution = layers.convolution(layer)
     unknowns = int(np.prod(convolution.weight.shape[1:]))
     if bytes_needed(unknowns, convolution.out_channels // convolution.groups, convolution.groups) > options.memory:
@@ -180,6 +201,7 @@ def fit_layer(
     original.advance([target.tensor])
     rewritten.advance([layer.source] if target.minus is None else [layer.source, target.minus])
     rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
+    rows = replace(rows, free_scale=free_scale)
     rectifier = _rectifier_after(original.network, rewritten.network, target.tensor)
     return regress(convolution, rows, options.ridge, rectifier=rectifier, rounds=options.rounds)
 
@@ -198,19 +220,28 @@ def _gather(
     offsets = None if target.minus is None else rewritten[target.minus][:fit_batches]
     share = _row_share(convolution, targets, options)
     generator = np.random.default_rng((options.seed, layer.main))
-    groups = convolution.groups
-    patches, wanted, added = [], [], []
-    for index, (x, t) in enumerate(zip(inputs, targets, strict=True)):
-        positions = sample_positions(t.shape[2:], share, generator) if t.ndim > 2 else None
-        patches.append(gather_patches(x, convolution, positions))
-        wanted.append(gather_outputs(t, groups, positions))
-        if offsets is not None:
-            added.append(gather_outputs(offsets[index], groups, positions))
-    return Rows(
-        np.concatenate(patches, axis=1),
-        np.concatenate(wanted, axis=1),
-        np.concatenate(added, axis=1) if added else None,
-    )
+    groups, outputs = convolution.groups, convolution.out_channels // convolution.groups
+    positions = [sample_positions(t.shape[2:], share, generator) if t.ndim > 2 else None for t in targets]
+    counts = [
+        len(t) * (int(np.prod(t.shape[2:])) if chosen is None else len(chosen))
+        for t, chosen in zip(targets, positions, strict=True)
+    ]
+    ends = np.cumsum(counts)
+    shape = (groups, int(ends[-1]), outputs)
+    patches = np.empty((*shape[:2], int(np.prod(convolution.weight.shape[1:]))), dtype=np.float32)
+    wanted = np.empty(shape, dtype=np.float32)
+    added = None if offsets is None else np.empty(shape, dtype=np.float32)
+
+    def fill(index: int) -> None:
+        part, chosen = slice(ends[index] - counts[index], ends[index]), positions[index]
+        gather_patches(inputs[index], convolution, chosen, patches[:, part])
+        gather_outputs(targets[index], groups, chosen, wanted[:, part])
+        if offsets is not None and added is not None:
+            gather_outputs(offsets[index], groups, chosen, added[:, part])
+
+    with ThreadPoolExecutor(original.threads or usable_cores()) as pool:
+        list(pool.map(fill, range(len(targets))))
+    return Rows(patches, wanted, added)
 
 
 def _row_share(convolution: Convolution, targets: Sequence[np.ndarray], options: FitOptions) -> float:

@@ -30,18 +30,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.convolution import Convolution
-from onnxshallow.fitting.products import blas_threads, cross_product, gram, predict
+from onnxshallow.fitting.normal_equations import Products, System, factorise
+from onnxshallow.fitting.patches import weight_columns, with_weight_columns
+from onnxshallow.fitting.products import blas_threads, predict
 
-__all__ = ["Rectifier", "Rows", "bytes_needed", "regress"]
+__all__ = ["Fit", "Rectifier", "Rows", "bytes_needed", "regress"]
 
 logger = logging.getLogger(__name__)
 
 # With so many rows for each unknown the strength of the ridge hardly matters; with fewer it decides.
 _ROWS_ENOUGH = 40
 _RIDGE_FACTORS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
-
-# A variance below this share of the mean square is what float32 sums leave of a constant.
-_NOISE = 2e-5
+_RIDGE_OUTPUTS = 64
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,43 @@ class Rows:
     """The rows of one regression.
 
     Attributes:
-        patches: (groups, rows, unknowns) inputs under the kernel.
+        patches: (groups, rows, unknowns) inputs under the kernel, as `gather_patches` makes them.
         targets: (groups, rows, outputs) what the layer's output plus `offsets` should be.
         offsets: (groups, rows, outputs) what is added to the layer's output, or None for nothing.
+        free_scale: whether the offsets may be multiplied, output by output, by numbers that are fitted along.
     """
 
     patches: NDArray[np.float32]
     targets: NDArray[np.float32]
     offsets: NDArray[np.float32] | None = None
+    free_scale: bool = False
+
+    def residual_targets(self) -> NDArray[np.float32]:
+        """What the layer itself has to make: the targets less the offsets as they are."""
+        return self.targets if self.offsets is None else self.targets - self.offsets
 
     def part(self, which: slice) -> "Rows":
         """Some of the rows."""
         offsets = None if self.offsets is None else self.offsets[:, which]
-        return Rows(self.patches[:, which], self.targets[:, which], offsets)
+        return replace(self, patches=self.patches[:, which], targets=self.targets[:, which], offsets=offsets)
+
+    def outputs(self, which: slice) -> "Rows":
+        """The rows with some of the outputs."""
+        offsets = None if self.offsets is None else self.offsets[:, :, which]
+        return replace(self, targets=self.targets[:, :, which], offsets=offsets)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted convolution.
+
+    Attributes:
+        convolution: the convolution.
+        scale: (C_out,) what the offsets are to be multiplied by, or None where they stay as they are.
+    """
+
+    convolution: Convolution
+    scale: NDArray[np.float64] | None = None
 
 
 def bytes_needed(unknowns: int, outputs: int, groups: int) -> int:
@@ -85,7 +109,7 @@ def regress(
     *,
     rectifier: Rectifier | None = None,
     rounds: int = 3,
-) -> Convolution:
+) -> Fit:
     """Fit a convolution's weights and bias.
 
     Args:
@@ -97,164 +121,162 @@ def regress(
         rounds: how often the targets are renewed then.
 
     Returns:
-        The fitted convolution; the one given where the rows say nothing (an input that does not vary, values that
+        The fit, with the convolution given where the rows say nothing (an input that does not vary, values that
         are not finite). A group whose input does not vary stays as it is.
     """
     groups, count, unknowns = rows.patches.shape
     with blas_threads(count, unknowns, groups):
-        if count < _ROWS_ENOUGH * unknowns:
-            ridge = _held_out_ridge(convolution, rows, ridge, rectifier)
-        return _solve(convolution, rows, _System.build(rows.patches), ridge, rectifier, rounds)
+        if count >= _ROWS_ENOUGH * unknowns:
+            system = System.of(rows.patches, rows.residual_targets())
+            return _Regression(convolution, rows, system, ridge).fit(rectifier, rounds)
+        # Rows come in the order of the samples, so no sample is on both sides of the cut.
+        cut = max(1, count * 3 // 4)
+        inner, outer = rows.part(slice(0, cut)), rows.part(slice(cut, None))
+        system = System.of(inner.patches, inner.residual_targets())
+        ridge = _held_out_ridge(convolution, system, outer, ridge, rectifier or Rectifier(lower=-np.inf))
+        system.add(System.of(outer.patches, outer.residual_targets()))
+        return _Regression(convolution, rows, system, ridge).fit(rectifier, rounds)
 
 
-def _held_out_ridge(convolution: Convolution, rows: Rows, ridge: float, rectifier: Rectifier | None) -> float:
+def _held_out_ridge(
+    convolution: Convolution, system: System, outer: Rows, ridge: float, rectifier: Rectifier
+) -> float:
     """The strength, `ridge` or some tens of times that, which predicts best what it was not fitted to.
 
-    The last quarter of the rows is held out. Rows come in the order of the samples, so no sample is on both sides.
+    The held-out error has one minimum as a rule, so it is followed downhill from the middle, and a part of the
+    outputs is enough to see it.
+
+    Args:
+        convolution: the current weights.
+        system: of the rows to fit on.
+        outer: the rows held out.
+        ridge: the smallest strength.
+        rectifier: the activation to look through.
     """
-    cut = max(1, rows.patches.shape[1] * 3 // 4)
-    inner, outer = rows.part(slice(0, cut)), rows.part(slice(cut, None))
-    system = _System.build(inner.patches)
-    errors = {}
-    for factor in _RIDGE_FACTORS:
-        fitted = _solve(convolution, inner, system, ridge * factor, None, 0)
-        groups, _, unknowns = rows.patches.shape
-        now = _outputs(outer, fitted.weight.reshape(groups, -1, unknowns), fitted.bias.reshape(groups, -1))
-        errors[ridge * factor] = _rectified_error(outer, now, rectifier or Rectifier(lower=-np.inf))
-    logger.debug("Held-out error by ridge: %s.", errors)
-    return min(errors, key=lambda strength: errors[strength])
+    which = slice(None, None, -(-outer.targets.shape[2] // _RIDGE_OUTPUTS))
+    outer, system = outer.outputs(which), system.outputs(which)
+    start = weight_columns(convolution)[:, which]
+    given = convolution.bias.reshape(len(start), -1)[:, which]
+    sides = system.centred(start)
+    errors: dict[int, float] = {}
 
+    def error(position: int) -> float:
+        if position not in errors:
+            factors = [factorise(side, ridge * _RIDGE_FACTORS[position]) for side in sides]
+            now = predict(outer.patches, *system.solve(sides, factors, system.products, start, given))
+            if outer.offsets is not None:
+                now += outer.offsets
+            errors[position] = _rectified_error(outer.targets, now, rectifier)
+        return errors[position]
 
-def _solve(
-    convolution: Convolution,
-    rows: Rows,
-    system: "_System",
-    ridge: float,
-    rectifier: Rectifier | None,
-    rounds: int,
-) -> Convolution:
-    """The ridge solution with a given strength, and `rounds` of new targets where an activation follows."""
-    groups, _, unknowns = rows.patches.shape
-    start = convolution.weight.reshape(groups, -1, unknowns)
-    given = convolution.bias.reshape(groups, -1)
-    wanted = rows.targets if rows.offsets is None else rows.targets - rows.offsets
-    factors = system.factorise(ridge)
-    if not any(factors):
-        return convolution
-    weight, bias = system.solve(factors, rows.patches, wanted, start, given)
-    if not (np.all(np.isfinite(weight)) and np.all(np.isfinite(bias))):
-        return convolution
-    if rectifier is not None and rounds > 0:
-        now = _outputs(rows, weight, bias)
-        least = _rectified_error(rows, now, rectifier)
-        for _ in range(rounds):
-            renewed = system.solve(factors, rows.patches, _renewed_targets(rows, now, rectifier), start, given)
-            now = _outputs(rows, *renewed)
-            error = _rectified_error(rows, now, rectifier)
-            if error < least:
-                least, (weight, bias) = error, renewed
-    return replace(convolution, weight=weight.reshape(convolution.weight.shape), bias=bias.reshape(-1))
-
-
-def _outputs(rows: Rows, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> NDArray[np.float32]:
-    """What the activation reads, (groups, rows, outputs)."""
-    now = predict(rows.patches, weight, bias)
-    if rows.offsets is not None:
-        now += rows.offsets
-    return now
-
-
-def _rectified_error(rows: Rows, now: NDArray[np.float32], rectifier: Rectifier) -> float:
-    """The summed squared error after the activation."""
-    difference = np.clip(now, rectifier.lower, rectifier.upper)
-    difference -= np.clip(rows.targets, rectifier.lower, rectifier.upper)
-    return float(np.sum(np.square(difference, out=difference), dtype=np.float64))
-
-
-def _renewed_targets(rows: Rows, now: NDArray[np.float32], rectifier: Rectifier) -> NDArray[np.float32]:
-    """Targets that cost nothing where the activation hides the difference."""
-    targets = np.where(rows.targets <= 0, np.minimum(now, 0), rows.targets)
-    if np.isfinite(rectifier.upper):
-        targets = np.where(rows.targets >= rectifier.upper, np.maximum(now, rectifier.upper), targets)
-    if rows.offsets is not None:
-        targets -= rows.offsets
-    result: NDArray[np.float32] = targets.astype(np.float32, copy=False)
-    return result
-
-
-_Factor = tuple[NDArray[np.float64], bool]
+    best, last = len(_RIDGE_FACTORS) // 2, len(_RIDGE_FACTORS) - 1
+    step = -1 if error(best - 1) < error(best) else 1
+    while 0 <= best + step <= last and error(best + step) < error(best):
+        best += step
+    logger.debug("Held-out error by ridge: %s.", {ridge * _RIDGE_FACTORS[k]: errors[k] for k in sorted(errors)})
+    return ridge * _RIDGE_FACTORS[best]
 
 
 @dataclass(frozen=True, eq=False)
-class _System:
-    """The left-hand side of the normal equations: all that does not depend on the targets.
+class _Estimate:
+    """Weights (groups, outputs, unknowns), biases and offset scales (groups, outputs), and what they predict."""
 
-    `s_xx` holds the lower triangles of the centred Gram matrices.
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    now: NDArray[np.float32]
+
+    def is_finite(self) -> bool:
+        return all(bool(np.all(np.isfinite(part))) for part in (self.weight, self.bias, self.scale))
+
+
+class _Regression:
+    """One factorised system, solved for one set of targets after the other.
+
+    Where the offsets s may be scaled, t = P W + b + a s has one unknown a more for each output. Eliminating W
+    (Frisch and Waugh, 1933) leaves
+
+        a = sum s (t - P W_t) / sum s (s - P W_s),        W = W_t - a W_s
+
+    with W_t fitted to t and W_s to s, the latter with its ridge centred on zero.
     """
 
-    count: int
-    mean: NDArray[np.float64]
-    s_xx: NDArray[np.float64]
+    def __init__(self, convolution: Convolution, rows: Rows, system: System, ridge: float) -> None:
+        self.convolution, self.rows, self.system = convolution, rows, system
+        self.start = weight_columns(convolution)
+        self.given = convolution.bias.reshape(len(self.start), -1)
+        self.sides = system.centred(self.start)
+        self.factors = [factorise(side, ridge) for side in self.sides]
+        self.offset: _Estimate | None = None
+        if rows.free_scale and rows.offsets is not None and any(self.factors):
+            self.offset = self._explain(rows.offsets)
 
-    @classmethod
-    def build(cls, patches: NDArray[np.float32]) -> "_System":
-        """Sums over the rows; zeros for a group whose input does not vary or is not finite."""
-        groups, count, _ = patches.shape
-        total = gram(patches)
-        sums = patches.sum(axis=1, dtype=np.float64)
-        mean = sums / max(count, 1)
-        for group in range(groups):
-            square = float(np.trace(total[group]))
-            total[group] -= np.outer(mean[group], sums[group])
-            if not np.trace(total[group]) > _NOISE * square:
-                total[group] = 0.0
-        return cls(count, mean, total)
+    def fit(self, rectifier: Rectifier | None, rounds: int) -> Fit:
+        """The ridge solution, and `rounds` of new targets where an activation follows."""
+        if not any(self.factors):
+            return Fit(self.convolution)
+        best = self._estimate(self.rows.targets)
+        if not best.is_finite():
+            return Fit(self.convolution)
+        if rectifier is not None and rounds > 0:
+            last, least = best, _rectified_error(self.rows.targets, best.now, rectifier)
+            for _ in range(rounds):
+                last = self._estimate(_renewed_targets(self.rows.targets, last.now, rectifier))
+                error = _rectified_error(self.rows.targets, last.now, rectifier)
+                if error < least:
+                    best, least = last, error
+        convolution = with_weight_columns(self.convolution, best.weight, best.bias)
+        return Fit(convolution, best.scale.reshape(-1) if self.offset is not None else None)
 
-    def factorise(self, ridge: float) -> list[_Factor | None]:
-        """Cholesky factors of S_xx + ridge d I, one a group; None for a group whose input does not vary."""
-        return [_factorise(s_xx, ridge) for s_xx in self.s_xx]
+    def _estimate(self, targets: NDArray[np.float32]) -> _Estimate:
+        rows, offset = self.rows, self.offset
+        one = np.ones(self.given.shape)
+        first = targets is rows.targets and offset is None  # the system knows the products of these
+        if rows.offsets is not None and offset is None:
+            targets = targets - rows.offsets
+        products = self.system.products if first else Products.of(rows.patches, targets)
+        weight, bias = self.system.solve(self.sides, self.factors, products, self.start, self.given)
+        now = predict(rows.patches, weight, bias)
+        if rows.offsets is None:
+            return _Estimate(weight, bias, one, now)
+        if offset is None:
+            now += rows.offsets
+            return _Estimate(weight, bias, one, now)
+        left = _inner(rows.offsets, targets - now)
+        own = _inner(rows.offsets, offset.now)
+        scale = np.where(own > 0, left / np.where(own > 0, own, 1.0), one)
+        now += scale[:, np.newaxis].astype(np.float32) * offset.now
+        weight = weight - scale[:, :, np.newaxis] * offset.weight
+        return _Estimate(weight, bias - scale * offset.bias, scale, now)
 
-    def solve(
-        self,
-        factors: list[_Factor | None],
-        patches: NDArray[np.float32],
-        targets: NDArray[np.float32],
-        start: NDArray[np.float64],
-        given: NDArray[np.float64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Weights (groups, outputs, unknowns) and biases (groups, outputs).
-
-        `start` and `given` are the weights and biases that a group without a factor keeps.
-        """
-        from scipy.linalg import cho_solve
-        from scipy.linalg.blas import dsymm
-
-        products = cross_product(patches, targets)
-        sums = targets.sum(axis=1, dtype=np.float64)
-        weight, bias = start.copy(), given.copy()
-        for group, factor in enumerate(factors):
-            if factor is None:
-                continue
-            s_xt = products[group] - np.outer(self.mean[group], sums[group])
-            residual = s_xt - dsymm(1.0, self.s_xx[group], start[group].T, lower=1)
-            weight[group] = start[group] + cho_solve(factor, residual, check_finite=False).T
-            bias[group] = sums[group] / self.count - weight[group] @ self.mean[group]
-        return weight, bias
+    def _explain(self, offsets: NDArray[np.float32]) -> _Estimate:
+        """The fit to the offsets; `now` is what it leaves of them."""
+        products = Products.of(self.rows.patches, offsets)
+        zero = np.zeros(self.start.shape)
+        sides = [None if side is None else replace(side, explained=0 * side.explained) for side in self.sides]
+        weight, bias = self.system.solve(sides, self.factors, products, zero, np.zeros(self.given.shape))
+        return _Estimate(weight, bias, np.ones(self.given.shape), offsets - predict(self.rows.patches, weight, bias))
 
 
-def _factorise(s_xx: NDArray[np.float64], ridge: float) -> _Factor | None:
-    from scipy.linalg import LinAlgError, cho_factor
+def _inner(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Sums of products over the rows, (groups, outputs)."""
+    sums: NDArray[np.float64] = np.einsum("gro,gro->go", a, b, dtype=np.float64)
+    return sums
 
-    unknowns = len(s_xx)
-    scale = float(np.trace(s_xx)) / unknowns
-    strength = ridge * scale
-    while strength < 1e6 * scale:
-        damped = s_xx.copy()
-        damped[np.diag_indices(unknowns)] += strength
-        try:
-            factor: _Factor = cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
-            return factor
-        except LinAlgError:
-            strength = max(strength * 10, 1e-8 * scale)
-            logger.debug("Raising the ridge to %g: not positive definite.", strength / scale)
-    return None
+
+def _rectified_error(targets: NDArray[np.float32], now: NDArray[np.float32], rectifier: Rectifier) -> float:
+    """The summed squared error after the activation."""
+    difference = np.clip(now, rectifier.lower, rectifier.upper)
+    difference -= np.clip(targets, rectifier.lower, rectifier.upper)
+    return float(np.sum(np.square(difference, out=difference), dtype=np.float64))
+
+
+def _renewed_targets(
+    targets: NDArray[np.float32], now: NDArray[np.float32], rectifier: Rectifier
+) -> NDArray[np.float32]:
+    """Targets that cost nothing where the activation hides the difference."""
+    renewed = np.where(targets <= 0, np.minimum(now, 0), targets)
+    if np.isfinite(rectifier.upper):
+        renewed = np.where(targets >= rectifier.upper, np.maximum(now, rectifier.upper), renewed)
+    result: NDArray[np.float32] = renewed.astype(np.float32, copy=False)
+    return result

@@ -1,5 +1,6 @@
 """onnxruntime sessions, made in one place."""
 
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,7 +9,14 @@ import onnxruntime as ort
 
 from onnxshallow.errors import ModelError
 
-__all__ = ["Session"]
+__all__ = ["Session", "usable_cores"]
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: those of its affinity mask, where the system has such a thing."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Session:
@@ -16,7 +24,8 @@ class Session:
 
     Args:
         model: the model, or its path when it is too large to be serialized in memory.
-        threads: intra-op threads; 0 lets onnxruntime decide.
+        threads: intra-op threads; 0 for as many as there are usable cores. Left to itself, onnxruntime counts all
+            cores of the machine and pins its threads to them, whatever `taskset` or a container says.
         spin: let onnxruntime's threads wait actively between runs. Worth it where runs follow each other at once,
             harmful where numpy computes in between.
         optimize: let onnxruntime rewrite the graph. Its Pad fusion is left out: it is wrong for a zero Pad
@@ -31,7 +40,7 @@ class Session:
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         level = ort.GraphOptimizationLevel

@@ -80,6 +80,12 @@ class Frontier:
         """Let `layer`, which has not been run yet, compute `convolution` from now on."""
         self.replaced[layer] = convolution
 
+    def rescale(self, tensor: str, scale: np.ndarray) -> None:
+        """Multiply what is known of a tensor (N, C, *spatial) by one number a channel, (C,)."""
+        arrays = self._stored[tensor]
+        factor = scale.reshape(-1, *(1,) * (arrays[0].ndim - 2))
+        self._stored[tensor] = [self.store.keep((array * factor).astype(array.dtype)) for array in arrays]
+
     def __getitem__(self, tensor: str) -> list[np.ndarray]:
         """The values of a tensor that was advanced to: one array a batch."""
         return self._stored[tensor]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxshallow.convolution import Convolution, convolve, output_size
-from onnxshallow.fitting.patches import gather_outputs, gather_patches, sample_positions
+from onnxshallow.fitting.patches import gather_outputs, gather_patches, sample_positions, weight_columns
 from tests.convolution.convolution_cases import assert_close, convolutions, inputs, many
 
 
@@ -22,7 +22,8 @@ def looped_patches(x, conv):
             if all(0 <= a < n for a, n in zip(at, axes[3], strict=True)):
                 pixel = x[(slice(None), slice(None), *at)].reshape(count, conv.groups, per_group)
                 rows[(slice(None), slice(None), *out, slice(None), *tap)] = pixel.swapaxes(0, 1)
-    return rows.reshape(conv.groups, count * int(np.prod(size)), -1)
+    taps_first = np.moveaxis(rows, 2 + len(size), -1)
+    return taps_first.reshape(conv.groups, count * int(np.prod(size)), -1)
 
 
 def random_conv(*shape, **options):
@@ -55,7 +56,7 @@ def test_patches_times_weights_are_the_convolution(data):
     conv = data.draw(convolutions(data.draw(st.integers(0, 2))))
     x = data.draw(inputs(conv))
     patches = gather_patches(x, conv, None)
-    weight = conv.weight.reshape(conv.groups, -1, patches.shape[2])
+    weight = weight_columns(conv)
     made = patches @ weight.transpose(0, 2, 1) + conv.bias.reshape(conv.groups, 1, -1)
     assert_close(made, gather_outputs(convolve(conv, x), conv.groups, None).astype(np.float64), 1e-5)
 

@@ -12,6 +12,10 @@ from tests.convolution.convolution_cases import assert_close, many, seeds
 from tests.networks import signed
 
 
+def refit(*arguments, **options):
+    return regress(*arguments, **options).convolution
+
+
 def closed_form(patches, targets, start, ridge):
     """Ridge regression of one group, centred on `start` (outputs x unknowns), bias unpenalised, in plain numpy."""
     x, t = patches.astype(np.float64), targets.astype(np.float64)
@@ -42,7 +46,7 @@ def rectified_error(rows, fitted, upper=np.inf):
 def test_the_fit_is_the_closed_form_ridge_solution_centred_on_the_given_weights(ridge, unknowns):
     rows = Rows(signed((1, 4000, unknowns)) + 0.5, signed((1, 4000, 3), seed=1) + 2)
     conv = linear(3, unknowns)
-    fitted = regress(conv, rows, ridge)
+    fitted = refit(conv, rows, ridge)
     weight, bias = closed_form(rows.patches[0], rows.targets[0], conv.weight, ridge)
     assert_close(fitted.weight, weight, 1e-4)
     assert_close(fitted.bias, bias, 1e-4)
@@ -51,7 +55,7 @@ def test_the_fit_is_the_closed_form_ridge_solution_centred_on_the_given_weights(
 def test_the_bias_is_not_penalised():
     rows = Rows(signed((1, 300, 4)), signed((1, 300, 2), seed=1) + 50)
     conv = replace(linear(2, 4), weight=np.zeros((2, 4)))
-    fitted = regress(conv, rows, 1e5)
+    fitted = refit(conv, rows, 1e5)
     np.testing.assert_allclose(fitted.weight, 0, atol=1e-3)
     np.testing.assert_allclose(fitted.bias, rows.targets[0].mean(axis=0), rtol=1e-4)
 
@@ -59,13 +63,13 @@ def test_the_bias_is_not_penalised():
 def test_a_strong_ridge_falls_back_to_the_given_weights():
     conv = linear(2, 4)
     rows = Rows(signed((1, 300, 4)), signed((1, 300, 2), seed=1))
-    assert_close(regress(conv, rows, 1e5).weight, conv.weight, 1e-3)
+    assert_close(refit(conv, rows, 1e5).weight, conv.weight, 1e-3)
 
 
 def test_each_group_is_a_regression_of_its_own():
     rows = Rows(signed((3, 200, 4)), signed((3, 200, 2), seed=1))
     conv = linear(6, 12, groups=3)
-    fitted = regress(conv, rows, 1e-2)
+    fitted = refit(conv, rows, 1e-2)
     for group in range(3):
         part = slice(2 * group, 2 * group + 2)
         weight, bias = closed_form(rows.patches[group], rows.targets[group], conv.weight[part], 1e-2)
@@ -78,7 +82,7 @@ def test_a_depthwise_convolution_is_recovered_from_what_it_makes():
     true = Convolution.of(random.normal(size=(4, 1, 3, 3)), random.normal(size=4), groups=4, pads_begin=(1, 1))
     x = signed((20, 4, 6, 6))
     rows = Rows(gather_patches(x, true, None), gather_outputs(convolve(true, x), 4, None))
-    fitted = regress(replace(true, weight=np.zeros((4, 1, 3, 3))), rows, 1e-8)
+    fitted = refit(replace(true, weight=np.zeros((4, 1, 3, 3))), rows, 1e-8)
     assert_close(fitted.weight, true.weight, 1e-4)
 
 
@@ -86,20 +90,20 @@ def test_offsets_count_as_part_of_what_is_made():
     rows = Rows(signed((1, 200, 4)), signed((1, 200, 2), seed=1), signed((1, 200, 2), seed=2))
     moved = Rows(rows.patches, rows.targets - rows.offsets)
     conv = linear(2, 4)
-    assert_close(regress(conv, rows, 1e-3).weight, regress(conv, moved, 1e-3).weight, 1e-6)
+    assert_close(refit(conv, rows, 1e-3).weight, refit(conv, moved, 1e-3).weight, 1e-6)
 
 
 def test_rank_deficient_input_raises_the_ridge_and_stays_finite():
     base = signed((1, 500, 3))
     patches = np.concatenate([base, base, np.zeros_like(base)], axis=2)
     target = base @ np.array([[1.0], [-2.0], [3.0]], dtype=np.float32)
-    fitted = regress(linear(1, 9), Rows(patches, target), 0.0)
+    fitted = refit(linear(1, 9), Rows(patches, target), 0.0)
     assert np.all(np.isfinite(fitted.weight))
     assert_close(patches[0] @ fitted.weight.T + fitted.bias, target[0].astype(np.float64), 1e-3)
 
 
 def test_fewer_rows_than_unknowns_stay_finite():
-    fitted = regress(linear(2, 50), Rows(signed((1, 10, 50)), signed((1, 10, 2))), 0.0)
+    fitted = refit(linear(2, 50), Rows(signed((1, 10, 50)), signed((1, 10, 2))), 0.0)
     assert np.all(np.isfinite(fitted.weight))
 
 
@@ -108,14 +112,14 @@ def test_fewer_rows_than_unknowns_stay_finite():
 def test_a_constant_input_returns_the_given_convolution(value, unknowns):
     conv = linear(2, unknowns)
     rows = Rows(np.full((1, 40_000, unknowns), value, dtype=np.float32), signed((1, 40_000, 2)))
-    assert regress(conv, rows, 1e-3) is conv
+    assert refit(conv, rows, 1e-3) is conv
 
 
 def test_a_group_with_a_constant_input_stays_as_it_is_and_the_others_are_fitted():
     patches, targets = signed((3, 200, 4)), signed((3, 200, 2), seed=1)
     patches[1] = 0
     conv = linear(6, 12, groups=3)
-    fitted = regress(conv, Rows(patches, targets), 1e-3, rectifier=Rectifier())
+    fitted = refit(conv, Rows(patches, targets), 1e-3, rectifier=Rectifier())
     np.testing.assert_array_equal(fitted.weight[2:4], conv.weight[2:4])
     np.testing.assert_array_equal(fitted.bias[2:4], conv.bias[2:4])
     assert np.all(fitted.weight[[0, 1, 4, 5]] != conv.weight[[0, 1, 4, 5]])
@@ -128,20 +132,20 @@ def test_values_that_are_not_finite_return_the_given_convolution(where, value, r
     arrays = {"patches": signed((1, 100, 4)), "targets": signed((1, 100, 2), seed=1)}
     arrays[where][0, 17, 1] = value
     conv = linear(2, 4)
-    assert regress(conv, Rows(**arrays), 1e-3, rectifier=rectifier) is conv
+    assert refit(conv, Rows(**arrays), 1e-3, rectifier=rectifier) is conv
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_large_values_warn_of_nothing():
     rows = Rows(signed((1, 100, 4)) * 1e4, signed((1, 100, 2), seed=1) * 1e4)
-    assert np.all(np.isfinite(regress(linear(2, 4), rows, 1e-3, rectifier=Rectifier()).weight))
+    assert np.all(np.isfinite(refit(linear(2, 4), rows, 1e-3, rectifier=Rectifier()).weight))
 
 
 def test_with_few_rows_the_ridge_that_predicts_held_out_rows_best_is_used():
     rows = Rows(signed((1, 120, 8)), signed((1, 120, 1), seed=1))  # nothing to learn but the mean
     conv = replace(linear(1, 8), weight=np.zeros((1, 8)))
     weights = [closed_form(rows.patches[0], rows.targets[0], conv.weight, 1e-3 * 10**power)[0] for power in range(5)]
-    (chosen,) = (p for p in range(5) if np.allclose(regress(conv, rows, 1e-3).weight, weights[p], rtol=1e-3))
+    (chosen,) = (p for p in range(5) if np.allclose(refit(conv, rows, 1e-3).weight, weights[p], rtol=1e-3))
     held_out = []
     for power in range(5):
         weight, bias = closed_form(rows.patches[0, :90], rows.targets[0, :90], conv.weight, 1e-3 * 10**power)
@@ -154,7 +158,7 @@ def test_the_geometry_stays():
     conv = Convolution.of(np.ones((2, 3, 3, 3)), strides=(2, 1), dilations=(1, 2), pads_begin=(1, 0), pads_end=(0, 2))
     x = signed((8, 3, 9, 9))
     rows = Rows(gather_patches(x, conv, None), gather_outputs(convolve(conv, x), 1, None))
-    fitted = regress(conv, rows, 1e-3)
+    fitted = refit(conv, rows, 1e-3)
     assert fitted.weight.shape == conv.weight.shape
     for name in ("strides", "dilations", "pads_begin", "pads_end", "groups"):
         assert getattr(fitted, name) == getattr(conv, name)
@@ -176,14 +180,17 @@ def draw_rows(seed):
 @given(seeds, st.sampled_from([np.inf, 1.0, 2.5]), st.sampled_from([1e-6, 1e-3, 1.0]), st.integers(1, 5))
 def test_rounds_through_the_activation_never_raise_the_error(seed, upper, ridge, rounds):
     rows, conv = draw_rows(seed)
-    before = regress(conv, rows, ridge, rectifier=Rectifier(upper), rounds=rounds - 1)
-    after = regress(conv, rows, ridge, rectifier=Rectifier(upper), rounds=rounds)
+    before = refit(conv, rows, ridge, rectifier=Rectifier(upper), rounds=rounds - 1)
+    after = refit(conv, rows, ridge, rectifier=Rectifier(upper), rounds=rounds)
     assert rectified_error(rows, after, upper) <= rectified_error(rows, before, upper) * (1 + 1e-4) + 1e-6
 
 
 def test_no_rounds_are_the_plain_fit():
     rows, conv = draw_rows(3)
-    plain, fitted = regress(conv, rows, 1e-3), regress(conv, rows, 1e-3, rectifier=Rectifier(), rounds=0)
+    plain, fitted = (
+        refit(conv, rows, 1e-3),
+        refit(conv, rows, 1e-3, rectifier=Rectifier(), rounds=0),
+    )
     np.testing.assert_array_equal(fitted.weight, plain.weight)
 
 
@@ -191,8 +198,8 @@ def test_a_fit_through_relu_ignores_how_negative_the_target_is():
     z = np.linspace(-3, 3, 601, dtype=np.float32).reshape(1, -1, 1)
     rows = Rows(z, np.where(z > 0, z, 50 * z))
     conv = linear(1, 1)
-    plain = regress(conv, rows, 1e-6)
-    fitted = regress(conv, rows, 1e-6, rectifier=Rectifier(), rounds=30)
+    plain = refit(conv, rows, 1e-6)
+    fitted = refit(conv, rows, 1e-6, rectifier=Rectifier(), rounds=30)
     assert rectified_error(rows, fitted) < 0.05 * rectified_error(rows, plain)
 
 
@@ -200,8 +207,8 @@ def test_a_fit_through_clip_ignores_how_far_the_target_is_above_the_bound():
     z = np.linspace(-3, 3, 601, dtype=np.float32).reshape(1, -1, 1)
     rows = Rows(z, np.where(z < 1, z, 40 * z))
     conv = linear(1, 1)
-    relu_only = regress(conv, rows, 1e-6, rectifier=Rectifier(), rounds=30)
-    fitted = regress(conv, rows, 1e-6, rectifier=Rectifier(1.0), rounds=30)
+    relu_only = refit(conv, rows, 1e-6, rectifier=Rectifier(), rounds=30)
+    fitted = refit(conv, rows, 1e-6, rectifier=Rectifier(1.0), rounds=30)
     assert rectified_error(rows, fitted, 1.0) < 0.7 * rectified_error(rows, relu_only, 1.0)
 
 
@@ -212,7 +219,7 @@ def test_two_convolutions_are_recovered_as_one_of_full_size_inside():
     x = signed((30, 3, 9, 9))
     composite = compose(first, second)
     rows = Rows(gather_patches(x, composite, None), gather_outputs(convolve(second, convolve(first, x)), 1, None))
-    fitted = regress(replace(composite, weight=np.zeros_like(composite.weight)), rows, 1e-9)
+    fitted = refit(replace(composite, weight=np.zeros_like(composite.weight)), rows, 1e-9)
     assert_close(convolve(fitted, x), convolve(second, convolve(first, x)), 1e-3)
 
 
@@ -224,7 +231,7 @@ def test_a_padded_pointwise_chain_is_recovered_with_its_borders():
     composite = compose(first, second)
     target = convolve(second, convolve(first, x))
     rows = Rows(gather_patches(x, composite, None), gather_outputs(target, 1, None))
-    fitted = regress(replace(composite, weight=np.zeros_like(composite.weight)), rows, 1e-9)
+    fitted = refit(replace(composite, weight=np.zeros_like(composite.weight)), rows, 1e-9)
     assert_close(convolve(fitted, x), target, 1e-3)
 
 
@@ -236,7 +243,7 @@ def test_a_fit_repairs_a_part_of_the_border_that_composition_spoils():
     composite = compose(first, second)
     target = convolve(second, convolve(first, x))
     rows = Rows(gather_patches(x, composite, None), gather_outputs(target, 1, None))
-    errors = [np.mean((convolve(conv, x) - target) ** 2) for conv in (composite, regress(composite, rows, 1e-6))]
+    errors = [np.mean((convolve(conv, x) - target) ** 2) for conv in (composite, refit(composite, rows, 1e-6))]
     assert errors[1] < 0.8 * errors[0]
 
 
@@ -247,9 +254,29 @@ def test_a_kernel_cropped_to_what_matters_is_recovered():
     x = signed((30, 3, 6, 6))
     start = resize_kernel(larger, (3, 3))
     rows = Rows(gather_patches(x, start, None), gather_outputs(convolve(true, x), 1, None))
-    assert_close(regress(replace(start, weight=0 * start.weight), rows, 1e-9).weight, true.weight, 1e-4)
+    assert_close(refit(replace(start, weight=0 * start.weight), rows, 1e-9).weight, true.weight, 1e-4)
 
 
 def test_memory_grows_with_the_square_of_the_unknowns():
     assert bytes_needed(2000, 1, 1) > 3.9 * bytes_needed(1000, 1, 1)
     assert bytes_needed(1000, 64, 1) >= 8 * 2 * 1000 * 1000
+
+
+@pytest.mark.parametrize("rectifier", [None, Rectifier()])
+@given(seed=seeds)
+def test_a_free_scale_is_found_along_with_the_weights(rectifier, seed):
+    random = np.random.default_rng(seed)
+    conv, patches = linear(3, 5, seed), random.normal(size=(1, 4000, 5))
+    offsets = patches[..., :3] + random.normal(size=(1, 4000, 3))  # tells something of the patches
+    scale = random.uniform(-1, 2, 3)
+    targets = patches @ conv.weight.T + conv.bias + scale * offsets
+    rows = Rows(*(a.astype(np.float32) for a in (patches, targets, offsets)), free_scale=True)
+    fit = regress(replace(conv, weight=0 * conv.weight), rows, 1e-9, rectifier=rectifier)
+    assert_close(fit.convolution.weight, conv.weight, 1e-4)
+    assert_close(fit.convolution.bias, conv.bias, 1e-4)
+    assert_close(fit.scale, scale, 1e-4)
+
+
+def test_a_free_scale_is_none_where_it_is_not_asked_for():
+    rows = Rows(signed((1, 200, 4)), signed((1, 200, 2), seed=1), signed((1, 200, 2), seed=2))
+    assert regress(linear(2, 4), rows, 1e-3).scale is None
