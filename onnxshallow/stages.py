@@ -220,12 +220,12 @@ def measure(inputs: Inputs, observation: Observation, progress: Progress, cache_
 
 def _identity(inputs: Inputs) -> dict[str, object]:
     """All that the damages depend on."""
-    fit = inputs.calibration.fit
+    fit = inputs.trial.fit
     return {
         "model": inputs.document.sha256,
         "data": inputs.data.fingerprint(),
         "samples": [len(inputs.trial.batches), inputs.trial.fit_batches],
-        "fit": [fit.ridge, fit.rows_per_unknown, fit.rounds, fit.memory > 1 << 30, fit.seed],
+        "fit": [fit.ridge, fit.rows_per_unknown, fit.fewest_rows, fit.rounds, fit.memory, fit.seed],
         "correction": inputs.config.correction,
         "measure": inputs.config.sensitivity,
         "threads": inputs.config.threads,

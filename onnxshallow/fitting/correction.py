@@ -44,13 +44,16 @@ class FitOptions:
         ridge: strength of the ridge, relative to the mean diagonal of the Gram matrix.
         rows_per_unknown: rows to use for each unknown of a regression.
         rounds: rounds of fitting through the activation that follows.
+        fewest_rows: rows for each unknown below which a layer that still does what it did is left as it is. Its
+            fit would follow the samples more than it repairs (docs/decisions/fitting.md).
         memory: bytes that one regression may take; a layer that needs more is left as it is.
         seed: of the generator that draws output positions.
     """
 
     ridge: float = 1e-3
-    rows_per_unknown: int = 256
+    rows_per_unknown: int = 64
     rounds: int = 3
+    fewest_rows: int = 8
     memory: int = 2 << 30
     seed: int = 0
 
@@ -135,6 +138,8 @@ def correct(
     fit_batches: int,
     options: FitOptions,
     step: Callable[[], None] = lambda: None,
+    *,
+    changed: Collection[str] = (),
 ) -> dict[str, Convolution]:
     """Re-fit layers of the rewritten network in order.
 
@@ -146,6 +151,7 @@ def correct(
         fit_batches: number of leading batches to fit on; the others are only run.
         options: how to fit.
         step: called after each layer.
+        changed: outputs of layers that are new, and so are fitted by however few rows.
 
     Returns:
         The fitted convolutions by the name of the layer's output.
@@ -165,7 +171,8 @@ def correct(
         original.goals = goals[0] | {later.tensor for _, later in to_come}
         rewritten.goals = goals[1] | {name for later, aim in to_come for name in (later.source, aim.minus) if name}
         side = _scalable_side(rewritten.network, layers, target, chosen)
-        fit = fit_layer(original, rewritten, layers, layer, target, fit_batches, options, side is not None)
+        limits = replace(options, fewest_rows=0) if layer.output in changed else options
+        fit = fit_layer(original, rewritten, layers, layer, target, fit_batches, limits, side is not None)
         if fit is not None:
             rewritten.replace(layer, fit.convolution)
             fitted[layer.output] = fit.convolution
@@ -189,7 +196,7 @@ def fit_layer(
     options: FitOptions,
     free_scale: bool = False,
 ) -> Fit | None:
-    """The fit of one layer; None where it would take more than `options.memory`.
+    """The fit of one layer; None where it would take more than `options.memory` or has fewer than `fewest_rows`.
 
     `free_scale` says whether what `target` subtracts may be scaled.
     """
@@ -200,6 +207,9 @@ def fit_layer(
         return None
     original.advance([target.tensor])
     rewritten.advance([layer.source] if target.minus is None else [layer.source, target.minus])
+    if _count_rows(convolution, original[target.tensor][:fit_batches]) < options.fewest_rows * unknowns:
+        logger.info("Layer %s has too few rows to be re-fitted.", layer.name)
+        return None
     rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
     rows = replace(rows, free_scale=free_scale)
     rectifier = _rectifier_after(original.network, rewritten.network, target.tensor)
@@ -247,10 +257,14 @@ def _gather(
 def _row_share(convolution: Convolution, targets: Sequence[np.ndarray], options: FitOptions) -> float:
     """Which part of the output positions to use: all, unless they are far more than the unknowns or the memory."""
     unknowns = int(np.prod(convolution.weight.shape[1:]))
-    rows = sum(t.size // convolution.out_channels for t in targets)
+    rows = _count_rows(convolution, targets)
     row_bytes = 4 * convolution.groups * (unknowns + 3 * convolution.out_channels // convolution.groups)
     wanted = min(max(options.rows_per_unknown * unknowns, _MIN_ROWS), options.memory // row_bytes)
     return min(1.0, wanted / max(rows, 1))
+
+
+def _count_rows(convolution: Convolution, targets: Sequence[np.ndarray]) -> int:
+    return sum(t.size // convolution.out_channels for t in targets)
 
 
 def _rectifier_after(original: Network, rewritten: Network, tensor: str) -> Rectifier | None:

@@ -66,7 +66,7 @@ def realize(
     apart += [_removal(analysis, name) for c in composed for name in c.sites]
     rewritten = apply_candidates(analysis, apart, evidence)
     touched = _chosen(rewritten, rewritten.fit, correction)
-    model = _fit(analysis, rewritten.analysis, touched, calibration, step)
+    model = _fit(analysis, rewritten.analysis, touched, rewritten.fit, calibration, step)
     outputs = _selection_outputs(model, calibration)
     if not composed:
         return Realized(model, outputs)
@@ -77,7 +77,7 @@ def realize(
     if not correction or all(c.exactness == "exact" for c in composed):
         return Realized(merged.model, merged_outputs, error)
     touched = [layer for layer in _chosen(merged, merged.frozen, True) if layer.output not in merged.frozen]
-    model = _fit(analysis, merged.analysis, touched, calibration, step)
+    model = _fit(analysis, merged.analysis, touched, (), calibration, step)
     return Realized(model, _selection_outputs(model, calibration), error)
 
 
@@ -104,7 +104,12 @@ def _chosen(rewritten: Rewritten, changed: Collection[str], correction: bool) ->
 
 
 def _fit(
-    original: Analysis, rewritten: Analysis, chosen: Sequence[Layer], calibration: Calibration, step: Step
+    original: Analysis,
+    rewritten: Analysis,
+    chosen: Sequence[Layer],
+    changed: Collection[str],
+    calibration: Calibration,
+    step: Step,
 ) -> onnx.ModelProto:
     """The rewritten model with `chosen` layers fitted to the original's activations."""
     batches = calibration.batches[calibration.fitting]
@@ -112,7 +117,7 @@ def _fit(
         Frontier.at_inputs(analysis.network, batches, calibration.store, goals=(), threads=calibration.threads)
         for analysis in (original, rewritten)
     )
-    correct(before, after, rewritten.layers, chosen, len(batches), calibration.fit, step)
+    correct(before, after, rewritten.layers, chosen, len(batches), calibration.fit, step, changed=changed)
     return write_layers(rewritten.network, rewritten.layers, after.replaced)
 
 

@@ -34,7 +34,7 @@ The correction that follows the real plan goes on to the output. Two layers of i
 
 # A ranking needs fewer samples and rows than the final fit.
 MOST_FIT_SAMPLES = 384
-_ROWS_PER_UNKNOWN = 64
+_ROWS_PER_UNKNOWN = 24
 _ROUNDS = 2
 
 
@@ -151,6 +151,6 @@ def _damage_of(
     if chosen:
         before = frontier.fork(frontier.network)
         before.goals = set()
-        correct(before, after, layers, chosen, calibration.fit_batches, calibration.fit)
+        correct(before, after, layers, chosen, calibration.fit_batches, calibration.fit, changed=rewritten.fit)
     after.restrict(calibration.selection)
     return damage(options.measure, reference, join_batches(after.outputs()))

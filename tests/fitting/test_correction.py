@@ -294,7 +294,7 @@ def test_every_layer_is_a_step_also_one_without_a_target():
         analysis.layers,
         list(analysis.layers),
         1,
-        FitOptions(),
+        FitOptions(fewest_rows=0),
         lambda: steps.append(1),
     )
     assert len(steps) == 2
@@ -325,5 +325,24 @@ def test_a_network_with_a_broadcast_sum_is_corrected():
     analysis = analyze(model)
     batches = [{"x": signed((16, 3, 8, 8))}]
     before, after = frontier(analysis, batches), frontier(analysis, batches)
-    fitted = correct(before, after, analysis.layers, list(analysis.layers), 1, FitOptions())
+    fitted = correct(before, after, analysis.layers, list(analysis.layers), 1, FitOptions(fewest_rows=0))
     assert set(fitted) == {"e", "k"}
+
+
+# Layers that have few rows.
+
+
+def fitted_with_few_rows(changed):
+    """What is fitted of a chain whose layers have 28 and 19 unknowns and 16 rows each."""
+    analysis = analyze(chain())
+    batches = [{"x": smooth(1, 3, 4)}]
+    before, after = frontier(analysis, batches), frontier(analysis, batches)
+    return correct(before, after, analysis.layers, list(analysis.layers), 1, FitOptions(), changed=changed)
+
+
+def test_a_layer_that_does_what_it_did_is_left_alone_where_rows_are_few():
+    assert fitted_with_few_rows(()) == {}
+
+
+def test_a_new_layer_is_fitted_however_few_its_rows_are():
+    assert set(fitted_with_few_rows({"y"})) == {"y"}

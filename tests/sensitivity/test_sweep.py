@@ -105,7 +105,7 @@ def test_a_fitted_merger_is_measured_after_its_fit(monkeypatch):
     feeds = {"x": smooth(128, 3, 8)}
     candidates = candidates_of(residual(), Fuse())
     fitted = swept(residual(), feeds, candidates, measure="mse")
-    monkeypatch.setattr(sweep_module, "correct", lambda *args: {})
+    monkeypatch.setattr(sweep_module, "correct", lambda *args, **options: {})
     composed = swept(residual(), feeds, candidates, measure="mse")
     assert all(fitted[key] < composed[key] for key in fitted)
 
@@ -160,7 +160,7 @@ def test_the_original_is_run_once(monkeypatch):
         return model, reads
 
     monkeypatch.setattr(frontier_module, "build_segment", recording)
-    monkeypatch.setattr(sweep_module, "correct", lambda *args: {})
+    monkeypatch.setattr(sweep_module, "correct", lambda *args, **options: {})
     model = residual()
     analysis, calibration = analyze(model), calibration_of({"x": smooth(32, 3, 8)}, batch=8)
     reference = run_batches(model, calibration.batches[calibration.selection], 1)
