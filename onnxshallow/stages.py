@@ -161,9 +161,16 @@ def find_candidates(analysis: Analysis, options: FindOptions) -> tuple[tuple[Can
 def find_every_candidate(inputs: Inputs) -> tuple[Candidate, ...]:
     """Every candidate with every kernel size and exactness, for plans that people write."""
     memory = inputs.calibration.fit.memory
-    options = (FindOptions("auto", memory, every_size=True), FindOptions("exact", memory))
+    options = (FindOptions("auto", memory, deeper=True, every_size=True), FindOptions("exact", memory))
     found = {c.key: c for option in options for c in find_candidates(inputs.analysis, option)[0]}
     return tuple(found.values())
+
+
+def _wanted(inputs: Inputs) -> FindOptions:
+    """Layers are added only where multiply-adds are asked for and kernels are fitted."""
+    config = inputs.config
+    deeper = config.target_macs is not None and config.kernel != "exact"
+    return FindOptions(config.kernel, inputs.calibration.fit.memory, deeper=deeper)
 
 
 def require_reachable(inputs: Inputs, budget: Budget) -> None:
@@ -172,8 +179,7 @@ def require_reachable(inputs: Inputs, budget: Budget) -> None:
     Raises:
         TargetError: none does; says what can be reached.
     """
-    options = FindOptions(inputs.config.kernel, inputs.calibration.fit.memory)
-    candidates, _ = find_candidates(inputs.analysis, options)
+    candidates, _ = find_candidates(inputs.analysis, _wanted(inputs))
     next(Planner(inputs.analysis, candidates, {c.key: 0.0 for c in candidates}, budget).proposals())
 
 
@@ -198,8 +204,8 @@ def measure(inputs: Inputs, observation: Observation, progress: Progress, cache_
     Raises:
         ModelError: onnxruntime fails on the model.
     """
-    analysis, calibration, config = inputs.analysis, inputs.calibration, inputs.config
-    candidates, refusals = find_candidates(analysis, FindOptions(config.kernel, calibration.fit.memory))
+    analysis, config = inputs.analysis, inputs.config
+    candidates, refusals = find_candidates(analysis, _wanted(inputs))
     if config.sensitivity == "magnitude":
         return Sensitivity(candidates, refusals, magnitude_damages(analysis, candidates), observation)
     cache = SweepCache(_identity(inputs), cache_folder)
@@ -225,7 +231,7 @@ def _identity(inputs: Inputs) -> dict[str, object]:
         "model": inputs.document.sha256,
         "data": inputs.data.fingerprint(),
         "samples": [len(inputs.trial.batches), inputs.trial.fit_batches],
-        "fit": [fit.ridge, fit.rows_per_unknown, fit.fewest_rows, fit.rounds, fit.memory, fit.seed],
+        "fit": [fit.ridge, fit.rows_per_unknown, fit.fewest_rows, fit.rounds, fit.memory > 1 << 30, fit.seed],
         "correction": inputs.config.correction,
         "measure": inputs.config.sensitivity,
         "threads": inputs.config.threads,

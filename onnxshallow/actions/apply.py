@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import onnx
 
 from onnxshallow.actions.base import Action, Candidate, Evidence
+from onnxshallow.actions.decompose import Decompose
 from onnxshallow.actions.emission import layer_nodes
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
@@ -16,7 +17,7 @@ from onnxshallow.model.surgery import Workbench
 
 __all__ = ["ACTIONS", "Rewritten", "apply_candidates", "write_layers"]
 
-ACTIONS: tuple[Action, ...] = (Fuse(), Linearize())
+ACTIONS: tuple[Action, ...] = (Decompose(), Fuse(), Linearize())
 """The actions, in the order in which their candidates are applied."""
 
 
@@ -41,7 +42,7 @@ class Rewritten:
 
 
 def apply_candidates(analysis: Analysis, candidates: Sequence[Candidate], evidence: Evidence) -> Rewritten:
-    """The model with `candidates` applied: mergers first, then single sites, each in graph order.
+    """The model with `candidates` applied, action by action, each in graph order.
 
     Args:
         analysis: of the original.

@@ -28,11 +28,13 @@ class FindOptions:
     Attributes:
         kernel: `auto`, `exact`, or the largest kernel size of a fitted convolution as a string.
         memory: bytes that a candidate's fit may take.
+        deeper: whether candidates that add layers, to save multiply-adds, are wanted.
         every_size: list also candidates that are not worth trying, for plans written by hand.
     """
 
     kernel: str = "auto"
     memory: int = 2 << 30
+    deeper: bool = False
     every_size: bool = False
 
 
@@ -46,10 +48,11 @@ class Candidate:
         source: the tensor that the change begins at.
         output: the tensor that it ends at; source and output say the place, whatever was changed before.
         kernel: spatial kernel shape of the new convolution, where there is one.
+        rank: channels between the two convolutions that take the place of one.
         exactness: `exact`, `border` or `fitted`.
         relus: scalar activations per sample that it saves.
         macs: multiply-adds per sample that it saves; negative where it costs some.
-        depth: linear layers that it saves.
+        depth: linear layers that it saves; negative where it adds some.
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
     """
 
@@ -58,6 +61,7 @@ class Candidate:
     source: str
     output: str
     kernel: tuple[int, ...] | None = None
+    rank: int | None = None
     exactness: Exactness = "fitted"
     relus: int = 0
     macs: int = 0
@@ -68,8 +72,9 @@ class Candidate:
     def key(self) -> str:
         """What names the candidate in plans, caches and reports."""
         kernel = "" if self.kernel is None else ":" + "x".join(str(size) for size in self.kernel)
+        rank = "" if self.rank is None else f":rank{self.rank}"
         exact = "" if self.exactness == "fitted" else f":{self.exactness}"
-        return f"{self.action}{kernel}{exact}:{self.source}->{self.output}"
+        return f"{self.action}{kernel}{rank}{exact}:{self.source}->{self.output}"
 
 
 @dataclass(frozen=True)

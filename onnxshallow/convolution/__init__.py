@@ -10,6 +10,7 @@ from onnxshallow.convolution.composition import compose
 from onnxshallow.convolution.evaluation import convolve, macs, output_size
 from onnxshallow.convolution.grouping import dense, regroup
 from onnxshallow.convolution.kernel import Convolution, identity
+from onnxshallow.convolution.rank import project, split
 from onnxshallow.convolution.shortcut import add_shortcut
 from onnxshallow.convolution.window import resize_kernel, trim
 
@@ -26,9 +27,11 @@ __all__ = [
     "input_shift_map",
     "macs",
     "output_size",
+    "project",
     "regroup",
     "resize_kernel",
     "scale_input",
     "scale_output",
+    "split",
     "trim",
 ]

@@ -21,7 +21,8 @@ import numpy as np
 
 from onnxshallow.analysis import Layer, Layers
 from onnxshallow.analysis.sites import rectifier_bound
-from onnxshallow.convolution import Convolution, scale_output
+from onnxshallow.convolution import Convolution, compose, scale_output
+from onnxshallow.fitting.bottleneck import fit_bottleneck
 from onnxshallow.fitting.patches import gather_outputs, gather_patches, sample_positions
 from onnxshallow.fitting.regression import Fit, Rectifier, Rows, bytes_needed, regress
 from onnxshallow.model.network import Network
@@ -65,10 +66,12 @@ class Target:
     Attributes:
         tensor: the original's tensor.
         minus: the rewritten network's tensor to subtract from it, or None.
+        through: where the layer is the first of two that one was split into, the second.
     """
 
     tensor: str
     minus: str | None = None
+    through: Layer | None = None
 
 
 def find_target(original: Network, rewritten: Network, layers: Layers, layer: Layer) -> Target | None:
@@ -82,7 +85,20 @@ def find_target(original: Network, rewritten: Network, layers: Layers, layer: La
                 alike = all(_same_shape(rewritten, name, total) for name in (layer.output, other))
                 if alike and _known_before(rewritten, layers, other, layer):
                     return Target(total, other)
-    return Target(layer.output) if _exists(original, layer.output) else None
+    if _exists(original, layer.output):
+        return Target(layer.output)
+    second = _second_part(rewritten, layers, layer)
+    target = None if second is None else find_target(original, rewritten, layers, second)
+    return None if target is None else replace(target, through=second)
+
+
+def _second_part(network: Network, layers: Layers, layer: Layer) -> Layer | None:
+    """The pointwise layer that alone reads `layer`."""
+    readers = layers.sources.get(layer.output, ())
+    if len(readers) != 1 or layer.kind == "affine" or not network.is_private(layer.output):
+        return None
+    second = layers.convolution(readers[0])
+    return readers[0] if second.is_pointwise and second.groups == 1 else None
 
 
 def _exists(network: Network, tensor: str) -> bool:
@@ -102,7 +118,7 @@ def _known_before(network: Network, layers: Layers, tensor: str, layer: Layer) -
 
 def _scalable_side(network: Network, layers: Layers, target: Target, chosen: Sequence[Layer]) -> Layer | None:
     """The layer on the other side of a residual sum whose output may be scaled, as nothing else reads it."""
-    side = None if target.minus is None else layers.by_output.get(target.minus)
+    side = None if target.minus is None or target.through is not None else layers.by_output.get(target.minus)
     if side is None or not network.is_private(side.output):
         return None
     return side if side.kind == "affine" or side in chosen else None
@@ -140,6 +156,7 @@ def correct(
     step: Callable[[], None] = lambda: None,
     *,
     changed: Collection[str] = (),
+    known: Layers | None = None,
 ) -> dict[str, Convolution]:
     """Re-fit layers of the rewritten network in order.
 
@@ -152,6 +169,7 @@ def correct(
         options: how to fit.
         step: called after each layer.
         changed: outputs of layers that are new, and so are fitted by however few rows.
+        known: the original network's layers; the one that was split in two is what these start from.
 
     Returns:
         The fitted convolutions by the name of the layer's output.
@@ -170,6 +188,13 @@ def correct(
         to_come = places[position:]
         original.goals = goals[0] | {later.tensor for _, later in to_come}
         rewritten.goals = goals[1] | {name for later, aim in to_come for name in (later.source, aim.minus) if name}
+        if target.through is not None:
+            parts = _fit_parts(original, rewritten, layers, known, layer, target, fit_batches, options)
+            for part, convolution in zip((layer, target.through), parts, strict=True):
+                rewritten.replace(part, convolution)
+                fitted[part.output] = convolution
+            step()
+            continue
         side = _scalable_side(rewritten.network, layers, target, chosen)
         limits = replace(options, fewest_rows=0) if layer.output in changed else options
         fit = fit_layer(original, rewritten, layers, layer, target, fit_batches, limits, side is not None)
@@ -200,20 +225,55 @@ def fit_layer(
 
     `free_scale` says whether what `target` subtracts may be scaled.
     """
-    convolution = layers.convolution(layer)
+    convolution = rewritten.replaced.get(layer, layers.convolution(layer))
     unknowns = int(np.prod(convolution.weight.shape[1:]))
     if bytes_needed(unknowns, convolution.out_channels // convolution.groups, convolution.groups) > options.memory:
         logger.info("Layer %s is too large to re-fit within the memory budget.", layer.name)
         return None
-    original.advance([target.tensor])
-    rewritten.advance([layer.source] if target.minus is None else [layer.source, target.minus])
-    if _count_rows(convolution, original[target.tensor][:fit_batches]) < options.fewest_rows * unknowns:
+    _advance(original, rewritten, layer, target)
+    if _are_few(convolution, original[target.tensor][:fit_batches], options):
         logger.info("Layer %s has too few rows to be re-fitted.", layer.name)
         return None
     rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
     rows = replace(rows, free_scale=free_scale)
     rectifier = _rectifier_after(original.network, rewritten.network, target.tensor)
     return regress(convolution, rows, options.ridge, rectifier=rectifier, rounds=options.rounds)
+
+
+def _fit_parts(
+    original: Frontier,
+    rewritten: Frontier,
+    layers: Layers,
+    known: Layers | None,
+    layer: Layer,
+    target: Target,
+    fit_batches: int,
+    options: FitOptions,
+) -> tuple[Convolution, Convolution]:
+    """The fit of `layer` and what to start from with `target.through`, into which one layer was split."""
+    second = target.through
+    assert second is not None
+    narrow = layers.convolution(layer)
+    whole = known.by_output.get(second.output) if known is not None else None
+    if known is not None and whole is not None:
+        convolution = known.convolution(whole)
+    else:
+        convolution = compose(narrow, layers.convolution(second))
+    _advance(original, rewritten, layer, target)
+    few = _are_few(convolution, original[target.tensor][:fit_batches], options)
+    rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
+    return fit_bottleneck(convolution, narrow.out_channels, rows, options.ridge, few=few)
+
+
+def _advance(original: Frontier, rewritten: Frontier, layer: Layer, target: Target) -> None:
+    original.advance([target.tensor])
+    rewritten.advance([layer.source] if target.minus is None else [layer.source, target.minus])
+
+
+def _are_few(convolution: Convolution, targets: Sequence[np.ndarray], options: FitOptions) -> bool:
+    """Whether there are fewer rows for each unknown than a fit is trusted with."""
+    unknowns = int(np.prod(convolution.weight.shape[1:]))
+    return _count_rows(targets) < options.fewest_rows * unknowns
 
 
 def _gather(
@@ -257,14 +317,14 @@ def _gather(
 def _row_share(convolution: Convolution, targets: Sequence[np.ndarray], options: FitOptions) -> float:
     """Which part of the output positions to use: all, unless they are far more than the unknowns or the memory."""
     unknowns = int(np.prod(convolution.weight.shape[1:]))
-    rows = _count_rows(convolution, targets)
+    rows = _count_rows(targets)
     row_bytes = 4 * convolution.groups * (unknowns + 3 * convolution.out_channels // convolution.groups)
     wanted = min(max(options.rows_per_unknown * unknowns, _MIN_ROWS), options.memory // row_bytes)
     return min(1.0, wanted / max(rows, 1))
 
 
-def _count_rows(convolution: Convolution, targets: Sequence[np.ndarray]) -> int:
-    return sum(t.size // convolution.out_channels for t in targets)
+def _count_rows(targets: Sequence[np.ndarray]) -> int:
+    return sum(t.size // t.shape[1] for t in targets)
 
 
 def _rectifier_after(original: Network, rewritten: Network, tensor: str) -> Rectifier | None:

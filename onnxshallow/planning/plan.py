@@ -48,6 +48,7 @@ def plan_to_json(plan: Plan, model_sha256: str) -> dict[str, Any]:
                 "source": candidate.source,
                 "output": candidate.output,
                 "kernel": None if candidate.kernel is None else list(candidate.kernel),
+                "rank": candidate.rank,
                 "exactness": candidate.exactness,
                 "relus_saved": candidate.relus,
                 "macs_saved": candidate.macs,
@@ -70,7 +71,7 @@ def save_plan(plan: Plan, model_sha256: str, path: Path) -> None:
 def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
     """Read a plan and find its entries among the candidates of a model.
 
-    An entry is recognised by `action`, `source`, `output`, `kernel` and `exactness`; what else it says is
+    An entry is recognised by `action`, `source`, `output`, `kernel`, `rank` and `exactness`; what else it says is
     recomputed.
 
     Raises:
@@ -111,5 +112,6 @@ def _stub(entry: Mapping[str, Any]) -> Candidate:
         source=str(entry["source"]),
         output=str(entry["output"]),
         kernel=None if kernel is None else tuple(int(size) for size in kernel),
+        rank=None if entry.get("rank") is None else int(entry["rank"]),
         exactness=entry.get("exactness", "fitted"),
     )

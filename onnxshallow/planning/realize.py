@@ -117,7 +117,17 @@ def _fit(
         Frontier.at_inputs(analysis.network, batches, calibration.store, goals=(), threads=calibration.threads)
         for analysis in (original, rewritten)
     )
-    correct(before, after, rewritten.layers, chosen, len(batches), calibration.fit, step, changed=changed)
+    correct(
+        before,
+        after,
+        rewritten.layers,
+        chosen,
+        len(batches),
+        calibration.fit,
+        step,
+        changed=changed,
+        known=original.layers,
+    )
     return write_layers(rewritten.network, rewritten.layers, after.replaced)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxshallow.actions.apply import Rewritten, apply_candidates
 from onnxshallow.actions.base import Candidate, Evidence
-from onnxshallow.analysis import Analysis, NotLinearError
+from onnxshallow.analysis import Analysis, Layers, NotLinearError
 from onnxshallow.fitting.calibration import Calibration, Step
 from onnxshallow.fitting.correction import correct, downstream
 from onnxshallow.runtime.frontier import Batches, Frontier
@@ -94,7 +94,7 @@ def sweep(
     )
     for _, start, candidate, rewritten in sorted(todo, key=lambda item: item[0]):
         frontier.advance([start])
-        damages[candidate.key] = _damage_of(frontier, rewritten, calibration, reference, options)
+        damages[candidate.key] = _damage_of(frontier, rewritten, analysis.layers, calibration, reference, options)
         cache[candidate.key] = damages[candidate.key]
         step()
     return damages
@@ -138,6 +138,7 @@ def _start(analysis: Analysis, candidate: Candidate, rewritten: Rewritten) -> st
 def _damage_of(
     frontier: Frontier,
     rewritten: Rewritten,
+    known: Layers,
     calibration: Calibration,
     reference: Sequence[np.ndarray],
     options: SweepOptions,
@@ -151,6 +152,15 @@ def _damage_of(
     if chosen:
         before = frontier.fork(frontier.network)
         before.goals = set()
-        correct(before, after, layers, chosen, calibration.fit_batches, calibration.fit, changed=rewritten.fit)
+        correct(
+            before,
+            after,
+            layers,
+            chosen,
+            calibration.fit_batches,
+            calibration.fit,
+            changed=rewritten.fit,
+            known=known,
+        )
     after.restrict(calibration.selection)
     return damage(options.measure, reference, join_batches(after.outputs()))

@@ -1,0 +1,81 @@
+"""Split one convolution into two of small rank: fewer multiply-adds, at the price of a layer.
+
+    Conv k x k, C -> N            Conv k x k, C -> r, then Conv 1x1, r -> N
+
+costs r (C k^2 + N) multiply-adds a pixel in place of N C k^2. The responses of a trained layer lie close to a space
+of r < N dimensions. ALDS (arXiv 2107.11442) spreads the ranks over the layers by an optimisation of its own; here the
+integer program does, among everything else. The space is found by reduced-rank regression
+(`onnxshallow.fitting.bottleneck`); what `apply` writes is the best approximation of the weights.
+"""
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
+from onnxshallow.actions.emission import layer_nodes
+from onnxshallow.analysis import Analysis, Layer, NotLinearError
+from onnxshallow.analysis.cost import layer_macs
+from onnxshallow.convolution import split
+from onnxshallow.fitting.regression import bytes_needed
+from onnxshallow.model.surgery import Workbench
+
+__all__ = ["Decompose"]
+
+# Ranks to try, as shares of the full rank.
+_SHARES = (1 / 2, 3 / 8, 1 / 4)
+# Splits that save less than this share of a layer's multiply-adds are not worth a layer.
+_LEAST_SAVING = 0.2
+
+
+class Decompose:
+    """Replaces dense convolutions and linear layers by two of smaller rank."""
+
+    name = "decompose"
+
+    def find(self, analysis: Analysis, options: FindOptions) -> Found:
+        """Every layer with every rank that saves enough; none unless layers may be added."""
+        if not options.deeper:
+            return Found((), {})
+        layers = [layer for layer in analysis.layers if layer.kind != "affine"]
+        return Found(tuple(c for layer in layers for c in self._candidates(analysis, layer, options)), {})
+
+    def _candidates(self, analysis: Analysis, layer: Layer, options: FindOptions) -> list[Candidate]:
+        node = analysis.network.nodes[layer.main]
+        outputs, unknowns = layer.weight_shape[0], int(np.prod(layer.weight_shape[1:]))
+        before = layer_macs(analysis.network, node)
+        if int(node.attributes.get("group", 1)) != 1 or before is None:
+            return []
+        if bytes_needed(unknowns, outputs, 1) > options.memory:
+            return []
+        pixels = before // (outputs * unknowns)
+        ranks = dict.fromkeys(max(1, round(share * min(outputs, unknowns))) for share in _SHARES)
+        saved = {rank: before - pixels * rank * (unknowns + outputs) for rank in ranks}
+        return [
+            Candidate(
+                action=self.name,
+                sites=(),
+                source=layer.source,
+                output=layer.output,
+                rank=rank,
+                macs=macs,
+                depth=-1,
+                nodes=frozenset(layer.nodes),
+            )
+            for rank, macs in saved.items()
+            if macs >= _LEAST_SAVING * before
+        ]
+
+    def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
+        """Replace the layer that makes `candidate.output`."""
+        layer = analysis.layers.by_output.get(candidate.output)
+        if layer is None or candidate.rank is None:
+            raise NotLinearError(f"no layer makes tensor {candidate.output!r}")
+        narrow, wide = split(analysis.layers.convolution(layer), candidate.rank)
+        between = bench.fresh(f"{layer.name}_narrow")
+        dtype = analysis.layers.dtype(layer)
+        nodes: list[gs.Node] = [
+            *layer_nodes(bench, narrow, layer.source, between, name=f"{layer.name}/narrow", dtype=dtype),
+            *layer_nodes(bench, wide, between, layer.output, name=layer.name, dtype=dtype),
+        ]
+        bench.replace([analysis.network.nodes[index].outputs[0] for index in layer.nodes], nodes)
+        return Rewrite(fit=(between, layer.output))

@@ -1,0 +1,47 @@
+"""Fit a layer that was split in two: reduced-rank regression.
+
+The best rank-r answer to min |T - P W V' - 1 m'| spends its r dimensions on the principal directions V of what the
+inputs explain (Izenman, 1975). A trained layer explains its own outputs, so these are nearly the principal directions
+of the targets T themselves: the first convolution is fitted to V'(t - mean), and the second, which starts as
+V z + mean, is fitted after it like any other layer. This is the response reconstruction of Zhang et al.
+(arXiv 1505.06798), with the inputs of the *rewritten* network.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxshallow.convolution import Convolution, project
+from onnxshallow.fitting.regression import Rows, regress
+
+__all__ = ["fit_bottleneck", "principal_directions"]
+
+
+def fit_bottleneck(
+    whole: Convolution, rank: int, rows: Rows, ridge: float, *, few: bool = False
+) -> tuple[Convolution, Convolution]:
+    """The two convolutions of rank `rank` in place of `whole`.
+
+    Args:
+        whole: the convolution that was split, or the composite of its parts; what the fit starts from.
+        rank: channels between the two.
+        rows: (1, rows, unknowns) patches, and (1, rows, N) targets of the sum that follows the second.
+        ridge: strength of the ridge, see `regress`.
+        few: whether the rows are too few to fit the first convolution on; it is then `whole` projected.
+    """
+    wanted = rows.residual_targets()[0]
+    mean, directions = principal_directions(wanted, rank)
+    narrow, wide = project(whole, directions, mean)
+    if few:
+        return narrow, wide
+    scores = ((wanted - mean.astype(np.float32)) @ directions.astype(np.float32))[np.newaxis]
+    return regress(narrow, replace(rows, targets=scores, offsets=None, free_scale=False), ridge).convolution, wide
+
+
+def principal_directions(values: NDArray[np.float32], rank: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (N,) and the `rank` directions (N, rank) of largest variance of values (rows, N)."""
+    mean = values.mean(axis=0, dtype=np.float64)
+    centred = values - mean.astype(np.float32)
+    covariance = (centred.T @ centred).astype(np.float64)
+    return mean, np.linalg.eigh(covariance)[1][:, ::-1][:, :rank]
