@@ -1,9 +1,7 @@
-"""The recipe of the small zoo, trained for one epoch; and the committed network, as it is."""
+"""The recipe of the digits, trained for one epoch; and the committed network, as it is."""
 
 import dataclasses
-import importlib.util
 import re
-import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -18,16 +16,9 @@ MODELS = ROOT / "models"
 
 
 @pytest.fixture(scope="module")
-def zoo() -> ModuleType:
-    pytest.importorskip("torch", reason="training the zoo needs torch (the zoo extra)")
+def zoo(zoo: ModuleType) -> ModuleType:
     pytest.importorskip("sklearn", reason="the digits come with scikit-learn (the zoo extra)")
-    spec = importlib.util.spec_from_file_location("train_zoo", ROOT / "tools" / "train_zoo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return zoo
 
 
 def _train_briefly(zoo: ModuleType, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +67,7 @@ def test_training_leaves_torch_as_it_was(zoo: ModuleType, tmp_path: Path) -> Non
     assert after == before
 
 
-def test_shifted_image_is_one_of_nine_and_filled_with_black(zoo: ModuleType) -> None:
+def test_shifted_image_is_one_of_nine_and_filled_with_black(training: ModuleType) -> None:
     import torch
 
     image = torch.arange(1.0, 10.0).reshape(1, 1, 3, 3)
@@ -88,13 +79,13 @@ def test_shifted_image_is_one_of_nine_and_filled_with_black(zoo: ModuleType) -> 
         for row in range(3)
         for column in range(3)
     }
-    moved = zoo._shifted(image.repeat(200, 1, 1, 1), black, 1)
+    moved = training._shifted(image.repeat(200, 1, 1, 1), black, 1)
     assert {tuple(one.flatten().tolist()) for one in moved} == allowed
 
 
 def test_committed_data_and_settings_are_what_the_recipe_writes(zoo: ModuleType, tmp_path: Path) -> None:
     recipe = zoo.RECIPES["digits"]
-    zoo.write_data(recipe, recipe.load_images(), tmp_path)
+    zoo.write_data(recipe.model_file, recipe.data_prefix, recipe.load_images(), tmp_path)
     assert (tmp_path / "onnxshallow.toml").read_text() == (MODELS / "onnxshallow.toml").read_text()
     for name in ("digits-calibration.npz", "digits-validation.npz"):
         written, committed = np.load(tmp_path / name), np.load(MODELS / name)
