@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from onnxshallow.actions.base import Candidate, Evidence, FindOptions
 from onnxshallow.analysis import Analysis, analyze
 from onnxshallow.config import Config, parse_bytes
 from onnxshallow.data.prepare import Prepared, is_fixed, labelled_batches, prepare
-from onnxshallow.errors import ModelError
+from onnxshallow.errors import ModelError, TargetError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.model.document import Document
 from onnxshallow.model.session import Session
+from onnxshallow.planning.outlook import first_look, outlook
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.planner import Planner
 from onnxshallow.planning.realize import Realized, realize
@@ -42,6 +43,7 @@ __all__ = [
     "find_every_candidate",
     "load_inputs",
     "measure",
+    "measure_for",
     "observe",
     "require_reachable",
     "search",
@@ -52,8 +54,10 @@ logger = logging.getLogger(__name__)
 
 # What measuring all candidates may cost, and the fewest samples that make a comparison.
 _SWEEP_MACS, _FEWEST_FIT_SAMPLES = 2e13, 64
+# How often the sweep goes down the network for candidates that turn out to matter.
+_MOST_LOOKS = 8
 # What comparing plans may cost, and how many plans are compared at the most.
-_SEARCH_FLOPS, _MOST_TRIES = 4e12, 12
+_SEARCH_FLOPS, _MOST_TRIES = 8e13, 16
 _RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
 
 
@@ -145,8 +149,8 @@ def _trial(analysis: Analysis, calibration: Calibration) -> Calibration:
     The number depends on the network, never on the clock, so that the same inputs give the same plan.
     """
     affordable = int(_SWEEP_MACS / max(1, analysis.cost.macs * 3 * len(analysis.sites)))
-    fit_samples = int(np.clip(affordable * 6 // 10, _FEWEST_FIT_SAMPLES, MOST_FIT_SAMPLES))
-    return reduced(calibration, fit_samples, max(_FEWEST_FIT_SAMPLES // 2, affordable * 4 // 10))
+    fit_samples = int(np.clip(affordable * 3 // 8, _FEWEST_FIT_SAMPLES, MOST_FIT_SAMPLES))
+    return reduced(calibration, fit_samples, max(_FEWEST_FIT_SAMPLES // 2, affordable * 5 // 8))
 
 
 def find_candidates(analysis: Analysis, options: FindOptions) -> tuple[tuple[Candidate, ...], dict[str, str]]:
@@ -167,10 +171,12 @@ def find_every_candidate(inputs: Inputs) -> tuple[Candidate, ...]:
 
 
 def _wanted(inputs: Inputs) -> FindOptions:
-    """Layers are added only where multiply-adds are asked for and kernels are fitted."""
+    """Layers are added only where multiply-adds are asked for, and what that does is measured."""
     config = inputs.config
-    deeper = config.target_macs is not None and config.kernel != "exact"
-    return FindOptions(config.kernel, inputs.calibration.fit.memory, deeper=deeper)
+    measured = config.kernel != "exact" and config.sensitivity != "magnitude"
+    return FindOptions(
+        config.kernel, inputs.calibration.fit.memory, deeper=measured and config.target_macs is not None
+    )
 
 
 def require_reachable(inputs: Inputs, budget: Budget) -> None:
@@ -204,24 +210,86 @@ def measure(inputs: Inputs, observation: Observation, progress: Progress, cache_
     Raises:
         ModelError: onnxruntime fails on the model.
     """
-    analysis, config = inputs.analysis, inputs.config
-    candidates, refusals = find_candidates(analysis, _wanted(inputs))
-    if config.sensitivity == "magnitude":
-        return Sensitivity(candidates, refusals, magnitude_damages(analysis, candidates), observation)
-    cache = SweepCache(_identity(inputs), cache_folder)
-    settings = SweepOptions(config.sensitivity, LOOKAHEAD if config.correction else 0)
-    with progress.stage("Measuring sensitivity", len(candidates)) as step:
-        damages = sweep(
-            analysis,
-            candidates,
-            observation.evidence,
-            inputs.trial,
-            observation.reference,
-            cache,
-            settings,
-            step,
-        )
-    return Sensitivity(candidates, refusals, damages, observation)
+    candidates, refusals = find_candidates(inputs.analysis, _wanted(inputs))
+    known = _Measured(inputs, observation, progress, cache_folder)
+    return Sensitivity(candidates, refusals, known.damages(candidates), observation)
+
+
+def measure_for(
+    inputs: Inputs,
+    observation: Observation,
+    budgets: Sequence[Budget],
+    progress: Progress,
+    cache_folder: Path | None,
+) -> list[Sensitivity]:
+    """For each budget, the damages of the candidates that matter to it (`onnxshallow.planning.outlook`).
+
+    What is measured for one budget does not depend on the others, so that it is the same in a run of its own.
+
+    Raises:
+        ModelError: onnxruntime fails on the model.
+    """
+    candidates, refusals = find_candidates(inputs.analysis, _wanted(inputs))
+    known = _Measured(inputs, observation, progress, cache_folder)
+    wanted = [{c.key for c in first_look(candidates)} for _ in budgets]
+    for _ in range(_MOST_LOOKS):
+        damages = known.damages([c for c in candidates if any(c.key in keys for keys in wanted)])
+        seen = [{key: damages[key] for key in keys if key in damages} for keys in wanted]
+        more = [
+            _undecided(inputs.analysis, candidates, keys, found, budget) - keys
+            for keys, found, budget in zip(wanted, seen, budgets, strict=True)
+        ]
+        if not any(more):
+            break
+        wanted = [keys | further for keys, further in zip(wanted, more, strict=True)]
+    return [Sensitivity(candidates, refusals, found, observation) for found in seen]
+
+
+def _undecided(
+    analysis: Analysis, candidates: Sequence[Candidate], asked: Set[str], damages: Mapping[str, float], budget: Budget
+) -> set[str]:
+    """What the best plans would contain if unmeasured candidates did as little damage as they may."""
+    usable = [c for c in candidates if c.key in damages or c.key not in asked]
+    planner = Planner(analysis, usable, outlook(usable, damages), budget)
+    try:
+        return {c.key for plan in itertools.islice(planner.proposals(), 2) for c in plan.candidates}
+    except TargetError:
+        return set()
+
+
+class _Measured:
+    """Damages, each measured when it is first asked for."""
+
+    def __init__(
+        self, inputs: Inputs, observation: Observation, progress: Progress, cache_folder: Path | None
+    ) -> None:
+        self._inputs, self._observation, self._progress = inputs, observation, progress
+        self._cache = SweepCache(_identity(inputs), cache_folder)
+        self._damages: dict[str, float] = {}
+        self._asked: set[str] = set()
+
+    def damages(self, candidates: Sequence[Candidate]) -> dict[str, float]:
+        """Damage by key; candidates that do not apply after all have none."""
+        inputs, config = self._inputs, self._inputs.config
+        todo = [c for c in candidates if c.key not in self._asked]
+        self._asked |= {c.key for c in todo}
+        if config.sensitivity == "magnitude":
+            self._damages |= magnitude_damages(inputs.analysis, todo)
+        elif todo:
+            settings = SweepOptions(config.sensitivity, LOOKAHEAD if config.correction else 0)
+            observed = self._observation
+            with self._progress.stage("Measuring sensitivity", len(todo)) as step:
+                self._damages |= sweep(
+                    inputs.analysis,
+                    todo,
+                    observed.evidence,
+                    inputs.trial,
+                    observed.reference,
+                    self._cache,
+                    settings,
+                    step,
+                )
+        return {c.key: self._damages[c.key] for c in candidates if c.key in self._damages}
 
 
 def _identity(inputs: Inputs) -> dict[str, object]:
@@ -231,7 +299,15 @@ def _identity(inputs: Inputs) -> dict[str, object]:
         "model": inputs.document.sha256,
         "data": inputs.data.fingerprint(),
         "samples": [len(inputs.trial.batches), inputs.trial.fit_batches],
-        "fit": [fit.ridge, fit.rows_per_unknown, fit.fewest_rows, fit.rounds, fit.memory > 1 << 30, fit.seed],
+        "fit": [
+            fit.ridge,
+            fit.rows_per_unknown,
+            fit.least_rows,
+            fit.fewest_rows,
+            fit.rounds,
+            fit.memory > 1 << 30,
+            fit.seed,
+        ],
         "correction": inputs.config.correction,
         "measure": inputs.config.sensitivity,
         "threads": inputs.config.threads,
@@ -267,12 +343,12 @@ def search(inputs: Inputs, sensitivity: Sensitivity, budget: Budget, progress: P
 
 def _affordable_tries(inputs: Inputs) -> int:
     """How many plans to carry out: many for small networks, a few for large ones."""
-    calibration = inputs.trial
-    samples = sum(len(next(iter(batch.values()))) for batch in calibration.batches)
-    flops = 4.0 * samples * inputs.analysis.cost.macs
-    for layer in inputs.analysis.layers:
+    trial, analysis = inputs.trial, inputs.analysis
+    samples = sum(len(next(iter(batch.values()))) for batch in trial.batches)
+    flops = 4.0 * samples * analysis.cost.macs
+    for layer in analysis.layers:
         unknowns = float(np.prod(layer.weight_shape[1:]))
-        flops += 2 * calibration.fit.rows_per_unknown * unknowns**3 if layer.kind != "affine" else 0.0
+        flops += 2 * trial.fit.fewest_rows * unknowns**3 if layer.kind != "affine" else 0.0
     return int(np.clip(_SEARCH_FLOPS / max(flops, 1.0), 2, _MOST_TRIES))
 
 

@@ -48,12 +48,12 @@ class Candidate:
         source: the tensor that the change begins at.
         output: the tensor that it ends at; source and output say the place, whatever was changed before.
         kernel: spatial kernel shape of the new convolution, where there is one.
-        rank: channels between the two convolutions that take the place of one.
         exactness: `exact`, `border` or `fitted`.
         relus: scalar activations per sample that it saves.
         macs: multiply-adds per sample that it saves; negative where it costs some.
         depth: linear layers that it saves; negative where it adds some.
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
+        rank: channels between two convolutions that take the place of one.
     """
 
     action: str
@@ -61,12 +61,17 @@ class Candidate:
     source: str
     output: str
     kernel: tuple[int, ...] | None = None
-    rank: int | None = None
     exactness: Exactness = "fitted"
     relus: int = 0
     macs: int = 0
     depth: int = 0
     nodes: frozenset[int] = field(default=frozenset(), repr=False)
+    rank: int | None = None
+
+    @property
+    def place(self) -> str:
+        """What candidates that differ only in their kernel size, rank or exactness have in common."""
+        return f"{self.action}:{self.source}->{self.output}"
 
     @property
     def key(self) -> str:

@@ -43,7 +43,7 @@ class Decompose:
         node = analysis.network.nodes[layer.main]
         outputs, unknowns = layer.weight_shape[0], int(np.prod(layer.weight_shape[1:]))
         before = layer_macs(analysis.network, node)
-        if int(node.attributes.get("group", 1)) != 1 or before is None:
+        if int(node.attributes.get("group", 1)) != 1 or before is None or analysis.network.is_constant(layer.source):
             return []
         if bytes_needed(unknowns, outputs, 1) > options.memory:
             return []
@@ -71,10 +71,10 @@ class Decompose:
         if layer is None or candidate.rank is None:
             raise NotLinearError(f"no layer makes tensor {candidate.output!r}")
         narrow, wide = split(analysis.layers.convolution(layer), candidate.rank)
-        between = bench.fresh(f"{layer.name}_narrow")
+        between = bench.fresh(f"{layer.name}_rank{candidate.rank}")
         dtype = analysis.layers.dtype(layer)
         nodes: list[gs.Node] = [
-            *layer_nodes(bench, narrow, layer.source, between, name=f"{layer.name}/narrow", dtype=dtype),
+            *layer_nodes(bench, narrow, layer.source, between, name=between, dtype=dtype),
             *layer_nodes(bench, wide, between, layer.output, name=layer.name, dtype=dtype),
         ]
         bench.replace([analysis.network.nodes[index].outputs[0] for index in layer.nodes], nodes)

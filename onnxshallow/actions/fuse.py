@@ -32,8 +32,8 @@ from onnxshallow.model.surgery import Workbench
 
 __all__ = ["Fuse"]
 
-# Sizes of fitted kernels that are worth trying; larger ones cost more than what they replace.
-_SIZES = (3, 5)
+# Sizes of fitted kernels that are worth trying.
+_SIZES = (1, 3, 5)
 # Composites with longer kernels than this are not written, exact or not.
 _LARGEST_EXACT = 15
 
@@ -76,9 +76,7 @@ class Fuse:
             if not exact and _fit_memory(weight, region.groups) > options.memory:
                 reason = "fitting it would take more memory than --memory allows"
                 continue
-            candidate = self._candidate(analysis, region, kernel, shape, spatial, exact)
-            if not found or candidate.macs > 0 or options.every_size or options.kernel != "auto":
-                found.append(candidate)
+            found.append(self._candidate(analysis, region, kernel, shape, spatial, exact))
         if not found:
             raise NotLinearError(reason)
         return found

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxshallow.convolution import Convolution, project
+from onnxshallow.convolution import Convolution, project, split
 from onnxshallow.fitting.regression import Rows, regress
 
 __all__ = ["fit_bottleneck", "principal_directions"]
@@ -29,9 +29,14 @@ def fit_bottleneck(
         rows: (1, rows, unknowns) patches, and (1, rows, N) targets of the sum that follows the second.
         ridge: strength of the ridge, see `regress`.
         few: whether the rows are too few to fit the first convolution on; it is then `whole` projected.
+
+    Returns:
+        The two, finite in any case: where targets are not, the closest of that rank to `whole`.
     """
     wanted = rows.residual_targets()[0]
-    mean, directions = principal_directions(wanted, rank)
+    if not np.all(np.isfinite(wanted)):
+        return split(whole, rank)
+    mean, directions = principal_directions(wanted, rank, whole.weight.reshape(whole.out_channels, -1))
     narrow, wide = project(whole, directions, mean)
     if few:
         return narrow, wide
@@ -39,9 +44,24 @@ def fit_bottleneck(
     return regress(narrow, replace(rows, targets=scores, offsets=None, free_scale=False), ridge).convolution, wide
 
 
-def principal_directions(values: NDArray[np.float32], rank: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (N,) and the `rank` directions (N, rank) of largest variance of values (rows, N)."""
+def principal_directions(
+    values: NDArray[np.float32], rank: int, weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (N,) and `rank` orthonormal directions (N, rank) in which values vary most.
+
+    The covariance is shrunk towards that of white inputs where rows are few.
+
+    Args:
+        values: (rows, N).
+        rank: number of directions.
+        weight: (N, unknowns) what makes the values out of the inputs.
+    """
+    rows, outputs = values.shape
     mean = values.mean(axis=0, dtype=np.float64)
     centred = values - mean.astype(np.float32)
     covariance = (centred.T @ centred).astype(np.float64)
+    prior = weight @ weight.T
+    covariance += (
+        outputs / rows * max(float(np.trace(covariance)), 1e-30) / max(float(np.trace(prior)), 1e-30) * prior
+    )
     return mean, np.linalg.eigh(covariance)[1][:, ::-1][:, :rank]

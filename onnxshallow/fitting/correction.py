@@ -33,9 +33,6 @@ __all__ = ["FitOptions", "Target", "correct", "downstream", "find_target", "fit_
 
 logger = logging.getLogger(__name__)
 
-# Rows below this cost nothing, however few the unknowns.
-_MIN_ROWS = 20_000
-
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -44,6 +41,7 @@ class FitOptions:
     Attributes:
         ridge: strength of the ridge, relative to the mean diagonal of the Gram matrix.
         rows_per_unknown: rows to use for each unknown of a regression.
+        least_rows: rows to use however few the unknowns are.
         rounds: rounds of fitting through the activation that follows.
         fewest_rows: rows for each unknown below which a layer that still does what it did is left as it is. Its
             fit would follow the samples more than it repairs (docs/decisions/fitting.md).
@@ -53,6 +51,7 @@ class FitOptions:
 
     ridge: float = 1e-3
     rows_per_unknown: int = 64
+    least_rows: int = 100_000
     rounds: int = 3
     fewest_rows: int = 8
     memory: int = 2 << 30
@@ -118,7 +117,7 @@ def _known_before(network: Network, layers: Layers, tensor: str, layer: Layer) -
 
 def _scalable_side(network: Network, layers: Layers, target: Target, chosen: Sequence[Layer]) -> Layer | None:
     """The layer on the other side of a residual sum whose output may be scaled, as nothing else reads it."""
-    side = None if target.minus is None or target.through is not None else layers.by_output.get(target.minus)
+    side = None if target.minus is None else layers.by_output.get(target.minus)
     if side is None or not network.is_private(side.output):
         return None
     return side if side.kind == "affine" or side in chosen else None
@@ -319,7 +318,7 @@ def _row_share(convolution: Convolution, targets: Sequence[np.ndarray], options:
     unknowns = int(np.prod(convolution.weight.shape[1:]))
     rows = _count_rows(targets)
     row_bytes = 4 * convolution.groups * (unknowns + 3 * convolution.out_channels // convolution.groups)
-    wanted = min(max(options.rows_per_unknown * unknowns, _MIN_ROWS), options.memory // row_bytes)
+    wanted = min(max(options.rows_per_unknown * unknowns, options.least_rows), options.memory // row_bytes)
     return min(1.0, wanted / max(rows, 1))
 
 

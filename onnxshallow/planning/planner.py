@@ -5,7 +5,8 @@ sums differ by a factor of two and more. So the planner proposes a plan, is told
 adjusts what it believes of each candidate, and proposes again:
 
     belief      the damages of a plan add up, D = sum of w_c, with w_c ~ Normal(r d_c, (r d_c)^2)
-                where d_c was measured alone and r is how much worse the plans carried out were than their sums
+                where d_c was measured alone, or is estimated for a pair of neighbours, and r is how much worse
+                the plans carried out were than their sums
     learning    the posterior of w given the plans carried out (linear-Gaussian regression in closed form)
     proposing   by the posterior mean less half a deviation, so that what is not known yet gets its turn
 
@@ -23,6 +24,7 @@ from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis
 from onnxshallow.config import Config, parse_target
 from onnxshallow.errors import TargetError
+from onnxshallow.planning.outlook import Pair, interactions
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.solver import Budget, Problem
 
@@ -76,7 +78,13 @@ class Planner:
     def __post_init__(self) -> None:
         cost = self.analysis.cost
         usable = tuple(c for c in self.candidates if c.key in self.damages)
-        self._problem = Problem(usable, cost.relus, cost.macs, cost.linear_layers, cost.relu_nodes, self.budget)
+        order = {site.name: position for position, site in enumerate(self.analysis.sites)}
+        self._interactions = interactions(usable, self.damages, order)
+        pairs = tuple(self._interactions)
+        self._problem = Problem(
+            usable, cost.relus, cost.macs, cost.linear_layers, cost.relu_nodes, self.budget, pairs
+        )
+        self._place = {c.key: c.place for c in usable}
 
     def proposals(self) -> Iterator[Plan]:
         """Plans, no one twice; each looks at what was learned up to then.
@@ -92,12 +100,20 @@ class Planner:
                     raise _unreachable(self._problem, self.budget)
                 return
             if kind == "cheap" and best:
-                most = sum(believed[c.key] for c in best) * (1 + _PREDICTED_TOLERANCE) + 1e-9
+                most = self._sum(best, believed) * (1 + _PREDICTED_TOLERANCE) + 1e-9
                 best = self._problem.cheapest(believed, most, self._tried) or best
             elif kind == "near":
                 best = self._problem.least_damage(believed, self._tried, self._incumbent()) or best
             self._tried[frozenset(c.key for c in best)] = None
             yield Plan(best, {c.key: self.damages[c.key] for c in best})
+
+    def _sum(self, plan: Sequence[Candidate], damages: Mapping[str | Pair, float]) -> float:
+        keys = frozenset(c.key for c in plan)
+        return sum(damage for term, damage in damages.items() if self._contains(keys, term))
+
+    def _contains(self, plan: frozenset[str], term: str | Pair) -> bool:
+        """Whether a plan, given as keys, changes what a term of the sum stands for."""
+        return term in plan if isinstance(term, str) else {self._place[key] for key in plan}.issuperset(term)
 
     def _incumbent(self) -> frozenset[str] | None:
         """The plan of least measured damage."""
@@ -108,14 +124,14 @@ class Planner:
         """Take note of what a plan really did."""
         self._tried[frozenset(c.key for c in plan.candidates)] = damage
 
-    def _believed(self) -> Mapping[str, float]:
-        """Damage of each candidate, by key: the posterior mean less a share of the posterior deviation."""
-        keys = [c.key for c in self._problem.candidates]
-        prior = np.array([max(self.damages[key], 0.0) for key in keys])
+    def _believed(self) -> Mapping[str | Pair, float]:
+        """Damage of each candidate and pair: the posterior mean less a share of the posterior deviation."""
+        keys: list[str | Pair] = [*(c.key for c in self._problem.candidates), *self._interactions]
+        prior = np.array([max(self._prior(key), 0.0) for key in keys])
         known = [(plan, damage) for plan, damage in self._tried.items() if damage is not None and plan]
         if not known:
             return dict(zip(keys, prior.tolist(), strict=True))
-        member = np.array([[key in plan for key in keys] for plan, _ in known], dtype=np.float64)
+        member = np.array([[self._contains(plan, key) for key in keys] for plan, _ in known], dtype=np.float64)
         measured = np.array([damage for _, damage in known])
         sums = np.maximum(member @ prior, 1e-12)
         mean = prior * float(np.exp(np.mean(np.log(np.maximum(measured, 1e-12) / sums))))
@@ -125,6 +141,9 @@ class Planner:
         posterior = mean + gain @ (measured - member @ mean)
         deviation = np.sqrt(np.maximum(mean**2 - np.sum(gain * spread.T, axis=1), 0.0))
         return dict(zip(keys, np.maximum(posterior - _OPTIMISM * deviation, 0.0).tolist(), strict=True))
+
+    def _prior(self, term: str | Pair) -> float:
+        return self.damages[term] if isinstance(term, str) else self._interactions[term]
 
 
 def most_useful(plans: Sequence[Plan]) -> Plan:

@@ -77,7 +77,7 @@ def realize(
     if not correction or all(c.exactness == "exact" for c in composed):
         return Realized(merged.model, merged_outputs, error)
     touched = [layer for layer in _chosen(merged, merged.frozen, True) if layer.output not in merged.frozen]
-    model = _fit(analysis, merged.analysis, touched, (), calibration, step)
+    model = _fit(analysis, merged.analysis, touched, rewritten.fit, calibration, step)
     return Realized(model, _selection_outputs(model, calibration), error)
 
 

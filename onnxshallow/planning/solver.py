@@ -7,7 +7,10 @@
                  x_c in {0, 1}
 
 solved to optimality by HiGHS (through scipy). Damages are taken to add up, which is what makes the program linear
-(as in arXiv 2107.11442, there for ranks); how far that is from the truth is measured afterwards on the whole plan.
+(as in arXiv 2107.11442, there for ranks), except for pairs of neighbours: what both do beyond the sum is paid by
+y >= sum of x over the first place + sum of x over the second - 1. How far all this is from the truth is measured
+afterwards on the whole plan.
+
 A network without any activation is linear, which no budget can mean, so one site always stays.
 """
 
@@ -18,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.actions.base import Candidate
+from onnxshallow.planning.outlook import Pair
 
 __all__ = ["NEIGHBOURHOOD", "Budget", "Problem", "conflicts"]
 
@@ -37,34 +41,24 @@ class Budget:
     Attributes:
         relus: the largest ReLU count that is allowed, or None.
         macs: the largest number of multiply-adds that is allowed, or None.
-        depth_saved: the smallest number of linear layers to save.
+        depth_saved: the smallest number of linear layers to save, or None where some may be added.
     """
 
     relus: int | None = None
     macs: int | None = None
-    depth_saved: int = 0
+    depth_saved: int | None = None
 
 
 def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
     """Sets of candidates, by position, of which at most one may be taken.
 
-    Candidates exclude each other when they replace the same node. A merger up to a tensor and the removal of the
-    activation that reads it exclude each other where the merger of both is a candidate of its own, whose damage
-    was measured and need not be added up.
+    Candidates exclude each other when they replace the same node.
     """
     at_node: dict[int, list[int]] = {}
     for position, candidate in enumerate(candidates):
         for node in candidate.nodes:
             at_node.setdefault(node, []).append(position)
-    found = {tuple(positions) for positions in at_node.values() if len(positions) > 1}
-    whole = {(c.source, frozenset(c.sites)) for c in candidates if len(c.sites) > 1}
-    singles = [(position, c) for position, c in enumerate(candidates) if c.kernel is None and len(c.sites) == 1]
-    for position, candidate in enumerate(candidates):
-        for other, single in singles:
-            union = frozenset({*candidate.sites, *single.sites})
-            if candidate.output == single.source and (candidate.source, union) in whole:
-                found.add((position, other))
-    return sorted(found)
+    return sorted({tuple(positions) for positions in at_node.values() if len(positions) > 1})
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +72,7 @@ class Problem:
         layers: linear layers of the original.
         sites: activation sites of the original.
         budget: what has to be reached.
+        pairs: places whose joint change does damage of its own.
     """
 
     candidates: tuple[Candidate, ...]
@@ -86,6 +81,7 @@ class Problem:
     layers: int
     sites: int
     budget: Budget
+    pairs: tuple[Pair, ...] = ()
     _exclusions: list[tuple[int, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -93,14 +89,14 @@ class Problem:
 
     def least_damage(
         self,
-        damages: Mapping[str, float],
+        damages: Mapping[str | Pair, float],
         tried: Collection[frozenset[str]] = (),
         near: frozenset[str] | None = None,
     ) -> tuple[Candidate, ...] | None:
         """The plan of least total damage that is not among `tried`; None where no plan reaches the budget.
 
         Args:
-            damages: by candidate key.
+            damages: by candidate key; and by pair, what changing both does beyond the sum.
             tried: plans to leave out, as sets of keys.
             near: a plan from which the result may differ in `NEIGHBOURHOOD` candidates at the most (local branching;
                 Fischetti and Lodi, 2003).
@@ -108,12 +104,12 @@ class Problem:
         return self._solve(self._damage_row(damages), [] if near is None else [self._near_row(near)], tried)
 
     def cheapest(
-        self, damages: Mapping[str, float], most: float, tried: Collection[frozenset[str]] = ()
+        self, damages: Mapping[str | Pair, float], most: float, tried: Collection[frozenset[str]] = ()
     ) -> tuple[Candidate, ...] | None:
         """The plan with the largest saving of multiply-adds and layers whose total damage is at most `most`."""
         damage = self._damage_row(damages)
         slack = 1e-3 / max(most, 1e-9)  # of plans that save the same, the one with less damage
-        return self._solve(slack * damage - self._saving_row(), [(damage, -np.inf, most)], tried)
+        return self._solve(slack * damage - self._padded(self._saving_row()), [(damage, -np.inf, most)], tried)
 
     def fewest_relus(self) -> int:
         """The lowest ReLU count that any plan reaches, whatever the damage."""
@@ -130,8 +126,10 @@ class Problem:
     def _column(self, name: str) -> NDArray[np.float64]:
         return np.array([getattr(c, name) for c in self.candidates], dtype=np.float64)
 
-    def _damage_row(self, damages: Mapping[str, float]) -> NDArray[np.float64]:
-        return np.array([max(damages[c.key], 0.0) for c in self.candidates])
+    def _damage_row(self, damages: Mapping[str | Pair, float]) -> NDArray[np.float64]:
+        """One entry a candidate, then one a pair."""
+        alone = [max(damages[c.key], 0.0) for c in self.candidates]
+        return np.array([*alone, *(max(damages[pair], 0.0) for pair in self.pairs)])
 
     def _saving_row(self) -> NDArray[np.float64]:
         saving = self._column("depth") / max(self.layers, 1)
@@ -164,30 +162,35 @@ class Problem:
         count = len(self.candidates)
         if count == 0:
             return () if self._reached(()) and frozenset() not in tried else None
-        rows = [*extra, *self._budget_rows(), *self._exclusion_rows(), *self._tried_rows(tried)]
-        matrix = np.stack([row for row, _, _ in rows])
+        rows = [*extra, *self._budget_rows(), *self._exclusion_rows(), *self._pair_rows(), *self._tried_rows(tried)]
+        matrix = np.stack([self._padded(row) for row, _, _ in rows])
         result = milp(
-            _well_scaled(cost),
+            _well_scaled(self._padded(cost)),
             constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
-            integrality=np.ones(count, dtype=np.int64),
+            integrality=np.ones(count + len(self.pairs), dtype=np.int64),
             bounds=Bounds(0, 1),
             options={"mip_rel_gap": 0.0},
         )
         if result.x is None:
             return None
-        return tuple(c for c, taken in zip(self.candidates, result.x, strict=True) if taken > 0.5)
+        return tuple(c for c, taken in zip(self.candidates, result.x[:count], strict=True) if taken > 0.5)
+
+    def _padded(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`row` with a zero for each pair that it has no entry for."""
+        return np.pad(row, (0, len(self.candidates) + len(self.pairs) - len(row)))
 
     def _reached(self, chosen: Sequence[Candidate]) -> bool:
         """Whether `chosen` keeps the budget in whole numbers; the solver works with tolerances."""
         relus = self.relus - sum(c.relus for c in chosen)
         macs = self.macs - sum(c.macs for c in chosen)
         within = self.budget.relus is None or relus <= self.budget.relus
-        shallow = sum(c.depth for c in chosen) >= self.budget.depth_saved
+        least = self.budget.depth_saved
+        shallow = least is None or sum(c.depth for c in chosen) >= least
         return within and shallow and (self.budget.macs is None or macs <= self.budget.macs)
 
     def _budget_rows(self) -> list[_Row]:
         rows: list[_Row] = [(np.array([float(len(c.sites)) for c in self.candidates]), 0, self.sites - 1)]
-        if self.budget.depth_saved:
+        if self.budget.depth_saved is not None:
             rows.append((self._column("depth"), self.budget.depth_saved, np.inf))
         for name, total, allowed in (
             ("relus", self.relus, self.budget.relus),
@@ -205,6 +208,14 @@ class Problem:
             row = np.zeros(len(self.candidates))
             row[list(group)] = 1
             rows.append((row, 0, 1))
+        return rows
+
+    def _pair_rows(self) -> list[_Row]:
+        rows: list[_Row] = []
+        for position, pair in enumerate(self.pairs):
+            row = self._padded(np.array([float(c.place in pair) for c in self.candidates]))
+            row[len(self.candidates) + position] = -1.0
+            rows.append((row, -np.inf, 1.0))
         return rows
 
     def _tried_rows(self, tried: Collection[frozenset[str]]) -> list[_Row]:

@@ -1,10 +1,13 @@
 """Measures of damage: how far a network's outputs have moved.
 
-    kl              mean Kullback-Leibler divergence KL(original || rewritten) of the class distributions, in nats
+    kl              mean Kullback-Leibler divergence KL(original || rewritten) of the class distributions, in nats,
+                    softened by a temperature of 2
     mse             mean squared difference of the outputs, relative to the mean square of the original's
     disagreement    share of samples whose most likely class changed
 
-KL and disagreement speak of classifiers; outputs that are no class scores are measured by `mse` instead.
+A network is sure of most samples, and few decide its divergence. Softened, it ranks plans as a much larger set of
+samples does (docs/decisions/damage-after-correction.md). KL and disagreement speak of classifiers; outputs that are
+no class scores are measured by `mse` instead.
 """
 
 from collections.abc import Sequence
@@ -20,6 +23,7 @@ Measure = Literal["kl", "mse", "disagreement"]
 
 # What stands for the damage of a network whose outputs are not finite any more.
 _RUINED = 1e6
+_TEMPERATURE = 2.0
 
 
 def damage(measure: Measure, reference: Sequence[np.ndarray], candidate: Sequence[np.ndarray]) -> float:
@@ -48,5 +52,5 @@ def _one(measure: Measure, before: np.ndarray, after: np.ndarray) -> float:
     if measure == "mse" or scores is None or new_scores is None:
         return min(relative_error(before, after) ** 2, _RUINED)
     if measure == "kl":
-        return float(np.mean(kl_divergence(scores, new_scores)))
+        return float(np.mean(kl_divergence(scores, new_scores, _TEMPERATURE)))
     return 1.0 - agreement(scores, new_scores)

@@ -34,7 +34,7 @@ The correction that follows the real plan goes on to the output. Two layers of i
 
 # A ranking needs fewer samples and rows than the final fit.
 MOST_FIT_SAMPLES = 384
-_ROWS_PER_UNKNOWN = 24
+_ROWS_PER_UNKNOWN, _LEAST_ROWS = 24, 20_000
 _ROUNDS = 2
 
 
@@ -88,14 +88,14 @@ def sweep(
             step()
             continue
         start = _start(analysis, candidate, rewritten)
-        todo.append((position.get(start, -1), start, candidate, rewritten))
+        todo.append((position.get(start, -1), start, candidate.key, rewritten))
     frontier = Frontier.at_inputs(
         analysis.network, calibration.batches, calibration.store, threads=calibration.threads
     )
-    for _, start, candidate, rewritten in sorted(todo, key=lambda item: item[0]):
+    for _, start, key, rewritten in sorted(todo, key=lambda item: item[0]):
         frontier.advance([start])
-        damages[candidate.key] = _damage_of(frontier, rewritten, analysis.layers, calibration, reference, options)
-        cache[candidate.key] = damages[candidate.key]
+        damages[key] = _damage_of(frontier, rewritten, analysis.layers, calibration, reference, options)
+        cache[key] = damages[key]
         step()
     return damages
 
@@ -108,13 +108,16 @@ def reduced(
     Args:
         calibration: the whole of it.
         fit_samples: samples to fit on; whole batches are kept, one at least.
-        selection_samples: samples to measure on, likewise; None for all.
+        selection_samples: samples to measure on, likewise; None for all. What is not fitted on is there for it too.
     """
     fitting = _leading(calibration.batches[calibration.fitting], fit_samples)
-    selection = calibration.batches[calibration.selection]
+    selection: Batches = [
+        *calibration.batches[calibration.selection],
+        *calibration.batches[calibration.fitting][len(fitting) :],
+    ]
     if selection_samples is not None:
         selection = _leading(selection, selection_samples)
-    fit = replace(calibration.fit, rows_per_unknown=_ROWS_PER_UNKNOWN, rounds=_ROUNDS)
+    fit = replace(calibration.fit, rows_per_unknown=_ROWS_PER_UNKNOWN, least_rows=_LEAST_ROWS, rounds=_ROUNDS)
     return replace(calibration, batches=[*fitting, *selection], fit_batches=len(fitting), fit=fit)
 
 

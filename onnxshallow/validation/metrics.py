@@ -90,7 +90,9 @@ def as_log_probabilities(outputs: FloatArray) -> NDArray[np.float64]:
     return _log_probabilities(values, _are_probabilities(values))
 
 
-def kl_divergence(reference_logits: FloatArray, candidate_logits: FloatArray) -> NDArray[np.float64]:
+def kl_divergence(
+    reference_logits: FloatArray, candidate_logits: FloatArray, temperature: float = 1.0
+) -> NDArray[np.float64]:
     """The Kullback-Leibler divergence of the candidate from the reference, for each sample.
 
     KL(p || q) = sum_k p_k (ln p_k - ln q_k): what is lost, in nats, by believing the candidate q where the
@@ -103,9 +105,11 @@ def kl_divergence(reference_logits: FloatArray, candidate_logits: FloatArray) ->
         reference_logits: (N, K) outputs of the original network; logits, probabilities or log-probabilities,
             see `as_log_probabilities`.
         candidate_logits: (N, K) outputs of the changed network.
+        temperature: T; the divergence is that of the distributions p^(1/T) / sum p^(1/T), times T^2, which lets
+            the classes that are not the first count more (arXiv 1503.02531).
 
     Returns:
-        (N,) nats, at least 0 and at most 27.6.
+        (N,) nats, at least 0 and, at a temperature of 1, at most 27.6.
 
     Raises:
         ValueError: the shapes differ or are not (N, K).
@@ -114,8 +118,10 @@ def kl_divergence(reference_logits: FloatArray, candidate_logits: FloatArray) ->
     outputs = [_require_scores(scores).astype(np.float64) for scores in (reference_logits, candidate_logits)]
     probabilities = all(_are_probabilities(values) for values in outputs)
     reference, candidate = (_log_probabilities(values, probabilities) for values in outputs)
+    if temperature != 1.0:
+        reference, candidate = log_softmax(reference / temperature), log_softmax(candidate / temperature)
     divergence: NDArray[np.float64] = np.sum(np.exp(reference) * (reference - candidate), axis=1)
-    return np.maximum(divergence, 0.0)  # rounding makes -1e-17 of a zero
+    return np.maximum(temperature**2 * divergence, 0.0)  # rounding makes -1e-17 of a zero
 
 
 def top_k_correct(scores: FloatArray, labels: NDArray[np.integer[Any]], k: int) -> NDArray[np.bool_]:
