@@ -2,10 +2,8 @@
 
 import logging
 import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import onnx
 
 from onnxshallow.analysis import Cost, analyze
 from onnxshallow.config import Config, resolve
+from onnxshallow.damages import Damages
 from onnxshallow.errors import AccuracyError, OnnxshallowError, TargetError, UsageError
 from onnxshallow.model.document import Document, load_document, save_model
 from onnxshallow.model.session import Session
@@ -21,27 +20,25 @@ from onnxshallow.planning.plan import Plan, load_plan
 from onnxshallow.planning.planner import most_useful, read_budget
 from onnxshallow.planning.realize import Realized
 from onnxshallow.planning.solver import Budget
-from onnxshallow.progress import Progress, Silent
+from onnxshallow.progress import Clock, Progress, Silent
 from onnxshallow.report.build import build_report, sensitivity_report
 from onnxshallow.report.schema import Report, SensitivityReport
+from onnxshallow.search import search
 from onnxshallow.sensitivity.cache import cache_folder
 from onnxshallow.stages import (
     Inputs,
     Observation,
-    Sensitivity,
     carry_out,
     find_every_candidate,
     load_inputs,
-    measure,
     observe,
     require_reachable,
-    search,
     validate,
 )
 from onnxshallow.validation.compare import Comparison
 from onnxshallow.validation.latency import time_models
 
-__all__ = ["Result", "apply_plan", "measure_sensitivity", "optimize"]
+__all__ = ["Result", "apply_plan", "cache_path", "measure_sensitivity", "optimize"]
 
 logger = logging.getLogger(__name__)
 
@@ -82,21 +79,6 @@ class Result:
             raise self.error
         if self.model is not None:
             save_model(self.model, path, external=self.document.external)
-
-
-@dataclass
-class _Clock:
-    """Seconds by stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +138,7 @@ def optimize(
         DataError: data that cannot be used.
     """
     config = config or resolve(options, Path(model))
-    clock, progress = _Clock(), progress or Silent()
+    clock, progress = Clock(), progress or Silent()
     _check_goal(config)
     _check_drop(config)
     with clock("load"):
@@ -166,9 +148,8 @@ def optimize(
         require_reachable(inputs, budget)
         with clock("observe"):
             observation = observe(inputs, progress)
-        with clock("sensitivity"):
-            sensitivity = measure(inputs, observation, progress, _cache_path(cache))
-        attempt, reasons = _choose(inputs, sensitivity, budget, progress, clock)
+        damages = Damages(inputs, observation, progress, cache_path(cache))
+        attempt, reasons = _choose(inputs, observation, damages, budget, progress, clock)
     except TargetError as error:
         return _result(inputs, None, error, [], clock)
     return _result(inputs, attempt, _verdict(config, inputs, attempt), reasons, clock)
@@ -197,7 +178,7 @@ def apply_plan(
         DataError: data that cannot be used.
     """
     config = config or resolve(options, Path(model))
-    clock, progress = _Clock(), progress or Silent()
+    clock, progress = Clock(), progress or Silent()
     _check_drop(config)
     with clock("load"):
         inputs = load_inputs(load_document(model), config)
@@ -220,7 +201,7 @@ def measure_sensitivity(
     config = config or resolve(options, Path(model))
     progress = progress or Silent()
     inputs = load_inputs(load_document(model), config)
-    sensitivity = measure(inputs, observe(inputs, progress), progress, _cache_path(cache))
+    sensitivity = Damages(inputs, observe(inputs, progress), progress, cache_path(cache)).all()
     return sensitivity_report(inputs, sensitivity)
 
 
@@ -234,14 +215,20 @@ def _check_drop(config: Config) -> None:
         raise UsageError("--max-drop needs real inputs to be checked on: give --calib or --validate.")
 
 
-def _cache_path(cache: Path | bool | None) -> Path | None:
+def cache_path(cache: Path | bool | None) -> Path | None:
+    """Where damages are kept: True for the user's folder, False or None for nowhere."""
     if cache is True:
         return cache_folder()
     return None if cache is False or cache is None else cache
 
 
 def _choose(
-    inputs: Inputs, sensitivity: Sensitivity, budget: Budget, progress: Progress, clock: _Clock
+    inputs: Inputs,
+    observation: Observation,
+    damages: Damages,
+    budget: Budget,
+    progress: Progress,
+    clock: Clock,
 ) -> tuple[_Attempt, list[str]]:
     """The plan to keep, carried out and validated, and what to say of it.
 
@@ -253,14 +240,13 @@ def _choose(
     """
     limit = inputs.config.max_drop
     if inputs.config.target_relus is None and inputs.config.target_macs is None and limit is not None:
-        return _deepest(inputs, sensitivity, limit, progress, clock)
-    with clock("plan"):
-        plans = search(inputs, sensitivity, budget, progress)
+        return _deepest(inputs, observation, damages, limit, progress, clock)
+    plans = _search(inputs, observation, damages, budget, progress, clock)
     best: _Attempt | None = None
     for tries in range(1, MAX_VALIDATED + 1):
         chosen = most_useful(plans) if tries == 1 else min(plans, key=lambda plan: plan.damage or 0.0)
         plans = [plan for plan in plans if plan is not chosen]
-        attempt = _attempt(inputs, sensitivity.observation, chosen, progress, clock)
+        attempt = _attempt(inputs, observation, chosen, progress, clock)
         if best is None or attempt.drop() < best.drop():
             best = attempt
         if limit is None or attempt.drop() <= limit or not plans:
@@ -271,19 +257,37 @@ def _choose(
     return best, []
 
 
+def _search(
+    inputs: Inputs,
+    observation: Observation,
+    damages: Damages,
+    budget: Budget,
+    progress: Progress,
+    clock: Clock,
+) -> list[Plan]:
+    with clock("sensitivity"):
+        (sensitivity,) = damages.matter_to([budget])
+    with clock("plan"):
+        return search(inputs, observation, sensitivity, budget, progress)
+
+
 def _deepest(
-    inputs: Inputs, sensitivity: Sensitivity, limit: float, progress: Progress, clock: _Clock
+    inputs: Inputs,
+    observation: Observation,
+    damages: Damages,
+    limit: float,
+    progress: Progress,
+    clock: Clock,
 ) -> tuple[_Attempt, list[str]]:
     """As few ReLUs as the accuracy budget allows, by bisection over shares of the ReLU count."""
-    best = _attempt(inputs, sensitivity.observation, Plan((), {}), progress, clock)
+    best = _attempt(inputs, observation, Plan((), {}), progress, clock)
     low, high = 0, len(_SHARES)
     while low < high:
         middle = (low + high) // 2
         budget = Budget(int(_SHARES[middle] * inputs.analysis.cost.relus), inputs.analysis.cost.macs)
         try:
-            with clock("plan"):
-                plan = most_useful(search(inputs, sensitivity, budget, progress))
-            attempt = _attempt(inputs, sensitivity.observation, plan, progress, clock)
+            plan = most_useful(_search(inputs, observation, damages, budget, progress, clock))
+            attempt = _attempt(inputs, observation, plan, progress, clock)
         except TargetError:
             high = middle
             continue
@@ -294,7 +298,7 @@ def _deepest(
     return best, ["the lowest ReLU count that was found within the accuracy budget"]
 
 
-def _attempt(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress, clock: _Clock) -> _Attempt:
+def _attempt(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress, clock: Clock) -> _Attempt:
     with clock("fit"):
         realized = carry_out(inputs, observation, plan, progress)
     with clock("validate"):
@@ -320,7 +324,7 @@ def _result(
     attempt: _Attempt | None,
     error: OnnxshallowError | None,
     reasons: list[str],
-    clock: _Clock,
+    clock: Clock,
 ) -> Result:
     """Everything known, as one report."""
     cost: Cost | None = None

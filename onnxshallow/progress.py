@@ -1,12 +1,14 @@
 """How long work tells that it goes on."""
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from onnxshallow.fitting.calibration import Step
 
-__all__ = ["Progress", "Silent", "counted"]
+__all__ = ["Clock", "Progress", "Silent", "counted"]
 
 Item = TypeVar("Item")
 
@@ -32,3 +34,19 @@ def counted(items: Iterable[Item], step: Step) -> Iterator[Item]:
     for item in items:
         yield item
         step()
+
+
+@dataclass
+class Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time a stage; stages of one name add up."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)

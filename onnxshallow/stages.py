@@ -1,10 +1,8 @@
 """The stages of a run, one function each: each takes what came before and returns a frozen dataclass."""
 
-import itertools
 import logging
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -13,40 +11,33 @@ from onnxshallow.actions.base import Candidate, Evidence, FindOptions
 from onnxshallow.analysis import Analysis, analyze
 from onnxshallow.config import Config, parse_bytes
 from onnxshallow.data.prepare import Prepared, is_fixed, labelled_batches, prepare
-from onnxshallow.errors import ModelError, TargetError
+from onnxshallow.errors import ModelError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.model.document import Document
 from onnxshallow.model.session import Session
-from onnxshallow.planning.outlook import first_look, outlook
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.planner import Planner
 from onnxshallow.planning.realize import Realized, realize
 from onnxshallow.planning.solver import Budget
-from onnxshallow.progress import Progress, Silent, counted
+from onnxshallow.progress import Progress, counted
 from onnxshallow.runtime.store import ActivationStore, default_memory
 from onnxshallow.runtime.whole import run_batches
-from onnxshallow.sensitivity.cache import SweepCache
 from onnxshallow.sensitivity.evidence import collect_evidence
-from onnxshallow.sensitivity.magnitude import magnitude_damages
-from onnxshallow.sensitivity.measures import Measure, damage
-from onnxshallow.sensitivity.sweep import LOOKAHEAD, MOST_FIT_SAMPLES, SweepOptions, reduced, sweep
-from onnxshallow.validation.compare import Comparison, compare_models
-from onnxshallow.versions import versions
+from onnxshallow.sensitivity.sweep import MOST_FIT_SAMPLES, reduced
+from onnxshallow.validation.compare import Comparison, Runs, compare_models
 
 __all__ = [
     "Inputs",
     "Observation",
-    "Sensitivity",
     "carry_out",
     "find_candidates",
     "find_every_candidate",
+    "find_options",
     "load_inputs",
-    "measure",
-    "measure_for",
     "observe",
+    "realize_with",
     "require_reachable",
-    "search",
     "validate",
 ]
 
@@ -98,23 +89,6 @@ class Observation:
 
     evidence: Evidence
     reference: Sequence[np.ndarray]
-
-
-@dataclass(frozen=True, eq=False)
-class Sensitivity:
-    """What each candidate would cost.
-
-    Attributes:
-        candidates: all that is possible.
-        refusals: for sites with no candidate, the reason.
-        damages: damage by candidate key.
-        observation: what it was measured from.
-    """
-
-    candidates: tuple[Candidate, ...]
-    refusals: Mapping[str, str]
-    damages: Mapping[str, float]
-    observation: Observation
 
 
 def load_inputs(document: Document, config: Config) -> Inputs:
@@ -170,7 +144,7 @@ def find_every_candidate(inputs: Inputs) -> tuple[Candidate, ...]:
     return tuple(found.values())
 
 
-def _wanted(inputs: Inputs) -> FindOptions:
+def find_options(inputs: Inputs) -> FindOptions:
     """Layers are added only where multiply-adds are asked for, and what that does is measured."""
     config = inputs.config
     measured = config.kernel != "exact" and config.sensitivity != "magnitude"
@@ -185,7 +159,7 @@ def require_reachable(inputs: Inputs, budget: Budget) -> None:
     Raises:
         TargetError: none does; says what can be reached.
     """
-    candidates, _ = find_candidates(inputs.analysis, _wanted(inputs))
+    candidates, _ = find_candidates(inputs.analysis, find_options(inputs))
     next(Planner(inputs.analysis, candidates, {c.key: 0.0 for c in candidates}, budget).proposals())
 
 
@@ -204,186 +178,38 @@ def observe(inputs: Inputs, progress: Progress) -> Observation:
         return Observation(collect_evidence(inputs.analysis, sites, calibration, step), reference)
 
 
-def measure(inputs: Inputs, observation: Observation, progress: Progress, cache_folder: Path | None) -> Sensitivity:
-    """Find all candidates and measure the damage of each after its fit, on held-out samples.
-
-    Raises:
-        ModelError: onnxruntime fails on the model.
-    """
-    candidates, refusals = find_candidates(inputs.analysis, _wanted(inputs))
-    known = _Measured(inputs, observation, progress, cache_folder)
-    return Sensitivity(candidates, refusals, known.damages(candidates), observation)
-
-
-def measure_for(
-    inputs: Inputs,
-    observation: Observation,
-    budgets: Sequence[Budget],
-    progress: Progress,
-    cache_folder: Path | None,
-) -> list[Sensitivity]:
-    """For each budget, the damages of the candidates that matter to it (`onnxshallow.planning.outlook`).
-
-    What is measured for one budget does not depend on the others, so that it is the same in a run of its own.
-
-    Raises:
-        ModelError: onnxruntime fails on the model.
-    """
-    candidates, refusals = find_candidates(inputs.analysis, _wanted(inputs))
-    known = _Measured(inputs, observation, progress, cache_folder)
-    wanted = [{c.key for c in first_look(candidates)} for _ in budgets]
-    for _ in range(_MOST_LOOKS):
-        damages = known.damages([c for c in candidates if any(c.key in keys for keys in wanted)])
-        seen = [{key: damages[key] for key in keys if key in damages} for keys in wanted]
-        more = [
-            _undecided(inputs.analysis, candidates, keys, found, budget) - keys
-            for keys, found, budget in zip(wanted, seen, budgets, strict=True)
-        ]
-        if not any(more):
-            break
-        wanted = [keys | further for keys, further in zip(wanted, more, strict=True)]
-    return [Sensitivity(candidates, refusals, found, observation) for found in seen]
-
-
-def _undecided(
-    analysis: Analysis, candidates: Sequence[Candidate], asked: Set[str], damages: Mapping[str, float], budget: Budget
-) -> set[str]:
-    """What the best plans would contain if unmeasured candidates did as little damage as they may."""
-    usable = [c for c in candidates if c.key in damages or c.key not in asked]
-    planner = Planner(analysis, usable, outlook(usable, damages), budget)
-    try:
-        return {c.key for plan in itertools.islice(planner.proposals(), 2) for c in plan.candidates}
-    except TargetError:
-        return set()
-
-
-class _Measured:
-    """Damages, each measured when it is first asked for."""
-
-    def __init__(
-        self, inputs: Inputs, observation: Observation, progress: Progress, cache_folder: Path | None
-    ) -> None:
-        self._inputs, self._observation, self._progress = inputs, observation, progress
-        self._cache = SweepCache(_identity(inputs), cache_folder)
-        self._damages: dict[str, float] = {}
-        self._asked: set[str] = set()
-
-    def damages(self, candidates: Sequence[Candidate]) -> dict[str, float]:
-        """Damage by key; candidates that do not apply after all have none."""
-        inputs, config = self._inputs, self._inputs.config
-        todo = [c for c in candidates if c.key not in self._asked]
-        self._asked |= {c.key for c in todo}
-        if config.sensitivity == "magnitude":
-            self._damages |= magnitude_damages(inputs.analysis, todo)
-        elif todo:
-            settings = SweepOptions(config.sensitivity, LOOKAHEAD if config.correction else 0)
-            observed = self._observation
-            with self._progress.stage("Measuring sensitivity", len(todo)) as step:
-                self._damages |= sweep(
-                    inputs.analysis,
-                    todo,
-                    observed.evidence,
-                    inputs.trial,
-                    observed.reference,
-                    self._cache,
-                    settings,
-                    step,
-                )
-        return {c.key: self._damages[c.key] for c in candidates if c.key in self._damages}
-
-
-def _identity(inputs: Inputs) -> dict[str, object]:
-    """All that the damages depend on."""
-    fit = inputs.trial.fit
-    return {
-        "model": inputs.document.sha256,
-        "data": inputs.data.fingerprint(),
-        "samples": [len(inputs.trial.batches), inputs.trial.fit_batches],
-        "fit": [
-            fit.ridge,
-            fit.rows_per_unknown,
-            fit.least_rows,
-            fit.fewest_rows,
-            fit.rounds,
-            fit.memory > 1 << 30,
-            fit.seed,
-        ],
-        "correction": inputs.config.correction,
-        "measure": inputs.config.sensitivity,
-        "threads": inputs.config.threads,
-        "versions": versions(),
-    }
-
-
-def search(inputs: Inputs, sensitivity: Sensitivity, budget: Budget, progress: Progress) -> list[Plan]:
-    """Carry out proposed plans in a cheap way and measure what they do to the selection samples.
-
-    How many depends on the size of the fits, not on the clock, so that the same inputs give the same plan.
-
-    Returns:
-        The plans with their measured damages, in the order of proposal.
-
-    Raises:
-        TargetError: no plan reaches the budget.
-    """
-    planner = Planner(inputs.analysis, sensitivity.candidates, sensitivity.damages, budget)
-    tries = _affordable_tries(inputs) if inputs.config.sensitivity != "magnitude" else 1
-    plans: list[Plan] = []
-    with progress.stage("Comparing plans", tries) as step:
-        for plan in itertools.islice(planner.proposals(), tries):
-            measured = plan if tries == 1 else _try_out(inputs, sensitivity.observation, plan)
-            if measured.damage is not None:
-                planner.learn(plan, measured.damage)
-            plans.append(measured)
-            step()
-            if not plan.candidates:
-                break
-    return plans
-
-
-def _affordable_tries(inputs: Inputs) -> int:
-    """How many plans to carry out: many for small networks, a few for large ones."""
-    trial, analysis = inputs.trial, inputs.analysis
-    samples = sum(len(next(iter(batch.values()))) for batch in trial.batches)
-    flops = 4.0 * samples * analysis.cost.macs
-    for layer in analysis.layers:
-        unknowns = float(np.prod(layer.weight_shape[1:]))
-        flops += 2 * trial.fit.fewest_rows * unknowns**3 if layer.kind != "affine" else 0.0
-    return int(np.clip(_SEARCH_FLOPS / max(flops, 1.0), 2, _MOST_TRIES))
-
-
 def carry_out(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress) -> Realized:
     """Apply a plan, fitting on all calibration samples."""
-    everything = replace(inputs, calibration=replace(inputs.calibration, everything=True))
-    return _realize(everything, observation, plan, progress)
+    return realize_with(replace(inputs.calibration, everything=True), inputs, observation, plan, progress)
 
 
-def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan:
-    """Apply a plan in a cheap way; the plan with its damage on the selection samples."""
-    trial = replace(inputs, calibration=inputs.trial)
-    realized = _realize(trial, observation, plan, Silent())
-    measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
-    return replace(plan, damage=damage(measure, observation.reference, realized.outputs))
-
-
-def _realize(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress) -> Realized:
+def realize_with(
+    calibration: Calibration, inputs: Inputs, observation: Observation, plan: Plan, progress: Progress
+) -> Realized:
+    """Apply a plan, fitting on some samples."""
     with progress.stage("Rewriting and fitting", len(inputs.analysis.layers)) as step:
         return realize(
             inputs.analysis,
             plan.candidates,
             observation.evidence,
-            inputs.calibration,
+            calibration,
             correction=inputs.config.correction,
             step=step,
         )
 
 
-def validate(inputs: Inputs, realized: Realized, progress: Progress) -> Comparison:
-    """Compare the rewritten model with the original on samples that neither fitting nor choosing has seen."""
+def validate(inputs: Inputs, realized: Realized, progress: Progress, original: Runs | None = None) -> Comparison:
+    """Compare the rewritten model with the original on samples that neither fitting nor choosing has seen.
+
+    Args:
+        inputs: model and data.
+        realized: the rewritten model.
+        progress: shows how it goes.
+        original: what runs the original, if it is not to be loaded anew.
+    """
     report, batch = inputs.data.report, inputs.data.batch
     threads = inputs.calibration.threads
     with progress.stage("Validating", -(-len(report) // batch)) as step:
         batches = counted(labelled_batches(report, batch, whole=inputs.fixed_batch), step)
-        return compare_models(
-            Session(inputs.document.model, threads=threads), Session(realized.model, threads=threads), batches
-        )
+        first = original or Session(inputs.document.model, threads=threads)
+        return compare_models(first, Session(realized.model, threads=threads), batches)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from onnxshallow import __version__
-from onnxshallow.cli import analyze, apply, bench, optimize, sensitivity, validate
+from onnxshallow.cli import analyze, apply, bench, optimize, pareto, sensitivity, validate
 
 __all__ = ["app", "main"]
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("analyze")(analyze.command)
 app.command("sensitivity")(sensitivity.command)
 app.command("optimize")(optimize.command)
+app.command("pareto")(pareto.command)
 app.command("apply")(apply.command)
 app.command("validate")(validate.command)
 app.command("bench")(bench.command)

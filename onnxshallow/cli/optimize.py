@@ -43,7 +43,7 @@ def command(
     sensitivity: options.Measure = None,
     ridge: options.Ridge = None,
     no_correction: options.NoCorrection = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Measure anew; keep nothing.")] = False,
+    no_cache: options.NoCache = False,
     input_shape: options.InputShape = None,
     seed: options.Seed = None,
     memory: options.Memory = None,

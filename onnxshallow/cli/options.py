@@ -22,6 +22,7 @@ __all__ = [
     "Measure",
     "Memory",
     "Model",
+    "NoCache",
     "NoCorrection",
     "Preset",
     "Resize",
@@ -136,6 +137,7 @@ Ridge = Annotated[
     float | None,
     typer.Option("--ridge", help="Strength of the ridge [default: 0.001; 10 without data].", rich_help_panel=_HOW),
 ]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure anew; keep nothing.", rich_help_panel=_HOW)]
 NoCorrection = Annotated[
     bool,
     typer.Option("--no-correction", help="Do not re-fit the layers after a change.", rich_help_panel=_HOW),

@@ -64,6 +64,8 @@ def interactions(
 ) -> dict[Pair, float]:
     """What changing both of two neighbouring places does beyond the sum of their damages.
 
+    Runs of several sites are left out: there are many, and no rule was found for them.
+
     Args:
         candidates: what can be chosen.
         damages: of each of them, by key.
@@ -71,13 +73,13 @@ def interactions(
     """
     places = []
     for place, group in _by_place(candidates).items():
-        if sites := [order[name] for name in group[0].sites]:
-            places.append((place, min(sites), max(sites), min(max(damages[c.key], 0.0) for c in group)))
+        if len(group[0].sites) == 1:
+            places.append((place, order[group[0].sites[0]], min(max(damages[c.key], 0.0) for c in group)))
     return {
         (first, second): float(np.sqrt(one * other))
-        for first, _, end, one in places
-        for second, begin, _, other in places
-        if 0 < begin - end <= _REACH
+        for first, before, one in places
+        for second, after, other in places
+        if 0 < after - before <= _REACH
     }
 
 

@@ -30,6 +30,11 @@ class Plan:
     damage: float | None = None
 
     @property
+    def keys(self) -> frozenset[str]:
+        """What tells this plan from others: the keys of its candidates."""
+        return frozenset(candidate.key for candidate in self.candidates)
+
+    @property
     def predicted(self) -> float:
         """The sum of the single damages."""
         return sum(self.damages.get(candidate.key, 0.0) for candidate in self.candidates)

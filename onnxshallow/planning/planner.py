@@ -33,7 +33,7 @@ __all__ = ["Planner", "most_useful", "read_budget"]
 # A plan with this share more damage than another is still "about equal" when it is cheaper: as predicted, where much
 # is not known, and as measured.
 _PREDICTED_TOLERANCE = 0.25
-_MEASURED_TOLERANCE = 0.1
+_MEASURED_TOLERANCE = 0.15
 # How much more damage a plan may do that saves layers or multiply-adds, next to one that saves none.
 _SHALLOWER = 0.5
 # Measurement noise of a plan's damage, as a share of it.
@@ -121,8 +121,13 @@ class Planner:
         return min(measured, key=lambda plan: measured[plan]) if measured else None
 
     def learn(self, plan: Plan, damage: float) -> None:
-        """Take note of what a plan really did."""
-        self._tried[frozenset(c.key for c in plan.candidates)] = damage
+        """Take note of what a plan really did; of no use where it contains what cannot be chosen here."""
+        if plan.keys <= self._place.keys():
+            self._tried[plan.keys] = damage
+
+    def reaches(self, plan: Plan) -> bool:
+        """Whether `plan` keeps the budget."""
+        return self._problem.reached(plan.candidates)
 
     def _believed(self) -> Mapping[str | Pair, float]:
         """Damage of each candidate and pair: the posterior mean less a share of the posterior deviation."""

@@ -149,7 +149,7 @@ class Problem:
         seen = set(tried)
         for _ in range(_MOST_REPEATS):
             chosen = self._solve_once(cost, extra, seen)
-            if chosen is None or self._reached(chosen):
+            if chosen is None or self.reached(chosen):
                 return chosen
             seen.add(frozenset(c.key for c in chosen))
         return None
@@ -161,7 +161,7 @@ class Problem:
 
         count = len(self.candidates)
         if count == 0:
-            return () if self._reached(()) and frozenset() not in tried else None
+            return () if self.reached(()) and frozenset() not in tried else None
         rows = [*extra, *self._budget_rows(), *self._exclusion_rows(), *self._pair_rows(), *self._tried_rows(tried)]
         matrix = np.stack([self._padded(row) for row, _, _ in rows])
         result = milp(
@@ -179,8 +179,8 @@ class Problem:
         """`row` with a zero for each pair that it has no entry for."""
         return np.pad(row, (0, len(self.candidates) + len(self.pairs) - len(row)))
 
-    def _reached(self, chosen: Sequence[Candidate]) -> bool:
-        """Whether `chosen` keeps the budget in whole numbers; the solver works with tolerances."""
+    def reached(self, chosen: Sequence[Candidate]) -> bool:
+        """Whether `chosen` keeps the budget, in whole numbers."""
         relus = self.relus - sum(c.relus for c in chosen)
         macs = self.macs - sum(c.macs for c in chosen)
         within = self.budget.relus is None or relus <= self.budget.relus

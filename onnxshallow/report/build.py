@@ -6,6 +6,7 @@ from onnxshallow.actions.apply import ACTIONS
 from onnxshallow.actions.base import Candidate, FindOptions
 from onnxshallow.analysis import Analysis, Cost
 from onnxshallow.analysis.cost import node_depths
+from onnxshallow.damages import Sensitivity
 from onnxshallow.data.prepare import Prepared
 from onnxshallow.errors import AccuracyError, OnnxshallowError
 from onnxshallow.model.document import Document
@@ -23,7 +24,7 @@ from onnxshallow.report.schema import (
     SiteReport,
     Verdict,
 )
-from onnxshallow.stages import Inputs, Sensitivity
+from onnxshallow.stages import Inputs
 from onnxshallow.validation.compare import Accuracy, Comparison
 from onnxshallow.versions import versions
 

@@ -11,12 +11,13 @@ from onnxshallow.report.schema import (
     BenchReport,
     CostReport,
     FidelityReport,
+    ParetoReport,
     Report,
     SensitivityReport,
     ValidationReport,
 )
 
-__all__ = ["print_analysis", "print_bench", "print_result", "print_sensitivity", "print_validation"]
+__all__ = ["print_analysis", "print_bench", "print_pareto", "print_result", "print_sensitivity", "print_validation"]
 
 _PLAIN_WIDTH = 160
 
@@ -141,6 +142,36 @@ def _print_fidelity(console: Console, fidelity: FidelityReport) -> None:
     if fidelity.agreement is not None:
         parts = [f"same class for {100 * fidelity.agreement:.2f} %", f"KL {_number(fidelity.kl)}", *parts]
     console.print(f"Against the original on {fidelity.samples} samples of {fidelity.source}: {', '.join(parts)}.")
+
+
+def print_pareto(report: ParetoReport) -> None:
+    """One line a target."""
+    console = _console()
+    labelled = any(point.accuracy_lost is not None for point in report.points)
+    table = _table("ReLUs kept", "MACs", "depth", "latency", "same class, %", "KL", "points lost" if labelled else "")
+    before = report.original
+    for point in report.points:
+        after, fidelity = point.optimized, point.fidelity
+        if after is None or fidelity is None:
+            continue
+        latency = None
+        if after.latency_ms is not None and before.latency_ms:
+            latency = after.latency_ms / before.latency_ms
+        table.add_row(
+            _number(after.relus / before.relus if before.relus else None, 3),
+            _number(after.macs / before.macs if before.macs else None, 3),
+            f"{before.depth} -> {after.depth}",
+            _number(latency, 3),
+            "-" if fidelity.agreement is None else f"{100 * fidelity.agreement:.2f}",
+            _number(fidelity.kl),
+            "" if point.accuracy_lost is None else f"{100 * point.accuracy_lost:.2f}",
+        )
+    console.print(table)
+    for point in report.points:
+        if point.reason is not None:
+            console.print(f"{_count(point.target_relus)} ReLUs: {point.reason}", soft_wrap=True)
+    if not report.validated:
+        console.print("Not validated: calibrated on synthetic images, no accuracy is known.")
 
 
 def print_validation(report: ValidationReport) -> None:

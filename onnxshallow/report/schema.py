@@ -14,6 +14,8 @@ __all__ = [
     "Decision",
     "FidelityReport",
     "FileReport",
+    "ParetoPoint",
+    "ParetoReport",
     "Report",
     "SensitivityReport",
     "SiteReport",
@@ -169,6 +171,37 @@ class BenchReport(_Part):
     runs: int
     threads: int | None
     versions: dict[str, str]
+
+
+class ParetoPoint(_Part):
+    """What one ReLU target costs; a target out of reach has a `reason` and no figures.
+
+    `plan` is what `apply` reads.
+    """
+
+    target_relus: int
+    reason: str | None = None
+    optimized: CostReport | None = None
+    accuracy_lost: Number = None
+    accuracy_lost_interval: tuple[float, float] | None = None
+    fidelity: FidelityReport | None = None
+    damage: Number = None
+    decisions: list[Decision] | None = None
+    plan: dict[str, Any] | None = None
+
+
+class ParetoReport(_Part):
+    """The result of `pareto`."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: FileReport
+    original: CostReport
+    points: list[ParetoPoint]
+    validated: bool
+    timings: dict[str, float]
+    versions: dict[str, str]
+    config: dict[str, Any]
+    seed: int
 
 
 class Report(_Part):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from onnxshallow.model.session import Session
 from onnxshallow.validation.metrics import class_scores, kl_divergence, top_k_correct
 from onnxshallow.validation.statistics import McNemar, mcnemar, paired_difference_interval, wilson_interval
 
-__all__ = ["Accuracy", "Comparison", "Fidelity", "compare_models"]
+__all__ = ["Accuracy", "Comparison", "Fidelity", "Recorded", "Runs", "compare_models"]
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,42 @@ def _accuracy(top1: NDArray[np.bool_], top5: NDArray[np.bool_], classes: int) ->
     )
 
 
+class Runs(Protocol):
+    """A model that can be run."""
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs for one batch."""
+
+
+class Recorded:
+    """A model whose outputs are kept: every pass over the same batches after the first costs nothing.
+
+    Args:
+        session: runs the model in the first pass.
+        batches: how many batches a pass has.
+    """
+
+    def __init__(self, session: Session, batches: int) -> None:
+        self.output_names = session.output_names
+        self._session, self._batches = session, batches
+        self._kept: list[list[np.ndarray]] = []
+        self._next = 0
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs for the next batch."""
+        position = self._next
+        self._next = (position + 1) % self._batches
+        if position == len(self._kept):
+            self._kept.append(self._session.run(feeds))
+        return self._kept[position]
+
+
 def compare_models(
-    first: Session,
+    first: Runs,
     second: Session,
     batches: Iterable[tuple[Mapping[str, np.ndarray], NDArray[Any] | None]],
 ) -> Comparison:

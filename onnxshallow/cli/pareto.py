@@ -1,0 +1,85 @@
+"""`onnxshallow pareto`: the whole frontier in one run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxshallow.cli import options
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, start_logging, write_json
+
+__all__ = ["command"]
+
+
+@command_line
+def command(
+    model: options.Model,
+    targets: Annotated[
+        str | None,
+        typer.Option("--targets", metavar="A,B,...", help="ReLU targets [default: ten from 0.9 down to 0.25]."),
+    ] = None,
+    target_macs: options.TargetMacs = None,
+    kernel: options.Kernel = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="SVG", help="Draw the frontier.")] = None,
+    plans: Annotated[
+        Path | None, typer.Option("--plans", metavar="FOLDER", help="Save each point's plan there, for `apply`.")
+    ] = None,
+    calib: options.Calib = None,
+    calib_samples: options.CalibSamples = None,
+    validate: options.Validate = None,
+    validate_samples: options.ValidateSamples = None,
+    preset: options.Preset = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    scale: options.Scale = None,
+    layout: options.Layout = None,
+    resize: options.Resize = None,
+    crop: options.Crop = None,
+    channels: options.Channels = None,
+    sensitivity: options.Measure = None,
+    ridge: options.Ridge = None,
+    no_correction: options.NoCorrection = False,
+    no_cache: options.NoCache = False,
+    input_shape: options.InputShape = None,
+    seed: options.Seed = None,
+    memory: options.Memory = None,
+    batch_size: options.BatchSize = None,
+    threads: options.Threads = None,
+    config: options.ConfigPath = None,
+    json: options.Json = None,
+    log_level: options.LogLevel = "warning",
+) -> None:
+    """Find what is lost at each of several ReLU targets; the sweep is shared, and `optimize` finds it cached.
+
+    Example: onnxshallow pareto resnet18.onnx --calib images.npz --preset cifar100 --plot frontier.svg
+    """
+    start_logging(log_level)
+    check_outputs({"--json": json, "--plot": plot}, {"the input model": model})
+    from onnxshallow.config import resolve
+    from onnxshallow.errors import UsageError
+    from onnxshallow.model.document import write_text
+    from onnxshallow.pareto import DEFAULT_TARGETS, pareto
+    from onnxshallow.report.console import print_pareto
+    from onnxshallow.report.plot import pareto_chart
+
+    if plans is not None and plans.exists() and not plans.is_dir():
+        raise UsageError(f"--plans {plans} is a file; give a folder.")
+    given = dict(
+        target_macs=target_macs, kernel=kernel, calib=calib, calib_samples=calib_samples, validate=validate,
+        validate_samples=validate_samples, preset=preset, mean=mean, std=std, scale=scale, layout=layout,
+        resize=resize, crop=crop, channels=channels, sensitivity=sensitivity, ridge=ridge,
+        correction=False if no_correction else None, input_shape=input_shape, seed=seed, memory=memory,
+        batch_size=batch_size, threads=threads,
+    )  # fmt: skip
+    wanted = DEFAULT_TARGETS if targets is None else [part.strip() for part in targets.split(",")]
+    report = pareto(model, wanted, config=resolve(given, model, config), progress=Bars(), cache=not no_cache)
+    if plot is not None:
+        write_text(pareto_chart(report), plot)
+    if plans is not None:
+        plans.mkdir(parents=True, exist_ok=True)
+        for point in report.points:
+            if point.plan is not None:
+                write_json(point.plan, plans / f"{model.stem}-{point.target_relus}.json")
+    if json != "-":
+        print_pareto(report)
+    write_json(report, json)

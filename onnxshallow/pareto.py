@@ -1,0 +1,139 @@
+"""The whole frontier in one run: what is lost at each of several ReLU targets.
+
+The sweep and the plans tried are shared by all targets, and each point is fitted and validated as `optimize` would.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxshallow.analysis import analyze
+from onnxshallow.config import Config, resolve
+from onnxshallow.damages import Damages
+from onnxshallow.errors import TargetError
+from onnxshallow.model.document import load_document
+from onnxshallow.model.session import Session
+from onnxshallow.pipeline import cache_path
+from onnxshallow.planning.plan import Plan, plan_to_json
+from onnxshallow.planning.planner import read_budget
+from onnxshallow.planning.realize import Realized
+from onnxshallow.progress import Clock, Progress, Silent
+from onnxshallow.report.build import cost_report, decisions, fidelity_report
+from onnxshallow.report.schema import FileReport, ParetoPoint, ParetoReport
+from onnxshallow.search import search_together
+from onnxshallow.stages import Inputs, carry_out, load_inputs, observe, validate
+from onnxshallow.validation.compare import Comparison, Recorded
+from onnxshallow.validation.latency import time_models
+from onnxshallow.versions import versions
+
+__all__ = ["DEFAULT_TARGETS", "pareto"]
+
+DEFAULT_TARGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25)
+
+_LATENCY_RUNS, _LATENCY_SECONDS = 100, 8.0
+
+
+def pareto(
+    model: str | os.PathLike[str],
+    targets: Sequence[float | str] = DEFAULT_TARGETS,
+    *,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    cache: Path | bool | None = True,
+    **options: Any,
+) -> ParetoReport:
+    """Optimize a model for several ReLU targets and say what each costs; no model is written.
+
+    Args:
+        model: path of the ONNX file.
+        targets: ReLU targets, each as in `--target-relus`.
+        config: see `onnxshallow.optimize`, as for the following; its `target_relus` is not used.
+        progress: shows how it goes.
+        cache: folder for measured sensitivities, which a later `optimize` at one of the targets finds there.
+        **options: single options by name.
+
+    Returns:
+        One point a target, largest first; targets out of reach have a reason in place of figures.
+
+    Raises:
+        UsageError: options that are wrong or contradict each other.
+        ModelError: a model that cannot be used.
+        DataError: data that cannot be used.
+    """
+    config = config or resolve(options, Path(model))
+    clock, progress = Clock(), progress or Silent()
+    with clock("load"):
+        inputs = load_inputs(load_document(Path(model)), config)
+    wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
+    budgets = sorted({read_budget(c, inputs.analysis) for c in wanted}, key=lambda b: -(b.relus or 0))
+    with clock("observe"):
+        observation = observe(inputs, progress)
+    with clock("sensitivity"):
+        sensitivities = Damages(inputs, observation, progress, cache_path(cache)).matter_to(budgets)
+    with clock("plan"):
+        found = search_together(inputs, observation, sensitivities, budgets, progress)
+    done: dict[frozenset[str], tuple[Realized, Comparison]] = {}
+    count = -(-len(inputs.data.report) // inputs.data.batch)
+    original = Recorded(Session(inputs.document.model, threads=inputs.calibration.threads), count)
+    for plan in found:
+        if isinstance(plan, TargetError) or plan.keys in done:
+            continue
+        with clock("fit"):
+            realized = carry_out(inputs, observation, plan, progress)
+        with clock("validate"):
+            done[plan.keys] = realized, validate(inputs, realized, progress, original)
+    with clock("latency"):
+        latency = _latency(inputs, [realized.model for realized, _ in done.values()])
+    milliseconds = dict(zip(done, latency[1:], strict=True))
+    points = [
+        ParetoPoint(target_relus=budget.relus or 0, reason=str(plan))
+        if isinstance(plan, TargetError)
+        else _point(inputs, budget.relus or 0, plan, *done[plan.keys], milliseconds[plan.keys])
+        for budget, plan in zip(budgets, found, strict=True)
+    ]
+    first = next((c.first for _, c in done.values()), None) if inputs.data.validated else None
+    document = inputs.document
+    return ParetoReport(
+        model=FileReport(path=str(document.path), sha256=document.sha256),
+        original=cost_report(inputs.analysis.cost, first, document.model.ByteSize(), latency[0]),
+        points=points,
+        validated=inputs.data.validated,
+        timings=clock.seconds,
+        versions=versions(),
+        config=config.model_dump(mode="json", by_alias=True, exclude_none=True),
+        seed=config.seed,
+    )
+
+
+def _point(
+    inputs: Inputs, target: int, plan: Plan, realized: Realized, comparison: Comparison, latency: float
+) -> ParetoPoint:
+    validated = inputs.data.validated
+    labelled = validated and comparison.first is not None
+    cost = analyze(realized.model, inputs.config.input_shape).cost
+    second = comparison.second if validated else None
+    return ParetoPoint(
+        target_relus=target,
+        optimized=cost_report(cost, second, realized.model.ByteSize(), latency),
+        accuracy_lost=comparison.drop if labelled else None,
+        accuracy_lost_interval=comparison.drop_interval if labelled else None,
+        fidelity=fidelity_report(comparison, inputs.data.report.source, realized.composition_error),
+        damage=plan.damage,
+        decisions=decisions(inputs.analysis, plan),
+        plan=plan_to_json(plan, inputs.document.sha256),
+    )
+
+
+def _latency(inputs: Inputs, models: Sequence[onnx.ModelProto]) -> list[float]:
+    """Median milliseconds of the original and of each of `models`, which take turns."""
+    feeds: Mapping[str, np.ndarray] = inputs.data.report.batch(
+        np.arange(inputs.data.batch if inputs.fixed_batch else 1)
+    )
+    everyone = [inputs.document.model, *models]
+    sessions = {str(n): Session(m, threads=inputs.calibration.threads) for n, m in enumerate(everyone)}
+    times = time_models(sessions, feeds, _LATENCY_RUNS, _LATENCY_SECONDS)
+    return [round(1000 * float(np.median(values)), 4) for values in times.values()]

@@ -1,0 +1,105 @@
+"""The stage that searches: plans are carried out in a cheap way, and the one to keep is chosen by what they do."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from onnxshallow.damages import Sensitivity
+from onnxshallow.errors import TargetError
+from onnxshallow.planning.plan import Plan
+from onnxshallow.planning.planner import Planner, most_useful
+from onnxshallow.planning.solver import Budget
+from onnxshallow.progress import Progress, Silent
+from onnxshallow.sensitivity.measures import Measure, damage
+from onnxshallow.stages import Inputs, Observation, realize_with
+
+__all__ = ["search", "search_together"]
+
+# What comparing plans may cost, and how many plans are compared at the most.
+_SEARCH_FLOPS, _MOST_TRIES = 8e13, 16
+
+
+def search(
+    inputs: Inputs, observation: Observation, sensitivity: Sensitivity, budget: Budget, progress: Progress
+) -> list[Plan]:
+    """Carry out proposed plans in a cheap way and measure what they do to the selection samples.
+
+    How many depends on the size of the fits, not on the clock, so that the same inputs give the same plan.
+
+    Returns:
+        The plans with their measured damages, in the order of proposal.
+
+    Raises:
+        TargetError: no plan reaches the budget.
+    """
+    planner = Planner(inputs.analysis, sensitivity.candidates, sensitivity.damages, budget)
+    tries = _affordable_tries(inputs) if inputs.config.sensitivity != "magnitude" else 1
+    plans: list[Plan] = []
+    with progress.stage("Comparing plans", tries) as step:
+        for plan in itertools.islice(planner.proposals(), tries):
+            measured = plan if tries == 1 else _try_out(inputs, observation, plan)
+            if measured.damage is not None:
+                planner.learn(plan, measured.damage)
+            plans.append(measured)
+            step()
+            if not plan.candidates:
+                break
+    return plans
+
+
+def _affordable_tries(inputs: Inputs) -> int:
+    """How many plans to carry out: many for small networks, a few for large ones."""
+    trial, analysis = inputs.trial, inputs.analysis
+    samples = sum(len(next(iter(batch.values()))) for batch in trial.batches)
+    flops = 4.0 * samples * analysis.cost.macs
+    for layer in analysis.layers:
+        unknowns = float(np.prod(layer.weight_shape[1:]))
+        flops += 2 * trial.fit.fewest_rows * unknowns**3 if layer.kind != "affine" else 0.0
+    return int(np.clip(_SEARCH_FLOPS / max(flops, 1.0), 2, _MOST_TRIES))
+
+
+def search_together(
+    inputs: Inputs,
+    observation: Observation,
+    sensitivities: Sequence[Sensitivity],
+    budgets: Sequence[Budget],
+    progress: Progress,
+) -> list[Plan | TargetError]:
+    """One plan for each budget; all budgets learn from every plan that is carried out, and may take it.
+
+    Returns:
+        The plans with their measured damages; an error, which says what can be reached, where none reaches a budget.
+    """
+    planners = [
+        Planner(inputs.analysis, found.candidates, found.damages, budget)
+        for found, budget in zip(sensitivities, budgets, strict=True)
+    ]
+    tried: dict[frozenset[str], Plan] = {}
+    failures: list[TargetError | None] = []
+    with progress.stage("Comparing plans", len(budgets)) as step:
+        for planner in planners:
+            try:
+                plan = next(planner.proposals())
+                failures.append(None)
+            except TargetError as error:
+                failures.append(error)
+                step()
+                continue
+            if plan.keys not in tried:
+                tried[plan.keys] = _try_out(inputs, observation, plan)
+                for other in planners:
+                    other.learn(plan, tried[plan.keys].damage or 0.0)
+            step()
+    return [
+        failure or most_useful([plan for plan in tried.values() if planner.reaches(plan)])
+        for planner, failure in zip(planners, failures, strict=True)
+    ]
+
+
+def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan:
+    """Apply a plan in a cheap way; the plan with its damage on the selection samples."""
+    realized = realize_with(inputs.trial, inputs, observation, plan, Silent())
+    measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
+    return replace(plan, damage=damage(measure, observation.reference, realized.outputs))
