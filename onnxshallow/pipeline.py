@@ -244,7 +244,11 @@ def _choose(
     plans = _search(inputs, observation, damages, budget, progress, clock)
     best: _Attempt | None = None
     for tries in range(1, MAX_VALIDATED + 1):
-        chosen = most_useful(plans) if tries == 1 else min(plans, key=lambda plan: plan.damage or 0.0)
+        chosen = (
+            most_useful(plans, inputs.analysis.cost)
+            if tries == 1
+            else min(plans, key=lambda plan: plan.damage or 0.0)
+        )
         plans = [plan for plan in plans if plan is not chosen]
         attempt = _attempt(inputs, observation, chosen, progress, clock)
         if best is None or attempt.drop() < best.drop():
@@ -286,7 +290,7 @@ def _deepest(
         middle = (low + high) // 2
         budget = Budget(int(_SHARES[middle] * inputs.analysis.cost.relus), inputs.analysis.cost.macs)
         try:
-            plan = most_useful(_search(inputs, observation, damages, budget, progress, clock))
+            plan = most_useful(_search(inputs, observation, damages, budget, progress, clock), inputs.analysis.cost)
             attempt = _attempt(inputs, observation, plan, progress, clock)
         except TargetError:
             high = middle

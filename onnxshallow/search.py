@@ -18,7 +18,7 @@ from onnxshallow.stages import Inputs, Observation, realize_with
 __all__ = ["search", "search_together"]
 
 # What comparing plans may cost, and how many plans are compared at the most.
-_SEARCH_FLOPS, _MOST_TRIES = 8e13, 16
+_SEARCH_FLOPS, _MOST_TRIES = 8e13, 24
 
 
 def search(
@@ -80,20 +80,19 @@ def search_together(
     failures: list[TargetError | None] = []
     with progress.stage("Comparing plans", len(budgets)) as step:
         for planner in planners:
+            plan = None
             try:
-                plan = next(planner.proposals())
+                plan = next(planner.proposals(), None)
                 failures.append(None)
             except TargetError as error:
                 failures.append(error)
-                step()
-                continue
-            if plan.keys not in tried:
+            if plan is not None and plan.keys not in tried:
                 tried[plan.keys] = _try_out(inputs, observation, plan)
                 for other in planners:
                     other.learn(plan, tried[plan.keys].damage or 0.0)
             step()
     return [
-        failure or most_useful([plan for plan in tried.values() if planner.reaches(plan)])
+        failure or most_useful([plan for plan in tried.values() if planner.reaches(plan)], inputs.analysis.cost)
         for planner, failure in zip(planners, failures, strict=True)
     ]
 

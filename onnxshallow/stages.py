@@ -45,10 +45,6 @@ logger = logging.getLogger(__name__)
 
 # What measuring all candidates may cost, and the fewest samples that make a comparison.
 _SWEEP_MACS, _FEWEST_FIT_SAMPLES = 2e13, 64
-# How often the sweep goes down the network for candidates that turn out to matter.
-_MOST_LOOKS = 8
-# What comparing plans may cost, and how many plans are compared at the most.
-_SEARCH_FLOPS, _MOST_TRIES = 8e13, 16
 _RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
 
 

@@ -15,7 +15,10 @@ import onnx
 from typer.testing import CliRunner, Result
 
 from onnxshallow.cli.main import app
+from onnxshallow.config import resolve
+from onnxshallow.model.document import load_document
 from onnxshallow.model.session import Session
+from onnxshallow.stages import Inputs, load_inputs
 from tests.graphs import interface
 from tests.networks import Array, Weight, assert_near, build, smooth
 
@@ -119,6 +122,18 @@ def save_case(
     arrays = arrays or {"x": smooth(40, 3, 6)}
     np.savez(data, **arrays, **({} if labels is None else {"y": labels}))  # type: ignore[arg-type]
     return path, data
+
+
+def load_case(
+    folder: Path,
+    model: onnx.ModelProto | None = None,
+    labels: Array | None = None,
+    arrays: Mapping[str, Array] | None = None,
+    **options: Any,
+) -> Inputs:
+    """What the stages begin with, of a network and data as `save_case` writes them, calibrated on that data."""
+    path, data = save_case(folder, model, labels, **(arrays or {}))
+    return load_inputs(load_document(path), resolve({"calib": str(data), **options}, path))
 
 
 def assert_error(outcome: Result, code: int, *words: str) -> None:

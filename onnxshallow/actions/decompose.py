@@ -74,7 +74,7 @@ class Decompose:
         between = bench.fresh(f"{layer.name}_rank{candidate.rank}")
         dtype = analysis.layers.dtype(layer)
         nodes: list[gs.Node] = [
-            *layer_nodes(bench, narrow, layer.source, between, name=between, dtype=dtype),
+            *layer_nodes(bench, narrow, layer.source, between, name=bench.fresh_node(between), dtype=dtype),
             *layer_nodes(bench, wide, between, layer.output, name=layer.name, dtype=dtype),
         ]
         bench.replace([analysis.network.nodes[index].outputs[0] for index in layer.nodes], nodes)

@@ -61,7 +61,6 @@ def principal_directions(
     centred = values - mean.astype(np.float32)
     covariance = (centred.T @ centred).astype(np.float64)
     prior = weight @ weight.T
-    covariance += (
-        outputs / rows * max(float(np.trace(covariance)), 1e-30) / max(float(np.trace(prior)), 1e-30) * prior
-    )
+    scale = max(float(np.trace(covariance)), 1e-30) / max(float(np.trace(prior)), 1e-30)
+    covariance += (outputs / rows) ** 2 * scale * prior
     return mean, np.linalg.eigh(covariance)[1][:, ::-1][:, :rank]

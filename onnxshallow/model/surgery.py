@@ -5,6 +5,7 @@ workbench only: `Workbench.finish` compares the edited graph with the model it c
 nodes and initializers that changed. Everything else is copied from the original byte for byte.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -50,6 +51,13 @@ class Workbench:
             name = f"{hint}_{count}"
         self._names.add(name)
         return name
+
+    def fresh_node(self, hint: str) -> str:
+        """A node name that is not taken, made from `hint`."""
+        taken = {node.name for node in self.graph.nodes}
+        return next(
+            name for count in itertools.count(1) if (name := hint if count == 1 else f"{hint}_{count}") not in taken
+        )
 
     def constant(self, hint: str, values: np.ndarray) -> gs.Constant:
         """A new initializer of `values`, named after `hint`."""

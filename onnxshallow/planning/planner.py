@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from onnxshallow.actions.base import Candidate
-from onnxshallow.analysis import Analysis
+from onnxshallow.analysis import Analysis, Cost
 from onnxshallow.config import Config, parse_target
 from onnxshallow.errors import TargetError
 from onnxshallow.planning.outlook import Pair, interactions
@@ -96,7 +96,7 @@ class Planner:
             believed = self._believed()
             best = self._problem.least_damage(believed, self._tried)
             if best is None:
-                if not self._tried:
+                if self._problem.least_damage(believed) is None:
                     raise _unreachable(self._problem, self.budget)
                 return
             if kind == "cheap" and best:
@@ -151,21 +151,22 @@ class Planner:
         return self.damages[term] if isinstance(term, str) else self._interactions[term]
 
 
-def most_useful(plans: Sequence[Plan]) -> Plan:
+def most_useful(plans: Sequence[Plan], cost: Cost) -> Plan:
     """The plan to keep of those carried out: the cheapest of those with about the least damage.
 
     Plans that save neither layers nor multiply-adds count only where the others do much more damage.
 
     Args:
         plans: with measured damages, at least one.
+        cost: of the original.
     """
     least = min(_damage(plan) for plan in plans)
-    shallower = [p for p in plans if _saving(p) > 0 and _damage(p) <= least * (1 + _SHALLOWER)]
+    shallower = [p for p in plans if _saving(p, cost) > 0 and _damage(p) <= least * (1 + _SHALLOWER)]
     usable = shallower or list(plans)
     least = min(_damage(plan) for plan in usable)
     return max(
         (p for p in usable if _damage(p) <= least * (1 + _MEASURED_TOLERANCE)),
-        key=lambda p: (_saving(p), -_damage(p)),
+        key=lambda p: (_saving(p, cost), -_damage(p)),
     )
 
 
@@ -173,11 +174,12 @@ def _damage(plan: Plan) -> float:
     return plan.predicted if plan.damage is None else plan.damage
 
 
-def _saving(plan: Plan) -> int:
-    """Multiply-adds saved, where saving layers at no cost counts as one; layers saved by composing exactly."""
-    composed = any(c.exactness != "fitted" for c in plan.candidates)
-    depth = sum(c.depth for c in plan.candidates)
-    return depth if composed else sum(c.macs for c in plan.candidates) + min(1, depth)
+def _saving(plan: Plan, cost: Cost) -> float:
+    """Share of the layers saved, and unless kernels are composed exactly, share of the multiply-adds as well."""
+    layers = sum(c.depth for c in plan.candidates) / max(cost.linear_layers, 1)
+    if any(c.exactness != "fitted" for c in plan.candidates):
+        return layers
+    return layers + sum(c.macs for c in plan.candidates) / max(cost.macs, 1)
 
 
 def _unreachable(problem: Problem, budget: Budget) -> TargetError:

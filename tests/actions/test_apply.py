@@ -44,8 +44,8 @@ def three():
     return build(THREE, **THREE_WEIGHTS)
 
 
-def test_mergers_come_before_single_sites():
-    assert [action.name for action in ACTIONS] == ["fuse", "linearize"]
+def test_splits_come_before_mergers_and_these_before_single_sites():
+    assert [action.name for action in ACTIONS] == ["decompose", "fuse", "linearize"]
 
 
 def test_no_candidates_leave_the_model_as_it_is():

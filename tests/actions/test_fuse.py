@@ -74,27 +74,35 @@ def inverted(**changes):
 
 
 def narrow():
-    """A chain whose 3x3 fit saves multiply-adds and whose 5x5 fit costs some."""
+    """A chain whose 1x1 and 3x3 fits save multiply-adds and whose 5x5 fit costs some."""
     return chain(w1=(4, 3, 3, 3), b1=(4,), w2=(4, 4, 3, 3))
 
 
-def test_a_chain_is_found_with_a_kernel_that_saves():
-    (candidate,) = find(narrow()).candidates
-    assert candidate.key == "fuse:3x3:x->y"
-    assert candidate.sites == ("r",)
-    assert candidate.nodes == {0, 1, 2}
+def test_a_chain_is_found_with_three_kernel_sizes():
+    assert keys(find(narrow())) == ["fuse:1x1:x->y", "fuse:3x3:x->y", "fuse:5x5:x->y"]
+    for candidate in find(narrow()).candidates:
+        assert candidate.sites == ("r",)
+        assert candidate.nodes == {0, 1, 2}
 
 
 def test_what_a_candidate_saves_is_counted():
-    (candidate,) = find(narrow()).candidates
-    assert candidate.relus == 4 * 64
-    assert candidate.macs == 64 * 9 * (3 * 4 + 4 * 4) - 64 * 9 * 3 * 4
-    assert candidate.depth == 1
+    for candidate, taps in zip(find(narrow()).candidates, (1, 9, 25), strict=True):
+        assert candidate.relus == 4 * 64
+        assert candidate.macs == 64 * 9 * (3 * 4 + 4 * 4) - 64 * taps * 3 * 4
+        assert candidate.depth == 1
 
 
-def test_a_larger_kernel_is_listed_where_it_saves_too():
-    wide = chain(w1=(30, 3, 3, 3), b1=(30,), w2=(4, 30, 3, 3))
-    assert keys(find(wide)) == ["fuse:3x3:x->y", "fuse:5x5:x->y"]
+def test_a_kernel_that_costs_multiply_adds_is_listed_too():
+    assert [np.sign(candidate.macs) for candidate in find(narrow()).candidates] == [1, 1, -1]
+
+
+def test_kernel_sizes_that_are_equal_are_listed_once():
+    model = build(
+        "(float[N,3,8,8] x) => (float[N,4,8,8] y) { h = Conv<pads=[1,1,1,1]>(x, w1) r = Relu(h) y = Conv(r, w2) }",
+        w1=(5, 3, 3, 3),
+        w2=(4, 5, 1, 1),
+    )
+    assert keys(find(model)) == ["fuse:1x1:x->y", "fuse:3x3:x->y"]
 
 
 def test_every_kernel_size_is_listed_on_request():
@@ -122,11 +130,12 @@ def test_a_residual_block_is_found_up_to_its_sum_and_with_its_activation():
 
 
 def test_an_inverted_residual_is_found_as_a_whole():
-    whole = next(c for c in find(inverted()).candidates if c.source == "x" and c.output == "y")
-    assert whole.sites == ("c1", "c2")
-    assert whole.kernel == (3, 3)
-    assert whole.depth == 2
-    assert whole.relus == 2 * 8 * 36
+    found = [c for c in find(inverted()).candidates if c.source == "x" and c.output == "y"]
+    assert [whole.kernel for whole in found] == [(1, 1), (3, 3)]
+    for whole in found:
+        assert whole.sites == ("c1", "c2")
+        assert whole.depth == 2
+        assert whole.relus == 2 * 8 * 36
 
 
 def test_two_gemms_are_found():
@@ -145,7 +154,7 @@ def test_convolutions_of_one_axis_are_found():
         w1=(4, 3, 3),
         w2=(4, 4, 3),
     )
-    assert keys(find(model)) == ["fuse:3:x->y", "fuse:5:x->y"]
+    assert keys(find(model)) == ["fuse:1:x->y", "fuse:3:x->y", "fuse:5:x->y"]
 
 
 # Why it does not apply elsewhere: one model a reason.
@@ -208,9 +217,15 @@ def test_a_composite_that_crops_its_input_is_refused():
 
 
 def test_a_fit_beyond_the_memory_is_refused():
-    found = find(chain(), memory=1000)
+    found = find(chain(), memory=100)
     assert found.candidates == ()
     assert "--memory" in found.refusals["r"]
+
+
+def test_kernel_sizes_within_the_memory_are_offered():
+    found = find(chain(), memory=1000)
+    assert keys(found) == ["fuse:1x1:x->y"]
+    assert found.refusals == {}
 
 
 def test_an_exact_composite_of_very_large_kernel_is_refused():
@@ -415,9 +430,10 @@ def test_a_fitted_kernel_starts_as_the_centre_of_the_composite():
 
 def test_a_fitted_kernel_is_to_be_fitted():
     analysis = analyze(chain())
-    rewritten = apply_candidates(analysis, find(chain()).candidates, some_evidence(analysis))
-    assert rewritten.fit == {"y"}
-    assert rewritten.frozen == frozenset()
+    for candidate in find(chain()).candidates:
+        rewritten = apply_candidates(analysis, [candidate], some_evidence(analysis))
+        assert rewritten.fit == {"y"}
+        assert rewritten.frozen == frozenset()
 
 
 def test_a_composite_is_not_to_be_fitted():

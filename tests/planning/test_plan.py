@@ -40,6 +40,7 @@ def test_the_file_names_the_model_and_what_is_saved():
             "source": "z",
             "output": "w",
             "kernel": None,
+            "rank": None,
             "exactness": "fitted",
             "relus_saved": 5,
             "macs_saved": 0,
@@ -128,3 +129,64 @@ def test_entries_that_change_the_same_nodes_are_refused(tmp_path):
 def test_a_folder_that_does_not_exist_cannot_be_written_to(tmp_path):
     with pytest.raises(ModelError, match="Cannot write"):
         save_plan(Plan((), {}), "abc", tmp_path / "none" / "plan.json")
+
+
+# Layers split in two.
+
+SPLIT = Candidate("decompose", (), "p", "q", macs=100, depth=-1, nodes=frozenset({3}), rank=8)
+NARROWER = Candidate("decompose", (), "p", "q", macs=200, depth=-1, nodes=frozenset({3}), rank=4)
+
+
+def test_a_rank_is_saved_and_loaded_as_it_was(tmp_path):
+    plan = Plan((SPLIT, FUSE), {SPLIT.key: 0.125, FUSE.key: 0.25})
+    save_plan(plan, "abc", tmp_path / "plan.json")
+    loaded = load_plan(tmp_path / "plan.json", [FUSE, SINGLE, NARROWER, SPLIT])
+    assert loaded == plan
+    assert loaded.candidates[0].rank == 8
+    assert loaded.predicted == 0.375
+
+
+def test_an_entry_names_its_rank_where_there_is_one():
+    entries = plan_to_json(Plan((SPLIT, FUSE), {}), "")["actions"]
+    assert [entry["rank"] for entry in entries] == [8, None]
+    assert (entries[0]["kernel"], entries[0]["sites"]) == (None, [])
+    assert (entries[0]["relus_saved"], entries[0]["macs_saved"]) == (0, 100)
+
+
+@pytest.mark.parametrize("candidate", [SPLIT, NARROWER])
+def test_the_rank_tells_candidates_of_one_place_apart(tmp_path, candidate):
+    path = write(tmp_path / "plan.json", {"actions": [entry(candidate)]})
+    assert load_plan(path, [SPLIT, NARROWER]).candidates == (candidate,)
+
+
+def test_a_split_written_by_hand_needs_the_place_and_the_rank(tmp_path):
+    content = {"action": "decompose", "source": "p", "output": "q", "rank": 4}
+    path = write(tmp_path / "plan.json", {"actions": [content]})
+    assert load_plan(path, [SPLIT, NARROWER]).candidates == (NARROWER,)
+
+
+@pytest.mark.parametrize("rank", [5, None])
+def test_a_rank_that_is_not_offered_is_named(tmp_path, rank):
+    path = write(tmp_path / "plan.json", {"actions": [entry(SPLIT, rank=rank)]})
+    name = "decompose:p->q" if rank is None else f"decompose:rank{rank}:p->q"
+    with pytest.raises(UsageError, match=f"{name}.* is not possible"):
+        load_plan(path, [SPLIT, NARROWER])
+
+
+@pytest.mark.parametrize("rank", ["eight", [8], {}])
+def test_a_rank_that_is_no_number_is_a_usage_error(tmp_path, rank):
+    path = write(tmp_path / "plan.json", {"actions": [entry(SPLIT, rank=rank)]})
+    with pytest.raises(UsageError, match="is not a plan"):
+        load_plan(path, [SPLIT, NARROWER])
+
+
+def test_a_plan_from_before_there_were_ranks_is_still_read(tmp_path):
+    earlier = {name: value for name, value in entry(FUSE).items() if name != "rank"}
+    path = write(tmp_path / "plan.json", {"actions": [earlier]})
+    assert load_plan(path, AVAILABLE).candidates == (FUSE,)
+
+
+def test_two_ranks_of_one_layer_exclude_each_other(tmp_path):
+    path = write(tmp_path / "plan.json", {"actions": [entry(SPLIT), entry(NARROWER)]})
+    with pytest.raises(UsageError, match="change the same nodes"):
+        load_plan(path, [SPLIT, NARROWER])

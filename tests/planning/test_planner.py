@@ -37,6 +37,24 @@ def test_every_proposal_reaches_the_budget():
         assert RELUS - saving(plan) <= RELUS // 2
 
 
+def test_no_plan_costs_multiply_adds_though_some_kernels_do():
+    assert any(c.macs < 0 for c in ALL)
+    for limit in (MACS, MACS * 4 // 5):
+        plans = list(itertools.islice(planner(ALL, relus=RELUS // 2, macs=limit).proposals(), 12))
+        assert len(plans) == 12
+        assert all(MACS - sum(c.macs for c in plan.candidates) <= limit for plan in plans)
+
+
+def test_a_kernel_that_costs_multiply_adds_is_taken_where_the_rest_of_the_plan_saves_them():
+    large, small = (next(c for c in ALL if c.key == key) for key in ("fuse:5x5:r0->s1", "fuse:1x1:r2->r4"))
+    assert large.macs < 0 < large.macs + small.macs
+    values = {large.key: 0.1, small.key: 0.1}
+    (plan,) = planner([large, small], values, relus=RELUS * 2 // 5, macs=MACS).proposals()
+    assert set(plan.candidates) == {large, small}
+    with pytest.raises(TargetError):
+        next(planner([large], values, relus=RELUS * 4 // 5, macs=MACS).proposals())
+
+
 def test_proposals_are_distinct():
     proposed = [keys(plan) for plan in itertools.islice(planner(ALL, relus=RELUS * 3 // 5).proposals(), 12)]
     assert len(proposed) == len(set(proposed)) == 12
@@ -105,6 +123,58 @@ def test_a_target_of_multiply_adds_that_cannot_be_reached_says_what_can():
     task = planner(ALL, macs=1)
     assert "The target of 1 MACs" in str(caught.value)
     assert f"{task._problem.fewest_macs()} MACs" in str(caught.value)
+
+
+# Neighbours, which do more than the sum.
+
+
+def first_of(values, removed):
+    """Which sites the first plan removes, where each does `values` alone and a number of them must go."""
+    named = {c.key: value for c, value in zip(SINGLES, values, strict=True)}
+    plan = next(planner(values=named, relus=RELUS * (5 - removed) // 5).proposals())
+    return {SINGLES.index(candidate) for candidate in plan.candidates}
+
+
+def test_neighbours_are_left_for_what_is_further_apart():
+    assert first_of([0.1, 0.101, 0.5, 0.5, 0.11], 2) == {0, 4}
+
+
+def test_neighbours_are_taken_where_the_others_do_more():
+    assert first_of([0.1, 0.101, 0.5, 0.5, 0.5], 2) == {0, 1}
+
+
+def test_plans_show_that_neighbours_do_no_more_than_their_sum():
+    values = {c.key: 0.1 + 0.001 * position for position, c in enumerate(SINGLES)}
+    task = planner(values=values, relus=RELUS * 3 // 5)
+    pairs = [term for term in task._believed() if not isinstance(term, str)]
+    before = sum(task._believed()[pair] for pair in pairs)
+    assert before > 0
+    for plan in task.proposals():
+        task.learn(plan, plan.predicted)
+    assert sum(task._believed()[pair] for pair in pairs) < 0.5 * before
+
+
+def first_of_two_ways(macs, macs_apart, damage_apart):
+    """Whether the first plan changes two neighbours, each of which does 0.1; else it changes a place further off."""
+    near = [
+        Candidate("fuse", (site,), site, f"{site}.out", (1, 1), relus=RELUS // 5, macs=macs, nodes=frozenset({site}))
+        for site in ("r0", "r1")
+    ]
+    apart = Candidate("fuse", ("r3", "r4"), "a", "b", (3, 3), relus=RELUS * 2 // 5, macs=macs_apart)
+    values = {near[0].key: 0.1, near[1].key: 0.1, apart.key: damage_apart}
+    plan = next(planner([*near, apart], values, relus=RELUS * 3 // 5, macs=MACS).proposals())
+    assert set(plan.candidates) in (set(near), {apart})
+    return apart not in plan.candidates
+
+
+def test_a_cheaper_plan_counts_with_what_its_neighbours_do():
+    assert not first_of_two_ways(100, 0, 0.2)
+    assert first_of_two_ways(100, 0, 0.27)  # 0.1 + 0.1 + 0.1 is about equal
+
+
+def test_a_plan_is_cheap_next_to_what_neighbours_do():
+    assert not first_of_two_ways(0, 100, 0.35)
+    assert first_of_two_ways(0, 100, 0.4)
 
 
 # The budget of a run.

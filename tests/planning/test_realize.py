@@ -6,6 +6,7 @@ from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import analyze
+from onnxshallow.fitting.correction import correct
 from onnxshallow.planning.realize import realize
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.validation.metrics import relative_error
@@ -83,6 +84,26 @@ def test_layers_after_a_spoilt_border_are_corrected():
     plain, calibration = realized(model, key, feeds=feeds, kernel="exact", correction=False)
     corrected, _ = realized(model, key, feeds=feeds, kernel="exact")
     assert error(model, corrected, calibration) < 0.8 * error(model, plain, calibration)
+
+
+def test_after_a_spoilt_border_new_layers_are_fitted_again_however_few_the_rows(monkeypatch):
+    passes = []
+
+    def recording(*arguments, **options):
+        passes.append(set(correct(*arguments, **options)))
+
+    monkeypatch.setattr("onnxshallow.planning.realize.correct", recording)
+    feeds = {"x": smooth(8, 3, 8)}  # 6 images of 64 pixels are few for 54 unknowns
+    realized(residual(), "fuse:5x5:border:r0->s1", "linearize:h3->r3", feeds=feeds, kernel="exact", batch=2)
+    assert passes == [{"r1", "r3"}, {"r3"}]
+
+
+def test_a_merger_and_the_removal_after_it_are_the_merger_of_both():
+    model, feeds = residual(1), {"x": smooth(64, 3, 8)}
+    apart, _ = realized(model, "fuse:3x3:r0->s1", "linearize:s1->r2", feeds=feeds)
+    whole, _ = realized(model, "fuse:3x3:r0->r2", feeds=feeds)
+    assert operators(apart.model) == operators(whole.model)
+    assert_near(apart.outputs[0], whole.outputs[0], 1e-5)
 
 
 def test_a_chain_without_need_of_its_activation_is_recovered():

@@ -22,8 +22,8 @@ def remove(name, relus, *, macs=0, depth=0, nodes=None, source=None):
     )
 
 
-def problem(candidates, *, relus=100, macs=1000, layers=10, sites=10, budget=None):
-    return Problem(tuple(candidates), relus, macs, layers, sites, budget or Budget())
+def problem(candidates, *, relus=100, macs=1000, layers=10, sites=10, budget=None, pairs=()):
+    return Problem(tuple(candidates), relus, macs, layers, sites, budget or Budget(), tuple(pairs))
 
 
 def names(chosen):
@@ -34,9 +34,15 @@ def damages(candidates, values):
     return {candidate.key: value for candidate, value in zip(candidates, values, strict=True)}
 
 
+def total(chosen, values, pairs=()):
+    """What a choice does: the sum over its candidates and over the pairs of which it changes both places."""
+    places = {candidate.place for candidate in chosen}
+    return sum(values[c.key] for c in chosen) + sum(values[pair] for pair in pairs if places.issuperset(pair))
+
+
 @st.composite
 def problems(draw):
-    """A small problem with random savings, conflicts and budgets, and damages for it."""
+    """A small problem with random savings, conflicts, pairs and budgets, and damages for it."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     count = draw(st.integers(1, 7))
     candidates = [
@@ -44,7 +50,7 @@ def problems(draw):
             f"s{index}",
             int(random.integers(0, 30)),
             macs=int(random.integers(-30, 60)),
-            depth=int(random.integers(0, 3)),
+            depth=int(random.integers(-1, 3)),
             nodes=set(random.choice(8, size=int(random.integers(1, 4)), replace=False).tolist()),
         )
         for index in range(count)
@@ -52,10 +58,13 @@ def problems(draw):
     budget = Budget(
         draw(st.none() | st.integers(0, 120)),
         draw(st.none() | st.integers(850, 1050)),
-        draw(st.sampled_from([0, 0, 1, 2])),
+        draw(st.sampled_from([None, None, 0, 1, 2])),
     )
+    places = itertools.combinations([candidate.place for candidate in candidates], 2)
+    pairs = [pair for pair in places if random.random() < 0.3]
     values = damages(candidates, random.integers(1, 1000, size=count) / 1000)
-    return problem(candidates, sites=draw(st.integers(1, count + 1)), budget=budget), values
+    values |= {pair: int(random.integers(0, 1000)) / 1000 for pair in pairs}
+    return problem(candidates, sites=draw(st.integers(1, count + 1)), budget=budget, pairs=pairs), values
 
 
 def feasible(task):
@@ -67,7 +76,8 @@ def feasible(task):
             macs = task.macs - sum(c.macs for c in chosen)
             within = task.budget.relus is None or relus <= task.budget.relus
             within = within and (task.budget.macs is None or macs <= task.budget.macs)
-            within = within and sum(c.depth for c in chosen) >= task.budget.depth_saved
+            least = task.budget.depth_saved
+            within = within and (least is None or sum(c.depth for c in chosen) >= least)
             if apart and within and sum(len(c.sites) for c in chosen) < task.sites:
                 yield chosen
 
@@ -79,13 +89,13 @@ many = settings(deadline=None, max_examples=150, derandomize=True)
 @given(problems())
 def test_no_allowed_choice_does_less_damage(drawn):
     task, values = drawn
-    sums = [sum(values[c.key] for c in chosen) for chosen in feasible(task)]
+    sums = [total(chosen, values, task.pairs) for chosen in feasible(task)]
     found = task.least_damage(values)
     if not sums:
         assert found is None
         return
     assert found in list(feasible(task))
-    assert sum(values[c.key] for c in found) == pytest.approx(min(sums), abs=1e-6)
+    assert total(found, values, task.pairs) == pytest.approx(min(sums), abs=1e-6)
 
 
 @many
@@ -97,14 +107,14 @@ def test_no_allowed_choice_within_the_damage_saves_more(drawn, most):
         limited = task.budget.macs is not None  # else multiply-adds are no reason to prefer a plan
         return sum(limited * c.macs / task.macs + c.depth / task.layers for c in chosen)
 
-    within = [c for c in feasible(task) if sum(values[one.key] for one in c) <= most - 1e-4]
+    within = [chosen for chosen in feasible(task) if total(chosen, values, task.pairs) <= most - 1e-4]
     found = task.cheapest(values, most)
     if within:
         assert found is not None
         assert saving(found) >= max(map(saving, within)) - 1.1e-3
     if found is not None:
         assert found in list(feasible(task))
-        assert sum(values[c.key] for c in found) <= most + 1e-4
+        assert total(found, values, task.pairs) <= most + 1e-4
 
 
 @many
@@ -123,12 +133,21 @@ def test_candidates_that_replace_the_same_node_exclude_each_other():
     assert names(task.least_damage(damages(candidates, [0.1, 0.2, 0.3]))) == {"a", "c"}
 
 
-def test_a_merger_and_the_removal_after_it_exclude_each_other_where_both_are_one_candidate():
-    inner = Candidate("fuse", ("a",), "x", "s", kernel=(3, 3), nodes=frozenset({1, 2, 3}))
-    after = Candidate("linearize", ("b",), "s", "y", nodes=frozenset({4}))
-    whole = Candidate("fuse", ("a", "b"), "x", "y", kernel=(3, 3), nodes=frozenset({1, 2, 3, 4}))
-    assert (0, 1) in conflicts([inner, after, whole])
-    assert conflicts([inner, after]) == []
+def test_a_merger_and_the_removal_after_it_go_together_also_where_both_are_one_candidate():
+    inner = Candidate("fuse", ("a",), "x", "s", kernel=(3, 3), relus=20, nodes=frozenset({1, 2, 3}))
+    after = Candidate("linearize", ("b",), "s", "y", relus=20, nodes=frozenset({4}))
+    whole = Candidate("fuse", ("a", "b"), "x", "y", kernel=(3, 3), relus=40, nodes=frozenset({1, 2, 3, 4}))
+    candidates = [inner, after, whole]
+    assert conflicts(candidates) == [(0, 2), (1, 2)]
+    task = problem(candidates, budget=Budget(relus=60))
+    assert task.least_damage(damages(candidates, [0.1, 0.1, 0.3])) == (inner, after)
+    assert task.least_damage(damages(candidates, [0.1, 0.3, 0.3])) == (whole,)
+
+
+def test_sizes_and_ranks_of_one_place_exclude_each_other():
+    sizes = [Candidate("fuse", (), "x", "y", kernel=(k, k), nodes=frozenset({1, 2})) for k in (1, 3, 5)]
+    ranks = [Candidate("decompose", (), "x", "h", rank=rank, nodes=frozenset({1})) for rank in (8, 4)]
+    assert conflicts([*sizes, *ranks]) == [(0, 1, 2), (0, 1, 2, 3, 4)]
 
 
 def test_one_site_always_stays():
@@ -149,6 +168,13 @@ def test_layers_to_save_are_saved():
     values = damages(candidates, [0.1, 0.2])
     assert names(problem(candidates, budget=Budget(depth_saved=1)).least_damage(values)) == {"b"}
     assert problem(candidates, budget=Budget(depth_saved=2)).least_damage(values) is None
+
+
+def test_layers_may_be_added_unless_the_budget_says_otherwise():
+    candidates = [remove("split", 50, depth=-1), remove("a", 50)]
+    values = damages(candidates, [0.1, 0.2])
+    assert names(problem(candidates, budget=Budget(relus=50)).least_damage(values)) == {"split"}
+    assert names(problem(candidates, budget=Budget(relus=50, depth_saved=0)).least_damage(values)) == {"a"}
 
 
 def test_a_budget_that_is_met_already_needs_nothing():
@@ -192,3 +218,61 @@ def test_of_equals_the_earlier_candidate_is_taken():
 def test_a_negative_damage_counts_as_none():
     candidates = [remove("a", 50), remove("b", 50)]
     assert problem(candidates).least_damage(damages(candidates, [-1.0, 0.5])) == ()
+
+
+# Pairs that do more than their sum.
+
+
+def three_and_a_pair():
+    """Three candidates of which two are needed, the best two of which do much more together."""
+    candidates = [remove(name, 30) for name in "abc"]
+    pair = (candidates[0].place, candidates[1].place)
+    values = damages(candidates, [0.1, 0.2, 0.3])
+    return candidates, pair, values
+
+
+def test_what_a_pair_does_beyond_its_sum_counts():
+    candidates, pair, values = three_and_a_pair()
+    budget = Budget(relus=40)
+    assert names(problem(candidates, budget=budget).least_damage(values)) == {"a", "b"}
+    task = problem(candidates, budget=budget, pairs=[pair])
+    assert names(task.least_damage(values | {pair: 0.05})) == {"a", "b"}
+    assert names(task.least_damage(values | {pair: 0.15})) == {"a", "c"}
+    assert names(task.cheapest(values | {pair: 0.15}, 0.42)) == {"a", "c"}
+    assert task.cheapest(values | {pair: 0.15}, 0.39) is None
+
+
+def test_a_pair_counts_once_and_only_where_both_are_changed():
+    candidates, pair, values = three_and_a_pair()
+    task = problem(candidates, budget=Budget(relus=70), pairs=[pair])
+    assert names(task.least_damage(values | {pair: 9.0})) == {"a"}
+    whole = problem(candidates, budget=Budget(relus=10), pairs=[pair])
+    assert names(whole.least_damage(values | {pair: 9.0})) == {"a", "b", "c"}
+    assert names(whole.cheapest(values | {pair: 9.0}, 9.61)) == {"a", "b", "c"}
+    assert whole.cheapest(values | {pair: 9.0}, 9.59) is None
+
+
+def test_a_pair_speaks_of_every_size_at_its_places():
+    sizes = [Candidate("fuse", ("a",), "x", "y", kernel=(k, k), relus=30, nodes=frozenset({1, 2})) for k in (1, 3, 5)]
+    candidates = [*sizes, remove("b", 30), remove("c", 30)]
+    pair = (sizes[0].place, candidates[3].place)
+    values = damages(candidates, [0.1, 0.2, 0.3, 0.1, 0.3]) | {pair: 0.5}
+    chosen = problem(candidates, budget=Budget(relus=40), pairs=[pair]).least_damage(values)
+    assert chosen in [(sizes[0], candidates[4]), (candidates[3], candidates[4])]
+
+
+def test_a_pair_that_does_less_than_its_sum_counts_as_none():
+    candidates, pair, values = three_and_a_pair()
+    task = problem(candidates, budget=Budget(relus=70), pairs=[pair])
+    assert names(task.least_damage(values | {pair: -5.0})) == {"a"}
+
+
+def test_plans_that_were_tried_and_neighbours_are_kept_apart_with_pairs_too():
+    candidates, pair, values = three_and_a_pair()
+    task = problem(candidates, budget=Budget(relus=40), pairs=[pair])
+    values |= {pair: 0.15}
+    tried = []
+    while (found := task.least_damage(values, tried, frozenset({candidates[0].key}))) is not None:
+        tried.append(frozenset(c.key for c in found))
+    assert len(set(tried)) == len(tried) == 4  # three of two candidates and one of three, least damage first
+    assert tried[0] == {candidates[0].key, candidates[2].key}

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from onnxshallow.sensitivity.measures import damage
+from onnxshallow.validation.metrics import kl_divergence, softmax
 from tests.networks import signed
 
 
@@ -12,9 +13,27 @@ def test_an_output_that_has_not_moved_is_not_damaged(measure):
 
 
 def test_kl_by_hand():
-    p, q = np.array([[0.7, 0.3]]), np.array([[0.5, 0.5]])
-    expected = 0.7 * np.log(0.7 / 0.5) + 0.3 * np.log(0.3 / 0.5)
-    assert damage("kl", [np.log(p)], [np.log(q)]) == pytest.approx(expected)
+    p, q = np.array([0.7, 0.3]), np.array([0.5, 0.5])
+    soft = np.sqrt(p) / np.sum(np.sqrt(p))
+    expected = 4 * np.sum(soft * np.log(soft / q))
+    assert damage("kl", [np.log([p])], [np.log([q])]) == pytest.approx(expected)
+
+
+def test_kl_is_the_mean_of_the_divergence_at_a_temperature_of_two():
+    before, after = 3 * signed((20, 5)), 3 * signed((20, 5), 1)
+    assert damage("kl", [before], [after]) == np.mean(kl_divergence(before, after, 2.0))
+
+
+def test_kl_hears_of_classes_that_are_far_from_the_first():
+    certain = np.array([[12.0, 0.0, 0.0]])
+    swapped = np.array([[12.0, 2.0, -2.0]])
+    assert damage("kl", [certain], [swapped]) > 100 * np.mean(kl_divergence(certain, swapped))
+
+
+def test_kl_reads_probabilities_and_logits_alike():
+    before, after = 3 * signed((20, 5)), 3 * signed((20, 5), 1)
+    expected = damage("kl", [before], [after])
+    assert damage("kl", [softmax(before)], [softmax(after)]) == pytest.approx(expected)
 
 
 def test_mse_is_relative_to_the_mean_square():

@@ -137,6 +137,66 @@ class TestKlDivergence:
             kl_divergence(np.zeros((2, 3)), np.zeros((2, 4)))
 
 
+class TestSoftenedKlDivergence:
+    def test_by_hand(self) -> None:
+        reference, candidate = np.array([[0.64, 0.36]]), np.array([[0.16, 0.84]])
+        before = np.array([0.8, 0.6]) / 1.4
+        after = np.sqrt([0.16, 0.84]) / (0.4 + math.sqrt(0.84))
+        expected = 4 * np.sum(before * np.log(before / after))
+        np.testing.assert_allclose(kl_divergence(reference, candidate, 2.0), [expected])
+        np.testing.assert_allclose(kl_divergence(np.log(reference), np.log(candidate), 2.0), [expected])
+
+    @given(pairs)
+    def test_at_one_it_is_the_plain_divergence(self, pair: tuple[Floats, Floats]) -> None:
+        reference, candidate = pair
+        plain = kl_divergence(reference, candidate)
+        np.testing.assert_array_equal(kl_divergence(reference, candidate, 1.0), plain)
+        np.testing.assert_allclose(kl_divergence(reference, candidate, 1 + 1e-9), plain, rtol=1e-5, atol=1e-9)
+
+    @given(pairs, st.floats(0.5, 20))
+    def test_it_is_that_of_the_logits_over_t_times_t_squared(
+        self, pair: tuple[Floats, Floats], temperature: float
+    ) -> None:
+        reference, candidate = pair
+        divergence = kl_divergence(reference, candidate, temperature)
+        assert (divergence >= 0).all()
+        softened = [softmax(scores / temperature) for scores in (reference, candidate)]
+        expected = temperature**2 * entropy(*softened, axis=1)
+        np.testing.assert_allclose(divergence, expected, rtol=1e-6, atol=1e-9)
+
+    @given(pairs)
+    def test_a_softmax_at_the_end_changes_nothing(self, pair: tuple[Floats, Floats]) -> None:
+        reference, candidate = pair
+        expected = kl_divergence(reference, candidate, 2.0)
+        actual = kl_divergence(softmax(reference), softmax(candidate), 2.0)
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-9)
+
+    def test_a_high_temperature_makes_it_half_the_variance_of_the_differences_of_the_logits(self) -> None:
+        random = np.random.default_rng(0)
+        reference, candidate = random.normal(scale=3, size=(2, 50, 7))
+        expected = np.var(candidate - reference, axis=1) / 2
+        np.testing.assert_allclose(kl_divergence(reference, candidate, 1e4), expected, rtol=1e-2)
+        assert np.abs(kl_divergence(reference, candidate) / expected - 1).max() > 0.5
+
+    def test_classes_that_are_not_the_first_count_more(self) -> None:
+        certain, swapped = np.array([[10.0, 0.0, 0.0]]), np.array([[10.0, 1.0, -1.0]])
+        plain, softened = (kl_divergence(certain, swapped, temperature)[0] for temperature in (1.0, 2.0))
+        assert softened > 50 * plain > 0
+
+    def test_a_shift_of_all_logits_changes_nothing(self) -> None:
+        reference = np.random.default_rng(0).normal(size=(5, 4))
+        np.testing.assert_allclose(kl_divergence(reference, reference + 7, 2.0), 0, atol=1e-12)
+
+    def test_the_opposite_is_bounded(self) -> None:
+        certain = np.array([[1000.0, 0.0], [0.0, 1000.0]])
+        np.testing.assert_array_equal(kl_divergence(certain, certain, 2.0), [0, 0])
+        np.testing.assert_allclose(kl_divergence(certain, certain[::-1], 2.0), [-2 * math.log(1e-12)] * 2, rtol=1e-5)
+
+    def test_broken_candidate_is_nan_there_alone(self) -> None:
+        divergence = kl_divergence(np.zeros((2, 2)), np.array([[np.nan, 0.0], [0.0, 0.0]]), 2.0)
+        assert np.isnan(divergence).tolist() == [True, False]
+
+
 class TestTopKCorrect:
     scores = np.array([[0.1, 0.5, 0.4], [0.9, 0.05, 0.05], [0.2, 0.3, 0.5]])
 

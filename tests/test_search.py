@@ -1,0 +1,96 @@
+from dataclasses import replace
+
+import pytest
+
+from onnxshallow import search as search_module
+from onnxshallow.damages import Damages
+from onnxshallow.errors import TargetError
+from onnxshallow.planning.solver import Budget
+from onnxshallow.progress import Silent
+from onnxshallow.search import search, search_together
+from onnxshallow.stages import observe
+from tests.runs import load_case
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return load_case(tmp_path_factory.mktemp("search"))
+
+
+@pytest.fixture(scope="module")
+def observation(inputs):
+    return observe(inputs, Silent())
+
+
+@pytest.fixture(scope="module")
+def sensitivity(inputs, observation):
+    return Damages(inputs, observation, Silent(), None).all()
+
+
+def test_plans_are_tried_out_and_measured(inputs, observation, sensitivity):
+    cost = inputs.analysis.cost
+    plans = search(inputs, observation, sensitivity, Budget(cost.relus // 2, cost.macs), Silent())
+    assert len({frozenset(c.key for c in plan.candidates) for plan in plans}) == len(plans) > 1
+    assert all(plan.damage is not None and plan.damage >= 0 for plan in plans)
+    assert all(sum(c.relus for c in plan.candidates) >= cost.relus / 2 for plan in plans)
+
+
+def test_a_budget_out_of_reach_is_an_error(inputs, observation, sensitivity):
+    with pytest.raises(TargetError):
+        search(inputs, observation, sensitivity, Budget(1), Silent())
+
+
+# One plan for each of several budgets.
+
+
+def together(inputs, observation, sensitivity, *shares):
+    """Plans for shares of the ReLUs, and their budgets."""
+    cost = inputs.analysis.cost
+    budgets = [Budget(int(share * cost.relus), cost.macs) for share in shares]
+    return search_together(inputs, observation, [sensitivity] * len(budgets), budgets, Silent()), budgets
+
+
+def test_every_budget_gets_a_plan_that_reaches_it_and_was_measured(inputs, observation, sensitivity):
+    plans, budgets = together(inputs, observation, sensitivity, 0.7, 0.4)
+    for plan, budget in zip(plans, budgets, strict=True):
+        assert inputs.analysis.cost.relus - sum(c.relus for c in plan.candidates) <= budget.relus
+        assert plan.damage is not None
+        assert plan.damage >= 0
+
+
+def test_a_budget_out_of_reach_has_an_error_in_its_place_and_the_others_their_plans(inputs, observation, sensitivity):
+    (first, error, last), _ = together(inputs, observation, sensitivity, 0.7, 0.01, 0.4)
+    assert isinstance(error, TargetError)
+    assert "cannot be reached" in str(error)
+    expected, _ = together(inputs, observation, sensitivity, 0.7, 0.4)
+    assert [first.keys, last.keys] == [plan.keys for plan in expected]
+
+
+def test_no_more_plans_are_carried_out_than_there_are_budgets(inputs, observation, sensitivity, monkeypatch):
+    carried_out, realize_with = [], search_module.realize_with
+
+    def counting(calibration, inputs, observation, plan, progress):
+        carried_out.append(plan.keys)
+        return realize_with(calibration, inputs, observation, plan, progress)
+
+    monkeypatch.setattr(search_module, "realize_with", counting)
+    plans, _ = together(inputs, observation, sensitivity, 0.7, 0.69, 0.4)
+    assert len(carried_out) == len(set(carried_out)) <= 3
+    assert {plan.keys for plan in plans} <= set(carried_out)
+
+
+def test_a_plan_that_was_carried_out_for_a_harder_budget_is_taken_where_it_does_less(
+    inputs, observation, sensitivity, monkeypatch
+):
+    monkeypatch.setattr(search_module, "damage", lambda measure, reference, outputs: next(values))
+    values = iter([0.5, 0.1])
+    (first, last), _ = together(inputs, observation, sensitivity, 0.7, 0.4)
+    assert first == last
+    assert first.damage == 0.1
+
+
+def test_a_budget_whose_only_plan_was_carried_out_for_another_takes_it(inputs, observation, sensitivity):
+    (most,) = (c for c in sensitivity.candidates if c.key == "linearize:h0->r0")
+    only = replace(sensitivity, candidates=(most,))
+    plans, _ = together(inputs, observation, only, 0.7, 0.69)
+    assert [plan.candidates for plan in plans] == [(most,), (most,)]
