@@ -69,6 +69,7 @@ class Config(BaseModel):
         target_relus: what part of the ReLU count may stay (0.58), or how many (above 1; "320k" and "1.2M"
             too).
         target_macs: likewise for multiply-accumulates.
+        target_depth: likewise for the linear layers on the longest path.
         max_drop: accuracy that may be lost, as a fraction.
         kernel: kernel of a fused convolution: "3", "5", "exact" (the composed extent) or "auto".
         calib: where calibration samples come from: `.npz`, folder or `file.py:function`; None for synthetic
@@ -104,6 +105,7 @@ class Config(BaseModel):
 
     target_relus: Target = None
     target_macs: Target = None
+    target_depth: Target = None
     max_drop: float | None = Field(None, ge=0, le=1)
     kernel: Annotated[Literal["auto", "exact", "3", "5"], BeforeValidator(_text)] = "auto"
     calib: str | None = None
@@ -127,7 +129,7 @@ class Config(BaseModel):
     threads: Size | None = None
     input_shape: Annotated[dict[str, tuple[Size, ...]] | None, BeforeValidator(_shapes)] = None
 
-    @field_validator("target_relus", "target_macs", mode="before")
+    @field_validator("target_relus", "target_macs", "target_depth", mode="before")
     @classmethod
     def _check_target(cls, value: object) -> object:
         if value is not None:

@@ -206,8 +206,14 @@ def measure_sensitivity(
 
 
 def _check_goal(config: Config) -> None:
-    if config.target_relus is None and config.target_macs is None and config.max_drop is None:
-        raise UsageError("Say how far to go: --target-relus 0.58, --target-macs 0.7 or --max-drop 0.01.")
+    if not _has_target(config) and config.max_drop is None:
+        raise UsageError(
+            "Say how far to go: --target-relus 0.58, --target-macs 0.7, --target-depth 0.8 or --max-drop 0.01."
+        )
+
+
+def _has_target(config: Config) -> bool:
+    return any(target is not None for target in (config.target_relus, config.target_macs, config.target_depth))
 
 
 def _check_drop(config: Config) -> None:
@@ -239,7 +245,7 @@ def _choose(
         TargetError: no plan reaches the budget.
     """
     limit = inputs.config.max_drop
-    if inputs.config.target_relus is None and inputs.config.target_macs is None and limit is not None:
+    if limit is not None and not _has_target(inputs.config):
         return _deepest(inputs, observation, damages, limit, progress, clock)
     plans = _search(inputs, observation, damages, budget, progress, clock)
     best: _Attempt | None = None

@@ -18,7 +18,7 @@ from onnxshallow.stages import Inputs, Observation, realize_with
 __all__ = ["search", "search_together"]
 
 # What comparing plans may cost, and how many plans are compared at the most.
-_SEARCH_FLOPS, _MOST_TRIES = 8e13, 24
+_SEARCH_FLOPS, _MOST_TRIES = 1e14, 24
 
 
 def search(

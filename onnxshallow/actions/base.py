@@ -51,7 +51,7 @@ class Candidate:
         exactness: `exact`, `border` or `fitted`.
         relus: scalar activations per sample that it saves.
         macs: multiply-adds per sample that it saves; negative where it costs some.
-        depth: linear layers that it saves; negative where it adds some.
+        depth: linear layers that it takes off the longest path through it; negative where it adds some.
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
         rank: channels between two convolutions that take the place of one.
     """

@@ -25,7 +25,7 @@ from onnxshallow.analysis import (
     trace_region,
 )
 from onnxshallow.analysis.border import constant_part
-from onnxshallow.analysis.cost import layer_macs
+from onnxshallow.analysis.cost import layer_macs, node_depths
 from onnxshallow.convolution import Convolution, output_size, resize_kernel
 from onnxshallow.fitting.regression import bytes_needed
 from onnxshallow.model.surgery import Workbench
@@ -108,9 +108,15 @@ class Fuse:
             exactness="fitted" if not exact else "exact" if region.exact else "border",
             relus=sum(site.size or 0 for site in sites),
             macs=before - macs,
-            depth=len(linear) - 1,
+            depth=self._path(analysis, region) - 1,
             nodes=frozenset(region.nodes),
         )
+
+    def _path(self, analysis: Analysis, region: Region) -> int:
+        """Linear layers on the longest path through a region, all of whose paths begin at its source."""
+        depths = node_depths(analysis.network)
+        source, last = analysis.network.producer(region.source), analysis.network.producer(region.output)
+        return (depths[last.index] if last else 0) - (depths[source.index] if source else 0)
 
     def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
         """Replace the region from `candidate.source` to `candidate.output`."""

@@ -1,6 +1,6 @@
 """What a network costs: ReLUs, multiply-adds, parameters and depth, per sample."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,13 +62,19 @@ def measure_cost(network: Network, sites: Sequence[Site]) -> Cost:
     )
 
 
-def node_depths(network: Network) -> list[int]:
-    """For every node, the number of linear layers on the longest path up to and including it."""
+def node_depths(network: Network, layers: Mapping[int, int] | None = None) -> list[int]:
+    """For every node, the number of linear layers on the longest path up to and including it.
+
+    Args:
+        network: the network.
+        layers: for some nodes, by index, how many linear layers they count as.
+    """
+    counts = layers or {}
     depths: list[int] = []
     for node in network.nodes:
         producers = [network.producer(name) for name in node.reads]
         before = max((depths[p.index] for p in producers if p is not None), default=0)
-        depths.append(before + _is_linear(network, node))
+        depths.append(before + counts.get(node.index, int(_is_linear(network, node))))
     return depths
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Scale",
     "Seed",
     "Std",
+    "TargetDepth",
     "TargetMacs",
     "TargetRelus",
     "Threads",
@@ -67,6 +68,14 @@ TargetRelus = Annotated[
 TargetMacs = Annotated[
     str | None,
     typer.Option("--target-macs", metavar="SHARE|COUNT", help="Keep at most this share or number of multiply-adds."),
+]
+TargetDepth = Annotated[
+    str | None,
+    typer.Option(
+        "--target-depth",
+        metavar="SHARE|COUNT",
+        help="Keep at most this share or number of the linear layers on the longest path.",
+    ),
 ]
 MaxDrop = Annotated[
     float | None,

@@ -19,6 +19,7 @@ def command(
         typer.Option("--targets", metavar="A,B,...", help="ReLU targets [default: ten from 0.9 down to 0.25]."),
     ] = None,
     target_macs: options.TargetMacs = None,
+    target_depth: options.TargetDepth = None,
     kernel: options.Kernel = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="SVG", help="Draw the frontier.")] = None,
     plans: Annotated[
@@ -65,7 +66,8 @@ def command(
     if plans is not None and plans.exists() and not plans.is_dir():
         raise UsageError(f"--plans {plans} is a file; give a folder.")
     given = dict(
-        target_macs=target_macs, kernel=kernel, calib=calib, calib_samples=calib_samples, validate=validate,
+        target_macs=target_macs, target_depth=target_depth, kernel=kernel, calib=calib, calib_samples=calib_samples,
+        validate=validate,
         validate_samples=validate_samples, preset=preset, mean=mean, std=std, scale=scale, layout=layout,
         resize=resize, crop=crop, channels=channels, sensitivity=sensitivity, ridge=ridge,
         correction=False if no_correction else None, input_shape=input_shape, seed=seed, memory=memory,

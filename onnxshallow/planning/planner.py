@@ -22,6 +22,7 @@ import numpy as np
 
 from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis, Cost
+from onnxshallow.analysis.cost import node_depths
 from onnxshallow.config import Config, parse_target
 from onnxshallow.errors import TargetError
 from onnxshallow.planning.outlook import Pair, interactions
@@ -53,9 +54,10 @@ def read_budget(config: Config, analysis: Analysis) -> Budget:
     """
     relus = None if config.target_relus is None else parse_target(config.target_relus, analysis.cost.relus)
     macs = None if config.target_macs is None else parse_target(config.target_macs, analysis.cost.macs)
+    depth = None if config.target_depth is None else parse_target(config.target_depth, analysis.cost.depth)
     if config.kernel == "exact":
-        return Budget(relus, macs, depth_saved=1)
-    return Budget(relus, analysis.cost.macs if macs is None else macs)
+        return Budget(relus, macs, depth_saved=1, depth=depth)
+    return Budget(relus, analysis.cost.macs if macs is None else macs, depth=depth)
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Planner:
         self._interactions = interactions(usable, self.damages, order)
         pairs = tuple(self._interactions)
         self._problem = Problem(
-            usable, cost.relus, cost.macs, cost.linear_layers, cost.relu_nodes, self.budget, pairs
+            usable, cost.relus, cost.macs, cost.depth, cost.relu_nodes, self.budget, pairs, self._depth
         )
         self._place = {c.key: c.place for c in usable}
 
@@ -128,6 +130,21 @@ class Planner:
     def reaches(self, plan: Plan) -> bool:
         """Whether `plan` keeps the budget."""
         return self._problem.reached(plan.candidates)
+
+    def _depth(self, chosen: Sequence[Candidate]) -> int:
+        """Depth of the network once `chosen` are carried out."""
+        network, layers = self.analysis.network, {}
+        for candidate in chosen:
+            linear = [
+                i for i in candidate.nodes if (layer := self.analysis.layers.by_node.get(i)) and layer.main == i
+            ]
+            linear = [i for i in linear if self.analysis.layers.by_node[i].kind != "affine"]
+            if candidate.kernel is not None:
+                layers.update(dict.fromkeys(linear, 0))
+                layers[max(candidate.nodes)] = 1
+            elif candidate.rank is not None:
+                layers.update(dict.fromkeys(linear, 2))
+        return max(node_depths(network, layers), default=0)
 
     def _believed(self) -> Mapping[str | Pair, float]:
         """Damage of each candidate and pair: the posterior mean less a share of the posterior deviation."""
@@ -176,7 +193,7 @@ def _damage(plan: Plan) -> float:
 
 def _saving(plan: Plan, cost: Cost) -> float:
     """Share of the layers saved, and unless kernels are composed exactly, share of the multiply-adds as well."""
-    layers = sum(c.depth for c in plan.candidates) / max(cost.linear_layers, 1)
+    layers = sum(c.depth for c in plan.candidates) / max(cost.depth, 1)
     if any(c.exactness != "fitted" for c in plan.candidates):
         return layers
     return layers + sum(c.macs for c in plan.candidates) / max(cost.macs, 1)
@@ -191,6 +208,9 @@ def _unreachable(problem: Problem, budget: Budget) -> TargetError:
     if budget.macs is not None and budget.macs < problem.macs:
         parts.append(f"{budget.macs} MACs ({_share(budget.macs, problem.macs)})")
     reached = [f"{problem.fewest_relus()} ReLUs ({_share(problem.fewest_relus(), problem.relus)})"]
+    if budget.depth is not None:
+        parts.append(f"a depth of {budget.depth}")
+        reached.append(f"a depth of {problem.least_depth()}")
     if budget.macs is not None and budget.macs < problem.macs:
         reached.append(f"{problem.fewest_macs()} MACs ({_share(problem.fewest_macs(), problem.macs)})")
     return TargetError(

@@ -14,8 +14,8 @@ afterwards on the whole plan.
 A network without any activation is linear, which no budget can mean, so one site always stays.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +41,14 @@ class Budget:
     Attributes:
         relus: the largest ReLU count that is allowed, or None.
         macs: the largest number of multiply-adds that is allowed, or None.
+        depth: the largest number of linear layers on the longest path that is allowed, or None.
         depth_saved: the smallest number of linear layers to save, or None where some may be added.
     """
 
     relus: int | None = None
     macs: int | None = None
     depth_saved: int | None = None
+    depth: int | None = None
 
 
 def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
@@ -73,6 +75,7 @@ class Problem:
         sites: activation sites of the original.
         budget: what has to be reached.
         pairs: places whose joint change does damage of its own.
+        depth: depth of the network that a choice leaves; with it a budget's depth is looked at.
     """
 
     candidates: tuple[Candidate, ...]
@@ -82,6 +85,7 @@ class Problem:
     sites: int
     budget: Budget
     pairs: tuple[Pair, ...] = ()
+    depth: Callable[[Sequence[Candidate]], int] | None = None
     _exclusions: list[tuple[int, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -113,15 +117,20 @@ class Problem:
 
     def fewest_relus(self) -> int:
         """The lowest ReLU count that any plan reaches, whatever the damage."""
-        free = Problem(self.candidates, self.relus, self.macs, self.layers, self.sites, Budget())
+        free = replace(self, budget=Budget(), pairs=())
         chosen = free._solve(-self._column("relus") / max(self.relus, 1), [], ())
         return self.relus - sum(c.relus for c in chosen or ())
 
     def fewest_macs(self) -> int:
         """The lowest number of multiply-adds that any plan reaches, whatever the damage."""
-        free = Problem(self.candidates, self.relus, self.macs, self.layers, self.sites, Budget())
+        free = replace(self, budget=Budget(), pairs=())
         chosen = free._solve(-self._column("macs") / max(self.macs, 1), [], ())
         return self.macs - sum(c.macs for c in chosen or ())
+
+    def least_depth(self) -> int:
+        """The smallest depth that was found, whatever the damage; 0 where depth is not looked at."""
+        free = replace(self, budget=Budget(), pairs=())
+        return 0 if self.depth is None else self.depth(free._solve(-self._column("depth"), [], ()) or ())
 
     def _column(self, name: str) -> NDArray[np.float64]:
         return np.array([getattr(c, name) for c in self.candidates], dtype=np.float64)
@@ -186,12 +195,16 @@ class Problem:
         within = self.budget.relus is None or relus <= self.budget.relus
         least = self.budget.depth_saved
         shallow = least is None or sum(c.depth for c in chosen) >= least
+        if self.depth is not None and self.budget.depth is not None and self.depth(chosen) > self.budget.depth:
+            return False
         return within and shallow and (self.budget.macs is None or macs <= self.budget.macs)
 
     def _budget_rows(self) -> list[_Row]:
         rows: list[_Row] = [(np.array([float(len(c.sites)) for c in self.candidates]), 0, self.sites - 1)]
         if self.budget.depth_saved is not None:
             rows.append((self._column("depth"), self.budget.depth_saved, np.inf))
+        if self.budget.depth is not None and self.depth is not None:
+            rows.append((self._column("depth"), self.depth(()) - self.budget.depth, np.inf))
         for name, total, allowed in (
             ("relus", self.relus, self.budget.relus),
             ("macs", self.macs, self.budget.macs),
