@@ -23,7 +23,7 @@ from onnxshallow.errors import UsageError
 if TYPE_CHECKING:
     from onnxshallow.data.preprocessing import Preprocessing
 
-__all__ = ["CONFIG_NAME", "Config", "load_config", "parse_bytes", "parse_target", "resolve"]
+__all__ = ["CONFIG_NAME", "Config", "load_config", "parse_bytes", "parse_latency", "parse_target", "resolve"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class Config(BaseModel):
             too).
         target_macs: likewise for multiply-accumulates.
         target_depth: likewise for the linear layers on the longest path.
+        target_latency: what part of the latency on this machine may stay (0.7), or how long it may be ("3.5ms").
         max_drop: accuracy that may be lost, as a fraction.
         kernel: kernel of a fused convolution: "3", "5", "exact" (the composed extent) or "auto".
         calib: where calibration samples come from: `.npz`, folder or `file.py:function`; None for synthetic
@@ -106,6 +107,7 @@ class Config(BaseModel):
     target_relus: Target = None
     target_macs: Target = None
     target_depth: Target = None
+    target_latency: Target = None
     max_drop: float | None = Field(None, ge=0, le=1)
     kernel: Annotated[Literal["auto", "exact", "3", "5"], BeforeValidator(_text)] = "auto"
     calib: str | None = None
@@ -134,6 +136,13 @@ class Config(BaseModel):
     def _check_target(cls, value: object) -> object:
         if value is not None:
             _read_target(value)
+        return value
+
+    @field_validator("target_latency", mode="before")
+    @classmethod
+    def _check_latency(cls, value: object) -> object:
+        if value is not None:
+            _read_latency(value)
         return value
 
     @field_validator("memory")
@@ -182,6 +191,23 @@ def parse_target(value: float | str, total: int) -> int:
     except ValueError as error:
         raise UsageError(f"The target {value!r} cannot be used: {error}.") from error
     return math.floor(target * total) if isinstance(target, Fraction) else target
+
+
+def parse_latency(value: float | str, original: float) -> float:
+    """The milliseconds that a target stands for.
+
+    Args:
+        value: a fraction of `original` up to 1, or milliseconds as text ("3.5ms").
+        original: milliseconds of the original network.
+
+    Raises:
+        UsageError: the value is neither.
+    """
+    try:
+        target, absolute = _read_latency(value)
+    except ValueError as error:
+        raise UsageError(f"The target {value!r} cannot be used: {error}.") from error
+    return target if absolute else target * original
 
 
 def parse_bytes(text: str) -> int:
@@ -286,6 +312,16 @@ def _read_target(value: object) -> Fraction | int:
     if number.denominator != 1:
         raise ValueError("it is neither a fraction up to 1 nor a whole count")
     return int(number)
+
+
+def _read_latency(value: object) -> tuple[float, bool]:
+    """A number, and whether it is milliseconds; ValueError says what is wrong."""
+    hint = "it must be a fraction up to 1 or a time such as 3.5ms"
+    text = str(value).strip().lower()
+    number, _ = _read_number(text.removesuffix("ms"), {"": 1}, hint)
+    if isinstance(value, bool) or (number > 1 and not text.endswith("ms")):
+        raise ValueError(hint)
+    return float(number), text.endswith("ms")
 
 
 def _read_bytes(text: str) -> int:

@@ -4,17 +4,15 @@ The sweep and the plans tried are shared by all targets, and each point is fitte
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import onnx
 
 from onnxshallow.analysis import analyze
 from onnxshallow.config import Config, resolve
 from onnxshallow.damages import Damages
 from onnxshallow.errors import TargetError
+from onnxshallow.latency import measured_latency
 from onnxshallow.model.document import load_document
 from onnxshallow.model.session import Session
 from onnxshallow.pipeline import cache_path
@@ -27,14 +25,11 @@ from onnxshallow.report.schema import FileReport, ParetoPoint, ParetoReport
 from onnxshallow.search import search_together
 from onnxshallow.stages import Inputs, carry_out, load_inputs, observe, validate
 from onnxshallow.validation.compare import Comparison, Recorded
-from onnxshallow.validation.latency import time_models
 from onnxshallow.versions import versions
 
 __all__ = ["DEFAULT_TARGETS", "pareto"]
 
 DEFAULT_TARGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25)
-
-_LATENCY_RUNS, _LATENCY_SECONDS = 100, 8.0
 
 
 def pareto(
@@ -51,7 +46,7 @@ def pareto(
     Args:
         model: path of the ONNX file.
         targets: ReLU targets, each as in `--target-relus`.
-        config: see `onnxshallow.optimize`, as for the following; its `target_relus` is not used.
+        config: see `onnxshallow.optimize`, as for the following; its `target_relus` and `target_latency` are not used.
         progress: shows how it goes.
         cache: folder for measured sensitivities, which a later `optimize` at one of the targets finds there.
         **options: single options by name.
@@ -64,7 +59,7 @@ def pareto(
         ModelError: a model that cannot be used.
         DataError: data that cannot be used.
     """
-    config = config or resolve(options, Path(model))
+    config = (config or resolve(options, Path(model))).model_copy(update={"target_latency": None})
     clock, progress = Clock(), progress or Silent()
     with clock("load"):
         inputs = load_inputs(load_document(Path(model)), config)
@@ -77,8 +72,8 @@ def pareto(
     with clock("plan"):
         found = search_together(inputs, observation, sensitivities, budgets, progress)
     done: dict[frozenset[str], tuple[Realized, Comparison]] = {}
-    count = -(-len(inputs.data.report) // inputs.data.batch)
-    original = Recorded(Session(inputs.document.model, threads=inputs.calibration.threads), count)
+    session = Session(inputs.document.model, threads=inputs.calibration.threads)
+    original = Recorded(session, inputs.report_batches)
     for plan in found:
         if isinstance(plan, TargetError) or plan.keys in done:
             continue
@@ -87,7 +82,7 @@ def pareto(
         with clock("validate"):
             done[plan.keys] = realized, validate(inputs, realized, progress, original)
     with clock("latency"):
-        latency = _latency(inputs, [realized.model for realized, _ in done.values()])
+        latency = measured_latency(inputs, [realized.model for realized, _ in done.values()])
     milliseconds = dict(zip(done, latency[1:], strict=True))
     points = [
         ParetoPoint(target_relus=budget.relus or 0, reason=str(plan))
@@ -126,14 +121,3 @@ def _point(
         decisions=decisions(inputs.analysis, plan),
         plan=plan_to_json(plan, inputs.document.sha256),
     )
-
-
-def _latency(inputs: Inputs, models: Sequence[onnx.ModelProto]) -> list[float]:
-    """Median milliseconds of the original and of each of `models`, which take turns."""
-    feeds: Mapping[str, np.ndarray] = inputs.data.report.batch(
-        np.arange(inputs.data.batch if inputs.fixed_batch else 1)
-    )
-    everyone = [inputs.document.model, *models]
-    sessions = {str(n): Session(m, threads=inputs.calibration.threads) for n, m in enumerate(everyone)}
-    times = time_models(sessions, feeds, _LATENCY_RUNS, _LATENCY_SECONDS)
-    return [round(1000 * float(np.median(values)), 4) for values in times.values()]

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from onnxshallow.analysis import Cost, analyze
 from onnxshallow.config import Config, resolve
 from onnxshallow.damages import Damages
 from onnxshallow.errors import AccuracyError, OnnxshallowError, TargetError, UsageError
+from onnxshallow.latency import budget_for_latency, check_latency, measured_latency
 from onnxshallow.model.document import Document, load_document, save_model
-from onnxshallow.model.session import Session
 from onnxshallow.planning.plan import Plan, load_plan
 from onnxshallow.planning.planner import most_useful, read_budget
 from onnxshallow.planning.realize import Realized
@@ -36,7 +35,6 @@ from onnxshallow.stages import (
     validate,
 )
 from onnxshallow.validation.compare import Comparison
-from onnxshallow.validation.latency import time_models
 
 __all__ = ["Result", "apply_plan", "cache_path", "measure_sensitivity", "optimize"]
 
@@ -44,7 +42,6 @@ logger = logging.getLogger(__name__)
 
 # How many plans are validated before an accuracy budget is given up.
 MAX_VALIDATED = 4
-_LATENCY_RUNS, _LATENCY_SECONDS = 100, 4.0
 # Shares of the ReLUs that are tried when only an accuracy budget is given.
 _SHARES = tuple(share / 20 for share in range(19, 0, -1))
 
@@ -149,6 +146,9 @@ def optimize(
         with clock("observe"):
             observation = observe(inputs, progress)
         damages = Damages(inputs, observation, progress, cache_path(cache))
+        if config.target_latency is not None:
+            with clock("latency"):
+                budget = budget_for_latency(inputs, observation, damages, budget)
         attempt, reasons = _choose(inputs, observation, damages, budget, progress, clock)
     except TargetError as error:
         return _result(inputs, None, error, [], clock)
@@ -208,12 +208,14 @@ def measure_sensitivity(
 def _check_goal(config: Config) -> None:
     if not _has_target(config) and config.max_drop is None:
         raise UsageError(
-            "Say how far to go: --target-relus 0.58, --target-macs 0.7, --target-depth 0.8 or --max-drop 0.01."
+            "Say how far to go: --target-relus 0.58, --target-macs 0.7, --target-depth 0.8, "
+            "--target-latency 0.7 or --max-drop 0.01."
         )
 
 
 def _has_target(config: Config) -> bool:
-    return any(target is not None for target in (config.target_relus, config.target_macs, config.target_depth))
+    targets = (config.target_relus, config.target_macs, config.target_depth, config.target_latency)
+    return any(target is not None for target in targets)
 
 
 def _check_drop(config: Config) -> None:
@@ -342,14 +344,9 @@ def _result(
     if attempt is not None:
         cost = analyze(attempt.realized.model, inputs.config.input_shape).cost
         with clock("latency"):
-            feeds = inputs.data.report.batch(np.arange(inputs.data.batch if inputs.fixed_batch else 1))
-            threads = inputs.calibration.threads
-            sessions = {
-                "original": Session(inputs.document.model, threads=threads),
-                "optimized": Session(attempt.realized.model, threads=threads),
-            }
-            times = time_models(sessions, feeds, _LATENCY_RUNS, _LATENCY_SECONDS)
-            latency = {name: round(1000 * float(np.median(values)), 4) for name, values in times.items()}
+            milliseconds = measured_latency(inputs, [attempt.realized.model])
+        latency = dict(zip(("original", "optimized"), milliseconds, strict=True))
+        error = error or check_latency(inputs, milliseconds)
     report = build_report(
         inputs,
         attempt.plan if attempt else Plan((), {}),

@@ -69,6 +69,12 @@ class Inputs:
     trial: Calibration
 
     @property
+    def report_batches(self) -> int:
+        """How many batches the samples of the report make; a rest is left out where the model fixes its batch."""
+        samples, batch = len(self.data.report), self.data.batch
+        return samples // batch if self.fixed_batch else -(-samples // batch)
+
+    @property
     def fixed_batch(self) -> bool:
         """Whether the model runs on batches of one size only."""
         return is_fixed(self.analysis.network.inputs)
@@ -141,12 +147,11 @@ def find_every_candidate(inputs: Inputs) -> tuple[Candidate, ...]:
 
 
 def find_options(inputs: Inputs) -> FindOptions:
-    """Layers are added only where multiply-adds are asked for, and what that does is measured."""
+    """Layers are added only where multiply-adds or latency are asked for, and what that does is measured."""
     config = inputs.config
+    faster = config.target_macs is not None or config.target_latency is not None
     measured = config.kernel != "exact" and config.sensitivity != "magnitude"
-    return FindOptions(
-        config.kernel, inputs.calibration.fit.memory, deeper=measured and config.target_macs is not None
-    )
+    return FindOptions(config.kernel, inputs.calibration.fit.memory, deeper=measured and faster)
 
 
 def require_reachable(inputs: Inputs, budget: Budget) -> None:
@@ -205,7 +210,7 @@ def validate(inputs: Inputs, realized: Realized, progress: Progress, original: R
     """
     report, batch = inputs.data.report, inputs.data.batch
     threads = inputs.calibration.threads
-    with progress.stage("Validating", -(-len(report) // batch)) as step:
+    with progress.stage("Validating", inputs.report_batches) as step:
         batches = counted(labelled_batches(report, batch, whole=inputs.fixed_batch), step)
         first = original or Session(inputs.document.model, threads=threads)
         return compare_models(first, Session(realized.model, threads=threads), batches)

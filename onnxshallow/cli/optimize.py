@@ -18,6 +18,7 @@ def command(
     target_relus: options.TargetRelus = None,
     target_macs: options.TargetMacs = None,
     target_depth: options.TargetDepth = None,
+    target_latency: options.TargetLatency = None,
     max_drop: options.MaxDrop = None,
     kernel: options.Kernel = None,
     output: Annotated[
@@ -65,7 +66,8 @@ def command(
     from onnxshallow.pipeline import optimize
 
     given = dict(
-        target_relus=target_relus, target_macs=target_macs, target_depth=target_depth, max_drop=max_drop,
+        target_relus=target_relus, target_macs=target_macs, target_depth=target_depth,
+        target_latency=target_latency, max_drop=max_drop,
         kernel=kernel, calib=calib, calib_samples=calib_samples, validate=validate, validate_samples=validate_samples,
         preset=preset, mean=mean, std=std, scale=scale, layout=layout, resize=resize, crop=crop, channels=channels,
         sensitivity=sensitivity, ridge=ridge, correction=False if no_correction else None,

@@ -31,6 +31,7 @@ __all__ = [
     "Seed",
     "Std",
     "TargetDepth",
+    "TargetLatency",
     "TargetMacs",
     "TargetRelus",
     "Threads",
@@ -75,6 +76,14 @@ TargetDepth = Annotated[
         "--target-depth",
         metavar="SHARE|COUNT",
         help="Keep at most this share or number of the linear layers on the longest path.",
+    ),
+]
+TargetLatency = Annotated[
+    str | None,
+    typer.Option(
+        "--target-latency",
+        metavar="SHARE|TIME",
+        help="Take at most this share (0.7) of the latency on this machine, or this time (3.5ms).",
     ),
 ]
 MaxDrop = Annotated[

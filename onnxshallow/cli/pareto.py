@@ -57,14 +57,19 @@ def command(
     start_logging(log_level)
     check_outputs({"--json": json, "--plot": plot}, {"the input model": model})
     from onnxshallow.config import resolve
-    from onnxshallow.errors import UsageError
+    from onnxshallow.errors import ExitCode, UsageError
     from onnxshallow.model.document import write_text
     from onnxshallow.pareto import DEFAULT_TARGETS, pareto
     from onnxshallow.report.console import print_pareto
     from onnxshallow.report.plot import pareto_chart
 
-    if plans is not None and plans.exists() and not plans.is_dir():
-        raise UsageError(f"--plans {plans} is a file; give a folder.")
+    if str(plot) == "-":
+        raise UsageError("--plot writes a file, not to stdout; give a path.")
+    if plans is not None:
+        try:
+            plans.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--plans {plans}: the folder cannot be made ({error.strerror}).") from error
     given = dict(
         target_macs=target_macs, target_depth=target_depth, kernel=kernel, calib=calib, calib_samples=calib_samples,
         validate=validate,
@@ -75,13 +80,14 @@ def command(
     )  # fmt: skip
     wanted = DEFAULT_TARGETS if targets is None else [part.strip() for part in targets.split(",")]
     report = pareto(model, wanted, config=resolve(given, model, config), progress=Bars(), cache=not no_cache)
-    if plot is not None:
+    reached = [point for point in report.points if point.plan is not None]
+    if plot is not None and reached:
         write_text(pareto_chart(report), plot)
     if plans is not None:
-        plans.mkdir(parents=True, exist_ok=True)
-        for point in report.points:
-            if point.plan is not None:
-                write_json(point.plan, plans / f"{model.stem}-{point.target_relus}.json")
+        for point in reached:
+            write_json(point.plan, plans / f"{model.stem}-{point.target_relus}.json")
     if json != "-":
         print_pareto(report)
     write_json(report, json)
+    if not reached:
+        raise typer.Exit(int(ExitCode.TARGET))

@@ -471,6 +471,17 @@ def test_the_tensor_between_and_its_node_are_named_after_the_layer_and_the_rank(
         assert (wide.name, list(wide.output)) == ("stem", ["h"])
 
 
+def test_a_node_name_that_is_taken_is_left_to_its_node():
+    model = wide_conv()
+    candidate = best(model, "h")
+    model.graph.node[0].name, model.graph.node[1].name = "stem", f"stem_rank{candidate.rank}"
+    result = applied(model, [best(model, "h")], {})
+    assert [node.name for node in result.graph.node] == [
+        f"stem_rank{candidate.rank}_2", "stem", f"stem_rank{candidate.rank}",
+    ]  # fmt: skip
+    assert result.graph.node[0].output == [f"stem_rank{candidate.rank}"]
+
+
 def test_metadata_and_untouched_nodes_come_out_as_they_went_in():
     model = residual()
     model.producer_name, model.doc_string = "maker", "words"

@@ -308,3 +308,34 @@ def test_two_edits_after_another():
     assert ops(rewritten) == ["Conv", "Relu", "Conv", "Tanh"]
     names = [tensor.name for tensor in rewritten.graph.initializer]
     assert len(names) == len(set(names))
+
+
+def named(*names: str) -> Workbench:
+    """A bench with a chain whose nodes are called so; the others have no name."""
+    model = chain()
+    for node, name in zip(model.graph.node, names, strict=False):
+        node.name = name
+    return Workbench(model)
+
+
+def test_a_fresh_node_is_named_as_wished_where_no_node_is_called_so():
+    assert named("first", "second").fresh_node("third") == "third"
+
+
+def test_a_fresh_node_gets_the_first_number_that_is_free():
+    assert named("a").fresh_node("a") == "a_2"
+    assert named("a", "a_2", "a_4").fresh_node("a") == "a_3"
+
+
+def test_a_fresh_node_may_be_called_like_a_tensor_and_takes_no_name_from_tensors():
+    bench = named()
+    assert bench.fresh_node("r") == "r"
+    assert bench.fresh("s2") == bench.fresh_node("s2") == "s2"
+
+
+def test_a_node_that_was_put_in_takes_its_name_and_one_that_was_taken_out_leaves_it():
+    bench = named("", "activation")
+    node = gs.Node("Tanh", bench.fresh_node("new"), {}, [bench.tensor("z")], [bench.tensor("r")])
+    bench.replace(["r"], [node])
+    assert bench.fresh_node("new") == "new_2"
+    assert bench.fresh_node("activation") == "activation"

@@ -202,34 +202,61 @@ def test_a_malformed_target_is_a_usage_error():
         read_budget(Config.model_construct(target_relus="half"), ANALYSIS)
 
 
-# The choice among plans that were carried out.
+# The choice among plans that were carried out. The network has six layers, so one counts like a sixth of the MACs.
 
 
-def carried_out(damage, *, macs=0, depth=0):
-    candidate = Candidate("fuse", ("a",), "x", f"y{damage}{macs}{depth}", macs=macs, depth=depth)
+def carried_out(damage, *, macs=0.0, layers=0, exactness="fitted"):
+    """A plan with its measured damage, what share of the multiply-adds it saves, and how many layers."""
+    candidate = Candidate("fuse", ("a",), "x", "y", macs=round(macs * MACS), depth=layers, exactness=exactness)
     return Plan((candidate,), {}, damage)
 
 
+def kept(*plans):
+    """Which of some plans is kept, by position."""
+    return plans.index(most_useful(plans, ANALYSIS.cost))
+
+
 def test_of_plans_of_about_the_same_damage_the_cheapest_is_kept():
-    plans = [carried_out(1.0, macs=10), carried_out(1.05, macs=50), carried_out(2.0, macs=90)]
-    assert most_useful(plans) is plans[1]
+    assert kept(carried_out(1.0, macs=0.1), carried_out(1.05, macs=0.5), carried_out(2.0, macs=0.9)) == 1
 
 
 def test_of_plans_that_save_the_same_the_least_damaged_is_kept():
-    plans = [carried_out(1.05, macs=10), carried_out(1.0, macs=10)]
-    assert most_useful(plans) is plans[1]
+    assert kept(carried_out(1.05, macs=0.1), carried_out(1.0, macs=0.1)) == 1
+
+
+def test_a_layer_counts_as_much_as_its_share_of_the_multiply_adds():
+    assert ANALYSIS.cost.depth == ANALYSIS.cost.linear_layers == 6
+    assert kept(carried_out(1.0, macs=0.16), carried_out(1.0, layers=1)) == 1
+    assert kept(carried_out(1.0, macs=0.17), carried_out(1.0, layers=1)) == 0
+
+
+def test_layers_and_multiply_adds_add_up():
+    assert kept(carried_out(1.0, macs=0.1, layers=1), carried_out(1.0, macs=0.2), carried_out(1.0, layers=1)) == 0
 
 
 def test_a_plan_that_saves_layers_may_do_somewhat_more_damage():
-    plans = [carried_out(1.0), carried_out(1.4, macs=10, depth=1)]
-    assert most_useful(plans) is plans[1]
+    assert kept(carried_out(1.0), carried_out(1.4, layers=1)) == 1
 
 
 def test_a_plan_that_saves_layers_may_not_do_much_more_damage():
-    plans = [carried_out(1.0), carried_out(1.6, macs=10, depth=1)]
-    assert most_useful(plans) is plans[0]
+    assert kept(carried_out(1.0), carried_out(1.6, layers=1)) == 0
+
+
+def test_of_plans_that_save_something_none_may_do_much_more_than_the_best_of_them():
+    assert kept(carried_out(1.0), carried_out(1.1, macs=0.1), carried_out(1.4, macs=0.9)) == 1
+
+
+@pytest.mark.parametrize(("macs", "better"), [(-0.15, True), (-0.2, False)])
+def test_layers_are_worth_multiply_adds_up_to_their_share(macs, better):
+    assert kept(carried_out(1.0), carried_out(1.4, layers=1, macs=macs)) == better
+
+
+@pytest.mark.parametrize(("exactness", "better"), [("exact", True), ("border", True), ("fitted", False)])
+def test_multiply_adds_do_not_count_where_kernels_are_composed(exactness, better):
+    assert kept(carried_out(1.0), carried_out(1.0, layers=1, macs=-3, exactness=exactness)) == better
 
 
 def test_a_plan_that_was_not_measured_counts_with_its_prediction():
-    plan = Plan((SINGLES[0],), {SINGLES[0].key: 0.5})
-    assert most_useful([plan]) is plan
+    guessed = Plan((SINGLES[0],), {SINGLES[0].key: 0.5})
+    assert kept(guessed, carried_out(0.3)) == 1
+    assert kept(guessed, carried_out(0.7)) == 0

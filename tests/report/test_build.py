@@ -2,6 +2,7 @@ import pytest
 
 from onnxshallow.analysis import analyze
 from onnxshallow.config import resolve
+from onnxshallow.damages import Damages
 from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.model.document import load_document
 from onnxshallow.planning.plan import Plan
@@ -16,7 +17,7 @@ from onnxshallow.report.build import (
     sensitivity_report,
     site_reports,
 )
-from onnxshallow.stages import carry_out, find_every_candidate, load_inputs, measure, observe, validate
+from onnxshallow.stages import carry_out, find_every_candidate, load_inputs, observe, validate
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
 from onnxshallow.validation.statistics import mcnemar
 from tests.networks import build
@@ -106,7 +107,7 @@ def test_an_analysis_is_reported(inputs):
 
 
 def test_a_sensitivity_is_reported(inputs):
-    sensitivity = measure(inputs, observe(inputs, Silent()), Silent(), None)
+    sensitivity = Damages(inputs, observe(inputs, Silent()), Silent(), None).all()
     report = sensitivity_report(inputs, sensitivity)
     assert (report.measure, report.samples, report.seed) == ("magnitude", 8, 0)
     for site in site_reports(inputs.analysis, sensitivity):

@@ -5,6 +5,7 @@ import pytest
 from onnxshallow.report.console import (
     print_analysis,
     print_bench,
+    print_pareto,
     print_result,
     print_sensitivity,
     print_validation,
@@ -14,6 +15,8 @@ from onnxshallow.report.schema import (
     AnalysisReport,
     BenchReport,
     FileReport,
+    ParetoPoint,
+    ParetoReport,
     SensitivityReport,
     SiteReport,
     ValidationReport,
@@ -141,3 +144,48 @@ def test_a_bench(capsys):
     text = capsys.readouterr().out
     assert "[a]b.onnx" in text
     assert "2.000 times as fast (95 % interval 1.500 to 2.500), batch 4, 9 runs each, in turns." in text
+
+
+POINT = ParetoPoint(target_relus=1, optimized=changed(COST, relus=1, macs=6, latency_ms=0.25), fidelity=FIDELITY)
+
+
+def printed(capsys, *points, original=COST, validated=True):
+    """What is printed of a frontier."""
+    print_pareto(
+        ParetoReport(
+            model=FILE, original=original, points=list(points), validated=validated, timings={}, versions={},
+            config={}, seed=0,
+        )
+    )  # fmt: skip
+    return capsys.readouterr().out
+
+
+def test_a_frontier(capsys):
+    lossy = changed(POINT, accuracy_lost=0.0125, fidelity=changed(FIDELITY, agreement=0.9, kl=0.5))
+    text = printed(capsys, POINT, lossy)
+    assert "points lost" in text
+    first, second = (line.split() for line in text.splitlines() if line.startswith(" 0."))
+    assert first == ["0.500", "0.667", "1", "->", "1", "0.500", "50.00", "0.1000"]
+    assert second == ["0.500", "0.667", "1", "->", "1", "0.500", "90.00", "0.5000", "1.25"]
+    assert "validated" not in text
+
+
+def test_targets_out_of_reach_are_told_below_the_table(capsys):
+    reason = "The target of 12345 ReLUs cannot be reached: " + "the lowest possible is more. " * 9
+    text = printed(capsys, POINT, ParetoPoint(target_relus=12345, reason=f"{reason}[/b]"))
+    assert f"\n12 345 ReLUs: {reason}[/b]\n" in text
+    assert sum(line.startswith(" 0.") for line in text.splitlines()) == 1
+
+
+def test_a_frontier_of_what_is_not_known(capsys):
+    fidelity = changed(FIDELITY, agreement=None, kl=None)
+    bare = changed(POINT, fidelity=fidelity, optimized=changed(COST, latency_ms=None))
+    text = printed(capsys, bare, original=changed(COST, relus=0, macs=0))
+    assert "points lost" not in text
+    assert ["-", "-", "1", "->", "1", "-", "-", "-"] in [line.split() for line in text.splitlines()]
+
+
+def test_a_frontier_on_synthetic_images_says_so(capsys):
+    assert printed(capsys, POINT, validated=False).endswith(
+        "Not validated: calibrated on synthetic images, no accuracy is known.\n"
+    )

@@ -10,6 +10,8 @@ from onnxshallow.report.schema import (
     Decision,
     FidelityReport,
     FileReport,
+    ParetoPoint,
+    ParetoReport,
     Report,
     SiteReport,
     ValidationReport,
@@ -51,12 +53,15 @@ def test_what_json_does_not_know_is_null(value):
         name="r", kind="relu", size=1, depth=1, removable=True, fusable=False, reason=None, sensitivity=value,
         damages={"a": value},
     )  # fmt: skip
+    point = ParetoPoint(target_relus=1, accuracy_lost=value, damage=value, fidelity=fidelity)
     text = report(fidelity=fidelity, verdict=verdict, decisions=[decision]).model_dump_json()
     content = strict_json(text)
     assert content["fidelity"]["kl"] is content["fidelity"]["relative_error"]["y"] is None
     assert content["fidelity"]["composition_error"] is content["verdict"]["accuracy_lost"] is None
     assert content["decisions"][0]["damage"] is None
     assert strict_json(site.model_dump_json())["damages"] == {"a": None}
+    written = strict_json(point.model_dump_json())
+    assert written["accuracy_lost"] is written["damage"] is written["fidelity"]["kl"] is None
 
 
 def test_parts_are_frozen_and_closed():
@@ -82,3 +87,9 @@ def test_the_names_that_scripts_depend_on():
     assert {"name", "size", "action", "reason", "damage", "exactness"} <= set(Decision.model_fields)
     assert {"status", "exit_code", "reasons"} <= set(Verdict.model_fields)
     assert {"original", "optimized", "fidelity", "verdict"} <= set(ValidationReport.model_fields)
+    assert {"schema_version", "model", "original", "points", "validated", "config", "seed"} <= set(
+        ParetoReport.model_fields
+    )
+    assert {"target_relus", "reason", "optimized", "accuracy_lost", "fidelity", "decisions", "plan"} <= set(
+        ParetoPoint.model_fields
+    )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onnxshallow.errors import DataError, ModelError
-from onnxshallow.validation.compare import compare_models
+from onnxshallow.validation.compare import Recorded, compare_models
 from onnxshallow.validation.metrics import kl_divergence
 
 
@@ -135,3 +135,50 @@ def test_labels_of_other_classes_are_an_error():
 def test_outputs_of_other_shapes_are_an_error():
     with pytest.raises(ModelError, match="'y'"):
         compare_models(Says(scores(0, 2)), Says(scores(0, 2, 1)), batches(None))
+
+
+# A model whose outputs are kept.
+
+
+class Doubles:
+    """A stand-in for a session that says the double of its input, and how often it was asked."""
+
+    output_names = ("y",)
+
+    def __init__(self):
+        self.asked = 0
+
+    def run(self, feeds, outputs=None):
+        self.asked += 1
+        return [2 * feeds["x"]]
+
+
+def test_a_recorded_model_says_what_the_model_says_in_every_pass():
+    recorded = Recorded(Doubles(), 3)
+    for _ in range(3):
+        said = [recorded.run({"x": np.array([number])}) for number in (1, 5, 7)]
+        assert [value.tolist() for (value,) in said] == [[2], [10], [14]]
+
+
+def test_a_recorded_model_runs_once_a_batch():
+    model = Doubles()
+    recorded = Recorded(model, 2)
+    for number in range(6):
+        recorded.run({"x": np.array([number % 2])})
+        assert model.asked == min(number + 1, 2)
+
+
+def test_a_recorded_model_runs_no_sooner_than_it_is_asked():
+    model = Doubles()
+    assert Recorded(model, 2).output_names == ("y",)
+    assert model.asked == 0
+
+
+def test_comparisons_with_a_recorded_model_are_those_with_the_model():
+    original = [one_hot([0, 1, 2]), scores(1, 5)]
+    others = [[scores(seed, 3), scores(seed + 9, 5)] for seed in range(3)]
+    labels = batches([0, 1, 3], [5, 4, 3, 2, 1])
+    recorded = Recorded(Says(*original), 2)
+    for other in others:
+        expected = compare_models(Says(*original), Says(*other), labels)
+        assert compare_models(recorded, Says(*other), labels) == expected
