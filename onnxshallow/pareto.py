@@ -46,7 +46,7 @@ def pareto(
     Args:
         model: path of the ONNX file.
         targets: ReLU targets, each as in `--target-relus`.
-        config: see `onnxshallow.optimize`, as for the following; its `target_relus` and `target_latency` are not used.
+        config: see `onnxshallow.optimize`, as for the following; `target_relus` and `target_latency` are not used.
         progress: shows how it goes.
         cache: folder for measured sensitivities, which a later `optimize` at one of the targets finds there.
         **options: single options by name.

@@ -85,7 +85,7 @@ def command(
         write_text(pareto_chart(report), plot)
     if plans is not None:
         for point in reached:
-            write_json(point.plan, plans / f"{model.stem}-{point.target_relus}.json")
+            write_json(point.plan or {}, plans / f"{model.stem}-{point.target_relus}.json")
     if json != "-":
         print_pareto(report)
     write_json(report, json)
