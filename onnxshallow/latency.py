@@ -68,7 +68,7 @@ def budget_for_latency(inputs: Inputs, observation: Observation, damages: Damage
             return budget
         fastest = min(fastest, after / before)
         macs = inputs.analysis.cost.macs - sum(c.macs for c in plan.candidates)
-        budget = replace(budget, macs=int(macs * min(0.95, _MARGIN * allowed / after)))
+        budget = replace(budget, macs=int(macs * min(0.95, max(0.5, _MARGIN * allowed / after))))
     raise TargetError(
         f"The latency of {target} cannot be reached: the fastest plan that was found takes {fastest:.2f} of the "
         "original's time. Raise the target."
