@@ -77,15 +77,17 @@ def search_together(
         for found, budget in zip(sensitivities, budgets, strict=True)
     ]
     tried: dict[frozenset[str], Plan] = {}
-    failures: list[TargetError | None] = []
-    with progress.stage("Comparing plans", len(budgets)) as step:
-        for planner in planners:
+    failures: list[TargetError | None] = [None for _ in budgets]
+    proposals = [planner.proposals() for planner in planners]
+    tries = max(len(budgets), _affordable_tries(inputs))
+    with progress.stage("Comparing plans", tries) as step:
+        for number in itertools.islice(itertools.cycle(range(len(budgets))), tries):
             plan = None
-            try:
-                plan = next(planner.proposals(), None)
-                failures.append(None)
-            except TargetError as error:
-                failures.append(error)
+            if failures[number] is None:
+                try:
+                    plan = next(proposals[number], None)
+                except TargetError as error:
+                    failures[number] = error
             if plan is not None and plan.keys not in tried:
                 tried[plan.keys] = _try_out(inputs, observation, plan)
                 for other in planners:

@@ -54,13 +54,23 @@ class Budget:
 def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
     """Sets of candidates, by position, of which at most one may be taken.
 
-    Candidates exclude each other when they replace the same node.
+    Candidates exclude each other when they replace the same node. A merger up to a tensor and the removal of the
+    activation that reads it make the same network as the merger of both, and exclude each other where that one is a
+    candidate too.
     """
     at_node: dict[int, list[int]] = {}
     for position, candidate in enumerate(candidates):
         for node in candidate.nodes:
             at_node.setdefault(node, []).append(position)
-    return sorted({tuple(positions) for positions in at_node.values() if len(positions) > 1})
+    found = {tuple(positions) for positions in at_node.values() if len(positions) > 1}
+    mergers = {(c.source, c.kernel, frozenset(c.sites)) for c in candidates if c.kernel is not None}
+    removals = [(position, c) for position, c in enumerate(candidates) if c.kernel is None and len(c.sites) == 1]
+    for position, candidate in enumerate(candidates):
+        for other, removal in removals:
+            both = (candidate.source, candidate.kernel, frozenset({*candidate.sites, *removal.sites}))
+            if candidate.kernel is not None and candidate.output == removal.source and both in mergers:
+                found.add((position, other))
+    return sorted(found)
 
 
 @dataclass(frozen=True, eq=False)

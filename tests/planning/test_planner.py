@@ -2,6 +2,7 @@ import itertools
 
 import pytest
 
+from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.actions.base import Candidate, FindOptions
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
@@ -11,7 +12,7 @@ from onnxshallow.errors import TargetError, UsageError
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.planner import Planner, most_useful, read_budget
 from onnxshallow.planning.solver import Budget
-from tests.networks import residual
+from tests.networks import calibration_of, evidence_of, feeds_of, residual
 
 ANALYSIS = analyze(residual())
 RELUS, MACS = ANALYSIS.cost.relus, ANALYSIS.cost.macs
@@ -260,3 +261,26 @@ def test_a_plan_that_was_not_measured_counts_with_its_prediction():
     guessed = Plan((SINGLES[0],), {SINGLES[0].key: 0.5})
     assert kept(guessed, carried_out(0.3)) == 1
     assert kept(guessed, carried_out(0.7)) == 0
+
+
+# Depth.
+
+
+@pytest.mark.parametrize("depth", [3, 4])
+def test_a_plan_for_a_depth_leaves_a_network_of_that_depth(depth):
+    model = residual()
+    analysis = analyze(model)
+    candidates = [c for action in (Fuse(), Linearize()) for c in action.find(analysis, FindOptions()).candidates]
+    planner = Planner(analysis, candidates, {c.key: 0.1 for c in candidates}, Budget(depth=depth))
+    plan = next(planner.proposals())
+    evidence = evidence_of(analysis, calibration_of(feeds_of(model, 16)))
+    assert analysis.cost.depth > depth
+    assert apply_candidates(analysis, plan.candidates, evidence).analysis.cost.depth <= depth
+
+
+def test_a_depth_out_of_reach_is_told():
+    analysis = analyze(residual())
+    candidates = Linearize().find(analysis, FindOptions()).candidates
+    planner = Planner(analysis, candidates, {c.key: 0.1 for c in candidates}, Budget(depth=1))
+    with pytest.raises(TargetError, match="a depth of 1 cannot be reached"):
+        next(planner.proposals())

@@ -133,15 +133,24 @@ def test_candidates_that_replace_the_same_node_exclude_each_other():
     assert names(task.least_damage(damages(candidates, [0.1, 0.2, 0.3]))) == {"a", "c"}
 
 
-def test_a_merger_and_the_removal_after_it_go_together_also_where_both_are_one_candidate():
+def test_a_merger_and_the_removal_after_it_exclude_each_other_where_both_are_one_candidate():
     inner = Candidate("fuse", ("a",), "x", "s", kernel=(3, 3), relus=20, nodes=frozenset({1, 2, 3}))
     after = Candidate("linearize", ("b",), "s", "y", relus=20, nodes=frozenset({4}))
     whole = Candidate("fuse", ("a", "b"), "x", "y", kernel=(3, 3), relus=40, nodes=frozenset({1, 2, 3, 4}))
     candidates = [inner, after, whole]
+    assert conflicts(candidates) == [(0, 1), (0, 2), (1, 2)]
+    task = problem(candidates, budget=Budget(relus=60))
+    assert task.least_damage(damages(candidates, [0.1, 0.1, 0.3])) == (whole,)
+
+
+def test_a_merger_and_the_removal_after_it_go_together_where_both_are_no_candidate_of_that_size():
+    inner = Candidate("fuse", ("a",), "x", "s", kernel=(3, 3), relus=20, nodes=frozenset({1, 2, 3}))
+    after = Candidate("linearize", ("b",), "s", "y", relus=20, nodes=frozenset({4}))
+    whole = Candidate("fuse", ("a", "b"), "x", "y", kernel=(5, 5), relus=40, nodes=frozenset({1, 2, 3, 4}))
+    candidates = [inner, after, whole]
     assert conflicts(candidates) == [(0, 2), (1, 2)]
     task = problem(candidates, budget=Budget(relus=60))
     assert task.least_damage(damages(candidates, [0.1, 0.1, 0.3])) == (inner, after)
-    assert task.least_damage(damages(candidates, [0.1, 0.3, 0.3])) == (whole,)
 
 
 def test_sizes_and_ranks_of_one_place_exclude_each_other():
