@@ -172,6 +172,11 @@ def observe(inputs: Inputs, progress: Progress) -> Observation:
     """
     calibration, trial = inputs.calibration, inputs.trial
     reference = run_batches(inputs.document.model, trial.batches[trial.selection], trial.threads)
+    if not any(output.dtype.kind == "f" for output in reference):
+        raise ModelError(
+            f"No output of {inputs.document.path} is a floating-point tensor, so what a change does cannot be "
+            "measured; make the tensor before it, such as the class scores, an output."
+        )
     if not all(np.all(np.isfinite(output)) for output in reference if output.dtype.kind == "f"):
         raise ModelError(f"{inputs.document.path} computes values that are not finite on the calibration samples.")
     sites = [site for site in inputs.analysis.sites if site.refusal is None]

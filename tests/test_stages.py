@@ -136,3 +136,16 @@ def test_an_empty_plan_is_the_original(inputs, observation):
     realized = carry_out(inputs, observation, Plan((), {}), Silent())
     assert realized.model == net()
     assert validate(inputs, realized, Silent()).drop == 0
+
+
+def test_a_model_without_a_floating_point_output_cannot_be_measured(tmp_path):
+    model = build(
+        """(float[N,3,6,6] x) => (int64[N,1,6,6] y) {
+            h = Conv<pads=[1,1,1,1]>(x, w)
+            r = Relu(h)
+            y = ArgMax<axis=1>(r)
+        }""",
+        w=(4, 3, 3, 3),
+    )
+    with pytest.raises(ModelError, match=r"No output of .* is a floating-point tensor"):
+        observe(load_case(tmp_path, model), Silent())

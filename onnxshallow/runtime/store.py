@@ -38,6 +38,8 @@ class ActivationStore:
 
     def keep(self, array: np.ndarray) -> np.ndarray:
         """Store `array`; the result holds the same values and must not be written to."""
+        if not isinstance(array, np.ndarray):  # a sequence or a map, which onnxruntime gives as Python objects
+            return array
         if self.used + array.nbytes <= self.budget or array.nbytes == 0 or array.dtype.hasobject:
             self.used += array.nbytes
             weakref.finalize(array, self._release, array.nbytes)
