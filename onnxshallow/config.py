@@ -247,6 +247,8 @@ def load_config(path: Path) -> dict[str, Any]:
 def resolve(cli: Mapping[str, object], model_path: Path, config_path: Path | None = None) -> Config:
     """The options of a run: the defaults, then the config file's, then those given.
 
+    A preset that is given counts for more than what the file says of the same things.
+
     Args:
         cli: given options by any of their names; None counts as not given.
         model_path: the model, beside which `onnxshallow.toml` is looked for.
@@ -261,6 +263,8 @@ def resolve(cli: Mapping[str, object], model_path: Path, config_path: Path | Non
     if config_path is not None or path.is_file():
         values = load_config(path)
         logger.info("options are read from %s", path)
+    if "preset" in given:
+        values = {name: value for name, value in values.items() if name not in ("mean", "std", "scale", "layout")}
     return _build(values | given, "--")
 
 

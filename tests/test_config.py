@@ -240,3 +240,11 @@ def test_a_named_config_file_must_exist(tmp_path):
 def test_importing_the_options_does_not_import_numpy():
     code = "import sys, onnxshallow.config; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_preset_that_is_given_counts_for_more_than_the_file(tmp_path):
+    (tmp_path / "onnxshallow.toml").write_text("mean = [0.1]\nstd = [0.2]\nscale = 16\nseed = 3\n", encoding="utf-8")
+    plain = resolve({}, tmp_path / "model.onnx")
+    assert (plain.mean, plain.scale) == ((0.1,), 16)
+    given = resolve({"preset": "cifar10", "std": "0.5"}, tmp_path / "model.onnx")
+    assert (given.mean, given.std, given.scale, given.seed) == (None, (0.5,), 255, 3)
