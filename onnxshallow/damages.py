@@ -15,7 +15,7 @@ from onnxshallow.progress import Progress
 from onnxshallow.sensitivity.cache import SweepCache
 from onnxshallow.sensitivity.magnitude import magnitude_damages
 from onnxshallow.sensitivity.sweep import LOOKAHEAD, SweepOptions, sweep
-from onnxshallow.stages import Inputs, Observation, find_candidates, find_options
+from onnxshallow.stages import Inputs, Observation
 from onnxshallow.versions import versions
 
 __all__ = ["Damages", "Sensitivity"]
@@ -53,7 +53,7 @@ class Damages:
         self, inputs: Inputs, observation: Observation, progress: Progress, cache_folder: Path | None
     ) -> None:
         self._inputs, self._observation, self._progress = inputs, observation, progress
-        self._candidates, self._refusals = find_candidates(inputs.analysis, find_options(inputs))
+        self._candidates, self._refusals = inputs.found
         self._cache = SweepCache(_identity(inputs), cache_folder)
         self._known: dict[str, float] = {}
         self._asked: set[str] = set()

@@ -63,7 +63,7 @@ def budget_for_latency(inputs: Inputs, observation: Observation, damages: Damage
         model = apply_candidates(inputs.analysis, plan.candidates, observation.evidence).model
         before, after = measured_latency(inputs, [model])
         allowed = parse_latency(target, before)
-        logger.info("A plan with %d MACs takes %.3f ms, %.3f ms are allowed.", budget.macs, after, allowed)
+        logger.info("A plan within %s MACs takes %.3f ms, %.3f ms are allowed.", budget.macs, after, allowed)
         if after <= _MARGIN * allowed:
             return budget
         fastest = min(fastest, after / before)

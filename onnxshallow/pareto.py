@@ -73,7 +73,7 @@ def pareto(
         found = search_together(inputs, observation, sensitivities, budgets, progress)
     done: dict[frozenset[str], tuple[Realized, Comparison]] = {}
     session = Session(inputs.document.model, threads=inputs.calibration.threads)
-    original = Recorded(session, inputs.report_batches)
+    original = Recorded(session, inputs.report_batches, inputs.calibration.store.keep)
     for plan in found:
         if isinstance(plan, TargetError) or plan.keys in done:
             continue

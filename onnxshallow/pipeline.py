@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,38 @@ class _Attempt:
         return max(self.comparison.fidelity.relative_error.values(), default=0.0)
 
 
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What the steps of one run share.
+
+    Attributes:
+        inputs: model, data and options.
+        observation: what the original does with the data.
+        progress: shows how it goes.
+        clock: seconds by stage.
+        cache_folder: where damages are kept, or None.
+    """
+
+    inputs: Inputs
+    observation: Observation
+    progress: Progress
+    clock: Clock
+    cache_folder: Path | None = None
+
+    @cached_property
+    def damages(self) -> Damages:
+        """What candidates cost, measured when it is asked for."""
+        return Damages(self.inputs, self.observation, self.progress, self.cache_folder)
+
+    def attempt(self, plan: Plan) -> _Attempt:
+        """Carry out a plan and compare the result with the original."""
+        with self.clock("fit"):
+            realized = carry_out(self.inputs, self.observation, plan, self.progress)
+        with self.clock("validate"):
+            comparison = validate(self.inputs, realized, self.progress)
+        return _Attempt(plan, realized, comparison, self.inputs.config.validate_data is not None)
+
+
 def optimize(
     model: str | os.PathLike[str],
     *,
@@ -145,11 +178,11 @@ def optimize(
         require_reachable(inputs, budget)
         with clock("observe"):
             observation = observe(inputs, progress)
-        damages = Damages(inputs, observation, progress, cache_path(cache))
+        run = _Run(inputs, observation, progress, clock, cache_path(cache))
         if config.target_latency is not None:
             with clock("latency"):
-                budget = budget_for_latency(inputs, observation, damages, budget)
-        attempt, reasons = _choose(inputs, observation, damages, budget, progress, clock)
+                budget = budget_for_latency(inputs, observation, run.damages, budget)
+        attempt, reasons = _choose(run, budget)
     except TargetError as error:
         return _result(inputs, None, error, [], clock)
     return _result(inputs, attempt, _verdict(config, inputs, attempt), reasons, clock)
@@ -185,7 +218,7 @@ def apply_plan(
         wanted = load_plan(plan, find_every_candidate(inputs))
     with clock("observe"):
         observation = observe(inputs, progress)
-    attempt = _attempt(inputs, observation, wanted, progress, clock)
+    attempt = _Run(inputs, observation, progress, clock).attempt(wanted)
     return _result(inputs, attempt, _verdict(config, inputs, attempt), [], clock)
 
 
@@ -230,14 +263,7 @@ def cache_path(cache: Path | bool | None) -> Path | None:
     return None if cache is False or cache is None else cache
 
 
-def _choose(
-    inputs: Inputs,
-    observation: Observation,
-    damages: Damages,
-    budget: Budget,
-    progress: Progress,
-    clock: Clock,
-) -> tuple[_Attempt, list[str]]:
+def _choose(run: _Run, budget: Budget) -> tuple[_Attempt, list[str]]:
     """The plan to keep, carried out and validated, and what to say of it.
 
     Plans compete on the selection samples. Those that come out best are then validated, one after the other, until
@@ -246,19 +272,15 @@ def _choose(
     Raises:
         TargetError: no plan reaches the budget.
     """
-    limit = inputs.config.max_drop
-    if limit is not None and not _has_target(inputs.config):
-        return _deepest(inputs, observation, damages, limit, progress, clock)
-    plans = _search(inputs, observation, damages, budget, progress, clock)
+    limit, cost = run.inputs.config.max_drop, run.inputs.analysis.cost
+    if limit is not None and not _has_target(run.inputs.config):
+        return _deepest(run, limit)
+    plans = _search(run, budget)
     best: _Attempt | None = None
     for tries in range(1, MAX_VALIDATED + 1):
-        chosen = (
-            most_useful(plans, inputs.analysis.cost)
-            if tries == 1
-            else min(plans, key=lambda plan: plan.damage or 0.0)
-        )
+        chosen = most_useful(plans, cost) if tries == 1 else min(plans, key=lambda plan: plan.damage or 0.0)
         plans = [plan for plan in plans if plan is not chosen]
-        attempt = _attempt(inputs, observation, chosen, progress, clock)
+        attempt = run.attempt(chosen)
         if best is None or attempt.drop() < best.drop():
             best = attempt
         if limit is None or attempt.drop() <= limit or not plans:
@@ -269,37 +291,23 @@ def _choose(
     return best, []
 
 
-def _search(
-    inputs: Inputs,
-    observation: Observation,
-    damages: Damages,
-    budget: Budget,
-    progress: Progress,
-    clock: Clock,
-) -> list[Plan]:
-    with clock("sensitivity"):
-        (sensitivity,) = damages.matter_to([budget])
-    with clock("plan"):
-        return search(inputs, observation, sensitivity, budget, progress)
+def _search(run: _Run, budget: Budget) -> list[Plan]:
+    with run.clock("sensitivity"):
+        (sensitivity,) = run.damages.matter_to([budget])
+    with run.clock("plan"):
+        return search(run.inputs, run.observation, sensitivity, budget, run.progress)
 
 
-def _deepest(
-    inputs: Inputs,
-    observation: Observation,
-    damages: Damages,
-    limit: float,
-    progress: Progress,
-    clock: Clock,
-) -> tuple[_Attempt, list[str]]:
+def _deepest(run: _Run, limit: float) -> tuple[_Attempt, list[str]]:
     """As few ReLUs as the accuracy budget allows, by bisection over shares of the ReLU count."""
-    best = _attempt(inputs, observation, Plan((), {}), progress, clock)
+    cost = run.inputs.analysis.cost
+    best = run.attempt(Plan((), {}))
     low, high = 0, len(_SHARES)
     while low < high:
         middle = (low + high) // 2
-        budget = Budget(int(_SHARES[middle] * inputs.analysis.cost.relus), inputs.analysis.cost.macs)
+        budget = Budget(int(_SHARES[middle] * cost.relus), cost.macs)
         try:
-            plan = most_useful(_search(inputs, observation, damages, budget, progress, clock), inputs.analysis.cost)
-            attempt = _attempt(inputs, observation, plan, progress, clock)
+            attempt = run.attempt(most_useful(_search(run, budget), cost))
         except TargetError:
             high = middle
             continue
@@ -308,14 +316,6 @@ def _deepest(
         else:
             high = middle
     return best, ["the lowest ReLU count that was found within the accuracy budget"]
-
-
-def _attempt(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress, clock: Clock) -> _Attempt:
-    with clock("fit"):
-        realized = carry_out(inputs, observation, plan, progress)
-    with clock("validate"):
-        comparison = validate(inputs, realized, progress)
-    return _Attempt(plan, realized, comparison, inputs.config.validate_data is not None)
 
 
 def _verdict(config: Config, inputs: Inputs, attempt: _Attempt) -> AccuracyError | None:

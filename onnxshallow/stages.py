@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -67,6 +68,11 @@ class Inputs:
     data: Prepared
     calibration: Calibration
     trial: Calibration
+
+    @cached_property
+    def found(self) -> tuple[tuple[Candidate, ...], dict[str, str]]:
+        """The candidates that the options allow, and the reason for each site that has none."""
+        return find_candidates(self.analysis, find_options(self))
 
     @property
     def report_batches(self) -> int:
@@ -160,7 +166,7 @@ def require_reachable(inputs: Inputs, budget: Budget) -> None:
     Raises:
         TargetError: none does; says what can be reached.
     """
-    candidates, _ = find_candidates(inputs.analysis, find_options(inputs))
+    candidates, _ = inputs.found
     next(Planner(inputs.analysis, candidates, {c.key: 0.0 for c in candidates}, budget).proposals())
 
 

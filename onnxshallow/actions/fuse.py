@@ -25,7 +25,7 @@ from onnxshallow.analysis import (
     trace_region,
 )
 from onnxshallow.analysis.border import constant_part
-from onnxshallow.analysis.cost import layer_macs, node_depths
+from onnxshallow.analysis.cost import layer_macs
 from onnxshallow.convolution import Convolution, output_size, resize_kernel
 from onnxshallow.fitting.regression import bytes_needed
 from onnxshallow.model.surgery import Workbench
@@ -114,9 +114,8 @@ class Fuse:
 
     def _path(self, analysis: Analysis, region: Region) -> int:
         """Linear layers on the longest path through a region, all of whose paths begin at its source."""
-        depths = node_depths(analysis.network)
         source, last = analysis.network.producer(region.source), analysis.network.producer(region.output)
-        return (depths[last.index] if last else 0) - (depths[source.index] if source else 0)
+        return (analysis.depths[last.index] if last else 0) - (analysis.depths[source.index] if source else 0)
 
     def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
         """Replace the region from `candidate.source` to `candidate.output`."""

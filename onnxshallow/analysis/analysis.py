@@ -6,7 +6,7 @@ from functools import cached_property
 
 import onnx
 
-from onnxshallow.analysis.cost import Cost, measure_cost
+from onnxshallow.analysis.cost import Cost, measure_cost, node_depths
 from onnxshallow.analysis.layers import Layers
 from onnxshallow.analysis.sites import Site, find_sites
 from onnxshallow.model.network import Network
@@ -32,6 +32,11 @@ class Analysis:
     def cost(self) -> Cost:
         """What the model costs per sample."""
         return measure_cost(self.network, self.sites)
+
+    @cached_property
+    def depths(self) -> Sequence[int]:
+        """For every node, by index, the linear layers on the longest path up to and including it."""
+        return node_depths(self.network)
 
     @cached_property
     def site_of_node(self) -> Mapping[int, Site]:

@@ -106,8 +106,9 @@ class Planner:
                 best = self._problem.cheapest(believed, most, self._tried) or best
             elif kind == "near":
                 best = self._problem.least_damage(believed, self._tried, self._incumbent()) or best
-            self._tried[frozenset(c.key for c in best)] = None
-            yield Plan(best, {c.key: self.damages[c.key] for c in best})
+            plan = Plan(best, {c.key: self.damages[c.key] for c in best})
+            self._tried[plan.keys] = None
+            yield plan
 
     def _sum(self, plan: Sequence[Candidate], damages: Mapping[str | Pair, float]) -> float:
         keys = frozenset(c.key for c in plan)
@@ -135,10 +136,8 @@ class Planner:
         """Depth of the network once `chosen` are carried out."""
         network, layers = self.analysis.network, {}
         for candidate in chosen:
-            linear = [
-                i for i in candidate.nodes if (layer := self.analysis.layers.by_node.get(i)) and layer.main == i
-            ]
-            linear = [i for i in linear if self.analysis.layers.by_node[i].kind != "affine"]
+            inside = {self.analysis.layers.by_node.get(index) for index in candidate.nodes}
+            linear = [layer.main for layer in inside if layer is not None and layer.kind != "affine"]
             if candidate.kernel is not None:
                 layers.update(dict.fromkeys(linear, 0))
                 layers[max(candidate.nodes)] = 1

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from onnxshallow.actions.apply import ACTIONS
 from onnxshallow.actions.base import Candidate, FindOptions
 from onnxshallow.analysis import Analysis, Cost
-from onnxshallow.analysis.cost import node_depths
 from onnxshallow.damages import Sensitivity
 from onnxshallow.data.prepare import Prepared
 from onnxshallow.errors import AccuracyError, OnnxshallowError
@@ -146,7 +145,6 @@ def site_reports(analysis: Analysis, sensitivity: Sensitivity | None = None) -> 
     """The sites with their reasons, and with their damages where these were measured."""
     fusion = next(action for action in ACTIONS if action.name == "fuse").find(analysis, FindOptions())
     fusable = {name for candidate in fusion.candidates for name in candidate.sites}
-    depths = node_depths(analysis.network)
     result = []
     for site in analysis.sites:
         damages = None if sensitivity is None else _damages_at(site.name, sensitivity)
@@ -156,7 +154,7 @@ def site_reports(analysis: Analysis, sensitivity: Sensitivity | None = None) -> 
                 name=site.name,
                 kind=site.kind,
                 size=site.size,
-                depth=depths[site.node] if site.node >= 0 else None,
+                depth=analysis.depths[site.node] if site.node >= 0 else None,
                 removable=site.refusal is None,
                 fusable=site.name in fusable,
                 reason=site.refusal or fusion.refusals.get(site.name),
