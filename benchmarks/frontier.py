@@ -1,11 +1,12 @@
 """Optimize one model for several ReLU targets and print what came out as a Markdown table."""
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from arguments import benchmark_parser, read
 
 
 def run(model: Path, target: str, results: Path, options: list[str]) -> str:
@@ -32,15 +33,13 @@ def run(model: Path, target: str, results: Path, options: list[str]) -> str:
 
 def main() -> None:
     """Parse the command line and run."""
-    own, _, rest = " ".join(sys.argv[1:]).partition(" -- ")
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = benchmark_parser(__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--targets", default="0.75,0.58,0.43")
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
-    arguments = parser.parse_args(own.split())
+    arguments, rest = read(parser)
     print("| target | ReLUs kept | MACs | depth | points lost |\n|---|---|---|---|---|")
     for target in arguments.targets.split(","):
-        print(run(arguments.model, target, arguments.results, rest.split()), flush=True)
+        print(run(arguments.model, target, arguments.results, rest), flush=True)
 
 
 if __name__ == "__main__":

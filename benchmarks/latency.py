@@ -6,12 +6,12 @@ All models take turns, with one and two threads and batches of 1 and 32. Needs `
 Prints a Markdown table and writes MODEL-latency.json.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 import onnx
+from arguments import benchmark_parser, read
 
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.synthetic import synthesize
@@ -32,12 +32,11 @@ def simplified(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
 
 def main() -> None:
     """Measure, write and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = benchmark_parser(__doc__)
     parser.add_argument("original", type=Path)
     parser.add_argument("optimized", type=Path)
     parser.add_argument("--runs", type=int, default=60)
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
-    arguments = parser.parse_args()
+    arguments, _ = read(parser)
     original = onnx.load(arguments.original)
     models = {"original": original, **simplified(original), "onnxshallow": onnx.load(arguments.optimized)}
     network = Network(original)

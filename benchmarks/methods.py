@@ -11,13 +11,12 @@ own way, site by site. Writes NAME.json and NAME.svg, and prints a Markdown tabl
 `onnxshallow pareto`.
 """
 
-import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
+from arguments import benchmark_parser, by_name, read
 
 from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.actions.base import Candidate, Evidence, FindOptions
@@ -88,17 +87,12 @@ def points(curve: Curve) -> str:
 
 def main() -> None:
     """Measure, write and print."""
-    own, rest = sys.argv[1:], []
-    if "--" in own:
-        own, rest = own[: own.index("--")], own[own.index("--") + 1 :]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = benchmark_parser(__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--targets", default="0.9,0.8,0.7,0.58,0.5,0.43,0.35,0.3")
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
-    arguments = parser.parse_args(own)
+    arguments, rest = read(parser)
     targets = arguments.targets.split(",")
-    options = {name.removeprefix("--"): value for name, value in zip(rest[::2], rest[1::2], strict=True)}
-    config = resolve(options, arguments.model)
+    config = resolve(by_name(rest), arguments.model)
     inputs = load_inputs(load_document(arguments.model), config)
     observation = observe(inputs, Silent())
     evidence = observation.evidence

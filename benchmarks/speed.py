@@ -6,7 +6,6 @@ Each run is a process of its own without a cache. Prints a Markdown table with s
 peak memory, and writes MODEL-speed.json.
 """
 
-import argparse
 import json
 import resource
 import subprocess
@@ -14,6 +13,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from arguments import benchmark_parser, by_name, read
 
 from onnxshallow.config import resolve
 from onnxshallow.model.document import load_document
@@ -23,8 +24,7 @@ from onnxshallow.stages import load_inputs
 
 def one_pass(model: Path, options: list[str], samples: int) -> float:
     """Seconds that the original takes for all calibration samples, loading not counted."""
-    given = dict(zip((name.removeprefix("--") for name in options[::2]), options[1::2], strict=True))
-    inputs = load_inputs(load_document(model), resolve({**given, "calib-samples": samples}, model))
+    inputs = load_inputs(load_document(model), resolve({**by_name(options), "calib-samples": samples}, model))
     batches, threads = inputs.calibration.batches, inputs.calibration.threads
     run_batches(inputs.document.model, batches[:1], threads)
     start = time.perf_counter()
@@ -46,14 +46,10 @@ def optimize(model: Path, options: list[str], samples: int) -> dict[str, object]
 
 def main() -> None:
     """Measure, write and print."""
-    own, rest = sys.argv[1:], []
-    if "--" in own:
-        own, rest = own[: own.index("--")], own[own.index("--") + 1 :]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = benchmark_parser(__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--samples", default="256,512,1024")
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
-    arguments = parser.parse_args(own)
+    arguments, rest = read(parser)
     rows = []
     print("| samples | one pass, s | sweep | plan | fit | all but validation | peak MiB |")
     print("|---|" + "---|" * 6)

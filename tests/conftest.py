@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.runs import DIGITS, DigitsRun, run
+from onnxshallow.damages import Damages
+from onnxshallow.progress import Silent
+from onnxshallow.stages import observe
+from tests.runs import DIGITS, DigitsRun, load_case, run
 
 # Every machine draws the same examples, and a slow one does not fail for being slow.
 settings.register_profile("onnxshallow", derandomize=True, deadline=None)
@@ -54,3 +57,21 @@ def digits_files(tmp_path):
     for name in DIGITS:
         shutil.copy(MODELS / name, tmp_path)
     return tmp_path / "digits-resnet.onnx"
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory):
+    """What the stages begin with, of a small network."""
+    return load_case(tmp_path_factory.mktemp("case"))
+
+
+@pytest.fixture(scope="session")
+def observation(inputs):
+    """What that network does with its samples."""
+    return observe(inputs, Silent())
+
+
+@pytest.fixture(scope="session")
+def sensitivity(inputs, observation):
+    """What every change of that network costs."""
+    return Damages(inputs, observation, Silent(), None).all()

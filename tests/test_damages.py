@@ -16,21 +16,6 @@ from tests.networks import build, chain, smooth
 from tests.runs import load_case
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return load_case(tmp_path_factory.mktemp("damages"))
-
-
-@pytest.fixture(scope="module")
-def observation(inputs):
-    return observe(inputs, Silent())
-
-
-@pytest.fixture(scope="module")
-def sensitivity(inputs, observation):
-    return Damages(inputs, observation, Silent(), None).all()
-
-
 def test_every_candidate_gets_its_damage(sensitivity):
     assert set(sensitivity.damages) == {candidate.key for candidate in sensitivity.candidates}
     assert all(damage >= 0 for damage in sensitivity.damages.values())

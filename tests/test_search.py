@@ -3,28 +3,10 @@ from dataclasses import replace
 import pytest
 
 from onnxshallow import search as search_module
-from onnxshallow.damages import Damages
 from onnxshallow.errors import TargetError
 from onnxshallow.planning.solver import Budget
 from onnxshallow.progress import Silent
 from onnxshallow.search import search, search_together
-from onnxshallow.stages import observe
-from tests.runs import load_case
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return load_case(tmp_path_factory.mktemp("search"))
-
-
-@pytest.fixture(scope="module")
-def observation(inputs):
-    return observe(inputs, Silent())
-
-
-@pytest.fixture(scope="module")
-def sensitivity(inputs, observation):
-    return Damages(inputs, observation, Silent(), None).all()
 
 
 def test_plans_are_tried_out_and_measured(inputs, observation, sensitivity):
