@@ -60,7 +60,8 @@ def finish(result: "Result", target: Path, json: str | None, plan_out: Path | No
 
     A rejected result leaves no model, also none of an earlier run, unless `keep_rejected`.
     """
-    from onnxshallow.model.document import file_digest, save_model
+    from onnxshallow.model.document import save_model
+    from onnxshallow.model.files import file_digest
     from onnxshallow.planning.plan import save_plan
     from onnxshallow.report.console import print_result
     from onnxshallow.report.schema import FileReport

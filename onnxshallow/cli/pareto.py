@@ -58,7 +58,7 @@ def command(
     check_outputs({"--json": json, "--plot": plot}, {"the input model": model})
     from onnxshallow.config import resolve
     from onnxshallow.errors import ExitCode, UsageError
-    from onnxshallow.model.document import write_text
+    from onnxshallow.model.files import write_text
     from onnxshallow.pareto import DEFAULT_TARGETS, pareto
     from onnxshallow.report.console import print_pareto
     from onnxshallow.report.plot import pareto_chart

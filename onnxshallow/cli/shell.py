@@ -90,7 +90,7 @@ def write_json(value: BaseModel | dict[str, Any], target: str | Path | None) -> 
     if str(target) == "-":
         sys.stdout.write(text)
         return
-    from onnxshallow.model.document import write_text
+    from onnxshallow.model.files import write_text
 
     write_text(text, Path(target))
 

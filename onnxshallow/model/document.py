@@ -3,9 +3,6 @@
 import hashlib
 import logging
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +12,10 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper
 
 from onnxshallow.errors import ModelError
+from onnxshallow.model.files import atomic_path, temporary_beside
 from onnxshallow.model.session import Session
 
-__all__ = ["Document", "atomic_path", "file_digest", "load_document", "save_model", "write_text"]
+__all__ = ["Document", "load_document", "save_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +150,7 @@ def _write_external(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     digest = hashlib.sha256()
     offset = 0
     placed: list[tuple[onnx.TensorProto, int, int]] = []
-    with _temporary_beside(path) as data:
+    with temporary_beside(path) as data:
         with data.open("wb") as stream:
             for tensor in light.graph.initializer:
                 content = _raw_bytes(tensor)
@@ -183,53 +181,3 @@ def _raw_bytes(tensor: onnx.TensorProto) -> bytes:
         return b""
     values: np.ndarray = onnx.numpy_helper.to_array(tensor)
     return values.astype("<f4").tobytes()
-
-
-def write_text(text: str, path: str | os.PathLike[str]) -> None:
-    """Write a text file in one go.
-
-    Raises:
-        ModelError: the folder cannot be written to.
-    """
-    try:
-        with atomic_path(Path(path)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ModelError(f"Cannot write {path}: {error.strerror or error}.") from error
-
-
-def file_digest(path: str | os.PathLike[str]) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, which becomes `path` when the block ends well and is removed otherwise.
-
-    Yields:
-        The temporary file's path; the file exists and is empty.
-
-    Raises:
-        OSError: the folder does not exist or cannot be written to.
-    """
-    with _temporary_beside(path) as temporary:
-        yield temporary
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-
-
-@contextmanager
-def _temporary_beside(path: Path) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(name, 0o666 & ~mask)
-    try:
-        yield Path(name)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)

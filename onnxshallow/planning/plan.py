@@ -8,7 +8,7 @@ from typing import Any
 
 from onnxshallow.actions.base import Candidate
 from onnxshallow.errors import UsageError
-from onnxshallow.model.document import write_text
+from onnxshallow.model.files import write_text
 
 __all__ = ["Plan", "load_plan", "plan_to_json", "save_plan"]
 

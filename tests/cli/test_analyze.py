@@ -1,7 +1,7 @@
 import onnx
 import pytest
 
-from onnxshallow.model.document import file_digest
+from onnxshallow.model.files import file_digest
 from tests.networks import build
 from tests.runs import NET, NET_WEIGHTS, assert_error, files, read_json, run, run_process, save_case, strict_json
 

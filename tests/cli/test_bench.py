@@ -1,6 +1,6 @@
 import pytest
 
-from onnxshallow.model.document import file_digest
+from onnxshallow.model.files import file_digest
 from tests.networks import build
 from tests.runs import NET, NET_WEIGHTS, assert_error, read_json, run, save_case, strict_json
 

@@ -6,7 +6,7 @@ import typer
 from onnxshallow import optimize
 from onnxshallow.cli.finish import finish, no_stale_output, output_path
 from onnxshallow.errors import AccuracyError, DataError, ModelError, TargetError, UsageError
-from onnxshallow.model.document import file_digest
+from onnxshallow.model.files import file_digest
 from tests.runs import files, read_json, save_case
 
 

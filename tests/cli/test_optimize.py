@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshallow.model.document import file_digest
+from onnxshallow.model.files import file_digest
 from onnxshallow.model.session import Session
 from tests.networks import build, smooth
 from tests.runs import (

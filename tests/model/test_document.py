@@ -7,7 +7,8 @@ import pytest
 from onnx import external_data_helper, numpy_helper
 
 from onnxshallow.errors import ModelError
-from onnxshallow.model.document import atomic_path, file_digest, load_document, save_model, write_text
+from onnxshallow.model.document import load_document, save_model
+from onnxshallow.model.files import file_digest
 from tests.graphs import assert_same_function, frozen, parse, plain, signed
 
 CONV = "(float[N,3,8,8] x) => (float[N,4,6,6] y) { y = Conv(x, w, b) }"
@@ -224,30 +225,3 @@ def test_unwritable_folder(tmp_path):
     for external in (False, True):
         with pytest.raises(ModelError, match="Cannot write"):
             save_model(large(), tmp_path / "none" / "a.onnx", external=external)
-    with pytest.raises(ModelError, match="Cannot write"):
-        write_text("text", tmp_path / "none" / "a.json")
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
-    path = tmp_path / "a.onnx"
-    path.write_text("old")
-
-    def write_half() -> None:
-        with atomic_path(path) as temporary:
-            temporary.write_text("half")
-            raise RuntimeError("disk full")
-
-    with pytest.raises(RuntimeError):
-        write_half()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_written_files_follow_the_umask(tmp_path):
-    mask = os.umask(0o027)
-    try:
-        write_text("text", tmp_path / "a.json")
-    finally:
-        os.umask(mask)
-    assert (tmp_path / "a.json").read_text() == "text"
-    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
