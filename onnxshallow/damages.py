@@ -134,7 +134,7 @@ def _identity(inputs: Inputs) -> dict[str, object]:
     """All that the damages depend on."""
     fit = inputs.trial.fit
     return {
-        "model": inputs.document.sha256,
+        "model": inputs.document.fingerprint,
         "data": inputs.data.fingerprint(),
         "samples": [len(inputs.trial.batches), inputs.trial.fit_batches],
         "fit": [

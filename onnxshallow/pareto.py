@@ -15,6 +15,7 @@ from onnxshallow.errors import TargetError
 from onnxshallow.latency import measured_latency
 from onnxshallow.model.document import load_document
 from onnxshallow.model.session import Session
+from onnxshallow.model.weights import byte_size
 from onnxshallow.pipeline import cache_path
 from onnxshallow.planning.plan import Plan, plan_to_json
 from onnxshallow.planning.planner import read_budget
@@ -94,7 +95,7 @@ def pareto(
     document = inputs.document
     return ParetoReport(
         model=FileReport(path=str(document.path), sha256=document.sha256),
-        original=cost_report(inputs.analysis.cost, first, document.model.ByteSize(), latency[0]),
+        original=cost_report(inputs.analysis.cost, first, byte_size(document.model), latency[0]),
         points=points,
         validated=inputs.data.validated,
         timings=clock.seconds,
@@ -113,7 +114,7 @@ def _point(
     second = comparison.second if validated else None
     return ParetoPoint(
         target_relus=target,
-        optimized=cost_report(cost, second, realized.model.ByteSize(), latency),
+        optimized=cost_report(cost, second, byte_size(realized.model), latency),
         accuracy_lost=comparison.drop if labelled else None,
         accuracy_lost_interval=comparison.drop_interval if labelled else None,
         fidelity=fidelity_report(comparison, inputs.data.report.source, realized.composition_error),

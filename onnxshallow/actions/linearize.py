@@ -1,6 +1,6 @@
 """Remove one activation: y = act(z) becomes y = a z + b.
 
-    Layer -> act            the layer computes a * layer + b
+    Layer -> act            the layer computes a * layer + b, unless its weights are very large
     Add -> act              the sum stays; a layer that feeds it and a scale on its other side are fitted to make
                             the activated sum
     anything else -> act    act becomes a Mul and an Add
@@ -22,6 +22,9 @@ from onnxshallow.model.network import Node
 from onnxshallow.model.surgery import Workbench
 
 __all__ = ["Linearize"]
+
+# The weights of layers with more elements than this are not written anew.
+_LARGEST_FOLDED = 1 << 26
 
 
 class Linearize:
@@ -55,7 +58,8 @@ class Linearize:
         affine = evidence[candidate.sites[0]]
         layer = analysis.layers.by_output.get(site.source)
         private = analysis.network.is_private(site.source)
-        if layer is not None and private and site.channels > 1:
+        folds = layer is not None and int(np.prod(layer.weight_shape)) <= _LARGEST_FOLDED
+        if layer is not None and folds and private and site.channels > 1:
             convolution = scale_output(analysis.layers.convolution(layer), affine.scale, affine.shift)
             old = [analysis.network.nodes[index].outputs[0] for index in (*layer.nodes, site.node)]
             nodes = layer_nodes(

@@ -17,13 +17,16 @@ import numpy as np
 
 from onnxshallow.analysis.affine_ops import batch_normalization, channel_constant, is_passthrough
 from onnxshallow.analysis.attributes import pads_of, spatial_attribute, zero_padding
-from onnxshallow.convolution import Convolution, scale_output
+from onnxshallow.convolution import Convolution
 from onnxshallow.errors import ModelError
 from onnxshallow.model.network import Network, Node
 
 __all__ = ["Layer", "Layers"]
 
 Kind = Literal["conv", "gemm", "affine"]
+
+# Convolutions of more bytes than this are computed each time they are asked for.
+_MOST_KEPT = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -89,17 +92,45 @@ class Layers:
         return len(self.all)
 
     def convolution(self, layer: Layer) -> Convolution:
-        """The layer as one convolution, in float64; computed once.
+        """The layer as one convolution, in float64; computed once, unless it is very large.
 
         Raises:
             ModelError: its weights, bias and attributes contradict each other.
         """
-        if layer.output not in self._convolutions:
-            try:
-                self._convolutions[layer.output] = self._compute(layer)
-            except ValueError as error:
-                raise ModelError(f"Node {layer.name!r} is damaged: {error}") from error
-        return self._convolutions[layer.output]
+        known = self._convolutions.get(layer.output)
+        if known is not None:
+            return known
+        try:
+            computed = self._compute(layer)
+        except ValueError as error:
+            raise ModelError(f"Node {layer.name!r} is damaged: {error}") from error
+        if computed.weight.nbytes <= _MOST_KEPT:
+            self._convolutions[layer.output] = computed
+        return computed
+
+    def geometry(self, layer: Layer) -> Convolution:
+        """How the layer moves over its input: one channel in and out, all taps one, a bias if it has one.
+
+        Its weights are not read.
+
+        Raises:
+            ModelError: its bias and attributes contradict each other.
+        """
+        main = self.network.nodes[layer.main]
+        taps = np.ones((1, 1, *layer.weight_shape[2:]))
+        try:
+            bias = [float(np.any(self._bias(layer) != 0))]
+            if layer.kind == "conv":
+                return self._placed(layer, main, taps, bias, 1)
+            return Convolution.of(taps, bias)
+        except ValueError as error:
+            raise ModelError(f"Node {layer.name!r} is damaged: {error}") from error
+
+    def groups(self, layer: Layer) -> int:
+        """Into how many blocks of channels the layer splits its input and output."""
+        if layer.kind == "affine":
+            return layer.weight_shape[0]
+        return int(self.network.nodes[layer.main].attributes.get("group", 1)) if layer.kind == "conv" else 1
 
     def dtype(self, layer: Layer) -> np.dtype:
         """Element type of what the layer reads and makes, and of its weights."""
@@ -254,34 +285,55 @@ class Layers:
 
     def _compute(self, layer: Layer) -> Convolution:
         main = self.network.nodes[layer.main]
-        if layer.kind == "conv":
-            convolution = self._conv_value(layer, main)
-        elif layer.kind == "gemm":
-            convolution = self._gemm_value(main)
-        else:
-            rank = len(layer.weight_shape) - 2
-            parameters = self._affine_after(main, layer.source, rank, layer.weight_shape[0])
-            if parameters is None:
-                raise ValueError(f"node {main.name!r} does not scale and shift by constants")
-            weight = parameters[0].reshape(layer.weight_shape)
-            convolution = Convolution.of(weight, parameters[1], groups=len(weight))
-        tensor = main.outputs[0]
-        for index in layer.after:
-            node = self.network.nodes[index]
-            fold = self._affine_after(node, tensor, convolution.rank, convolution.out_channels)
-            if fold is not None:
-                convolution = scale_output(convolution, *fold)
-            tensor = node.outputs[0]
-        return convolution
+        scale = np.ones(layer.weight_shape[0])
+        for factor, _ in self._folds(layer):
+            scale = scale * factor
+        bias = self._bias(layer)
+        if layer.kind == "affine":
+            return Convolution.of(scale.reshape(layer.weight_shape), bias, groups=len(scale))
+        weight = _known(self.network, main.inputs[1])
+        if layer.kind == "gemm":
+            weight = weight if main.attributes.get("transB", 0) else weight.T
+            scale = scale * float(main.attributes.get("alpha", 1.0))
+        weight = np.multiply(weight, scale.reshape(-1, *(1,) * (weight.ndim - 1)), dtype=np.float64)
+        if layer.kind == "gemm":
+            return Convolution.of(weight, bias)
+        return self._placed(layer, main, weight, bias, self.groups(layer))
 
-    def _conv_value(self, layer: Layer, node: Node) -> Convolution:
-        network = self.network
-        weight = _known(network, node.inputs[1])
-        bias = _known(network, node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
+    def _folds(self, layer: Layer) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Scale and shift, (C,) each, of the nodes that are folded into the layer, in order."""
+        channels, rank = layer.weight_shape[0], len(layer.weight_shape) - 2
+        indices = (layer.main, *layer.after) if layer.kind == "affine" else layer.after
+        tensor = layer.source if layer.kind == "affine" else self.network.nodes[layer.main].outputs[0]
+        for index in indices:
+            node = self.network.nodes[index]
+            fold = self._affine_after(node, tensor, rank, channels)
+            if fold is not None:
+                yield fold
+            tensor = node.outputs[0]
+
+    def _bias(self, layer: Layer) -> np.ndarray:
+        """The layer's bias, (C,), with all that is folded into it."""
+        main = self.network.nodes[layer.main]
+        bias = np.zeros(layer.weight_shape[0])
+        if layer.kind != "affine" and len(main.inputs) > 2 and main.inputs[2]:
+            value = np.asarray(_known(self.network, main.inputs[2]), dtype=np.float64)
+            if layer.kind == "gemm":
+                flat = channel_constant(value, 0, len(bias))
+                value = bias if flat is None else flat * float(main.attributes.get("beta", 1.0))
+            bias = value
+        for factor, shift in self._folds(layer):
+            bias = bias * factor + shift
+        return bias
+
+    def _placed(
+        self, layer: Layer, node: Node, weight: np.ndarray, bias: np.ndarray | list[float], groups: int
+    ) -> Convolution:
+        """A convolution of these weights that moves as a Conv node and the Pads before it say."""
         rank = weight.ndim - 2
-        begin, end = (list(pads) for pads in pads_of(network, node, weight.shape[2:]))
+        begin, end = (list(pads) for pads in pads_of(self.network, node, weight.shape[2:]))
         for index in layer.before:
-            padding = zero_padding(network, network.nodes[index])
+            padding = zero_padding(self.network, self.network.nodes[index])
             if padding is not None:
                 begin = [a + b for a, b in zip(begin, padding[0][2:], strict=True)]
                 end = [a + b for a, b in zip(end, padding[1][2:], strict=True)]
@@ -292,18 +344,8 @@ class Layers:
             dilations=spatial_attribute(node, "dilations", rank),
             pads_begin=begin,
             pads_end=end,
-            groups=int(node.attributes.get("group", 1)),
+            groups=groups,
         )
-
-    def _gemm_value(self, node: Node) -> Convolution:
-        weight = np.asarray(_known(self.network, node.inputs[1]), dtype=np.float64)
-        if not node.attributes.get("transB", 0):
-            weight = weight.T
-        bias = np.zeros(len(weight))
-        if len(node.inputs) > 2 and node.inputs[2]:
-            flat = channel_constant(_known(self.network, node.inputs[2]), 0, len(weight))
-            bias = bias if flat is None else flat * float(node.attributes.get("beta", 1.0))
-        return Convolution.of(weight * float(node.attributes.get("alpha", 1.0)), bias)
 
 
 def _known(network: Network, tensor: str) -> np.ndarray:

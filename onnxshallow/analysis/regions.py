@@ -152,7 +152,7 @@ class _Walk:
         if layer is not None:
             self.nodes.update(layer.nodes)
             self.layers[layer.name] = layer
-            self.groups.add(self.analysis.layers.convolution(layer).groups)
+            self.groups.add(self.analysis.layers.groups(layer))
         if site is not None:
             self.sites[site.name] = site
         if len(self.sites) > MAX_SITES or len(self.layers) > 2 * _MAX_LAYERS:
@@ -197,7 +197,7 @@ def trace_region(analysis: Analysis, source: str, output: str) -> Region:
     walk = _Walk(
         analysis,
         source,
-        layer_map=lambda layer: _single_channel(analysis.layers.convolution(layer)),
+        layer_map=analysis.layers.geometry,
         site_map=lambda site, before: scale_output(before, 1.0, 1.0),  # what replaces a site adds a bias
         other_map=_single_channel,
         start=_single_channel(identity(2, rank)),

@@ -96,8 +96,8 @@ def _second_part(network: Network, layers: Layers, layer: Layer) -> Layer | None
     readers = layers.sources.get(layer.output, ())
     if len(readers) != 1 or layer.kind == "affine" or not network.is_private(layer.output):
         return None
-    second = layers.convolution(readers[0])
-    return readers[0] if second.is_pointwise and second.groups == 1 else None
+    (second,) = readers
+    return second if layers.groups(second) == 1 and layers.geometry(second).is_pointwise else None
 
 
 def _exists(network: Network, tensor: str) -> bool:
@@ -201,7 +201,7 @@ def correct(
             rewritten.replace(layer, fit.convolution)
             fitted[layer.output] = fit.convolution
         if fit is not None and fit.scale is not None and side is not None:
-            scaled = scale_output(rewritten.replaced.get(side, layers.convolution(side)), fit.scale)
+            scaled = scale_output(rewritten.replaced.get(side) or layers.convolution(side), fit.scale)
             rewritten.replace(side, scaled)
             rewritten.rescale(side.output, fit.scale)
             fitted[side.output] = scaled
@@ -224,15 +224,15 @@ def fit_layer(
 
     `free_scale` says whether what `target` subtracts may be scaled.
     """
-    convolution = rewritten.replaced.get(layer, layers.convolution(layer))
-    unknowns = int(np.prod(convolution.weight.shape[1:]))
-    if bytes_needed(unknowns, convolution.out_channels // convolution.groups, convolution.groups) > options.memory:
+    unknowns, groups = int(np.prod(layer.weight_shape[1:])), layers.groups(layer)
+    if bytes_needed(unknowns, layer.weight_shape[0] // groups, groups) > options.memory:
         logger.info("Layer %s is too large to re-fit within the memory budget.", layer.name)
         return None
     _advance(original, rewritten, layer, target)
-    if _are_few(convolution, original[target.tensor][:fit_batches], options):
+    if _are_few(unknowns, original[target.tensor][:fit_batches], options):
         logger.info("Layer %s has too few rows to be re-fitted.", layer.name)
         return None
+    convolution = rewritten.replaced.get(layer) or layers.convolution(layer)
     rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
     rows = replace(rows, free_scale=free_scale)
     rectifier = _rectifier_after(original.network, rewritten.network, target.tensor)
@@ -259,7 +259,8 @@ def _fit_parts(
     else:
         convolution = compose(narrow, layers.convolution(second))
     _advance(original, rewritten, layer, target)
-    few = _are_few(convolution, original[target.tensor][:fit_batches], options)
+    unknowns = int(np.prod(convolution.weight.shape[1:]))
+    few = _are_few(unknowns, original[target.tensor][:fit_batches], options)
     rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
     return fit_bottleneck(convolution, narrow.out_channels, rows, options.ridge, few=few)
 
@@ -269,9 +270,8 @@ def _advance(original: Frontier, rewritten: Frontier, layer: Layer, target: Targ
     rewritten.advance([layer.source] if target.minus is None else [layer.source, target.minus])
 
 
-def _are_few(convolution: Convolution, targets: Sequence[np.ndarray], options: FitOptions) -> bool:
+def _are_few(unknowns: int, targets: Sequence[np.ndarray], options: FitOptions) -> bool:
     """Whether there are fewer rows for each unknown than a fit is trusted with."""
-    unknowns = int(np.prod(convolution.weight.shape[1:]))
     return _count_rows(targets) < options.fewest_rows * unknowns
 
 

@@ -4,25 +4,24 @@ import hashlib
 import logging
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import external_data_helper
 
 from onnxshallow.errors import ModelError
-from onnxshallow.model.files import atomic_path, temporary_beside
+from onnxshallow.model.external import read_external_data, remove_stale_data, write_external_data
+from onnxshallow.model.files import atomic_path, file_digest
 from onnxshallow.model.session import Session
+from onnxshallow.model.weights import byte_size, is_apart
 
-__all__ = ["Document", "load_document", "save_model"]
+__all__ = ["Document", "load_document", "remove_model", "save_model"]
 
 logger = logging.getLogger(__name__)
 
 # protobuf cannot serialize more than 2 GiB; what is close to it goes to a data file.
 _MAX_INLINE_BYTES = 2_000_000_000
-# Tensors smaller than this stay in the .onnx file when a model has external data.
-_EXTERNAL_THRESHOLD = 1024
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,29 @@ class Document:
 
     Attributes:
         path: where it came from.
-        model: the whole model, external data loaded. Not to be changed.
-        sha256: digest of the file at `path` (without external data).
-        external: whether any tensor came from a file beside the model.
+        model: the whole model; very large tensors of data files stay there (`onnxshallow.model.weights`). Not to be
+            changed.
+        sha256: digest of the file at `path`, without its data files.
+        data_files: the files that hold some of its tensors.
     """
 
     path: Path
     model: onnx.ModelProto
     sha256: str
-    external: bool
+    data_files: tuple[Path, ...] = ()
+
+    @property
+    def external(self) -> bool:
+        """Whether any tensor came from a data file."""
+        return bool(self.data_files)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the model with its data files."""
+        if not self.data_files:
+            return self.sha256
+        parts = [self.sha256, *(file_digest(path) for path in self.data_files)]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def load_document(path: str | os.PathLike[str]) -> Document:
@@ -69,44 +82,15 @@ def load_document(path: str | os.PathLike[str]) -> Document:
         raise ModelError(f"{path} is not an ONNX model, or is truncated: it does not parse as one.") from error
     if not model.ir_version or not model.HasField("graph") or not model.graph.node:
         raise ModelError(f"{path} is not an ONNX model: it holds no graph with nodes.")
-    external = _load_external_data(model, path)
-    _check(model, path, external)
-    return Document(path, model, hashlib.sha256(content).hexdigest(), external)
+    data_files = read_external_data(model, path)
+    _check(model, path)
+    return Document(path, model, hashlib.sha256(content).hexdigest(), data_files)
 
 
-def _load_external_data(model: onnx.ModelProto, path: Path) -> bool:
-    """Read external tensors into `model`; whether there were any."""
-    folder = path.resolve().parent
-    external = False
-    for tensor in external_data_helper._get_all_tensors(model):
-        if not external_data_helper.uses_external_data(tensor):
-            continue
-        external = True
-        location = external_data_helper.ExternalDataInfo(tensor).location
-        target = (folder / location).resolve()
-        if not target.is_relative_to(folder):
-            raise ModelError(
-                f"Tensor {tensor.name!r} of {path} wants external data from {location!r}, outside the model's "
-                "folder; this is refused. Copy the data file beside the model and correct its location."
-            )
-        if not target.is_file():
-            raise ModelError(f"The external data file {location!r} of {path} is missing (tensor {tensor.name!r}).")
-        try:
-            external_data_helper.load_external_data_for_tensor(tensor, str(folder))
-        except Exception as error:
-            raise ModelError(f"Cannot read tensor {tensor.name!r} of {path} from {location!r}: {error}.") from error
-        tensor.data_location = onnx.TensorProto.DEFAULT
-        del tensor.external_data[:]
-    return external
-
-
-def _check(model: onnx.ModelProto, path: Path, external: bool) -> None:
+def _check(model: onnx.ModelProto, path: Path) -> None:
     """Raise ModelError unless onnx's checker accepts the model."""
     try:
-        if external and model.ByteSize() > _MAX_INLINE_BYTES:
-            onnx.checker.check_model(str(path))
-        else:
-            onnx.checker.check_model(model)
+        onnx.checker.check_model(str(path) if any(map(is_apart, model.graph.initializer)) else model)
     except onnx.checker.ValidationError as error:
         message = str(error).strip().splitlines()[0].rstrip(".")
         if "No Op registered" in message or "No opset import for domain" in message:
@@ -133,51 +117,26 @@ def save_model(model: onnx.ModelProto, path: str | os.PathLike[str], *, external
         ModelError: the folder cannot be written to.
     """
     path = Path(path)
-    external = external or model.ByteSize() > _MAX_INLINE_BYTES
+    external = external or byte_size(model) > _MAX_INLINE_BYTES
     try:
-        if external:
-            model = _write_external(model, path)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(model.SerializeToString(deterministic=True))
+        light = write_external_data(model, path) if external else model
+        try:
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(light.SerializeToString(deterministic=True))
+        finally:
+            remove_stale_data(path)
     except OSError as error:
         raise ModelError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
-def _write_external(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """Write the large tensors of a copy of `model` beside `path`; the copy, which refers to them."""
-    light = onnx.ModelProto()
-    light.CopyFrom(model)
-    digest = hashlib.sha256()
-    offset = 0
-    placed: list[tuple[onnx.TensorProto, int, int]] = []
-    with temporary_beside(path) as data:
-        with data.open("wb") as stream:
-            for tensor in light.graph.initializer:
-                content = _raw_bytes(tensor)
-                if len(content) < _EXTERNAL_THRESHOLD:
-                    continue
-                padding = -offset % 4096
-                for part in (b"\0" * padding, content):
-                    stream.write(part)
-                    digest.update(part)
-                placed.append((tensor, offset + padding, len(content)))
-                offset += padding + len(content)
-        name = f"{path.name}.{digest.hexdigest()[:12]}.data"
-        for tensor, start, length in placed:
-            tensor.ClearField("float_data")
-            tensor.raw_data = b""  # set_external_data asks for the field
-            external_data_helper.set_external_data(tensor, name, start, length)
-            tensor.ClearField("raw_data")
-        if placed:
-            os.replace(data, path.parent / name)
-    return light
+def remove_model(path: Path) -> None:
+    """Remove a model and its data file, where there are such.
 
-
-def _raw_bytes(tensor: onnx.TensorProto) -> bytes:
-    """What a tensor's data file would hold; empty for element types that are not written to one."""
-    if tensor.HasField("raw_data"):
-        return bytes(tensor.raw_data)
-    if tensor.data_type != onnx.TensorProto.FLOAT:
-        return b""
-    values: np.ndarray = onnx.numpy_helper.to_array(tensor)
-    return values.astype("<f4").tobytes()
+    Raises:
+        ModelError: the folder cannot be written to.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        remove_stale_data(path)
+    except OSError as error:
+        raise ModelError(f"Cannot remove {path}, of an earlier run: {error.strerror or error}.") from error

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from onnxshallow.errors import ModelError
 from onnxshallow.model.shapes import infer_shapes, observe_shapes, tensor_info
 from onnxshallow.model.tensors import TensorInfo
+from onnxshallow.model.weights import value_of
 
 __all__ = ["Network", "Node", "bodies", "is_default_domain", "outer_references"]
 
@@ -251,10 +251,10 @@ class Network:
 
     def _compute(self, tensor: str, infos: Mapping[str, TensorInfo]) -> np.ndarray | None:
         if tensor in self._initializers:
-            return _to_array(self._initializers[tensor])
+            return value_of(self._initializers[tensor])
         node = self._producers[tensor]
         if node.op == "Constant" and node.proto.attribute[0].name == "value":
-            return _to_array(node.proto.attribute[0].t)
+            return value_of(node.proto.attribute[0].t)
         info = infos.get(tensor)
         if info is not None and info.is_complete and info.size > _MAX_CONSTANT:
             return None
@@ -300,12 +300,6 @@ def _index_nodes(graph: onnx.GraphProto) -> tuple[Node, ...]:
             )
         )
     return tuple(nodes)
-
-
-def _to_array(tensor: onnx.TensorProto) -> np.ndarray:
-    value: np.ndarray = numpy_helper.to_array(tensor)
-    value.setflags(write=False)
-    return value
 
 
 def _run_node(

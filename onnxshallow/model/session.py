@@ -8,6 +8,7 @@ import onnx
 import onnxruntime as ort
 
 from onnxshallow.errors import ModelError
+from onnxshallow.model.weights import with_relative_locations
 
 __all__ = ["Session", "usable_cores"]
 
@@ -23,7 +24,7 @@ class Session:
     """A model ready to run on the CPU.
 
     Args:
-        model: the model, or its path when it is too large to be serialized in memory.
+        model: the model; values in data files are mapped into memory, not copied.
         threads: intra-op threads; 0 for as many as there are usable cores. Left to itself, onnxruntime counts all
             cores of the machine and pins its threads to them, whatever `taskset` or a container says.
         spin: let onnxruntime's threads wait actively between runs. Worth it where runs follow each other at once,
@@ -35,9 +36,7 @@ class Session:
         ModelError: onnxruntime does not accept the model.
     """
 
-    def __init__(
-        self, model: onnx.ModelProto | str, *, threads: int = 0, spin: bool = True, optimize: bool = True
-    ) -> None:
+    def __init__(self, model: onnx.ModelProto, *, threads: int = 0, spin: bool = True, optimize: bool = True) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads or usable_cores()
@@ -45,10 +44,16 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
-        source = model if isinstance(model, str) else model.SerializeToString()
+        light, folder = with_relative_locations(model)
+        if folder is not None:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+            options.add_session_config_entry("session.disable_prepacking", "1")  # which would copy the weights
         try:
             self._session = ort.InferenceSession(
-                source, options, providers=["CPUExecutionProvider"], disabled_optimizers=["Pad_Fusion"]
+                light.SerializeToString(),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=["Pad_Fusion"],
             )
         except Exception as error:
             raise ModelError(f"onnxruntime does not run the model: {_first_line(error)}.") from error

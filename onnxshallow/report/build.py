@@ -9,6 +9,7 @@ from onnxshallow.damages import Sensitivity
 from onnxshallow.data.prepare import Prepared
 from onnxshallow.errors import AccuracyError, OnnxshallowError
 from onnxshallow.model.document import Document
+from onnxshallow.model.weights import byte_size
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.realize import Realized
 from onnxshallow.report.schema import (
@@ -121,7 +122,7 @@ def analysis_report(document: Document, analysis: Analysis) -> AnalysisReport:
     """What `analyze` says of a model."""
     return AnalysisReport(
         model=FileReport(path=str(document.path), sha256=document.sha256),
-        totals=cost_report(analysis.cost, size_bytes=document.model.ByteSize()),
+        totals=cost_report(analysis.cost, size_bytes=byte_size(document.model)),
         sites=site_reports(analysis),
         unknown=list(analysis.cost.unknown),
     )
@@ -131,7 +132,7 @@ def sensitivity_report(inputs: Inputs, sensitivity: Sensitivity) -> SensitivityR
     """What `sensitivity` says of a model."""
     return SensitivityReport(
         model=FileReport(path=str(inputs.document.path), sha256=inputs.document.sha256),
-        totals=cost_report(inputs.analysis.cost, size_bytes=inputs.document.model.ByteSize()),
+        totals=cost_report(inputs.analysis.cost, size_bytes=byte_size(inputs.document.model)),
         sites=site_reports(inputs.analysis, sensitivity),
         measure=inputs.config.sensitivity,
         samples=len(inputs.data.selection),
@@ -205,7 +206,7 @@ def build_report(
     second = comparison.second if comparison is not None and validated else None
     optimized = None
     if cost is not None and realized is not None:
-        optimized = cost_report(cost, second, realized.model.ByteSize(), latency.get("optimized"))
+        optimized = cost_report(cost, second, byte_size(realized.model), latency.get("optimized"))
     fidelity = None
     if comparison is not None:
         composition_error = None if realized is None else realized.composition_error
@@ -213,7 +214,7 @@ def build_report(
     return Report(
         model=FileReport(path=str(document.path), sha256=document.sha256),
         output=None,
-        original=cost_report(inputs.analysis.cost, first, inputs.document.model.ByteSize(), latency.get("original")),
+        original=cost_report(inputs.analysis.cost, first, byte_size(inputs.document.model), latency.get("original")),
         optimized=optimized,
         decisions=decisions(inputs.analysis, plan),
         fidelity=fidelity,

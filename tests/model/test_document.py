@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 
 import numpy as np
 import onnx
@@ -202,6 +203,7 @@ def test_saving_again_under_the_same_name_keeps_what_others_refer_to(tmp_path):
     save_model(large(), path, external=True)
     (data,) = tmp_path.glob("*.data")
     content = data.read_bytes()
+    shutil.copy(path, tmp_path / "copy.onnx")
     changed = large()
     changed.graph.initializer[0].raw_data = bytes(40 * 27 * 4)
     save_model(changed, path, external=True)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from onnxshallow.errors import ModelError
-from onnxshallow.model.document import save_model
 from onnxshallow.model.session import Session
 from tests.graphs import parse, run_reference, signed
 
@@ -16,11 +15,6 @@ def test_all_outputs_or_those_asked_for():
     np.testing.assert_array_equal(session.run({"x": x})[1], -x)
     (only,) = session.run({"x": x}, ["s"])
     np.testing.assert_array_equal(only, -x)
-
-
-def test_from_a_path(tmp_path):
-    save_model(parse(TWO), tmp_path / "a.onnx")
-    assert Session(str(tmp_path / "a.onnx")).output_names == ("r", "s")
 
 
 @pytest.mark.parametrize("optimize", [True, False])
