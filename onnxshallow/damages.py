@@ -143,7 +143,7 @@ def _identity(inputs: Inputs) -> dict[str, object]:
             fit.least_rows,
             fit.fewest_rows,
             fit.rounds,
-            fit.memory > 1 << 30,
+            fit.memory,
             fit.seed,
         ],
         "correction": inputs.config.correction,

@@ -22,7 +22,7 @@ from onnxshallow.planning.planner import Planner
 from onnxshallow.planning.realize import Realized, realize
 from onnxshallow.planning.solver import Budget
 from onnxshallow.progress import Progress, counted
-from onnxshallow.runtime.store import ActivationStore, default_memory
+from onnxshallow.runtime.store import ActivationStore, default_memory, memory_in_use
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.sensitivity.evidence import collect_evidence
 from onnxshallow.sensitivity.sweep import MOST_FIT_SAMPLES, reduced
@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 # What measuring all candidates may cost, and the fewest samples that make a comparison.
 _SWEEP_MACS, _FEWEST_FIT_SAMPLES = 2e13, 64
+# The fewest bytes for activations, and for a fit.
+_LEAST_MEMORY = 64 << 20
 _RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
 
 
@@ -113,16 +115,33 @@ def load_inputs(document: Document, config: Config) -> Inputs:
     batches = [
         [feeds for feeds, _ in labelled_batches(part, data.batch, whole=whole)] for part in (data.fit, data.selection)
     ]
-    memory = default_memory() if config.memory is None else parse_bytes(config.memory)
+    stored, fitted = _memory(config)
     ridge = config.ridge if config.ridge is not None else _RIDGE_SYNTHETIC if data.synthetic else _RIDGE_REAL
     calibration = Calibration(
         batches=[*batches[0], *batches[1]],
         fit_batches=len(batches[0]),
-        store=ActivationStore(memory * 3 // 4),
-        fit=FitOptions(ridge=ridge, memory=max(memory // 4, 64 << 20), seed=config.seed),
+        store=ActivationStore(stored),
+        fit=FitOptions(ridge=ridge, memory=fitted, seed=config.seed),
         threads=config.threads or 0,
     )
     return Inputs(document, analysis, config, data, calibration, _trial(analysis, calibration))
+
+
+def _memory(config: Config) -> tuple[int, int]:
+    """Bytes for activations, and for the sums of one fit, which takes as much again for its rows.
+
+    What a fit may take decides which layers are fitted and on how many rows. So it depends on the options alone, and
+    where they say nothing it is the same on every machine.
+    """
+    if config.memory is None:
+        return default_memory(), FitOptions.memory
+    memory = parse_bytes(config.memory)
+    fitted = max(memory // 5, _LEAST_MEMORY)
+    stored = memory - 2 * fitted - memory_in_use()
+    if stored < _LEAST_MEMORY:
+        more = (_LEAST_MEMORY - stored) >> 20
+        logger.warning("--memory %s is too little; about %d MiB more are used.", config.memory, more)
+    return max(stored, _LEAST_MEMORY), fitted
 
 
 def _trial(analysis: Analysis, calibration: Calibration) -> Calibration:

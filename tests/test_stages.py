@@ -56,7 +56,8 @@ def test_the_ridge_is_strong_where_data_are_made_up(tmp_path):
 
 def test_memory_threads_and_seed_are_passed_on(tmp_path):
     calibration = load_case(tmp_path, memory="4G", threads=2, seed=9).calibration
-    assert calibration.fit.memory == 1 << 30
+    assert calibration.fit.memory == (4 << 30) // 5
+    assert 1 << 30 < calibration.store.budget < (4 << 30) * 3 // 5
     assert (calibration.threads, calibration.fit.seed) == (2, 9)
 
 

@@ -101,6 +101,7 @@ class Frontier:
         if missing:
             self._run(missing)
         self._forget(set(tensors))
+        self.store.rest()
 
     def outputs(self) -> list[list[np.ndarray]]:
         """The values of the network's outputs: one list an output, one array a batch."""

@@ -1,12 +1,16 @@
 """Where activations live: in memory up to a budget, beyond it in unnamed temporary files."""
 
 import logging
+import mmap
+import os
 import tempfile
 import weakref
 
 import numpy as np
 
-__all__ = ["ActivationStore", "default_memory"]
+from onnxshallow.errors import DataError
+
+__all__ = ["ActivationStore", "default_memory", "memory_in_use", "spill_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +23,21 @@ def default_memory() -> int:
     except (OSError, StopIteration, ValueError):
         return 4 << 30
     return free * 1024 // 2
+
+
+def memory_in_use() -> int:
+    """Bytes that this process holds and that no file backs; 0 where the system does not say."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as stream:
+            return next(int(line.split()[1]) for line in stream if line.startswith("RssAnon")) * 1024
+    except (OSError, StopIteration, ValueError):
+        return 0
+
+
+def spill_folder() -> str:
+    """Where temporary files go: `$TMPDIR` and its like, else /var/tmp, since /tmp may itself lie in memory."""
+    chosen = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return tempfile.gettempdir() if chosen or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
 
 
 class ActivationStore:
@@ -35,9 +54,14 @@ class ActivationStore:
         self.budget = budget
         self.used = 0
         self.spilled = 0
+        self._mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
     def keep(self, array: np.ndarray) -> np.ndarray:
-        """Store `array`; the result holds the same values and must not be written to."""
+        """Store `array`; the result holds the same values and must not be written to.
+
+        Raises:
+            DataError: the disk is full.
+        """
         if not isinstance(array, np.ndarray):  # a sequence or a map, which onnxruntime gives as Python objects
             return array
         if self.used + array.nbytes <= self.budget or array.nbytes == 0 or array.dtype.hasobject:
@@ -47,11 +71,30 @@ class ActivationStore:
         if not self.spilled:
             logger.info("The memory budget of %d MiB is used up; spilling activations to disk.", self.budget >> 20)
         self.spilled += array.nbytes
-        with tempfile.TemporaryFile(prefix="onnxshallow-") as stream:
-            mapped = np.memmap(stream, dtype=array.dtype, mode="w+", shape=array.shape)
-            mapped[...] = array
-        mapped.setflags(write=False)
-        return mapped
+        return self._spill(array)
+
+    def _spill(self, array: np.ndarray) -> np.ndarray:
+        folder = spill_folder()
+        try:
+            with tempfile.TemporaryFile(prefix="onnxshallow-", dir=folder) as stream:
+                # Written, not mapped: a full disk is an error of `write`, and kills who writes to a mapping.
+                stream.write(np.ascontiguousarray(array).data)
+                stream.flush()
+                mapped = mmap.mmap(stream.fileno(), array.nbytes, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise DataError(
+                f"Activations do not fit into the memory budget, and {folder} cannot take them: "
+                f"{error.strerror or error}. Let TMPDIR name a folder with more space, give more --memory, or use "
+                "fewer --calib-samples."
+            ) from error
+        self._mapped.add(mapped)
+        return np.frombuffer(mapped, dtype=array.dtype).reshape(array.shape)
+
+    def rest(self) -> None:
+        """Let go of the memory in which parts of spilled arrays were read; they are read again when needed."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for mapped in list(self._mapped):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def _release(self, size: int) -> None:
         self.used -= size

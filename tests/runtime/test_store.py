@@ -1,18 +1,31 @@
 import gc
+import mmap
+import os
+import resource
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from onnxshallow.runtime.store import ActivationStore, default_memory
+from onnxshallow.errors import DataError
+from onnxshallow.runtime.store import ActivationStore, default_memory, memory_in_use, spill_folder
 from tests.networks import signed
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     return tmp_path
+
+
+def is_spilled(array: np.ndarray) -> bool:
+    """Whether an array's memory is a file's."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, memoryview) and isinstance(base.obj, mmap.mmap)
 
 
 def test_an_array_within_the_budget_is_kept_as_it_is():
@@ -28,7 +41,7 @@ def test_the_budget_is_respected(folder):
     kept = [store.keep(signed((10, 10), seed)) for seed in range(5)]
     assert store.used == 800
     assert store.spilled == 1200
-    assert [isinstance(array, np.memmap) for array in kept] == [False, False, True, True, True]
+    assert [is_spilled(array) for array in kept] == [False, False, True, True, True]
 
 
 def test_memory_that_is_let_go_can_be_used_again():
@@ -37,14 +50,14 @@ def test_memory_that_is_let_go_can_be_used_again():
     del array
     gc.collect()
     assert store.used == 0
-    assert not isinstance(store.keep(signed((10, 10))), np.memmap)
+    assert not is_spilled(store.keep(signed((10, 10))))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64, np.bool_])
 def test_spilled_arrays_hold_the_same_values(folder, dtype):
     array = (signed((3, 4, 5)) * 3).astype(dtype)
     spilled = ActivationStore(0).keep(array)
-    assert isinstance(spilled, np.memmap)
+    assert is_spilled(spilled)
     assert spilled.dtype == array.dtype
     np.testing.assert_array_equal(spilled, array)
 
@@ -81,6 +94,49 @@ def test_spilling_is_announced_once(folder, caplog):
     for seed in range(3):
         store.keep(signed((4, 4), seed))
     assert len([r for r in caplog.records if "spilling" in r.message]) == 1
+
+
+def test_a_full_disk_is_said_in_a_sentence(folder, monkeypatch):
+    """A file that may not grow stands for a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    store = ActivationStore(0)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(DataError, match=r"cannot take them: .*TMPDIR .*--memory.*--calib-samples"):
+            store.keep(signed((100, 100)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(folder.iterdir()) == []
+
+
+def test_what_was_read_back_takes_no_memory_for_long(folder):
+    store = ActivationStore(0)
+    kept = [store.keep(signed((1000, 1000), seed)) for seed in range(20)]
+    sums = [float(array.sum()) for array in kept]
+    before = resident()
+    store.rest()
+    assert before - resident() > 60 << 20
+    assert [float(array.sum()) for array in kept] == sums
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    with open("/proc/self/statm", encoding="ascii") as stream:
+        return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_files_go_where_the_user_says_or_where_no_memory_is_taken(monkeypatch):
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.delenv(name, raising=False)
+    assert spill_folder() == "/var/tmp"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert spill_folder() == tempfile.gettempdir()
+
+
+def test_memory_in_use_grows_with_what_is_held():
+    before = memory_in_use()
+    held = np.ones(4_000_000)
+    assert memory_in_use() - before > 0.9 * held.nbytes
 
 
 def test_half_of_the_free_memory_is_the_default():
