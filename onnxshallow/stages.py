@@ -10,11 +10,12 @@ import numpy as np
 from onnxshallow.actions.apply import ACTIONS
 from onnxshallow.actions.base import Candidate, Evidence, FindOptions
 from onnxshallow.analysis import Analysis, analyze
-from onnxshallow.config import Config, parse_bytes
+from onnxshallow.config import Config
 from onnxshallow.data.prepare import Prepared, is_fixed, labelled_batches, prepare
 from onnxshallow.errors import ModelError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
+from onnxshallow.memory import divide_memory
 from onnxshallow.model.document import Document
 from onnxshallow.model.session import Session
 from onnxshallow.planning.plan import Plan
@@ -22,7 +23,7 @@ from onnxshallow.planning.planner import Planner
 from onnxshallow.planning.realize import Realized, realize
 from onnxshallow.planning.solver import Budget
 from onnxshallow.progress import Progress, counted
-from onnxshallow.runtime.store import ActivationStore, default_memory, memory_in_use
+from onnxshallow.runtime.store import ActivationStore
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.sensitivity.evidence import collect_evidence
 from onnxshallow.sensitivity.sweep import MOST_FIT_SAMPLES, reduced
@@ -46,8 +47,6 @@ logger = logging.getLogger(__name__)
 
 # What measuring all candidates may cost, and the fewest samples that make a comparison.
 _SWEEP_MACS, _FEWEST_FIT_SAMPLES = 2e13, 64
-# The fewest bytes for activations, and for a fit.
-_LEAST_MEMORY = 64 << 20
 _RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
 
 
@@ -111,37 +110,22 @@ def load_inputs(document: Document, config: Config) -> Inputs:
     """
     analysis = analyze(document.model, config.input_shape)
     data = prepare(config, analysis.network.inputs)
+    memory = divide_memory(config)
     whole = is_fixed(analysis.network.inputs)
+    if not whole:
+        data = replace(data, batch=memory.batch_size(analysis, data.batch))
     batches = [
         [feeds for feeds, _ in labelled_batches(part, data.batch, whole=whole)] for part in (data.fit, data.selection)
     ]
-    stored, fitted = _memory(config)
     ridge = config.ridge if config.ridge is not None else _RIDGE_SYNTHETIC if data.synthetic else _RIDGE_REAL
     calibration = Calibration(
         batches=[*batches[0], *batches[1]],
         fit_batches=len(batches[0]),
-        store=ActivationStore(stored),
-        fit=FitOptions(ridge=ridge, memory=fitted, seed=config.seed),
+        store=ActivationStore(memory.activations),
+        fit=FitOptions(ridge=ridge, memory=memory.fit, seed=config.seed),
         threads=config.threads or 0,
     )
     return Inputs(document, analysis, config, data, calibration, _trial(analysis, calibration))
-
-
-def _memory(config: Config) -> tuple[int, int]:
-    """Bytes for activations, and for the sums of one fit, which takes as much again for its rows.
-
-    What a fit may take decides which layers are fitted and on how many rows. So it depends on the options alone, and
-    where they say nothing it is the same on every machine.
-    """
-    if config.memory is None:
-        return default_memory(), FitOptions.memory
-    memory = parse_bytes(config.memory)
-    fitted = max(memory // 5, _LEAST_MEMORY)
-    stored = memory - 2 * fitted - memory_in_use()
-    if stored < _LEAST_MEMORY:
-        more = (_LEAST_MEMORY - stored) >> 20
-        logger.warning("--memory %s is too little; about %d MiB more are used.", config.memory, more)
-    return max(stored, _LEAST_MEMORY), fitted
 
 
 def _trial(analysis: Analysis, calibration: Calibration) -> Calibration:

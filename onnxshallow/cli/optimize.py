@@ -7,7 +7,7 @@ import typer
 
 from onnxshallow.cli import options
 from onnxshallow.cli.finish import finish, no_stale_output, output_path
-from onnxshallow.cli.shell import Bars, command_line, start_logging
+from onnxshallow.cli.shell import Bars, command_line, files_read, start_logging
 
 __all__ = ["command"]
 
@@ -51,6 +51,8 @@ def command(
     memory: options.Memory = None,
     batch_size: options.BatchSize = None,
     threads: options.Threads = None,
+    max_tensor: options.MaxTensor = None,
+    max_data: options.MaxData = None,
     config: options.ConfigPath = None,
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
@@ -72,8 +74,10 @@ def command(
         preset=preset, mean=mean, std=std, scale=scale, layout=layout, resize=resize, crop=crop, channels=channels,
         sensitivity=sensitivity, ridge=ridge, correction=False if no_correction else None,
         input_shape=input_shape, seed=seed, memory=memory, batch_size=batch_size, threads=threads,
+        max_tensor=max_tensor, max_data=max_data,
     )  # fmt: skip
-    target = output_path(model, output, json, plan_out)
+    resolved = resolve(given, model, config)
+    target = output_path(files_read(model, resolved, config), output, json, plan_out)
     with no_stale_output(target):
-        result = optimize(model, config=resolve(given, model, config), progress=Bars(), cache=not no_cache)
+        result = optimize(model, config=resolved, progress=Bars(), cache=not no_cache)
     finish(result, target, json, plan_out, keep_rejected)

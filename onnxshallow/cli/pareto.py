@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, start_logging, write_json
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging, write_json
 
 __all__ = ["command"]
 
@@ -46,6 +46,8 @@ def command(
     memory: options.Memory = None,
     batch_size: options.BatchSize = None,
     threads: options.Threads = None,
+    max_tensor: options.MaxTensor = None,
+    max_data: options.MaxData = None,
     config: options.ConfigPath = None,
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
@@ -55,7 +57,6 @@ def command(
     Example: onnxshallow pareto resnet18.onnx --calib images.npz --preset cifar100 --plot frontier.svg
     """
     start_logging(log_level)
-    check_outputs({"--json": json, "--plot": plot}, {"the input model": model})
     from onnxshallow.config import resolve
     from onnxshallow.errors import ExitCode, UsageError
     from onnxshallow.model.files import write_text
@@ -77,9 +78,12 @@ def command(
         resize=resize, crop=crop, channels=channels, sensitivity=sensitivity, ridge=ridge,
         correction=False if no_correction else None, input_shape=input_shape, seed=seed, memory=memory,
         batch_size=batch_size, threads=threads,
+        max_tensor=max_tensor, max_data=max_data,
     )  # fmt: skip
     wanted = DEFAULT_TARGETS if targets is None else [part.strip() for part in targets.split(",")]
-    report = pareto(model, wanted, config=resolve(given, model, config), progress=Bars(), cache=not no_cache)
+    resolved = resolve(given, model, config)
+    check_outputs({"--json": json, "--plot": plot}, files_read(model, resolved, config))
+    report = pareto(model, wanted, config=resolved, progress=Bars(), cache=not no_cache)
     reached = [point for point in report.points if point.plan is not None]
     if plot is not None and reached:
         write_text(pareto_chart(report), plot)

@@ -1,7 +1,7 @@
 """`onnxshallow sensitivity`: how much each candidate would damage the network."""
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, start_logging, write_json
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging, write_json
 
 __all__ = ["command"]
 
@@ -28,6 +28,8 @@ def command(
     memory: options.Memory = None,
     batch_size: options.BatchSize = None,
     threads: options.Threads = None,
+    max_tensor: options.MaxTensor = None,
+    max_data: options.MaxData = None,
     config: options.ConfigPath = None,
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
@@ -37,7 +39,6 @@ def command(
     Example: onnxshallow sensitivity resnet18.onnx --calib images.npz --preset cifar100
     """
     start_logging(log_level)
-    check_outputs({"--json": json}, {"the input model": model})
     from onnxshallow.config import resolve
     from onnxshallow.pipeline import measure_sensitivity
     from onnxshallow.report.console import print_sensitivity
@@ -47,8 +48,11 @@ def command(
         layout=layout, resize=resize, crop=crop, channels=channels, sensitivity=sensitivity, ridge=ridge,
         correction=False if no_correction else None, input_shape=input_shape, seed=seed, memory=memory,
         batch_size=batch_size, threads=threads,
+        max_tensor=max_tensor, max_data=max_data,
     )  # fmt: skip
-    report = measure_sensitivity(model, config=resolve(given, model, config), progress=Bars())
+    resolved = resolve(given, model, config)
+    check_outputs({"--json": json}, files_read(model, resolved, config))
+    report = measure_sensitivity(model, config=resolved, progress=Bars())
     if json != "-":
         print_sensitivity(report)
     write_json(report, json)

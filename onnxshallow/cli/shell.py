@@ -3,7 +3,9 @@
 import functools
 import json
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +17,10 @@ from pydantic import BaseModel
 from onnxshallow.errors import OnnxshallowError, UsageError
 
 if TYPE_CHECKING:
+    from onnxshallow.config import Config
     from onnxshallow.fitting.calibration import Step
 
-__all__ = ["Bars", "check_outputs", "command_line", "start_logging", "write_json"]
+__all__ = ["Bars", "check_outputs", "command_line", "files_read", "start_logging", "write_json"]
 
 P = ParamSpec("P")
 
@@ -29,16 +32,35 @@ def command_line(function: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            function(*args, **kwargs)
-        except OnnxshallowError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(int(error.exit_code)) from error
-        except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(130) from None
+        with _ended_by_sigterm():
+            try:
+                function(*args, **kwargs)
+            except OnnxshallowError as error:
+                typer.echo(f"error: {error}", err=True)
+                raise typer.Exit(int(error.exit_code)) from error
+            except KeyboardInterrupt:
+                typer.echo("interrupted", err=True)
+                raise typer.Exit(130) from None
 
     return wrapped
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the process as an exception does, so that temporary files are removed on the way."""
+
+    def end(number: int, frame: object) -> None:
+        typer.echo("terminated", err=True)
+        sys.exit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def start_logging(level: str) -> None:
@@ -52,7 +74,7 @@ def start_logging(level: str) -> None:
     logging.basicConfig(level=level.upper(), format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
 
 
-def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str, Path | None]) -> None:
+def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str, Path]) -> None:
     """Make sure, before the work begins, that results can be written and overwrite nothing that is needed.
 
     Args:
@@ -61,8 +83,11 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
 
     Raises:
         UsageError: a result would overwrite an input or another result, is a folder, or its folder does not exist.
+        ModelError: its folder cannot be written to.
     """
-    taken = {f"{what}, which is never overwritten": path for what, path in inputs.items() if path is not None}
+    from onnxshallow.model.files import require_writable
+
+    taken = {f"{what}, which is never overwritten": path for what, path in inputs.items()}
     for option, output in outputs.items():
         if output is None or str(output) == "-":
             continue
@@ -75,6 +100,25 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
             if _same(path, other):
                 raise UsageError(f"{option} {path} is {what}; give another path.")
         taken[f"where {option} goes"] = path
+        require_writable(path)
+
+
+def files_read(model: Path, config: "Config", options_file: Path | None) -> dict[str, Path]:
+    """The files that a run reads, by what they are.
+
+    Args:
+        model: the model.
+        config: the options, which name the data.
+        options_file: what `--config` says.
+    """
+    from onnxshallow.config import CONFIG_NAME
+    from onnxshallow.data.readers import code_file
+
+    read = {"the input model": model, "the options file": options_file or model.with_name(CONFIG_NAME)}
+    for what, source in (("the calibration data", config.calib), ("the validation data", config.validate_data)):
+        if source is not None:
+            read[what] = code_file(source) or Path(source)
+    return read
 
 
 def _same(path: Path, other: Path) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, start_logging, write_json
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging, write_json
 
 __all__ = ["command"]
 
@@ -32,6 +32,8 @@ def command(
     input_shape: options.InputShape = None,
     batch_size: options.BatchSize = None,
     threads: options.Threads = None,
+    max_tensor: options.MaxTensor = None,
+    max_data: options.MaxData = None,
     config: options.ConfigPath = None,
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
@@ -41,7 +43,6 @@ def command(
     Example: onnxshallow validate resnet18.onnx resnet18.shallow.onnx --data test.npz --max-drop 0.01
     """
     start_logging(log_level)
-    check_outputs({"--json": json}, {"the original": original, "the optimized model": optimized})
     from onnxshallow.comparison import validate_files
     from onnxshallow.config import resolve
     from onnxshallow.report.console import print_validation
@@ -50,8 +51,11 @@ def command(
         validate=validate, validate_samples=validate_samples, max_drop=max_drop, preset=preset, mean=mean, std=std,
         scale=scale, layout=layout, resize=resize, crop=crop, channels=channels, input_shape=input_shape,
         batch_size=batch_size, threads=threads,
+        max_tensor=max_tensor, max_data=max_data,
     )  # fmt: skip
-    report = validate_files(original, optimized, resolve(given, original, config), Bars())
+    resolved = resolve(given, original, config)
+    check_outputs({"--json": json}, {**files_read(original, resolved, config), "the optimized model": optimized})
+    report = validate_files(original, optimized, resolved, Bars())
     if json != "-":
         print_validation(report)
     write_json(report, json)

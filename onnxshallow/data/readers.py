@@ -20,7 +20,7 @@ from onnxshallow.data.samples import Samples
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo
 
-__all__ = ["names_code", "samples_from_reader"]
+__all__ = ["code_file", "names_code", "samples_from_reader"]
 
 PATTERN = re.compile(r"(?P<file>.+\.py):(?P<function>[^\W\d]\w*)")
 
@@ -32,8 +32,18 @@ def names_code(source: str) -> bool:
     return PATTERN.fullmatch(source) is not None
 
 
+def code_file(source: str) -> Path | None:
+    """The file of a source that has the form `file.py:function`; None for others."""
+    match = PATTERN.fullmatch(source)
+    return None if match is None else Path(match["file"])
+
+
 def samples_from_reader(
-    source: str, inputs: Sequence[TensorInfo], preprocessing: Preprocessing, limit: int | None
+    source: str,
+    inputs: Sequence[TensorInfo],
+    preprocessing: Preprocessing,
+    limit: int | None,
+    max_bytes: int | None = None,
 ) -> Samples:
     """Calls `file.py:function` and keeps the first `limit` samples that it gives, in memory.
 
@@ -45,6 +55,7 @@ def samples_from_reader(
         DataError: the file or function is missing, the user's code raised, or gave something else than
             batches.
     """
+    most = archives.MAX_BYTES if max_bytes is None else max_bytes
     batches: list[Batch] = []
     count = size = 0
     for batch in _batches(source):
@@ -55,9 +66,9 @@ def samples_from_reader(
         batches.append(batch)
         count += len(next(iter(batch.values())))
         size += sum(array.nbytes for array in batch.values())
-        if size > archives.MAX_BYTES:
+        if size > most:
             raise DataError(
-                f"{source}: gives more than the limit of {archives.MAX_BYTES / 2**30:.1f} GiB; give fewer samples."
+                f"{source}: gives more than the limit of {most / 2**30:.1f} GiB; give fewer samples, or raise --max-data."
             )
         if limit is not None and count >= limit:
             break

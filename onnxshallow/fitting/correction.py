@@ -254,7 +254,7 @@ def _fit_parts(
     assert second is not None
     narrow = layers.convolution(layer)
     whole = known.by_output.get(second.output) if known is not None else None
-    if known is not None and whole is not None:
+    if known is not None and whole is not None and whole.source == layer.source:
         convolution = known.convolution(whole)
     else:
         convolution = compose(narrow, layers.convolution(second))
@@ -307,6 +307,7 @@ def _gather(
         gather_outputs(targets[index], groups, chosen, wanted[:, part])
         if offsets is not None and added is not None:
             gather_outputs(offsets[index], groups, chosen, added[:, part])
+        original.store.rest()
 
     with ThreadPoolExecutor(original.threads or usable_cores()) as pool:
         list(pool.map(fill, range(len(targets))))

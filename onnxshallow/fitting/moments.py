@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 __all__ = ["Affine", "Moments", "affine_fit"]
 
 
+# Elements that are summed at a time, in double precision.
+_PIECE = 1 << 20
+
+
 @dataclass(frozen=True, eq=False)
 class Affine:
     """y = scale * z + shift, channel by channel.
@@ -43,10 +47,13 @@ class Moments:
 
     def add(self, z: np.ndarray, y: np.ndarray) -> None:
         """Add a batch of activations, (N, C, *spatial) each; any shape where C is 1."""
-        shape = (z.shape[0], self.channels, -1) if self.channels > 1 else (1, 1, -1)
-        z, y = (part.reshape(shape).astype(np.float64) for part in (z, y))
-        products = (z, y, z * z, z * y, y * y)
-        self.sums += [product.sum(axis=(0, 2)) for product in products]
+        shape = (z.shape[0], self.channels, -1) if self.channels > 1 else (z.size // max(z.shape[-1], 1), 1, -1)
+        z, y = z.reshape(shape), y.reshape(shape)
+        samples = max(1, _PIECE // max(z[:1].size, 1))
+        for start in range(0, len(z), samples):
+            first, second = (part[start : start + samples].astype(np.float64) for part in (z, y))
+            products = (first, second, first * first, first * second, second * second)
+            self.sums += [product.sum(axis=(0, 2)) for product in products]
         self.count += z.shape[0] * z.shape[2]
 
     def affine(self) -> Affine:

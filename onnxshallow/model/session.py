@@ -29,6 +29,8 @@ class Session:
             cores of the machine and pins its threads to them, whatever `taskset` or a container says.
         spin: let onnxruntime's threads wait actively between runs. Worth it where runs follow each other at once,
             harmful where numpy computes in between.
+        arena: let onnxruntime keep memory for its next run. Outputs that are kept for long lie in the same blocks as
+            what is used for a moment, so that those are never given back.
         optimize: let onnxruntime rewrite the graph. Its Pad fusion is left out: it is wrong for a zero Pad
             before MaxPool on negative data (seen in 1.31). False runs every node as written.
 
@@ -36,11 +38,20 @@ class Session:
         ModelError: onnxruntime does not accept the model.
     """
 
-    def __init__(self, model: onnx.ModelProto, *, threads: int = 0, spin: bool = True, optimize: bool = True) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        *,
+        threads: int = 0,
+        spin: bool = True,
+        arena: bool = True,
+        optimize: bool = True,
+    ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = arena
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL

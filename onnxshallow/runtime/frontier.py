@@ -101,7 +101,6 @@ class Frontier:
         if missing:
             self._run(missing)
         self._forget(set(tensors))
-        self.store.rest()
 
     def outputs(self) -> list[list[np.ndarray]]:
         """The values of the network's outputs: one list an output, one array a batch."""
@@ -118,13 +117,14 @@ class Frontier:
         outputs = list(missing)
         outputs += sorted(name for name in (made & wanted) - set(missing) - interior if not network.is_constant(name))
         model, reads = build_segment(network, nodes, outputs, self.replaced)
-        session = Session(model, threads=self.threads, spin=False)
+        session = Session(model, threads=self.threads, spin=False, arena=False)
         results: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
         count = max((len(arrays) for arrays in self._stored.values()), default=0)
         for index in range(count):
             values = session.run({name: self._stored[name][index] for name in reads}, outputs)
             for name, value in zip(outputs, values, strict=True):
                 results[name].append(self.store.keep(value))
+            self.store.rest()
         self._stored.update(results)
 
     def _interior(self, layer: Layer) -> set[str]:

@@ -1,16 +1,18 @@
 """Where activations live: in memory up to a budget, beyond it in unnamed temporary files."""
 
+import ctypes
 import logging
 import mmap
 import os
 import tempfile
 import weakref
+from contextlib import suppress
 
 import numpy as np
 
 from onnxshallow.errors import DataError
 
-__all__ = ["ActivationStore", "default_memory", "memory_in_use", "spill_folder"]
+__all__ = ["ActivationStore", "default_memory", "memory_in_use", "return_freed_memory", "spill_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +28,23 @@ def default_memory() -> int:
 
 
 def memory_in_use() -> int:
-    """Bytes that this process holds and that no file backs; 0 where the system does not say."""
+    """Bytes that this process holds; 0 where the system does not say."""
     try:
         with open("/proc/self/status", encoding="ascii") as stream:
-            return next(int(line.split()[1]) for line in stream if line.startswith("RssAnon")) * 1024
+            return next(int(line.split()[1]) for line in stream if line.startswith("VmRSS")) * 1024
     except (OSError, StopIteration, ValueError):
         return 0
+
+
+def return_freed_memory() -> None:
+    """Let the allocator give large blocks back to the system as soon as they are freed, where it is glibc's.
+
+    By default it learns from blocks of up to 32 MiB, such as batches of activations, to keep them on its heap, where
+    small ones hold them in place: several times what is in use.
+    """
+    m_mmap_threshold = -3  # malloc.h
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(m_mmap_threshold, 4 << 20)
 
 
 def spill_folder() -> str:

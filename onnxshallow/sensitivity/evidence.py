@@ -1,6 +1,8 @@
 """One pass over the original network: the least-squares affine map of every site."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from onnxshallow.actions.base import Evidence
 from onnxshallow.analysis import Analysis, Site
@@ -33,8 +35,14 @@ def collect_evidence(
     evidence = {}
     for site in sites:
         frontier.advance([site.source, site.output])
-        pairs = zip(frontier[site.source], frontier[site.output], strict=True)
-        evidence[site.name] = affine_fit(pairs, site.channels)
+        evidence[site.name] = affine_fit(_pairs(frontier, site), site.channels)
         frontier.goals -= {site.source, site.output}
         step()
     return evidence
+
+
+def _pairs(frontier: Frontier, site: Site) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What a site reads and makes, batch by batch."""
+    for pair in zip(frontier[site.source], frontier[site.output], strict=True):
+        yield pair
+        frontier.store.rest()

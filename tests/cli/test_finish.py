@@ -1,3 +1,5 @@
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from onnxshallow import optimize
 from onnxshallow.cli.finish import finish, no_stale_output, output_path
 from onnxshallow.errors import AccuracyError, DataError, ModelError, TargetError, UsageError
 from onnxshallow.model.files import file_digest
-from tests.runs import files, read_json, save_case
+from tests.runs import assert_error, files, read_json, run, save_case
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +35,13 @@ def end(*arguments):
 
 
 def test_the_output_lies_beside_the_model(tmp_path):
-    assert output_path(tmp_path / "a.b.onnx", None, None) == tmp_path / "a.b.shallow.onnx"
-    assert output_path(tmp_path / "a.onnx", tmp_path / "c", "-") == tmp_path / "c"
+    assert output_path({"the model": tmp_path / "a.b.onnx"}, None, None) == tmp_path / "a.b.shallow.onnx"
+    assert output_path({"the model": tmp_path / "a.onnx"}, tmp_path / "c", "-") == tmp_path / "c"
 
 
 def test_a_copy_of_the_report_may_be_the_report(tmp_path):
-    assert output_path(tmp_path / "a.onnx", None, str(tmp_path / "a.shallow.json")) == tmp_path / "a.shallow.onnx"
+    read = {"the model": tmp_path / "a.onnx"}
+    assert output_path(read, None, str(tmp_path / "a.shallow.json")) == tmp_path / "a.shallow.onnx"
 
 
 @pytest.mark.parametrize(
@@ -58,9 +61,55 @@ def test_nothing_is_overwritten(tmp_path, monkeypatch, output, json, plan_out, p
     monkeypatch.chdir(tmp_path)
     for name in ("net.onnx", "plan.json"):
         Path(name).touch()
-    paths = [None if name is None else Path(name) for name in (plan_out, plan)]
+    read = {"the model": Path("net.onnx")} | ({} if plan is None else {"the plan": Path(plan)})
     with pytest.raises(UsageError):
-        output_path(Path("net.onnx"), Path(output), json, *paths)
+        output_path(read, Path(output), json, None if plan_out is None else Path(plan_out))
+
+
+@pytest.mark.parametrize("option", ["-o", "--json", "--plan-out"])
+@pytest.mark.parametrize("name", ["data.npz", "more.npz", "code.py", "options.toml", "onnxshallow.toml"])
+def test_data_and_options_are_not_overwritten(tmp_path, option, name):
+    model, data = save_case(tmp_path)
+    (tmp_path / "more.npz").write_bytes(data.read_bytes())
+    (tmp_path / "code.py").write_text("batches = list\n")
+    calib = f"{tmp_path / 'code.py'}:batches" if name == "code.py" else data
+    config: list[object] = []
+    if name.endswith(".toml"):
+        (tmp_path / name).write_text("seed = 1\n")
+        config = ["--config", tmp_path / name] if name == "options.toml" else []
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    options = ["--target-relus", "0.7", "--calib", calib, "--validate", tmp_path / "more.npz", *config]
+    assert_error(run("optimize", model, option, tmp_path / name, *options), 2, name, "never overwritten")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_originals_data_files_are_not_overwritten(tmp_path, result):
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(b"weights")
+    document = replace(result.document, data_files=(weights.resolve(),))
+    for target, plan_out in ((weights, None), (tmp_path / "a.onnx", weights)):
+        with pytest.raises(UsageError, match="holds weights of the input model"):
+            finish(replace(result, document=document), target, None, plan_out, False)
+    assert files(tmp_path) == {"weights.bin"}
+    assert weights.read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.json", "plan.json"])
+def test_nothing_is_left_when_one_file_cannot_be_written(tmp_path, result, name, monkeypatch):
+    """Of an earlier run either."""
+    for earlier in ("a.onnx", "a.json"):
+        (tmp_path / earlier).write_text("earlier")
+    replace_file = os.replace
+
+    def refuse(old, new):
+        if Path(new).name == name:
+            raise OSError(28, "No space left on device")
+        replace_file(old, new)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(ModelError, match=f"{name}: No space left on device"):
+        finish(result, tmp_path / "a.onnx", None, tmp_path / "plan.json", False)
+    assert files(tmp_path) <= {"plan.json"}
 
 
 def test_a_run_that_fails_leaves_no_earlier_result(tmp_path):

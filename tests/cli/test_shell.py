@@ -113,7 +113,7 @@ def test_outputs_must_not_get_into_each_others_way(tmp_path):
     model = tmp_path / "net.onnx"
     model.touch()
     (tmp_path / "b").mkdir()
-    inputs = {"the input model": model, "the plan": None}
+    inputs = {"the input model": model}
     check_outputs({"--json": "-", "--output": tmp_path / "a", "--plan-out": None}, inputs)
     with pytest.raises(UsageError, match="is the input model, which is never overwritten"):
         check_outputs({"--json": str(tmp_path / "." / "net.onnx")}, inputs)

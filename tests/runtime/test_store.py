@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from onnxshallow.errors import DataError
-from onnxshallow.runtime.store import ActivationStore, default_memory, memory_in_use, spill_folder
+from onnxshallow.runtime.store import (
+    ActivationStore,
+    default_memory,
+    memory_in_use,
+    return_freed_memory,
+    spill_folder,
+)
 from tests.networks import signed
 
 
@@ -149,3 +155,13 @@ def test_where_the_system_does_not_say_the_default_is_four_gibibytes(monkeypatch
 
     monkeypatch.setattr("builtins.open", refuse)
     assert default_memory() == 4 << 30
+
+
+def test_returning_freed_memory_is_no_matter_where_the_allocator_is_another(monkeypatch):
+    return_freed_memory()
+
+    def refuse(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr("ctypes.CDLL", refuse)
+    return_freed_memory()
