@@ -12,6 +12,7 @@ from onnxshallow.analysis import analyze
 from onnxshallow.config import Config, resolve
 from onnxshallow.damages import Damages
 from onnxshallow.errors import TargetError
+from onnxshallow.fitting.threads import computing
 from onnxshallow.latency import measured_latency
 from onnxshallow.model.document import load_document
 from onnxshallow.model.session import Session
@@ -62,26 +63,27 @@ def pareto(
     """
     config = (config or resolve(options, Path(model))).model_copy(update={"target_latency": None})
     clock, progress = Clock(), progress or Silent()
-    with clock("load"):
-        inputs = load_inputs(load_document(Path(model)), config)
-    wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
-    budgets = sorted({read_budget(c, inputs.analysis) for c in wanted}, key=lambda b: -(b.relus or 0))
-    with clock("observe"):
-        observation = observe(inputs, progress)
-    with clock("sensitivity"):
-        sensitivities = Damages(inputs, observation, progress, cache_path(cache)).matter_to(budgets)
-    with clock("plan"):
-        found = search_together(inputs, observation, sensitivities, budgets, progress)
-    done: dict[frozenset[str], tuple[Realized, Comparison]] = {}
-    session = Session(inputs.document.model, threads=inputs.calibration.threads)
-    original = Recorded(session, inputs.report_batches, inputs.calibration.store.keep)
-    for plan in found:
-        if isinstance(plan, TargetError) or plan.keys in done:
-            continue
-        with clock("fit"):
-            realized = carry_out(inputs, observation, plan, progress)
-        with clock("validate"):
-            done[plan.keys] = realized, validate(inputs, realized, progress, original)
+    with computing(config.threads):
+        with clock("load"):
+            inputs = load_inputs(load_document(Path(model)), config)
+        wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
+        budgets = sorted({read_budget(c, inputs.analysis) for c in wanted}, key=lambda b: -(b.relus or 0))
+        with clock("observe"):
+            observation = observe(inputs, progress)
+        with clock("sensitivity"):
+            sensitivities = Damages(inputs, observation, progress, cache_path(cache)).matter_to(budgets)
+        with clock("plan"):
+            found = search_together(inputs, observation, sensitivities, budgets, progress)
+        done: dict[frozenset[str], tuple[Realized, Comparison]] = {}
+        session = Session(inputs.document.model, threads=inputs.calibration.threads)
+        original = Recorded(session, inputs.report_batches, inputs.calibration.store.keep)
+        for plan in found:
+            if isinstance(plan, TargetError) or plan.keys in done:
+                continue
+            with clock("fit"):
+                realized = carry_out(inputs, observation, plan, progress)
+            with clock("validate"):
+                done[plan.keys] = realized, validate(inputs, realized, progress, original)
     with clock("latency"):
         latency = measured_latency(inputs, [realized.model for realized, _ in done.values()])
     milliseconds = dict(zip(done, latency[1:], strict=True))

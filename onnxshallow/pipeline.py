@@ -14,6 +14,7 @@ from onnxshallow.analysis import Cost, analyze
 from onnxshallow.config import Config, resolve
 from onnxshallow.damages import Damages
 from onnxshallow.errors import AccuracyError, OnnxshallowError, TargetError, UsageError
+from onnxshallow.fitting.threads import computing
 from onnxshallow.latency import budget_for_latency, check_latency, measured_latency
 from onnxshallow.model.document import Document, load_document, save_model
 from onnxshallow.planning.plan import Plan, load_plan
@@ -171,21 +172,22 @@ def optimize(
     clock, progress = Clock(), progress or Silent()
     _check_goal(config)
     _check_drop(config)
-    with clock("load"):
-        inputs = load_inputs(load_document(model), config)
-    budget = read_budget(config, inputs.analysis)
-    try:
-        require_reachable(inputs, budget)
-        with clock("observe"):
-            observation = observe(inputs, progress)
-        run = _Run(inputs, observation, progress, clock, cache_path(cache))
-        if config.target_latency is not None:
-            with clock("latency"):
-                budget = budget_for_latency(inputs, observation, run.damages, budget)
-        attempt, reasons = _choose(run, budget)
-    except TargetError as error:
-        return _result(inputs, None, error, [], clock)
-    return _result(inputs, attempt, _verdict(config, inputs, attempt), reasons, clock)
+    with computing(config.threads):
+        with clock("load"):
+            inputs = load_inputs(load_document(model), config)
+        budget = read_budget(config, inputs.analysis)
+        try:
+            require_reachable(inputs, budget)
+            with clock("observe"):
+                observation = observe(inputs, progress)
+            run = _Run(inputs, observation, progress, clock, cache_path(cache))
+            if config.target_latency is not None:
+                with clock("latency"):
+                    budget = budget_for_latency(inputs, observation, run.damages, budget)
+            attempt, reasons = _choose(run, budget)
+        except TargetError as error:
+            return _result(inputs, None, error, [], clock)
+        return _result(inputs, attempt, _verdict(config, inputs, attempt), reasons, clock)
 
 
 def apply_plan(
@@ -213,13 +215,14 @@ def apply_plan(
     config = config or resolve(options, Path(model))
     clock, progress = Clock(), progress or Silent()
     _check_drop(config)
-    with clock("load"):
-        inputs = load_inputs(load_document(model), config)
-        wanted = load_plan(plan, find_every_candidate(inputs))
-    with clock("observe"):
-        observation = observe(inputs, progress)
-    attempt = _Run(inputs, observation, progress, clock).attempt(wanted)
-    return _result(inputs, attempt, _verdict(config, inputs, attempt), [], clock)
+    with computing(config.threads):
+        with clock("load"):
+            inputs = load_inputs(load_document(model), config)
+            wanted = load_plan(plan, find_every_candidate(inputs))
+        with clock("observe"):
+            observation = observe(inputs, progress)
+        attempt = _Run(inputs, observation, progress, clock).attempt(wanted)
+        return _result(inputs, attempt, _verdict(config, inputs, attempt), [], clock)
 
 
 def measure_sensitivity(
@@ -233,9 +236,10 @@ def measure_sensitivity(
     """Measure the damage of every candidate; see `optimize` for the arguments and errors."""
     config = config or resolve(options, Path(model))
     progress = progress or Silent()
-    inputs = load_inputs(load_document(model), config)
-    sensitivity = Damages(inputs, observe(inputs, progress), progress, cache_path(cache)).all()
-    return sensitivity_report(inputs, sensitivity)
+    with computing(config.threads):
+        inputs = load_inputs(load_document(model), config)
+        sensitivity = Damages(inputs, observe(inputs, progress), progress, cache_path(cache)).all()
+        return sensitivity_report(inputs, sensitivity)
 
 
 def _check_goal(config: Config) -> None:

@@ -1,40 +1,24 @@
 """Matrix products over many rows: float32 blocks, summed in float64.
 
 The large ones go through scipy's BLAS, as the factorisations do. numpy brings a BLAS of its own with its own threads,
-and two sets of threads that wait actively for work cost more than either computes. For the same reason small work
-is done by one thread: on a busy machine, several that wait for each other take many times as long.
+and two sets of threads that wait actively for work cost more than either computes. The blocks are the same for any
+number of threads, and so are the sums.
 """
-
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["blas_threads", "cross_product", "gram", "predict"]
+from onnxshallow.fitting.threads import in_order
 
-_BLOCK = 16384
+__all__ = ["cross_product", "gram", "predict"]
+
+_BLOCK = 8192
 # Per group; smaller products are left to numpy, which multiplies all groups in one call.
 _SMALL = 64
-# Multiply-adds of a regression below which one thread does.
-_ONE_THREAD = 4e9
 
 
-def blas_threads(rows: int, unknowns: int, groups: int) -> AbstractContextManager[Any]:
-    """Limit the BLAS to one thread for a small regression; leave it alone for a large one."""
-    if float(groups) * rows * unknowns**2 + float(groups) * unknowns**3 > _ONE_THREAD:
-        return nullcontext()
-    limit: AbstractContextManager[Any] = _blas().limit(limits=1)
-    return limit
-
-
-@cache
-def _blas() -> Any:
-    import scipy.linalg  # noqa: F401  loads the libraries that are looked for
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController().select(user_api="blas")
+def _blocks(rows: int) -> list[slice]:
+    return [slice(start, min(start + _BLOCK, rows)) for start in range(0, rows, _BLOCK)]
 
 
 def gram(x: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -49,16 +33,19 @@ def gram(x: NDArray[np.float32]) -> NDArray[np.float64]:
     groups, rows, unknowns = x.shape
     total = np.zeros((groups, unknowns, unknowns))
     if unknowns <= _SMALL:
-        for start in range(0, rows, _BLOCK):
-            block = x[:, start : start + _BLOCK]
-            total += block.transpose(0, 2, 1) @ block
+        for part in in_order(lambda block: x[:, block].transpose(0, 2, 1) @ x[:, block], _blocks(rows)):
+            total += part
         return total
     from scipy.linalg.blas import ssyrk
 
+    def square(place: tuple[int, slice]) -> NDArray[np.float32]:
+        # upper triangle of a Fortran matrix: the lower one of the C matrix that it is the transpose of
+        result: NDArray[np.float32] = ssyrk(1.0, x[place].T, lower=0).T
+        return result
+
     for group in range(groups):
-        for start in range(0, rows, _BLOCK):
-            # upper triangle of a Fortran matrix: the lower one of the C matrix that it is the transpose of
-            total[group] += ssyrk(1.0, x[group, start : start + _BLOCK].T, lower=0).T
+        for part in in_order(square, [(group, block) for block in _blocks(rows)], 4 * unknowns**2):
+            total[group] += part
     return total
 
 
@@ -67,16 +54,19 @@ def cross_product(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.
     groups, rows, unknowns = x.shape
     total = np.zeros((groups, unknowns, y.shape[2]))
     if unknowns <= _SMALL:
-        for start in range(0, rows, _BLOCK):
-            block = slice(start, start + _BLOCK)
-            total += x[:, block].transpose(0, 2, 1) @ y[:, block]
+        for part in in_order(lambda block: x[:, block].transpose(0, 2, 1) @ y[:, block], _blocks(rows)):
+            total += part
         return total
     from scipy.linalg.blas import sgemm
 
+    def product(place: tuple[int, slice]) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = sgemm(1.0, y[place].T, x[place].T, trans_b=1).T
+        return result
+
     for group in range(groups):
-        for start in range(0, rows, _BLOCK):
-            block = slice(start, start + _BLOCK)
-            total[group] += sgemm(1.0, y[group, block].T, x[group, block].T, trans_b=1).T
+        places = [(group, block) for block in _blocks(rows)]
+        for part in in_order(product, places, 4 * unknowns * y.shape[2]):
+            total[group] += part
     return total
 
 
@@ -92,13 +82,20 @@ def predict(x: NDArray[np.float32], weight: NDArray[np.float64], bias: NDArray[n
         (groups, rows, outputs).
     """
     groups, rows, unknowns = x.shape
+    single = weight.astype(np.float32)
+    result = np.empty((groups, rows, weight.shape[1]), dtype=np.float32)
     if unknowns <= _SMALL:
-        result: NDArray[np.float32] = x @ weight.transpose(0, 2, 1).astype(np.float32)
+
+        def fill(block: slice) -> None:
+            np.matmul(x[:, block], single.transpose(0, 2, 1), out=result[:, block])
+
+        list(in_order(fill, _blocks(rows)))
     else:
         from scipy.linalg.blas import sgemm
 
-        result = np.empty((groups, rows, weight.shape[1]), dtype=np.float32)
-        for group in range(groups):
-            result[group] = sgemm(1.0, weight[group].astype(np.float32).T, x[group].T, trans_a=1).T
+        def fill_group(place: tuple[int, slice]) -> None:
+            result[place] = sgemm(1.0, single[place[0]].T, x[place].T, trans_a=1).T
+
+        list(in_order(fill_group, [(group, block) for group in range(groups) for block in _blocks(rows)]))
     result += bias[:, np.newaxis, :].astype(np.float32)
     return result

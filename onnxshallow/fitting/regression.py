@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from onnxshallow.convolution import Convolution
 from onnxshallow.fitting.normal_equations import Products, System, factorise
 from onnxshallow.fitting.patches import weight_columns, with_weight_columns
-from onnxshallow.fitting.products import blas_threads, predict
+from onnxshallow.fitting.products import predict
 
 __all__ = ["Fit", "Rectifier", "Rows", "bytes_needed", "regress"]
 
@@ -124,18 +124,17 @@ def regress(
         The fit, with the convolution given where the rows say nothing (an input that does not vary, values that
         are not finite). A group whose input does not vary stays as it is.
     """
-    groups, count, unknowns = rows.patches.shape
-    with blas_threads(count, unknowns, groups):
-        if count >= _ROWS_ENOUGH * unknowns:
-            system = System.of(rows.patches, rows.residual_targets())
-            return _Regression(convolution, rows, system, ridge).fit(rectifier, rounds)
-        # Rows come in the order of the samples, so no sample is on both sides of the cut.
-        cut = max(1, count * 3 // 4)
-        inner, outer = rows.part(slice(0, cut)), rows.part(slice(cut, None))
-        system = System.of(inner.patches, inner.residual_targets())
-        ridge = _held_out_ridge(convolution, system, outer, ridge, rectifier or Rectifier(lower=-np.inf))
-        system.add(System.of(outer.patches, outer.residual_targets()))
+    _, count, unknowns = rows.patches.shape
+    if count >= _ROWS_ENOUGH * unknowns:
+        system = System.of(rows.patches, rows.residual_targets())
         return _Regression(convolution, rows, system, ridge).fit(rectifier, rounds)
+    # Rows come in the order of the samples, so no sample is on both sides of the cut.
+    cut = max(1, count * 3 // 4)
+    inner, outer = rows.part(slice(0, cut)), rows.part(slice(cut, None))
+    system = System.of(inner.patches, inner.residual_targets())
+    ridge = _held_out_ridge(convolution, system, outer, ridge, rectifier or Rectifier(lower=-np.inf))
+    system.add(System.of(outer.patches, outer.residual_targets()))
+    return _Regression(convolution, rows, system, ridge).fit(rectifier, rounds)
 
 
 def _held_out_ridge(
