@@ -101,7 +101,7 @@ def _load_pair(original: Path, optimized: Path, config: Config) -> tuple[Documen
     Raises:
         ModelError: one cannot be used, or they have different inputs or outputs.
     """
-    first, second = load_document(original), load_document(optimized)
+    first, second = (load_document(path, config.tensor_limit) for path in (original, optimized))
     networks = [Network(document.model) for document in (first, second)]
     for what, names in (
         ("inputs", [[info.name for info in network.inputs] for network in networks]),

@@ -32,6 +32,7 @@ CONFIG_NAME = "onnxshallow.toml"
 
 COUNT_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 BYTE_SUFFIXES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_LIMITS = frozenset({"max_tensor", "max_data"})
 NUMBER = r"(?P<number>\d+(?:\.\d*)?(?:e[+-]?\d{1,2})?|\.\d+)"
 
 
@@ -92,6 +93,8 @@ class Config(BaseModel):
         correction: whether convolutions downstream of a change are re-fitted.
         seed: of everything random.
         memory: how much memory activations may take, such as "4G"; None to decide by the machine.
+        max_tensor: the largest tensor that a model may compute for one sample, such as "4G"; None for 512 MiB.
+        max_data: the most that a source of samples may hold, unpacked, such as "64G"; None for 16 GiB.
         batch_size: samples a batch.
         threads: of onnxruntime; None for all cores.
         input_shape: sizes for symbolic axes, by input name.
@@ -127,6 +130,8 @@ class Config(BaseModel):
     correction: bool = True
     seed: int = Field(0, ge=0)
     memory: Annotated[str | None, BeforeValidator(_text)] = None
+    max_tensor: Annotated[str | None, BeforeValidator(_text)] = None
+    max_data: Annotated[str | None, BeforeValidator(_text)] = None
     batch_size: Size = 64
     threads: Size | None = None
     input_shape: Annotated[dict[str, tuple[Size, ...]] | None, BeforeValidator(_shapes)] = None
@@ -145,12 +150,24 @@ class Config(BaseModel):
             _read_latency(value)
         return value
 
-    @field_validator("memory")
+    @field_validator("memory", "max_tensor", "max_data")
     @classmethod
-    def _check_memory(cls, value: str | None) -> str | None:
+    def _check_bytes(cls, value: str | None) -> str | None:
         if value is not None:
             _read_bytes(value)
         return value
+
+    @property
+    def tensor_limit(self) -> int:
+        """The most bytes that a tensor of a model may take for one sample."""
+        from onnxshallow.model.limits import MAX_TENSOR
+
+        return MAX_TENSOR if self.max_tensor is None else parse_bytes(self.max_tensor)
+
+    @property
+    def data_limit(self) -> int | None:
+        """The most bytes that one source of samples may hold, unpacked; None where the user did not say."""
+        return None if self.max_data is None else parse_bytes(self.max_data)
 
     def preprocessing(self) -> "Preprocessing":
         """What the options say about uint8 images.
@@ -235,7 +252,7 @@ def load_config(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             table = tomllib.load(file)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: cannot be read as a config file ({error}).") from error
     values = _by_field_name(table, f"{path}: ")
     _build(values, f"{path}: ")
@@ -247,7 +264,8 @@ def load_config(path: Path) -> dict[str, Any]:
 def resolve(cli: Mapping[str, object], model_path: Path, config_path: Path | None = None) -> Config:
     """The options of a run: the defaults, then the config file's, then those given.
 
-    A preset that is given counts for more than what the file says of the same things.
+    A file that was not named, but found beside the model, cannot change the limits for untrusted files. A preset that
+    is given counts for more than what the file says of the same things.
 
     Args:
         cli: given options by any of their names; None counts as not given.
@@ -262,10 +280,19 @@ def resolve(cli: Mapping[str, object], model_path: Path, config_path: Path | Non
     values: dict[str, Any] = {}
     if config_path is not None or path.is_file():
         values = load_config(path)
+        if config_path is None:
+            _drop_limits(values, path)
         logger.info("options are read from %s", path)
     if "preset" in given:
         values = {name: value for name, value in values.items() if name not in ("mean", "std", "scale", "layout")}
     return _build(values | given, "--")
+
+
+def _drop_limits(values: dict[str, Any], path: Path) -> None:
+    """Limits guard against strangers' files, and a file beside the model may be a stranger's as well."""
+    for name in _LIMITS & values.keys():
+        logger.warning("%s lies beside the model, so its %s does not count; name it with --config.", path, name)
+        del values[name]
 
 
 def _by_field_name(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:

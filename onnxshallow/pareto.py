@@ -65,7 +65,7 @@ def pareto(
     clock, progress = Clock(), progress or Silent()
     with computing(config.threads):
         with clock("load"):
-            inputs = load_inputs(load_document(Path(model)), config)
+            inputs = load_inputs(load_document(Path(model), config.tensor_limit), config)
         wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
         budgets = sorted({read_budget(c, inputs.analysis) for c in wanted}, key=lambda b: -(b.relus or 0))
         with clock("observe"):

@@ -174,7 +174,7 @@ def optimize(
     _check_drop(config)
     with computing(config.threads):
         with clock("load"):
-            inputs = load_inputs(load_document(model), config)
+            inputs = load_inputs(load_document(model, config.tensor_limit), config)
         budget = read_budget(config, inputs.analysis)
         try:
             require_reachable(inputs, budget)
@@ -217,7 +217,7 @@ def apply_plan(
     _check_drop(config)
     with computing(config.threads):
         with clock("load"):
-            inputs = load_inputs(load_document(model), config)
+            inputs = load_inputs(load_document(model, config.tensor_limit), config)
             wanted = load_plan(plan, find_every_candidate(inputs))
         with clock("observe"):
             observation = observe(inputs, progress)
@@ -237,7 +237,7 @@ def measure_sensitivity(
     config = config or resolve(options, Path(model))
     progress = progress or Silent()
     with computing(config.threads):
-        inputs = load_inputs(load_document(model), config)
+        inputs = load_inputs(load_document(model, config.tensor_limit), config)
         sensitivity = Damages(inputs, observe(inputs, progress), progress, cache_path(cache)).all()
         return sensitivity_report(inputs, sensitivity)
 

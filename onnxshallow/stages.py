@@ -12,7 +12,7 @@ from onnxshallow.actions.base import Candidate, Evidence, FindOptions
 from onnxshallow.analysis import Analysis, analyze
 from onnxshallow.config import Config
 from onnxshallow.data.prepare import Prepared, is_fixed, labelled_batches, prepare
-from onnxshallow.errors import ModelError
+from onnxshallow.errors import ModelError, TargetError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.memory import divide_memory
@@ -168,9 +168,14 @@ def require_reachable(inputs: Inputs, budget: Budget) -> None:
 
     Raises:
         TargetError: none does; says what can be reached.
+        ModelError: the model does not run, which counts for more.
     """
     candidates, _ = inputs.found
-    next(Planner(inputs.analysis, candidates, {c.key: 0.0 for c in candidates}, budget).proposals())
+    try:
+        next(Planner(inputs.analysis, candidates, {c.key: 0.0 for c in candidates}, budget).proposals())
+    except TargetError:
+        Session(inputs.document.model, threads=inputs.calibration.threads)
+        raise
 
 
 def observe(inputs: Inputs, progress: Progress) -> Observation:

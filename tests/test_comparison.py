@@ -47,7 +47,7 @@ def test_a_budget_that_is_broken_says_by_how_much(tmp_path):
 def test_outputs_that_are_no_numbers_break_every_budget(tmp_path):
     """Also where there are no classes, and where another output is fine."""
     text = "(float[N,3,6,6] x) => (float[N,3,6,6] r, float[N,3,6,6] s) { r = Relu(x) s = Mul(x, w) }"
-    good, ruined = (build(text, w=np.full(1, value, np.float32)) for value in (1, np.nan))
+    good, ruined = (build(text, w=np.full(1, value, np.float32)) for value in (1, np.inf))
     report = compared(tmp_path, ruined, good, max_drop=1)
     assert report.verdict.status == "accuracy"
     assert report.fidelity.relative_error == {"r": 0.0, "s": np.inf}

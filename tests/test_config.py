@@ -248,3 +248,25 @@ def test_a_preset_that_is_given_counts_for_more_than_the_file(tmp_path):
     assert (plain.mean, plain.scale) == ((0.1,), 16)
     given = resolve({"preset": "cifar10", "std": "0.5"}, tmp_path / "model.onnx")
     assert (given.mean, given.std, given.scale, given.seed) == (None, (0.5,), 255, 3)
+
+
+def test_limits():
+    config = resolve({"max-tensor": "2G", "max_data": 1000}, Path("model.onnx"))
+    assert (config.tensor_limit, config.data_limit) == (2**31, 1000)
+    assert (Config().tensor_limit, Config().data_limit) == (2**29, None)
+    with pytest.raises(UsageError, match="--max-tensor cannot be \"huge\": write it like 4G or 512M"):
+        resolve({"max_tensor": "huge"}, Path("model.onnx"))
+
+
+def test_a_file_beside_the_model_does_not_raise_the_limits(write, tmp_path, caplog):
+    path = write('max-tensor = "9T"\nmax-data = "9T"\nseed = 3')
+    config = resolve({}, tmp_path / "model.onnx")
+    assert (config.max_tensor, config.max_data, config.seed) == (None, None, 3)
+    assert "its max_tensor does not count; name it with --config" in caplog.text
+    assert resolve({}, tmp_path / "model.onnx", path).tensor_limit == 9 * 2**40
+    assert resolve({"max_tensor": "1G"}, tmp_path / "model.onnx").tensor_limit == 2**30
+
+
+def test_a_file_nested_too_deeply_is_named(write):
+    with pytest.raises(UsageError, match=r"onnxshallow.toml: cannot be read as a config file"):
+        load_config(write("a = " + "[" * 50_000))

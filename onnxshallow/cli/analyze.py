@@ -1,13 +1,19 @@
 """`onnxshallow analyze`: what a network consists of, without running it on data."""
 
-from onnxshallow.cli.options import InputShape, Json, LogLevel, Model
+from onnxshallow.cli.options import InputShape, Json, LogLevel, MaxTensor, Model
 from onnxshallow.cli.shell import check_outputs, command_line, start_logging, write_json
 
 __all__ = ["command"]
 
 
 @command_line
-def command(model: Model, json: Json = None, input_shape: InputShape = None, log_level: LogLevel = "warning") -> None:
+def command(
+    model: Model,
+    json: Json = None,
+    input_shape: InputShape = None,
+    max_tensor: MaxTensor = None,
+    log_level: LogLevel = "warning",
+) -> None:
     """Count ReLUs, MACs, parameters and depth; say which sites can be removed and fused, and why others cannot.
 
     Example: onnxshallow analyze resnet18.onnx --input-shape image:1,3,224,224
@@ -20,8 +26,8 @@ def command(model: Model, json: Json = None, input_shape: InputShape = None, log
     from onnxshallow.report.build import analysis_report
     from onnxshallow.report.console import print_analysis
 
-    document = load_document(model)
-    config = resolve({"input_shape": input_shape}, model)
+    config = resolve({"input_shape": input_shape, "max_tensor": max_tensor}, model)
+    document = load_document(model, config.tensor_limit)
     report = analysis_report(document, analyze(document.model, config.input_shape))
     if json != "-":
         print_analysis(report)

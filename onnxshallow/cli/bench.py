@@ -20,6 +20,7 @@ def command(
     threads: options.Threads = None,
     input_shape: options.InputShape = None,
     seed: options.Seed = None,
+    max_tensor: options.MaxTensor = None,
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
 ) -> None:
@@ -33,7 +34,8 @@ def command(
     from onnxshallow.config import resolve
     from onnxshallow.report.console import print_bench
 
-    config = resolve({"input_shape": input_shape, "threads": threads, "seed": seed}, original)
+    given = {"input_shape": input_shape, "threads": threads, "seed": seed, "max_tensor": max_tensor}
+    config = resolve(given, original)
     report = bench_files(original, optimized, config, batch_size, runs)
     if json != "-":
         print_bench(report)

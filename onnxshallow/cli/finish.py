@@ -9,6 +9,7 @@ import typer
 
 from onnxshallow.cli.shell import check_outputs, write_json
 from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
+from onnxshallow.text import printable
 
 if TYPE_CHECKING:
     from onnxshallow.pipeline import Result
@@ -93,7 +94,7 @@ def finish(result: "Result", target: Path, json: str | None, plan_out: Path | No
     else:
         print_result(report, target.with_suffix(".json"))
     if result.error is not None:
-        typer.echo(f"error: {result.error}", err=True)
+        typer.echo(f"error: {printable(str(result.error))}", err=True)
         raise typer.Exit(int(result.error.exit_code))
     raise typer.Exit(int(ExitCode.OK))
 

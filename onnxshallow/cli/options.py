@@ -17,7 +17,9 @@ __all__ = [
     "Kernel",
     "Layout",
     "LogLevel",
+    "MaxData",
     "MaxDrop",
+    "MaxTensor",
     "Mean",
     "Measure",
     "Memory",
@@ -167,6 +169,24 @@ Memory = Annotated[
         "--memory",
         metavar="SIZE",
         help="For activations, such as 4G [default: half of what is free].",
+        rich_help_panel=_HOW,
+    ),
+]
+MaxTensor = Annotated[
+    str | None,
+    typer.Option(
+        "--max-tensor",
+        metavar="SIZE",
+        help="The largest tensor that a model may compute for one sample [default: 512M].",
+        rich_help_panel=_HOW,
+    ),
+]
+MaxData = Annotated[
+    str | None,
+    typer.Option(
+        "--max-data",
+        metavar="SIZE",
+        help="The most that a data source may hold [default: 16G].",
         rich_help_panel=_HOW,
     ),
 ]

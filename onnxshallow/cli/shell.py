@@ -15,6 +15,7 @@ import typer
 from pydantic import BaseModel
 
 from onnxshallow.errors import OnnxshallowError, UsageError
+from onnxshallow.text import printable
 
 if TYPE_CHECKING:
     from onnxshallow.config import Config
@@ -36,7 +37,7 @@ def command_line(function: Callable[P, None]) -> Callable[P, None]:
             try:
                 function(*args, **kwargs)
             except OnnxshallowError as error:
-                typer.echo(f"error: {error}", err=True)
+                typer.echo(f"error: {printable(str(error))}", err=True)
                 raise typer.Exit(int(error.exit_code)) from error
             except KeyboardInterrupt:
                 typer.echo("interrupted", err=True)
@@ -63,6 +64,13 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+class _Printable(logging.Formatter):
+    """Logs in which names from files cannot act on the terminal; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return printable(super().formatMessage(record))
+
+
 def start_logging(level: str) -> None:
     """Send logs of the chosen level to stderr.
 
@@ -71,7 +79,9 @@ def start_logging(level: str) -> None:
     """
     if level not in _LEVELS:
         raise UsageError(f"--log-level {level}: choose one of {', '.join(_LEVELS)}.")
-    logging.basicConfig(level=level.upper(), format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    logging.basicConfig(level=level.upper(), stream=sys.stderr, force=True)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
 
 
 def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str, Path]) -> None:

@@ -74,9 +74,16 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
     if config.calib is None:
         unknown = "" if config.validate_data else " The result is NOT validated."
         logger.warning("No calibration data: using synthetic images.%s Give real inputs with --calib.", unknown)
-        calibration = synthesize(inputs, config.calib_samples, config.seed, preprocessing)
+        calibration = synthesize(inputs, config.calib_samples, config.seed, preprocessing, config.data_limit)
     else:
-        calibration = load_samples(config.calib, inputs, preprocessing, limit=config.calib_samples, seed=config.seed)
+        calibration = load_samples(
+            config.calib,
+            inputs,
+            preprocessing,
+            limit=config.calib_samples,
+            seed=config.seed,
+            max_bytes=config.data_limit,
+        )
     if config.validate_data is None:
         parts = split(len(calibration), _WITHOUT_VALIDATION, config.seed)
         report = calibration.take(parts[2])
@@ -109,6 +116,7 @@ def load_report_samples(config: Config, inputs: Sequence[TensorInfo]) -> tuple[S
         config.preprocessing(),
         limit=config.validate_samples,
         seed=config.seed,
+        max_bytes=config.data_limit,
     )
     batch = _batch_size(inputs, config)
     _check_enough(inputs, batch, samples)

@@ -68,7 +68,8 @@ def samples_from_reader(
         size += sum(array.nbytes for array in batch.values())
         if size > most:
             raise DataError(
-                f"{source}: gives more than the limit of {most / 2**30:.1f} GiB; give fewer samples, or raise --max-data."
+                f"{source}: gives more than the limit of {most / 2**30:.1f} GiB; give fewer samples, or raise "
+                "--max-data."
             )
         if limit is not None and count >= limit:
             break

@@ -26,6 +26,7 @@ def load_samples(
     *,
     limit: int | None = None,
     seed: int = 0,
+    max_bytes: int | None = None,
 ) -> Samples:
     """Loads samples for a network.
 
@@ -37,13 +38,15 @@ def load_samples(
         limit: how many samples to keep: a random subset of files and arrays, in their order, and the first
             ones of a function. None keeps all.
         seed: chooses the subset.
+        max_bytes: the most that a file or a function may give; None for 16 GiB. Image files are read batch by batch,
+            whatever they hold.
 
     Raises:
         DataError: the source is missing or broken, or does not fit the inputs.
         UsageError: mean or std do not fit the channels.
     """
     if names_code(source):
-        samples = samples_from_reader(source, inputs, preprocessing, limit)
+        samples = samples_from_reader(source, inputs, preprocessing, limit, max_bytes)
     else:
         path = Path(source)
         if path.is_dir():
@@ -51,7 +54,7 @@ def load_samples(
         elif not path.exists():
             raise DataError(f"{source}: no such file or folder.")
         elif path.suffix.lower() == ".npz":
-            samples = samples_from_arrays(read_archive(path), inputs, preprocessing, source)
+            samples = samples_from_arrays(read_archive(path, max_bytes), inputs, preprocessing, source)
         else:
             raise DataError(f"{source}: data must be an .npz file, a folder of images or file.py:function.")
     found = len(samples)

@@ -3,12 +3,14 @@
 Good enough to fit what the network does to natural images, never good enough to claim an accuracy.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.data.archives import MAX_BYTES
 from onnxshallow.data.columns import ArrayColumn, Column, PixelColumn
 from onnxshallow.data.images import ImageInput, describe_shape
 from onnxshallow.data.leaves import dead_leaves
@@ -20,7 +22,13 @@ from onnxshallow.model.tensors import TensorInfo
 __all__ = ["synthesize"]
 
 
-def synthesize(inputs: Sequence[TensorInfo], count: int, seed: int, preprocessing: Preprocessing) -> Samples:
+def synthesize(
+    inputs: Sequence[TensorInfo],
+    count: int,
+    seed: int,
+    preprocessing: Preprocessing,
+    max_bytes: int | None = None,
+) -> Samples:
     """Makes up samples for a network.
 
     Inputs of rank 4 get dead-leaves images: preprocessed like stored ones where a mean or std is known, as
@@ -34,17 +42,31 @@ def synthesize(inputs: Sequence[TensorInfo], count: int, seed: int, preprocessin
         count: number of samples.
         seed: the same seed gives the same samples.
         preprocessing: for images; resize and crop are not needed and not used.
+        max_bytes: the most that the samples of an input may take; None for `MAX_BYTES`.
 
     Raises:
-        DataError: an axis other than the batch has no size.
+        DataError: an axis other than the batch has no size, or the samples would take too much.
         UsageError: mean or std do not fit the channels.
     """
-    columns = {
-        tensor.name: _column(tensor, count, seed + position, preprocessing) for position, tensor in enumerate(inputs)
-    }
+    columns = {}
+    for position, tensor in enumerate(inputs):
+        _require_room(tensor, count, MAX_BYTES if max_bytes is None else max_bytes)
+        columns[tensor.name] = _column(tensor, count, seed + position, preprocessing)
     images = any(isinstance(column, PixelColumn) for column in columns.values())
     source = "synthetic dead-leaves images" if images else "synthetic signals"
     return Samples(columns, source=source, synthetic=True)
+
+
+def _require_room(tensor: TensorInfo, count: int, most: int) -> None:
+    """Images are made as bytes, all else as numbers of eight bytes at the most."""
+    sizes = [size for size in (tensor.shape or ())[1:] if isinstance(size, int)]
+    needed = count * math.prod(sizes) * (1 if ImageInput.from_tensor(tensor) is not None else 8)
+    if needed > most:
+        raise DataError(
+            f"{count} synthetic samples for input {tensor.name!r} of shape {describe_shape(tensor)} would take "
+            f"{needed / 2**30:,.1f} GiB, more than the limit of {most / 2**30:,.1f} GiB; make fewer with "
+            "--calib-samples, or raise --max-data."
+        )
 
 
 def _column(tensor: TensorInfo, count: int, seed: int, preprocessing: Preprocessing) -> Column:

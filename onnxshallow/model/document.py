@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from onnxshallow.errors import ModelError
 from onnxshallow.model.external import read_external_data, remove_stale_data, write_external_data
 from onnxshallow.model.files import atomic_path, file_digest
+from onnxshallow.model.limits import MAX_TENSOR, require_types, require_within_limits
 from onnxshallow.model.session import Session
 from onnxshallow.model.weights import byte_size, is_apart
 
@@ -55,11 +56,12 @@ class Document:
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def load_document(path: str | os.PathLike[str]) -> Document:
+def load_document(path: str | os.PathLike[str], max_tensor: int = MAX_TENSOR) -> Document:
     """Read and check a model.
 
     Args:
         path: an `.onnx` file.
+        max_tensor: the most bytes that a tensor may take for one sample.
 
     Returns:
         The document, external data loaded.
@@ -83,7 +85,9 @@ def load_document(path: str | os.PathLike[str]) -> Document:
     if not model.ir_version or not model.HasField("graph") or not model.graph.node:
         raise ModelError(f"{path} is not an ONNX model: it holds no graph with nodes.")
     data_files = read_external_data(model, path)
+    require_within_limits(model, path, max_tensor)
     _check(model, path)
+    require_types(model, path)
     return Document(path, model, hashlib.sha256(content).hexdigest(), data_files)
 
 

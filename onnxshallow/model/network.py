@@ -4,7 +4,8 @@ Analysis, runtime and fitting read networks through this view; only `onnxshallow
 actions change graphs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import onnx
 
 from onnxshallow.errors import ModelError
-from onnxshallow.model.shapes import infer_shapes, observe_shapes, tensor_info
+from onnxshallow.model.shapes import bodies, infer_shapes, observe_shapes, tensor_info
 from onnxshallow.model.tensors import TensorInfo
 from onnxshallow.model.weights import value_of
 
@@ -23,8 +24,8 @@ __all__ = ["Network", "Node", "bodies", "is_default_domain", "outer_references"]
 _RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
-# A folded constant larger than this many elements is left to onnxruntime.
-_MAX_CONSTANT = 1 << 30
+# A folded constant of more bytes than this is left to onnxruntime.
+_MAX_CONSTANT = 512 << 20
 
 
 def is_default_domain(domain: str) -> bool:
@@ -43,14 +44,6 @@ def outer_references(graph: onnx.GraphProto) -> set[str]:
             outer |= outer_references(body) - inner
         inner |= set(node.output)
     return outer | {value.name for value in graph.output if value.name not in inner}
-
-
-def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The subgraphs of an If, Loop or Scan; none for other nodes."""
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,15 +147,21 @@ class Network:
         return frozenset(value.name for value in self.model.graph.input) & set(self._initializers)
 
     @cached_property
-    def infos(self) -> Mapping[str, TensorInfo]:
-        """Element type and shape of the tensors, with the batch axis of the inputs set to 1.
+    def inferred(self) -> Mapping[str, TensorInfo]:
+        """Element type and shape of the tensors, as far as they are known before the model runs.
 
         Shape inference comes first; then again with the integer arithmetic on constants done, by which exporters
-        write shapes and pads; what is still open is read off a run on zeros, where the model runs.
+        write shapes and pads. The batch axis of the inputs is set to 1.
         """
         infos = infer_shapes(self.model, self.input_shapes)
         if folded := self._integer_constants(infos):
             infos = infer_shapes(self.model, self.input_shapes, folded)
+        return infos
+
+    @cached_property
+    def infos(self) -> Mapping[str, TensorInfo]:
+        """Element type and shape of the tensors: those `inferred`, the rest read off a run on zeros if it can be."""
+        infos = self.inferred
         outputs = [name for node in self.nodes for name in node.outputs if name]
         if not all(name in infos and infos[name].is_complete for name in outputs):
             infos = observe_shapes(self.model, infos, outputs)
@@ -256,10 +255,12 @@ class Network:
         if node.op == "Constant" and node.proto.attribute[0].name == "value":
             return value_of(node.proto.attribute[0].t)
         info = infos.get(tensor)
-        if info is not None and info.is_complete and info.size > _MAX_CONSTANT:
+        if info is not None and info.is_complete and info.bytes > _MAX_CONSTANT:
             return None
         feeds = {name: self._evaluate(name, infos) for name in node.reads}
-        if any(value is None for value in feeds.values()):
+        if any(value is None or value.dtype.kind not in "fiub" for value in feeds.values()):
+            return None
+        if (info is None or not info.is_complete) and not _is_small(node, feeds, self.model):
             return None
         return _run_node(node, feeds, self.model, tensor)
 
@@ -278,13 +279,13 @@ class Network:
 
 def _index_nodes(graph: onnx.GraphProto) -> tuple[Node, ...]:
     taken: set[str] = set()
+    counts: Counter[str] = Counter()
     nodes = []
     for index, proto in enumerate(graph.node):
-        name = proto.name or next((output for output in proto.output if output), f"{proto.op_type}_{index}")
-        if name in taken:
-            name = next(
-                unique for count in range(2, len(graph.node) + 3) if (unique := f"{name}#{count}") not in taken
-            )
+        name = stated = proto.name or next((output for output in proto.output if output), f"{proto.op_type}_{index}")
+        while name in taken:
+            counts[stated] += 1
+            name = f"{stated}#{counts[stated] + 1}"
         taken.add(name)
         captures = frozenset[str]().union(*(outer_references(body) for body in bodies(proto)))
         nodes.append(
@@ -300,6 +301,15 @@ def _index_nodes(graph: onnx.GraphProto) -> tuple[Node, ...]:
             )
         )
     return tuple(nodes)
+
+
+def _is_small(node: Node, feeds: Mapping[str, np.ndarray | None], model: onnx.ModelProto) -> bool:
+    """Whether no output of `node` on `feeds` takes more than `_MAX_CONSTANT`, as far as shape inference tells."""
+    graph = onnx.GraphProto(name="constant", node=[node.proto])
+    graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in feeds.items())
+    single = onnx.ModelProto(ir_version=model.ir_version, graph=graph, opset_import=model.opset_import)
+    infos = infer_shapes(single)
+    return all(infos[name].bytes <= _MAX_CONSTANT for name in node.outputs if name in infos)
 
 
 def _run_node(

@@ -9,6 +9,7 @@ import onnxruntime as ort
 
 from onnxshallow.errors import ModelError
 from onnxshallow.model.weights import with_relative_locations
+from onnxshallow.text import printable
 
 __all__ = ["Session", "usable_cores"]
 
@@ -84,4 +85,4 @@ class Session:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip("."))

@@ -1,7 +1,7 @@
 """Shapes and element types of all tensors of a graph, for one sample."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -9,9 +9,39 @@ import onnx
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.tensors import TensorInfo
 
-__all__ = ["infer_shapes", "numpy_dtype", "observe_shapes", "tensor_info"]
+__all__ = [
+    "bodies",
+    "every_node",
+    "infer_shapes",
+    "numpy_dtype",
+    "observe_shapes",
+    "tensor_info",
+    "without_large_values",
+]
 
 logger = logging.getLogger(__name__)
+
+# Operators whose values onnx's inference follows, and the most elements that it may follow.
+_FOLLOWED = frozenset(
+    ("Add", "Cast", "Concat", "Div", "Gather", "Identity", "Mul", "Neg", "Range", "Size", "Slice", "Squeeze", "Sub")
+) | {"Unsqueeze"}
+_MAX_FOLLOWED = 1 << 14
+
+
+def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The subgraphs of an If, Loop or Scan; none for other nodes."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def every_node(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph and of the bodies in it."""
+    for node in graph.node:
+        yield node
+        for body in bodies(node):
+            yield from every_node(body)
 
 
 def numpy_dtype(elem_type: int) -> np.dtype | None:
@@ -59,7 +89,7 @@ def infer_shapes(
     Raises:
         UsageError: `input_shapes` names an input that the model lacks, or contradicts its rank or a fixed size.
     """
-    skeleton = _without_large_values(model)
+    skeleton = without_large_values(model)
     _insert_known(skeleton.graph, known or {})
     wanted = dict(input_shapes or {})
     given = {tensor.name for tensor in model.graph.initializer}
@@ -69,13 +99,9 @@ def infer_shapes(
     if wanted:
         names = ", ".join(value.name for value in model.graph.input if value.name not in given)
         raise UsageError(f"--input-shape names {sorted(wanted)[0]!r}, but the model's inputs are: {names}.")
-    try:
-        inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
-    except Exception as error:  # inference is best effort; a checker's complaint is made elsewhere
-        logger.info("Shape inference failed: %s", error)
-        inferred = skeleton
-    graph = inferred.graph
-    infos = {v.name: tensor_info(v) for v in (*graph.value_info, *graph.input, *graph.output)}
+    infos = _infer(skeleton, values=False)
+    if _may_follow_values(skeleton, infos):
+        infos = _infer(skeleton, values=True)
     for tensor in model.graph.initializer:
         infos[tensor.name] = TensorInfo(tensor.name, numpy_dtype(tensor.data_type), tuple(tensor.dims))
     return infos
@@ -114,6 +140,41 @@ def observe_shapes(
     return {**infos, **{name: TensorInfo(name, value.dtype, value.shape) for name, value in arrays.items()}}
 
 
+def _infer(skeleton: onnx.ModelProto, *, values: bool) -> dict[str, TensorInfo]:
+    """What onnx infers, also from the values of shapes that the graph computes if `values`."""
+    try:
+        graph = onnx.shape_inference.infer_shapes(skeleton, data_prop=values).graph
+    except Exception as error:  # inference is best effort; a checker's complaint is made elsewhere
+        logger.info("Shape inference failed: %s", error)
+        graph = skeleton.graph
+    return {v.name: tensor_info(v) for v in (*graph.value_info, *graph.input, *graph.output)}
+
+
+def _may_follow_values(skeleton: onnx.ModelProto, infos: Mapping[str, TensorInfo]) -> bool:
+    """Whether following values can tell more, and is sure to take little memory.
+
+    onnx follows the values of every tensor of one axis, element by element, however long it is. So each that it
+    would come across must be known to be short; inside bodies and functions that is not known.
+    """
+    nodes = skeleton.graph.node
+    known = {**infos, **{t.name: TensorInfo(t.name, None, tuple(t.dims)) for t in skeleton.graph.initializer}}
+    outputs = [name for node in nodes for name in node.output if name]
+    if all(name in infos and infos[name].is_complete for name in outputs):
+        return False
+    if skeleton.functions or any(
+        inside.op_type in _FOLLOWED for node in nodes for body in bodies(node) for inside in every_node(body)
+    ):
+        return False
+    read = {name for node in nodes if node.op_type in _FOLLOWED for name in (*node.input, *node.output) if name}
+    return all(_is_short(known.get(name)) for name in read)
+
+
+def _is_short(info: TensorInfo | None) -> bool:
+    if info is None or info.shape is None:
+        return False
+    return len(info.shape) > 1 or all(isinstance(size, int) and size <= _MAX_FOLLOWED for size in info.shape)
+
+
 def _insert_known(graph: onnx.GraphProto, known: Mapping[str, np.ndarray]) -> None:
     """Let `known` tensors be initializers in place of the outputs of the nodes that compute them."""
     nodes = [node for node in graph.node if not set(node.output) & set(known)]
@@ -148,7 +209,7 @@ def _fix_sizes(value: onnx.ValueInfoProto, shape: Sequence[int] | None) -> None:
         dim.dim_value = size
 
 
-def _without_large_values(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_large_values(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of `model` for shape inference: large initializers as typed inputs, no stated inner shapes."""
     skeleton = onnx.ModelProto()
     skeleton.ir_version = max(model.ir_version, 4)

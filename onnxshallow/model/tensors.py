@@ -1,5 +1,6 @@
 """What is known of a tensor without its values."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,6 +33,12 @@ class TensorInfo:
     def size(self) -> int:
         """Number of elements; unknown sizes count as one."""
         return int(np.prod([s for s in self.shape or () if isinstance(s, int)], dtype=np.int64))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that it takes, at least; unknown sizes count as one, an unknown element type as a byte."""
+        count = math.prod(size for size in self.shape or () if isinstance(size, int))
+        return count * (self.dtype.itemsize if self.dtype is not None else 1)
 
 
 def with_sizes(infos: Sequence[TensorInfo], sizes: Mapping[str, Sequence[int]] | None) -> tuple[TensorInfo, ...]:

@@ -89,7 +89,7 @@ def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
         stated = [None if entry.get("damage") is None else float(entry["damage"]) for entry in entries]
     except OSError as error:
         raise UsageError(f"Cannot read the plan {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is not a plan written by onnxshallow --plan-out: {error!r}.") from error
     by_key = {candidate.key: candidate for candidate in available}
     chosen: list[Candidate] = []

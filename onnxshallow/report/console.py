@@ -16,6 +16,7 @@ from onnxshallow.report.schema import (
     SensitivityReport,
     ValidationReport,
 )
+from onnxshallow.text import printable
 
 __all__ = ["print_analysis", "print_bench", "print_pareto", "print_result", "print_sensitivity", "print_validation"]
 
@@ -23,7 +24,7 @@ _PLAIN_WIDTH = 160
 
 
 def _console() -> Console:
-    """A console on stdout that prints names as they are; wide where it is no terminal, so that they are not cut."""
+    """A console on stdout that takes `[red]` in a name for no markup; wide where it is no terminal."""
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
@@ -51,12 +52,12 @@ def print_analysis(report: AnalysisReport) -> None:
     table = _table("site", "kind", "size", "depth", "can be")
     for site in report.sites:
         fate = "removed, fused" if site.fusable else "removed" if site.removable else "-"
-        table.add_row(site.name, site.kind, _count(site.size), _count(site.depth), fate)
+        table.add_row(printable(site.name), site.kind, _count(site.size), _count(site.depth), fate)
     console.print(table)
     for site in report.sites:
         if site.reason:
             what = "stays" if not site.removable else "is not fused"
-            console.print(f"{site.name} {what}: {site.reason}.", soft_wrap=True)
+            console.print(f"{printable(site.name)} {what}: {printable(site.reason)}.", soft_wrap=True)
     totals = report.totals
     console.print(
         f"\n{_count(totals.relus)} ReLUs in {totals.relu_nodes} sites, {_count(totals.macs)} MACs, "
@@ -77,14 +78,14 @@ def print_sensitivity(report: SensitivityReport) -> None:
         merged = {k: v for k, v in (site.damages or {}).items() if v is not None and not k.startswith("linearize")}
         best = min(merged, key=lambda key: merged[key] or 0.0) if merged else None
         table.add_row(
-            site.name,
+            printable(site.name),
             _count(site.size),
             _number(site.sensitivity),
-            best or "-",
+            printable(best or "-"),
             _number(merged[best]) if best else "-",
         )
     console.print(table)
-    console.print(f"Damage by {report.measure} on {report.samples} held-out samples of {report.source}.")
+    console.print(f"Damage by {report.measure} on {report.samples} held-out samples of {printable(report.source)}.")
 
 
 def _comparison_table(original: CostReport, optimized: CostReport) -> Table:
@@ -131,17 +132,18 @@ def print_result(report: Report, path: Path) -> None:
             f"McNemar p = {verdict.mcnemar_p or 0:.3g})."
         )
     for reason in verdict.reasons if verdict.exit_code == 0 else verdict.reasons[1:]:
-        console.print(f"Note: {reason}.")
+        console.print(f"Note: {printable(reason)}.")
     if report.output is not None:
-        console.print(f"Written: {report.output.path}", soft_wrap=True)
-    console.print(f"Report: {path}", soft_wrap=True)
+        console.print(f"Written: {printable(report.output.path)}", soft_wrap=True)
+    console.print(f"Report: {printable(str(path))}", soft_wrap=True)
 
 
 def _print_fidelity(console: Console, fidelity: FidelityReport) -> None:
     parts = [f"relative error of {name!r} {_number(value)}" for name, value in fidelity.relative_error.items()]
     if fidelity.agreement is not None:
         parts = [f"same class for {100 * fidelity.agreement:.2f} %", f"KL {_number(fidelity.kl)}", *parts]
-    console.print(f"Against the original on {fidelity.samples} samples of {fidelity.source}: {', '.join(parts)}.")
+    samples = f"{fidelity.samples} samples of {printable(fidelity.source)}"
+    console.print(f"Against the original on {samples}: {', '.join(parts)}.")
 
 
 def print_pareto(report: ParetoReport) -> None:
@@ -169,7 +171,7 @@ def print_pareto(report: ParetoReport) -> None:
     console.print(table)
     for point in report.points:
         if point.reason is not None:
-            console.print(f"{_count(point.target_relus)} ReLUs: {point.reason}", soft_wrap=True)
+            console.print(f"{_count(point.target_relus)} ReLUs: {printable(point.reason)}", soft_wrap=True)
     if not report.validated:
         console.print("Not validated: calibrated on synthetic images, no accuracy is known.")
 
@@ -193,8 +195,8 @@ def print_bench(report: BenchReport) -> None:
     """Latency of two models."""
     console = _console()
     table = _table("", "median ms")
-    table.add_row(report.original.path, f"{report.original_ms:.3f}")
-    table.add_row(report.optimized.path, f"{report.optimized_ms:.3f}")
+    table.add_row(printable(report.original.path), f"{report.original_ms:.3f}")
+    table.add_row(printable(report.optimized.path), f"{report.optimized_ms:.3f}")
     console.print(table)
     low, high = report.speedup_interval
     console.print(

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from xml.sax.saxutils import escape
+from xml.sax import saxutils
 
 from onnxshallow.report.schema import ParetoReport
+from onnxshallow.text import printable
 
 __all__ = ["line_chart", "pareto_chart"]
 
@@ -44,7 +45,7 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, title: st
         up = (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
         return _LEFT + across * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
 
-    marks = [f'<text class="title" x="{_LEFT}" y="22">{escape(title)}</text>']
+    marks = [f'<text class="title" x="{_LEFT}" y="22">{_escape(title)}</text>']
     for tick in x_ticks:
         x, y = place(tick, y_ticks[0])
         marks.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{y:.1f}"/>')
@@ -53,20 +54,25 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, title: st
         x, y = place(x_ticks[0], tick)
         marks.append(f'<line class="grid" x1="{x:.1f}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         marks.append(f'<text x="{x - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    marks.append(f'<text x="{_WIDTH / 2:.0f}" y="{_HEIGHT - 12}" text-anchor="middle">{escape(x_label)}</text>')
+    marks.append(f'<text x="{_WIDTH / 2:.0f}" y="{_HEIGHT - 12}" text-anchor="middle">{_escape(x_label)}</text>')
     middle = _HEIGHT / 2
     marks.append(
         f'<text x="16" y="{middle:.0f}" text-anchor="middle" transform="rotate(-90 16 {middle:.0f})">'
-        f"{escape(y_label)}</text>"
+        f"{_escape(y_label)}</text>"
     )
     for number, (name, curve) in enumerate(series.items()):
         marks += _curve(name, [place(*p) for p in curve if all(map(math.isfinite, p))], number)
     body = "\n".join(marks)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{escape(title, {chr(34): "&quot;"})}">\n'
+        f'aria-label="{_escape(title)}">\n'
         f'<style>{_STYLE}</style>\n<rect width="{_WIDTH}" height="{_HEIGHT}"/>\n{body}\n</svg>\n'
     )
+
+
+def _escape(text: str) -> str:
+    """Text as SVG shows it, between tags or in quotes; no tag in it acts, and control characters are spelt out."""
+    return saxutils.escape(printable(text), {'"': "&quot;"})
 
 
 def _curve(name: str, places: Sequence[tuple[float, float]], number: int) -> list[str]:
@@ -77,7 +83,7 @@ def _curve(name: str, places: Sequence[tuple[float, float]], number: int) -> lis
     y = _TOP + 14 + 18 * number
     legend = [
         f'<circle cx="{_WIDTH - _RIGHT - 12}" cy="{y - 4}" r="4" fill="{colour}"/>',
-        f'<text x="{_WIDTH - _RIGHT - 22}" y="{y}" text-anchor="end">{escape(name)}</text>',
+        f'<text x="{_WIDTH - _RIGHT - 22}" y="{y}" text-anchor="end">{_escape(name)}</text>',
     ]
     return [f'<polyline points="{path}" stroke="{colour}"/>', *dots, *legend]
 

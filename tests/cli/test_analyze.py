@@ -1,3 +1,4 @@
+import numpy as np
 import onnx
 import pytest
 
@@ -109,3 +110,13 @@ def test_the_shell_sees_the_exit_code_and_one_sentence(tmp_path):
     result = run_process("analyze", tmp_path / "none.onnx", "--json", "-")
     assert (result.returncode, result.stdout) == (3, "")
     assert result.stderr == f"error: There is no model file {tmp_path / 'none.onnx'}.\n"
+
+
+def test_a_model_that_asks_for_too_much_is_refused_unless_allowed(tmp_path):
+    text = """(float[N,1] x) => (float[N,1] y) { c = ConstantOfShape(s)
+        m = ReduceMax<keepdims=0>(c)
+        y = Add(x, m) }"""
+    onnx.save(build(text, s=np.array([2**28])), tmp_path / "a.onnx")
+    assert_error(run("analyze", tmp_path / "a.onnx"), 3, "'c'", "takes 1 GiB", "limit is 512 MiB", "--max-tensor")
+    assert run("analyze", tmp_path / "a.onnx", "--max-tensor", "1G").exit_code == 0
+    assert_error(run("analyze", tmp_path / "a.onnx", "--max-tensor", "much"), 2, "--max-tensor", "write it like 4G")

@@ -95,3 +95,43 @@ def test_files_that_are_no_zip_are_refused(tmp_path):
     (tmp_path / "a.npz").write_text("hello")
     with pytest.raises(DataError, match=r"a.npz: is not a readable"):
         read_archive(tmp_path / "a.npz")
+
+
+def test_the_limit_is_an_argument(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.arange(100.0))
+    assert len(read_archive(tmp_path / "a.npz", 800)["x"]) == 100
+    with pytest.raises(DataError, match=r"more than the limit of 0.0 GiB; .* raise --max-data"):
+        read_archive(tmp_path / "a.npz", 799)
+
+
+def test_a_file_that_unpacks_to_a_hundred_times_its_size_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "_HARMLESS", 1 << 20)
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros(1 << 18))
+    with pytest.raises(DataError, match=r"bytes unpack to 0.0 GiB, over 100 times as many, .* --max-data"):
+        read_archive(tmp_path / "a.npz")
+    assert len(read_archive(tmp_path / "a.npz", 4 << 20)["x"]) == 1 << 18
+    monkeypatch.setattr(archives, "_HARMLESS", 2 << 20)
+    assert len(read_archive(tmp_path / "a.npz")["x"]) == 1 << 18
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-4,), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 0, 2), }",
+        "{'descr': '<f99', 'fortran_order': False, 'shape': (4,), }",
+        "{'descr': ('<f4', (1000000000, 1000000000)), 'fortran_order': False, 'shape': (4,), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (True, 4), }",
+        "((((",
+        "(" * 5000 + ")" * 5000,
+        "__import__('os')._exit(77)",
+        "{'descr': '\x1b[2J', 'fortran_order': False, 'shape': (4,), }",
+    ],
+    ids=["negative", "overflow", "no type", "huge type", "no number", "no end", "deep", "code", "escape"],
+)
+def test_headers_that_make_no_sense(tmp_path, text):
+    content = text.encode() + b"\n"
+    write(tmp_path / "a.npz", x=b"\x93NUMPY\1\0" + len(content).to_bytes(2, "little") + content + bytes(16))
+    with pytest.raises(DataError, match=r"a\.npz") as caught:
+        read_archive(tmp_path / "a.npz")
+    assert str(caught.value).isprintable()

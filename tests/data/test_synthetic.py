@@ -76,3 +76,13 @@ def test_open_sizes_must_be_given(shape):
 def test_mean_must_fit_the_channels():
     with pytest.raises(UsageError, match="--mean has 3 values, but the network's images have 1 channels"):
         draw("N", 1, 8, 8, preprocessing=Preprocessing.from_preset("imagenet"))
+
+
+def test_no_more_is_made_than_the_limit():
+    huge = TensorInfo("x", np.dtype(np.float32), (None, 3, 4000, 4000))
+    with pytest.raises(DataError, match=r"1024 synthetic samples .* would take 45.8 GiB, .* 16.0 GiB; .* --max-data"):
+        synthesize([huge], 1024, 0, Preprocessing())
+    small = TensorInfo("x", np.dtype(np.float32), (None, 10))
+    assert len(synthesize([small], 100, 0, Preprocessing(), 8000)) == 100
+    with pytest.raises(DataError, match="--calib-samples"):
+        synthesize([small], 101, 0, Preprocessing(), 8000)

@@ -66,6 +66,21 @@ def test_names_are_printed_as_they_are(capsys, name):
     assert f"Report: {name}\n" in text
 
 
+@pytest.mark.parametrize("name", ["\x1b[2Jx", "x\nerror: fake", "x\r", "\x9b31m", "\u202etxt"])
+def test_names_cannot_act(capsys, name):
+    site = changed(SITE, name=name, fusable=False, reason=f"{name} is in the way", damages={f"fuse:{name}": 0.5})
+    print_analysis(analysis(site))
+    print_sensitivity(
+        SensitivityReport(
+            model=FILE, totals=COST, sites=[site], measure="kl", samples=8, source=name, versions={}, seed=0
+        )
+    )
+    text = capsys.readouterr().out
+    assert name not in text
+    assert name.encode("unicode_escape").decode() in text
+    assert all(line.isprintable() for line in text.split("\n"))
+
+
 def test_long_paths_stay_in_one_line(capsys):
     path = "/".join(["folder"] * 60)
     print_result(report(output=FileReport(path=path, sha256=None)), Path(path))

@@ -113,6 +113,13 @@ def test_names_are_escaped(name):
 # Ticks.
 
 
+def test_control_characters_are_spelt_out():
+    svg = line_chart({"a\x1b[2J": [(0, 0)]}, title='t\0"', x_label="x\x08", y_label="y\n")
+    assert r"a\x1b[2J" in svg
+    root = ElementTree.fromstring(svg)
+    assert root.attrib["aria-label"] == r't\x00"'
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
