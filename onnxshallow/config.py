@@ -92,7 +92,7 @@ class Config(BaseModel):
             0.001 with real data and 10 with synthetic images.
         correction: whether convolutions downstream of a change are re-fitted.
         seed: of everything random.
-        memory: how much memory activations may take, such as "4G"; None to decide by the machine.
+        memory: how much memory the process may take, such as "4G"; None to decide by the machine.
         max_tensor: the largest tensor that a model may compute for one sample, such as "4G"; None for 512 MiB.
         max_data: the most that a source of samples may hold, unpacked, such as "64G"; None for 16 GiB.
         batch_size: samples a batch.

@@ -123,6 +123,8 @@ class _Walk:
 
     def _step(self, tensor: str) -> LinearMap:
         node = self.network.producer(tensor)
+        if self.network.is_constant(tensor):
+            raise NotLinearError(f"the constant {tensor!r} that is added is not one number a channel")
         if node is None or node.index < self._first:
             raise NotLinearError(f"{tensor!r} does not come from {self.source!r} alone")
         layer = self.analysis.layers.by_output.get(tensor)
@@ -290,6 +292,7 @@ def find_regions(analysis: Analysis) -> tuple[tuple[Region, ...], dict[str, str]
     for site in analysis.sites:
         if site.refusal is None and site.name not in covered:
             reasons.setdefault(site.name, "no convolution follows that could be merged with one before it")
+            reasons[site.name] = _reason_beside(analysis, site) or reasons[site.name]
     return _without_dominated(analysis, tuple(regions.values())), {
         name: reason for name, reason in reasons.items() if name not in covered
     }
@@ -347,6 +350,16 @@ def _sites_before(analysis: Analysis, output: str) -> list[str]:
     node = analysis.network.producer(layer.source) if layer is not None else None
     site = analysis.site_of_node.get(node.index) if node is not None else None
     return [site.name] if site is not None else []
+
+
+def _reason_beside(analysis: Analysis, site: Site) -> str | None:
+    """Why a linear node next to a site is no layer, where one is not."""
+    before = analysis.network.producer(site.source)
+    for node in (*([before] if before is not None else []), *analysis.network.consumers(site.output)):
+        reason = analysis.layers.reasons.get(node.index)
+        if reason is not None:
+            return f"{node.op} node {node.name!r} beside it cannot be merged: {reason}"
+    return None
 
 
 def _without_dominated(analysis: Analysis, regions: tuple[Region, ...]) -> tuple[Region, ...]:

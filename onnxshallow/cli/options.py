@@ -168,7 +168,7 @@ Memory = Annotated[
     typer.Option(
         "--memory",
         metavar="SIZE",
-        help="For activations, such as 4G [default: half of what is free].",
+        help="For the whole process, such as 4G; activations beyond it go to disk [default: half of what is free].",
         rich_help_panel=_HOW,
     ),
 ]

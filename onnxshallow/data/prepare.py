@@ -129,12 +129,15 @@ def is_fixed(inputs: Sequence[TensorInfo]) -> bool:
 
 
 def _batch_size(inputs: Sequence[TensorInfo], config: Config) -> int:
-    fixed = {
-        info.shape[0] for info in inputs if info.shape and len(info.shape) > 1 and isinstance(info.shape[0], int)
-    }
-    if len(fixed) > 1:
-        raise DataError(f"The model's inputs fix different batch sizes {sorted(fixed)}; a sample cannot be told.")
-    return int(fixed.pop()) if fixed else config.batch_size
+    firsts = {info.name: info.shape[0] for info in inputs if info.shape and len(info.shape) > 1}
+    fixed = {name: size for name, size in firsts.items() if isinstance(size, int)}
+    if len(set(fixed.values())) > 1:
+        stated = ", ".join(f"{name!r} to {size}" for name, size in fixed.items())
+        raise DataError(
+            f"The model's inputs fix their first axes to different sizes ({stated}), so what one sample is cannot be "
+            "told; export the model with the batch as the first axis of every input."
+        )
+    return next(iter(fixed.values())) if fixed else config.batch_size
 
 
 def labelled_batches(

@@ -71,10 +71,17 @@ def _require_room(tensor: TensorInfo, count: int, most: int) -> None:
 
 def _column(tensor: TensorInfo, count: int, seed: int, preprocessing: Preprocessing) -> Column:
     sizes = [size for size in (tensor.shape or ())[1:] if isinstance(size, int)]
-    if not tensor.shape or len(sizes) < len(tensor.shape) - 1:
+    if tensor.shape == ():
+        raise DataError(
+            f"Input {tensor.name!r} is a single number, the same for all samples of a batch; such models cannot be "
+            "calibrated. Make the number a constant of the model."
+        )
+    if tensor.shape is None or len(sizes) < len(tensor.shape) - 1:
+        rank = 4 if tensor.shape is None else len(tensor.shape)
+        example = ",".join(("1", "3", *("224",) * 9)[:rank]) if rank > 2 else ",".join(("1", "16")[:rank])
         raise DataError(
             f"Synthetic data needs the size of every axis, but input {tensor.name!r} is "
-            f"{describe_shape(tensor)}; give its sizes, like --input-shape {tensor.name}:1,3,224,224, "
+            f"{describe_shape(tensor)}; give its sizes, like --input-shape {tensor.name}:{example}, "
             "or data with --calib."
         )
     image = ImageInput.from_tensor(tensor)

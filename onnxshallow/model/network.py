@@ -146,6 +146,10 @@ class Network:
             return frozenset()
         return frozenset(value.name for value in self.model.graph.input) & set(self._initializers)
 
+    def is_overridable(self, tensor: str) -> bool:
+        """Whether `tensor` is a stored value that a caller may replace by another."""
+        return tensor in self._overridable
+
     @cached_property
     def inferred(self) -> Mapping[str, TensorInfo]:
         """Element type and shape of the tensors, as far as they are known before the model runs.

@@ -289,3 +289,18 @@ def test_slicing_the_batch_is_no_shortcut():
     model = net(body, zero=np.array([0]), one=np.array([1]))
     with pytest.raises(NotLinearError, match="Slice"):
         trace_region(analyze(model), "x", "y")
+
+
+def test_the_reason_for_a_site_names_what_is_wrong_with_its_neighbour():
+    """Rather than that there is none."""
+    text = """(float[N,3,6,6] x, float[4,4,1,1] w2) => (float[N,4,4,4] y) {
+        h = Conv(x, w) r = Relu(h) y = Conv(r, w2) }"""
+    _, reasons = find_regions(analyze(parse(text, w=(4, 3, 3, 3))))
+    assert reasons["r"].startswith("Conv node 'y' beside it cannot be merged: its weights are computed")
+
+
+def test_constants_that_vary_along_a_map_are_named():
+    text = """(float[N,3,6,6] x) => (float[N,4,6,6] y) {
+        h = Conv<pads=[1,1,1,1]>(x, w) s = Add(h, c) r = Relu(s) y = Conv(r, v) }"""
+    _, reasons = find_regions(analyze(parse(text, w=(4, 3, 3, 3), c=(1, 4, 6, 6), v=(4, 4, 1, 1))))
+    assert reasons["r"] == "the constant 'c' that is added is not one number a channel"

@@ -113,7 +113,7 @@ def test_every_split_must_fill_a_batch(tmp_path):
 
 def test_inputs_must_agree_on_the_batch(tmp_path):
     np.savez(tmp_path / "two.npz", x=np.zeros((20, 2), np.float32), z=np.zeros((20, 3), np.float32))
-    with pytest.raises(DataError, match=r"\[2, 4\]"):
+    with pytest.raises(DataError, match=r"\('x' to 2, 'z' to 4\)"):
         prepare(Config(calib=str(tmp_path / "two.npz")), [tensor(2, 2), tensor(4, 3, name="z")])
 
 

@@ -67,10 +67,24 @@ def test_several_inputs_and_the_seed():
     assert first == again != other
 
 
-@pytest.mark.parametrize("shape", [("N", 3, "H", 8), ("N", 3, None, 8), None, ()])
-def test_open_sizes_must_be_given(shape):
-    with pytest.raises(DataError, match=r"input 'x' is .*; give its sizes, like --input-shape x:1,3,224,224"):
+@pytest.mark.parametrize(
+    ("shape", "example"),
+    [
+        (("N", 3, "H", 8), "1,3,224,224"),
+        (("N", 3, None, 8), "1,3,224,224"),
+        (None, "1,3,224,224"),
+        (("N", 3, "L"), "1,3,224"),
+        (("N", "C"), "1,16"),
+    ],
+)
+def test_open_sizes_must_be_given(shape, example):
+    with pytest.raises(DataError, match=rf"input 'x' is .*; give its sizes, like --input-shape x:{example},"):
         synthesize([TensorInfo("x", None, shape)], 4, 0, Preprocessing())
+
+
+def test_a_single_number_is_no_sample():
+    with pytest.raises(DataError, match=r"Input 'x' is a single number.*Make the number a constant"):
+        synthesize([TensorInfo("x", None, ())], 4, 0, Preprocessing())
 
 
 def test_mean_must_fit_the_channels():
