@@ -1,6 +1,6 @@
 """Apply candidates to a model, one after the other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -41,13 +41,19 @@ class Rewritten:
         return self.analysis.network.model
 
 
-def apply_candidates(analysis: Analysis, candidates: Sequence[Candidate], evidence: Evidence) -> Rewritten:
+def apply_candidates(
+    analysis: Analysis, candidates: Sequence[Candidate], evidence: Evidence, boundaries: Collection[str] = ()
+) -> Rewritten:
     """The model with `candidates` applied, action by action, each in graph order.
+
+    A layer that is written may take in what follows it, such as an Identity or a BatchNormalization. It must not
+    swallow a tensor at which a candidate that comes later begins or ends.
 
     Args:
         analysis: of the original.
         candidates: what to do; no two may share a site or overlap.
         evidence: affine maps of the original's sites.
+        boundaries: further tensors that no layer of the result reaches across.
 
     Raises:
         NotLinearError: two candidates get into each other's way.
@@ -57,14 +63,22 @@ def apply_candidates(analysis: Analysis, candidates: Sequence[Candidate], eviden
     fit: set[str] = set()
     frozen: set[str] = set()
     shapes = analysis.network.input_shapes
-    for candidate in sorted(candidates, key=lambda c: (rank[c.action], min(c.nodes, default=0))):
+    ordered = sorted(candidates, key=lambda c: (rank[c.action], min(c.nodes, default=0)))
+    for position, candidate in enumerate(ordered, start=1):
+        ends = {name for later in ordered[position:] for name in (later.source, later.output)}
         bench = Workbench(analysis.network.model)
         outcome = by_name[candidate.action].apply(bench, analysis, candidate, evidence)
-        analysis = analyze(bench.finish(), shapes)
+        analysis = analyze(bench.finish(), shapes, ends.union(boundaries))
         fit.update(outcome.fit)
         frozen.update(outcome.frozen)
-    made = set(analysis.layers.by_output)
-    return Rewritten(analysis, frozenset(fit & made), frozenset(frozen & made))
+    return Rewritten(analysis, _outputs_of_layers(analysis, fit), _outputs_of_layers(analysis, frozen))
+
+
+def _outputs_of_layers(analysis: Analysis, tensors: Collection[str]) -> frozenset[str]:
+    """The outputs of the layers that make `tensors`, on which they may do more."""
+    makers = [analysis.network.producer(name) for name in tensors]
+    layers = [analysis.layers.by_node.get(maker.index) for maker in makers if maker is not None]
+    return frozenset(layer.output for layer in layers if layer is not None)
 
 
 def write_layers(network: Network, layers: Layers, fitted: Mapping[Layer, Convolution]) -> onnx.ModelProto:

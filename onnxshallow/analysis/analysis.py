@@ -1,6 +1,6 @@
 """The analyze stage: one look at a model, shared by all later stages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,16 +49,21 @@ class Analysis:
         return {site.name: site for site in self.sites}
 
 
-def analyze(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None) -> Analysis:
+def analyze(
+    model: onnx.ModelProto,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    boundaries: Collection[str] = (),
+) -> Analysis:
     """Find a model's layers and activation sites.
 
     Args:
         model: a checked model, external data loaded.
         input_shapes: sizes for inputs with open axes, by input name.
+        boundaries: tensors that no layer reaches across.
 
     Raises:
         ModelError: the graph is damaged.
         UsageError: `input_shapes` does not fit the model.
     """
     network = Network(model, input_shapes)
-    return Analysis(network, Layers(network), find_sites(network))
+    return Analysis(network, Layers(network, boundaries), find_sites(network))

@@ -1,6 +1,6 @@
 """What a network costs: ReLUs, multiply-adds, parameters and depth, per sample."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,8 @@ class Cost:
         linear_layers: number of Conv, ConvTranspose, Gemm and MatMul nodes.
         depth: linear layers on the longest path from an input to an output.
         unknown: names of linear nodes and sites whose shapes are not known; they count as zero.
+
+    Nodes on which no output depends are not run, and count for nothing but their parameters.
     """
 
     relus: int
@@ -44,7 +46,8 @@ class Cost:
 
 def measure_cost(network: Network, sites: Sequence[Site]) -> Cost:
     """Count what `network` costs."""
-    linear = [node for node in network.nodes if _is_linear(network, node)]
+    alive = network.ancestors(network.output_names)
+    linear = [node for node in network.nodes if node.index in alive and _is_linear(network, node)]
     macs = {node.name: layer_macs(network, node) for node in linear}
     unknown = [name for name, count in macs.items() if count is None]
     unknown += [site.name for site in sites if site.size is None]
@@ -52,12 +55,12 @@ def measure_cost(network: Network, sites: Sequence[Site]) -> Cost:
     return Cost(
         relus=sum(site.size or 0 for site in sites),
         relu_nodes=len(sites),
-        comparisons=sum((site.size or 0) * site.comparisons for site in sites) + _pooling_comparisons(network),
+        comparisons=sum((site.size or 0) * site.comparisons for site in sites) + _pooling_comparisons(network, alive),
         macs=sum(count or 0 for count in macs.values()),
         params=_parameters(network.model.graph),
         conv_layers=sum(node.op != "Gemm" and node.op != "MatMul" for node in linear),
         linear_layers=len(linear),
-        depth=max(depths, default=0),
+        depth=max((depths[index] for index in alive), default=0),
         unknown=tuple(unknown),
     )
 
@@ -104,10 +107,10 @@ def _full(shape: tuple[int | None, ...] | None) -> tuple[int, ...] | None:
     return tuple(int(size or 0) for size in shape)
 
 
-def _pooling_comparisons(network: Network) -> int:
+def _pooling_comparisons(network: Network, alive: Collection[int]) -> int:
     total = 0
     for node in network.nodes:
-        if node.is_op("MaxPool"):
+        if node.index in alive and node.is_op("MaxPool"):
             output = _full(network.shape(node.outputs[0]))
             window = int(np.prod(node.attributes.get("kernel_shape", (1,)), dtype=np.int64))
             total += 0 if output is None else int(np.prod(output[1:], dtype=np.int64)) * (window - 1)

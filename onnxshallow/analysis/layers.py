@@ -8,7 +8,7 @@ The weights may come from initializers, Constant nodes, Identities or any arithm
 rewritten here: a layer says which nodes it stands for, and an action that changes the layer replaces just those.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -61,21 +61,24 @@ class Layer:
 
 
 class Layers:
-    """The linear layers of a network, in graph order.
+    """The linear layers of a network on which an output depends, in graph order.
 
     Args:
         network: the network; dynamic weights, quantized weights and unknown sizes where they matter make a node
             that is no layer (see `reasons`).
+        boundaries: tensors that no layer reaches across, for those who are to find them again after an edit.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, boundaries: Collection[str] = ()) -> None:
         self.network = network
+        self._boundaries = frozenset(boundaries)
         self.reasons: dict[int, str] = {}
         self._convolutions: dict[str, Convolution] = {}
         self._absorbed: set[int] = set()
         found = []
+        alive = network.ancestors(network.output_names)
         for node in network.nodes:
-            if node.index in self._absorbed:
+            if node.index in self._absorbed or node.index not in alive:
                 continue
             layer = self._recognise(node)
             if layer is not None:
@@ -199,17 +202,21 @@ class Layers:
     def _weight_shape(self, node: Node) -> tuple[int, ...] | None:
         if len(node.inputs) < 2:
             return None
-        weight = node.inputs[1]
+        weight = stored = node.inputs[1]
         producer = self.network.producer(weight)
         while producer is not None and producer.is_op("Identity", "Cast", "Transpose", "Reshape"):
-            producer = self.network.producer(producer.inputs[0])
+            stored = producer.inputs[0]
+            producer = self.network.producer(stored)
         if producer is not None and producer.op == "DequantizeLinear":
             self.reasons[node.index] = "its weights are quantized; optimize the model before quantizing it"
             return None
-        if not self.network.is_constant(weight) or self.network.constant(weight) is None:
+        if self.network.is_overridable(stored):
             self.reasons[node.index] = (
-                "its weights are no constants (they are computed, or may be overridden by the caller)"
+                "its weights are listed as inputs, by which they may be overridden; take them off the model's inputs"
             )
+            return None
+        if not self.network.is_constant(weight) or self.network.constant(weight) is None:
+            self.reasons[node.index] = "its weights are computed while the model runs"
             return None
         sizes = self.network.shape(weight)
         if sizes is None or not all(sizes):
@@ -229,7 +236,7 @@ class Layers:
         """Pass-throughs straight before a node, and zero Pads before a Conv, whose results nothing else reads."""
         found: list[int] = []
         tensor = node.inputs[0]
-        while self.network.is_private(tensor):
+        while self._is_inner(tensor):
             producer = self.network.producer(tensor)
             if producer is None or producer.index in self._absorbed:
                 break
@@ -238,6 +245,10 @@ class Layers:
             found.insert(0, producer.index)
             tensor = producer.inputs[0]
         return tuple(found)
+
+    def _is_inner(self, tensor: str) -> bool:
+        """Whether a layer may reach across `tensor`."""
+        return tensor not in self._boundaries and self.network.is_private(tensor)
 
     def _is_pad_for(self, pad: Node, conv: Node) -> bool:
         padding = zero_padding(self.network, pad) if conv.is_op("Conv") else None
@@ -251,7 +262,7 @@ class Layers:
         after: list[int] = []
         tensor = node.outputs[0]
         rank = len(weight_shape) - 2
-        while self.network.is_private(tensor):
+        while self._is_inner(tensor):
             (reader,) = self.network.consumers(tensor)
             if not is_passthrough(self.network, reader):
                 if self._affine_after(reader, tensor, rank, weight_shape[0]) is None:

@@ -61,9 +61,15 @@ class Site:
 
 
 def find_sites(network: Network) -> tuple[Site, ...]:
-    """All sites of a network, in graph order; those in subgraphs follow the node that holds them."""
+    """All sites of a network, in graph order; those in subgraphs follow the node that holds them.
+
+    Nodes on which no output depends are left out: they are never run.
+    """
     found: list[Site] = []
+    alive = network.ancestors(network.output_names)
     for node in network.nodes:
+        if node.index not in alive:
+            continue
         found.extend(_sites_in_bodies(node, node.proto))
         kind = _kind(network, node)
         if kind is not None and not network.is_constant(node.outputs[0]):

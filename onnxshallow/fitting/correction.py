@@ -80,7 +80,7 @@ def find_target(original: Network, rewritten: Network, layers: Layers, layer: La
         if reader.is_op("Add", "Sum") and len(reader.inputs) == 2:
             total = reader.outputs[0]
             (other,) = (name for name in reader.inputs if name != layer.output)
-            if _exists(original, total) and not rewritten.is_constant(other):
+            if _exists(original, total) and _is_computed(rewritten, other):
                 alike = all(_same_shape(rewritten, name, total) for name in (layer.output, other))
                 if alike and _known_before(rewritten, layers, other, layer):
                     return Target(total, other)
@@ -98,6 +98,11 @@ def _second_part(network: Network, layers: Layers, layer: Layer) -> Layer | None
         return None
     (second,) = readers
     return second if layers.groups(second) == 1 and layers.geometry(second).is_pointwise else None
+
+
+def _is_computed(network: Network, tensor: str) -> bool:
+    """Whether `tensor` depends on the samples; a weight does not, even if the caller may override it."""
+    return not network.is_constant(tensor) and network.initializer(tensor) is None
 
 
 def _exists(network: Network, tensor: str) -> bool:

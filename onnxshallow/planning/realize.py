@@ -64,13 +64,14 @@ def realize(
     composed = [c for c in candidates if c.exactness != "fitted"]
     apart = [c for c in candidates if c.exactness == "fitted"]
     apart += [_removal(analysis, name) for c in composed for name in c.sites]
-    rewritten = apply_candidates(analysis, apart, evidence)
+    ends = {name for c in composed for name in _ends(analysis, c)}
+    rewritten = apply_candidates(analysis, apart, evidence, ends)
     touched = _chosen(rewritten, rewritten.fit, correction)
     model = _fit(analysis, rewritten.analysis, touched, rewritten.fit, calibration, step)
     outputs = _selection_outputs(model, calibration)
     if not composed:
         return Realized(model, outputs)
-    separate = analyze(model, analysis.network.input_shapes)
+    separate = analyze(model, analysis.network.input_shapes, ends)
     merged = apply_candidates(separate, [_relocated(analysis, separate, c) for c in composed], evidence)
     merged_outputs = _selection_outputs(merged.model, calibration)
     error = max(relative_error(a, b) for a, b in zip(outputs, merged_outputs, strict=True))
@@ -87,12 +88,24 @@ def _removal(analysis: Analysis, name: str) -> Candidate:
     return Candidate("linearize", (name,), site.source, site.output, nodes=frozenset({site.node}))
 
 
+def _ends(analysis: Analysis, candidate: Candidate) -> list[str]:
+    """The tensors at which `candidate` begins, and at which it may end once sites are gone."""
+    return [candidate.source, *_names_after_removals(analysis, candidate.output)]
+
+
 def _relocated(original: Analysis, separate: Analysis, candidate: Candidate) -> Candidate:
-    """`candidate` where it is found once the sites are gone: a removed site passes its output's name on."""
-    output = candidate.output
-    if separate.network.producer(output) is None:
-        output = next(site.output for site in original.sites if site.source == output)
-    return replace(candidate, output=output)
+    """`candidate` where it is found once the sites are gone."""
+    names = _names_after_removals(original, candidate.output)
+    return replace(candidate, output=next(name for name in names if separate.network.producer(name) is not None))
+
+
+def _names_after_removals(analysis: Analysis, tensor: str) -> list[str]:
+    """`tensor` and the outputs of the sites that follow in a row: a removed site passes its output's name on."""
+    following = {site.source: site.output for site in analysis.sites}
+    names = [tensor]
+    while names[-1] in following:
+        names.append(following[names[-1]])
+    return names
 
 
 def _chosen(rewritten: Rewritten, changed: Collection[str], correction: bool) -> list[Layer]:

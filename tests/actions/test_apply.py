@@ -185,3 +185,52 @@ def test_a_written_layer_is_one_plain_node():
     assert operators(result) == ["Conv", "Relu"]
     feeds = feeds_of(model)
     assert_near(run_exactly(result, feeds)[0], run_exactly(model, feeds)[0])
+
+
+FOLLOWED = """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
+    a = Conv<pads=[1,1,1,1]>(x, w1, b1)
+    r = Relu(a)
+    n = BatchNormalization(r, s, b1, m, v)
+    i = Identity(n)
+    y = Conv(i, w2)
+}"""
+FOLLOWED_WEIGHTS = {"w1": (5, 3, 3, 3), "b1": (5,), "s": (5,), "m": (5,), "v": np.ones(5, "f"), "w2": (4, 5, 1, 1)}
+
+
+def test_a_layer_that_takes_in_what_follows_is_the_one_to_fit():
+    model = build(FOLLOWED, **FOLLOWED_WEIGHTS)
+    analysis = analyze(model)
+    rewritten = apply_candidates(analysis, [candidates_of(model)["linearize:a->r"]], some_evidence(analysis))
+    assert rewritten.fit == {"i"}
+
+
+BLOCKS = """(float[N,4,8,8] x) => (float[N,4,8,8] y) {
+    a = Conv(x, w, b)
+    r = Relu(a)
+    c = Conv(r, w, b)
+    s = Add(c, x)
+    i = Identity(s)
+    d = Conv(i, w, b)
+    q = Relu(d)
+    e = Conv(q, w, b)
+    t = Tanh(x)
+    y = Add(e, t)
+}"""
+
+
+def test_a_composite_that_takes_in_what_follows_is_the_one_to_stay():
+    model = build(BLOCKS, w=(4, 4, 1, 1), b=(4,))
+    analysis = analyze(model)
+    found = candidates_of(model, "exact")["fuse:1x1:exact:x->s"]
+    assert apply_candidates(analysis, [found], some_evidence(analysis)).frozen == {"i"}
+
+
+def test_a_merger_does_not_swallow_where_the_next_one_begins():
+    model = build(BLOCKS, w=(4, 4, 1, 1), b=(4,))
+    found = candidates_of(model, "exact")
+    chosen = [found["fuse:1x1:exact:x->s"], found["fuse:1x1:exact:s->e"]]
+    evidence = some_evidence(analyze(model))
+    rewritten = applied(model, chosen, evidence)
+    assert operators(rewritten).count("Conv") == 2
+    feeds = feeds_of(model)
+    assert_near(run_exactly(rewritten, feeds)[0], run_exactly(with_affine(model, evidence), feeds)[0])

@@ -90,3 +90,10 @@ def test_the_batch_does_not_count():
 
 def test_a_model_with_nothing_to_count():
     assert cost(parse("(float[N,3] x) => (float[N,3] y) { y = Neg(x) }")) == Cost(0, 0, 0, 0, 0, 0, 0, 0, ())
+
+
+def test_nodes_that_no_output_needs_do_not_count():
+    alive = "(float[N,4,6,6] x) => (float[N,4,6,6] y) { a = Conv(x, w) y = Relu(a)"
+    dead = "b = Conv(y, w) c = Relu(b) d = MaxPool<kernel_shape=[2,2]>(c) }"
+    weight = dict(w=(4, 4, 1, 1))
+    assert cost(parse(f"{alive} {dead}", **weight)) == cost(parse(f"{alive} }}", **weight))

@@ -160,3 +160,8 @@ def test_rectifier_bound(body, bound):
     arrays = {k: np.full((), v, np.float32) for k, v in dict(zero=0, six=6, minus=-1).items()}
     network = Network(parse(f"(float[N,3] x) => (float[N,3] y) {{ y = {body} }}", **arrays))
     assert rectifier_bound(network, network.nodes[0]) == bound
+
+
+def test_activations_that_no_output_needs_are_no_sites():
+    model = parse("(float[N,3] x) => (float[N,3] y) { y = Relu(x) z = Relu(y) }")
+    assert [site.name for site in find_sites(Network(model))] == ["y"]

@@ -112,6 +112,12 @@ def test_a_constant_operand_is_not_subtracted():
     assert target_of(model, "k") == Target("k")
 
 
+def test_a_bias_that_callers_may_override_is_no_residual():
+    text = "(float[N,3,4,4] x, float[1,4,4,4] k) => (float[N,4,4,4] y) { h = Conv(x, w) s = Add(h, k) y = Tanh(s) }"
+    model = build(text, w=(4, 3, 1, 1), k=(1, 4, 4, 4))
+    assert target_of(model, "h") == Target("h")
+
+
 def test_a_sum_of_a_layer_with_itself_is_no_residual():
     model = build(
         """(float[N,3,4,4] x) => (float[N,2,4,4] y) {

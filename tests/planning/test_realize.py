@@ -3,6 +3,7 @@ import onnx
 import pytest
 
 from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.decompose import Decompose
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import analyze
@@ -145,3 +146,60 @@ def test_the_result_runs_the_same_in_the_reference_and_in_onnxruntime():
     result, _ = realized(residual(), "fuse:3x3:r2->r4", feeds={"x": smooth(64, 3, 8)})
     feeds = {"x": smooth(2, 3, 8, seed=9)}
     assert_near(run_exactly(result.model, feeds)[0], run_batches(result.model, [feeds], 1)[0])
+
+
+def test_a_composite_of_one_channel_is_found_again_once_its_activation_is_gone():
+    model = build(
+        """(float[N,3,9,9] x) => (float[N,1,5,5] y) {
+            h = Conv(x, w1, b1) r = Relu(h) c = Conv(r, w2, b2) y = Relu(c)
+        }""",
+        w1=(5, 3, 3, 3), b1=(5,), w2=(1, 5, 3, 3), b2=(1,),
+    )  # fmt: skip
+    result, _ = realized(model, "fuse:5x5:exact:x->c", "linearize:c->y", kernel="exact", correction=False)
+    assert operators(result.model).count("Conv") == 1
+    assert "Relu" not in operators(result.model)
+    assert result.composition_error < 1e-5
+
+
+def test_a_composite_begins_where_it_did_once_the_activation_before_it_is_gone():
+    model = build(
+        """(float[N,3,9,9] x) => (float[N,4,5,5] y) {
+            h = Conv(x, w1, b1) r = Relu(h) i = Identity(r)
+            c = Conv(i, w2, b1) q = Relu(c) y = Conv(q, w3)
+        }""",
+        w1=(5, 3, 3, 3), b1=(5,), w2=(5, 5, 1, 1), w3=(4, 5, 3, 3),
+    )  # fmt: skip
+    result, _ = realized(model, "linearize:h->r", "fuse:3x3:exact:r->y", kernel="exact")
+    assert operators(result.model).count("Conv") == 2
+    assert "Relu" not in operators(result.model)
+    assert result.composition_error < 1e-5
+
+
+def test_a_split_layer_that_takes_in_what_follows_its_activation_is_fitted_as_two():
+    model = build(
+        """(float[N,8,8,8] x) => (float[N,8,8,8] y) {
+            h = Conv<pads=[1,1,1,1]>(x, w1, b1) r = Relu(h) n = BatchNormalization(r, s, b1, b1, v) y = Tanh(n)
+        }""",
+        w1=(8, 8, 3, 3), b1=(8,), s=(8,), v=np.ones(8, "f"),
+    )  # fmt: skip
+    analysis, calibration = analyze(model), calibration_of(feeds_of(model, 128), batch=32)
+    (removal,) = Linearize().find(analysis, FindOptions()).candidates
+    splits = Decompose().find(analysis, FindOptions(deeper=True)).candidates
+    split = next(c for c in splits if c.output == "h")
+    result = realize(analysis, [split, removal], evidence_of(analysis, calibration), calibration)
+    assert operators(result.model) == ["Conv", "Conv", "Tanh"]
+    assert error(model, result, calibration) < 0.8
+
+
+def test_a_composite_is_found_again_once_two_activations_after_it_are_gone():
+    model = build(
+        """(float[N,3,9,9] x) => (float[N,3,9,9] y) {
+            h = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(h) c = Conv<pads=[1,1,1,1]>(r, w, b)
+            s = Add(c, x) q = Relu(s) p = Relu(q) y = Tanh(p)
+        }""",
+        w=(3, 3, 3, 3), b=(3,),
+    )  # fmt: skip
+    wanted = ("fuse:5x5:border:x->s", "linearize:s->q", "linearize:q->p")
+    result, _ = realized(model, *wanted, kernel="exact", correction=False)
+    assert operators(result.model).count("Conv") == 1
+    assert "Relu" not in operators(result.model)
