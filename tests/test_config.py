@@ -254,7 +254,7 @@ def test_limits():
     config = resolve({"max-tensor": "2G", "max_data": 1000}, Path("model.onnx"))
     assert (config.tensor_limit, config.data_limit) == (2**31, 1000)
     assert (Config().tensor_limit, Config().data_limit) == (2**29, None)
-    with pytest.raises(UsageError, match="--max-tensor cannot be \"huge\": write it like 4G or 512M"):
+    with pytest.raises(UsageError, match='--max-tensor cannot be "huge": write it like 4G or 512M'):
         resolve({"max_tensor": "huge"}, Path("model.onnx"))
 
 
