@@ -262,7 +262,7 @@ class Network:
         if info is not None and info.is_complete and info.bytes > _MAX_CONSTANT:
             return None
         feeds = {name: self._evaluate(name, infos) for name in node.reads}
-        if any(value is None or value.dtype.kind not in "fiub" for value in feeds.values()):
+        if any(value is None or value.dtype.kind in "OSU" for value in feeds.values()):  # text is no weight
             return None
         if (info is None or not info.is_complete) and not _is_small(node, feeds, self.model):
             return None

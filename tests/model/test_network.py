@@ -259,3 +259,17 @@ def test_dtypes():
     assert network.dtype("y") == np.bool_
     assert network.dtype("nothing") is None
     assert network.shape("nothing") is None
+
+
+def test_weights_of_types_that_numpy_lacks_are_constants_too():
+    values = signed("w", (2, 3, 1, 1)).astype(onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16))
+    model = parse("(float[N,3,4,4] x) => (float[N,2,4,4] y) { k = Cast<to=1>(w) y = Conv(x, k) }", w=values)
+    value = Network(model).constant("k")
+    assert value is not None
+    np.testing.assert_array_equal(value, values.astype(np.float32))
+
+
+def test_text_is_no_constant_to_compute_with():
+    model = parse("(float[N,3] x) => (float[N,3] y, string[1] z) { z = StringConcat(t, t) y = Relu(x) }", opset=20)
+    model.graph.initializer.append(onnx.helper.make_tensor("t", onnx.TensorProto.STRING, [1], [b"a"]))
+    assert Network(model).constant("z") is None
