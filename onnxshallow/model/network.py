@@ -24,6 +24,8 @@ __all__ = ["Network", "Node", "bodies", "is_default_domain", "outer_references"]
 _RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
+# onnx's reference, which computes constants, has these wrong for some opsets or padding.
+_NEVER_FOLDED = _RANDOM | {"BatchNormalization", "MaxPool", "AveragePool", "GlobalMaxPool"}
 # A folded constant of more bytes than this is left to onnxruntime.
 _MAX_CONSTANT = 512 << 20
 
@@ -233,8 +235,8 @@ class Network:
     def _constant_names(self) -> frozenset[str]:
         constant = set(self._initializers) - self._overridable
         for node in self.nodes:
-            computable = is_default_domain(node.domain) and node.op not in _RANDOM and not any(bodies(node.proto))
-            if computable and constant.issuperset(node.reads):
+            foldable = is_default_domain(node.domain) and node.op not in _NEVER_FOLDED
+            if foldable and not any(bodies(node.proto)) and constant.issuperset(node.reads):
                 constant.update(name for name in node.outputs if name)
         return frozenset(constant)
 

@@ -68,7 +68,8 @@ class Session:
                 disabled_optimizers=["Pad_Fusion"],
             )
         except Exception as error:
-            raise ModelError(f"onnxruntime does not run the model: {_first_line(error)}.") from error
+            hint = " Give every node a name of its own, or none." if "same node name" in str(error) else ""
+            raise ModelError(f"onnxruntime does not run the model: {_first_line(error)}.{hint}") from error
         self.output_names = tuple(output.name for output in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> list[np.ndarray]:

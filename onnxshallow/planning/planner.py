@@ -206,6 +206,9 @@ def _unreachable(problem: Problem, budget: Budget) -> TargetError:
         parts.append(f"{budget.relus} ReLUs ({_share(budget.relus, problem.relus)})")
     if budget.macs is not None and budget.macs < problem.macs:
         parts.append(f"{budget.macs} MACs ({_share(budget.macs, problem.macs)})")
+    if budget.depth_saved:
+        goal = f" that reach {' and '.join(parts)}" if parts else ""
+        return TargetError(f"--kernel exact finds no mergers{goal} and leave an activation on this model; use auto.")
     reached = [f"{problem.fewest_relus()} ReLUs ({_share(problem.fewest_relus(), problem.relus)})"]
     if budget.depth is not None:
         parts.append(f"a depth of {budget.depth}")

@@ -14,7 +14,10 @@ afterwards on the whole plan.
 A network without any activation is linear, which no budget can mean, so one site always stays.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -183,13 +186,14 @@ class Problem:
             return () if self.reached(()) and frozenset() not in tried else None
         rows = [*extra, *self._budget_rows(), *self._exclusion_rows(), *self._pair_rows(), *self._tried_rows(tried)]
         matrix = np.stack([self._padded(row) for row, _, _ in rows])
-        result = milp(
-            _well_scaled(self._padded(cost)),
-            constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
-            integrality=np.ones(count + len(self.pairs), dtype=np.int64),
-            bounds=Bounds(0, 1),
-            options={"mip_rel_gap": 0.0},
-        )
+        with _stdout_as_stderr():
+            result = milp(
+                _well_scaled(self._padded(cost)),
+                constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
+                integrality=np.ones(count + len(self.pairs), dtype=np.int64),
+                bounds=Bounds(0, 1),
+                options={"mip_rel_gap": 0.0},
+            )
         if result.x is None:
             return None
         return tuple(c for c, taken in zip(self.candidates, result.x[:count], strict=True) if taken > 0.5)
@@ -259,3 +263,16 @@ def _well_scaled(cost: NDArray[np.float64]) -> NDArray[np.float64]:
     if sizes.size:
         cost = cost / max(float(sizes.min()), float(sizes.max()) * 1e-6)
     return cost + 1e-4 * np.arange(1, len(cost) + 1) / len(cost)
+
+
+@contextmanager
+def _stdout_as_stderr() -> Iterator[None]:
+    """HiGHS prints notes about itself to the process's stdout, where scripts read results."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

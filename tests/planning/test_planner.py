@@ -12,7 +12,7 @@ from onnxshallow.errors import TargetError, UsageError
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.planner import Planner, most_useful, read_budget
 from onnxshallow.planning.solver import Budget
-from tests.networks import calibration_of, evidence_of, feeds_of, residual
+from tests.networks import calibration_of, chain, evidence_of, feeds_of, residual
 
 ANALYSIS = analyze(residual())
 RELUS, MACS = ANALYSIS.cost.relus, ANALYSIS.cost.macs
@@ -284,3 +284,15 @@ def test_a_depth_out_of_reach_is_told():
     planner = Planner(analysis, candidates, {c.key: 0.1 for c in candidates}, Budget(depth=1))
     with pytest.raises(TargetError, match="a depth of 1 cannot be reached"):
         next(planner.proposals())
+
+
+@pytest.mark.parametrize(
+    ("relus", "goal"),
+    [(10**6, "no mergers and leave an activation"), (100, "no mergers that reach 100 ReLUs .* and leave")],
+)
+def test_a_merger_that_takes_the_only_activation_is_none(relus, goal):
+    analysis = analyze(chain())
+    candidates = Fuse().find(analysis, FindOptions("exact")).candidates
+    plans = Planner(analysis, candidates, {c.key: 0.0 for c in candidates}, Budget(relus, depth_saved=1)).proposals()
+    with pytest.raises(TargetError, match=f"--kernel exact finds {goal}"):
+        next(plans)

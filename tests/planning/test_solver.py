@@ -1,7 +1,9 @@
 import itertools
+import os
 
 import numpy as np
 import pytest
+import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -285,3 +287,20 @@ def test_plans_that_were_tried_and_neighbours_are_kept_apart_with_pairs_too():
         tried.append(frozenset(c.key for c in found))
     assert len(set(tried)) == len(tried) == 4  # three of two candidates and one of three, least damage first
     assert tried[0] == {candidates[0].key, candidates[2].key}
+
+
+def test_what_the_solver_prints_does_not_get_among_results(monkeypatch, capfd):
+    """HiGHS prints with C's printf, past Python."""
+
+    def printing(*arguments: object, **options: object) -> object:
+        os.write(1, b"note")
+        return milp(*arguments, **options)
+
+    milp = scipy.optimize.milp
+    monkeypatch.setattr(scipy.optimize, "milp", printing)
+    candidates = [remove("a", 10), remove("b", 20)]
+    problem(candidates, budget=Budget(90)).least_damage(damages(candidates, [1.0, 2.0]))
+    print("result")
+    out, err = capfd.readouterr()
+    assert out == "result\n"
+    assert "note" in err
