@@ -291,8 +291,9 @@ def find_regions(analysis: Analysis) -> tuple[tuple[Region, ...], dict[str, str]
     covered = {name for region in regions.values() for name in region.sites}
     for site in analysis.sites:
         if site.refusal is None and site.name not in covered:
-            reasons.setdefault(site.name, "no convolution follows that could be merged with one before it")
-            reasons[site.name] = _reason_beside(analysis, site) or reasons[site.name]
+            reasons[site.name] = (
+                _damaged_neighbour(analysis, site) or reasons.get(site.name) or _foreign_neighbour(analysis, site)
+            )
     return _without_dominated(analysis, tuple(regions.values())), {
         name: reason for name, reason in reasons.items() if name not in covered
     }
@@ -352,14 +353,31 @@ def _sites_before(analysis: Analysis, output: str) -> list[str]:
     return [site.name] if site is not None else []
 
 
-def _reason_beside(analysis: Analysis, site: Site) -> str | None:
-    """Why a linear node next to a site is no layer, where one is not."""
+def _neighbours(analysis: Analysis, site: Site) -> list[tuple[Node, str]]:
+    """The nodes that make what a site reads and that read what it makes, and which they do."""
     before = analysis.network.producer(site.source)
-    for node in (*([before] if before is not None else []), *analysis.network.consumers(site.output)):
+    after = analysis.network.consumers(site.output)
+    return [*([(before, "comes before it")] if before else []), *((node, "follows it") for node in after)]
+
+
+def _damaged_neighbour(analysis: Analysis, site: Site) -> str | None:
+    """Why a linear node next to a site is no layer, where one is not."""
+    for node, _ in _neighbours(analysis, site):
         reason = analysis.layers.reasons.get(node.index)
         if reason is not None:
             return f"{node.op} node {node.name!r} beside it cannot be merged: {reason}"
     return None
+
+
+def _foreign_neighbour(analysis: Analysis, site: Site) -> str:
+    """What stands next to a site in place of a convolution."""
+    if analysis.network.is_output(site.output):
+        return "what it makes is an output of the model"
+    for node, where in _neighbours(analysis, site):
+        known = node.index in analysis.layers.by_node or node.index in analysis.site_of_node
+        if not known and not node.is_op("Add", "Sum") and not is_passthrough(analysis.network, node):
+            return f"{node.op} node {node.name!r} {where} and is no convolution"
+    return "no convolution follows that could be merged with one before it"
 
 
 def _without_dominated(analysis: Analysis, regions: tuple[Region, ...]) -> tuple[Region, ...]:

@@ -304,3 +304,22 @@ def test_constants_that_vary_along_a_map_are_named():
         h = Conv<pads=[1,1,1,1]>(x, w) s = Add(h, c) r = Relu(s) y = Conv(r, v) }"""
     _, reasons = find_regions(analyze(parse(text, w=(4, 3, 3, 3), c=(1, 4, 6, 6), v=(4, 4, 1, 1))))
     assert reasons["r"] == "the constant 'c' that is added is not one number a channel"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            "h = Conv(x, w) r = Relu(h) p = MaxPool<kernel_shape=[2,2]>(r) y = Conv(p, v)",
+            "MaxPool node 'p' follows it",
+        ),
+        ("h = Sigmoid(x) r = Relu(h) y = Conv(r, w)", "Sigmoid node 'h' comes before it"),
+        ("h = Conv(x, w) y = Relu(h)", "what it makes is an output of the model"),
+    ],
+)
+def test_what_stands_in_place_of_a_convolution_is_named(body, reason):
+    model = parse(f"(float[N,3,6,6] x) => (float y) {{ {body} }}", w=(4, 3, 1, 1), v=(4, 4, 1, 1))
+    regions, reasons = find_regions(analyze(model))
+    assert not regions
+    (found,) = reasons.values()
+    assert found.startswith(reason)
