@@ -313,12 +313,12 @@ def test_constants_that_vary_along_a_map_are_named():
             "h = Conv(x, w) r = Relu(h) p = MaxPool<kernel_shape=[2,2]>(r) y = Conv(p, v)",
             "MaxPool node 'p' follows it",
         ),
-        ("h = Sigmoid(x) r = Relu(h) y = Conv(r, w)", "Sigmoid node 'h' comes before it"),
+        ("h = Sigmoid(x) r = Relu(h) y = Conv(r, w)", "Sigmoid node 'h' comes before it and is no convolution"),
         ("h = Conv(x, w) y = Relu(h)", "what it makes is an output of the model"),
     ],
 )
 def test_what_stands_in_place_of_a_convolution_is_named(body, reason):
-    model = parse(f"(float[N,3,6,6] x) => (float y) {{ {body} }}", w=(4, 3, 1, 1), v=(4, 4, 1, 1))
+    model = parse(f"(float[N,3,6,6] x) => (float[N,C,H,W] y) {{ {body} }}", w=(4, 3, 1, 1), v=(4, 4, 1, 1))
     regions, reasons = find_regions(analyze(model))
     assert not regions
     (found,) = reasons.values()
