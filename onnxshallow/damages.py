@@ -70,10 +70,13 @@ class Damages:
         """For each budget, those of the candidates that matter to it (`onnxshallow.planning.outlook`).
 
         What is measured for one budget does not depend on the others, so that it is the same in a run of its own.
+        Damages that are read off the weights cost nothing, and all candidates matter.
 
         Raises:
             ModelError: onnxruntime fails on the model.
         """
+        if self._inputs.config.sensitivity == "magnitude":
+            return [self.all() for _ in budgets]
         wanted = [{c.key for c in first_look(self._candidates)} for _ in budgets]
         seen: list[dict[str, float]] = []
         open_questions = set(range(len(budgets)))
@@ -148,6 +151,5 @@ def _identity(inputs: Inputs) -> dict[str, object]:
         ],
         "correction": inputs.config.correction,
         "measure": inputs.config.sensitivity,
-        "threads": inputs.config.threads,
         "versions": versions(),
     }

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from onnxshallow.analysis import Analysis, Layer
+from onnxshallow.analysis.cost import layer_macs
 from onnxshallow.damages import Sensitivity
 from onnxshallow.errors import TargetError
+from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.planner import Planner, most_useful
 from onnxshallow.planning.solver import Budget
@@ -18,7 +21,7 @@ from onnxshallow.stages import Inputs, Observation, realize_with
 __all__ = ["search", "search_together"]
 
 # What comparing plans may cost, and how many plans are compared at the most.
-_SEARCH_FLOPS, _MOST_TRIES = 1e14, 24
+_SEARCH_FLOPS, _MOST_TRIES = 2.1e13, 24
 
 
 def search(
@@ -44,20 +47,43 @@ def search(
                 planner.learn(plan, measured.damage)
             plans.append(measured)
             step()
-            if not plan.candidates:
+            if not plan.candidates or _is_harmless(plans, inputs):
                 break
     return plans
+
+
+def _is_harmless(plans: Sequence[Plan], inputs: Inputs) -> bool:
+    """Whether the best plan moves no output, so that no further one can do less.
+
+    Disagreement does not tell: outputs may move where classes stay.
+    """
+    best = most_useful(plans, inputs.analysis.cost)
+    return best.damage == 0 and inputs.config.sensitivity != "disagreement"
 
 
 def _affordable_tries(inputs: Inputs) -> int:
     """How many plans to carry out: many for small networks, a few for large ones."""
     trial, analysis = inputs.trial, inputs.analysis
-    samples = sum(len(next(iter(batch.values()))) for batch in trial.batches)
-    flops = 4.0 * samples * analysis.cost.macs
-    for layer in analysis.layers:
-        unknowns = float(np.prod(layer.weight_shape[1:]))
-        flops += 2 * trial.fit.fewest_rows * unknowns**3 if layer.kind != "affine" else 0.0
+    sizes = [len(next(iter(batch.values()))) for batch in trial.batches]
+    fitted, selected = sum(sizes[trial.fitting]), sum(sizes[trial.selection])
+    flops = 2.0 * analysis.cost.macs * (2 * fitted + selected)
+    flops += sum(
+        _fit_flops(analysis, layer, fitted, trial.fit) for layer in analysis.layers if layer.kind != "affine"
+    )
     return int(np.clip(_SEARCH_FLOPS / max(flops, 1.0), 2, _MOST_TRIES))
+
+
+def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) -> float:
+    """What it takes to fit a layer, if it has the rows: the sums, their factorisation, rounds of new targets."""
+    outputs, unknowns = layer.weight_shape[0], float(np.prod(layer.weight_shape[1:]))
+    macs = layer_macs(analysis.network, analysis.network.nodes[layer.main]) or 0
+    available = samples * macs / (outputs * unknowns)
+    if available < fit.fewest_rows * unknowns:
+        return 0.0
+    rows = min(available, max(fit.rows_per_unknown * unknowns, fit.least_rows))
+    groups = analysis.layers.groups(layer)
+    products = rows * unknowns * (groups * unknowns + 4 * outputs * (1 + fit.rounds))
+    return products + groups * unknowns**3
 
 
 def search_together(

@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,33 @@ def test_plans_are_tried_out_and_measured(inputs, observation, sensitivity):
 def test_a_budget_out_of_reach_is_an_error(inputs, observation, sensitivity):
     with pytest.raises(TargetError):
         search(inputs, observation, sensitivity, Budget(1), Silent())
+
+
+def searched(monkeypatch, case, values, measure="kl", tries=24):
+    """The plans that are tried where their damages turn out to be `values`, and the last of these from then on."""
+    inputs, observation, sensitivity = case
+    inputs = replace(inputs, config=inputs.config.model_copy(update={"sensitivity": measure}))
+    endless = itertools.chain(values, itertools.repeat(values[-1]))
+    monkeypatch.setattr(search_module, "_try_out", lambda i, o, plan: replace(plan, damage=next(endless)))
+    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: tries)
+    cost = inputs.analysis.cost
+    return search(inputs, observation, sensitivity, Budget(int(0.7 * cost.relus), 2 * cost.macs), Silent())
+
+
+@pytest.fixture
+def case(inputs, observation, sensitivity):
+    """A network with its measurements."""
+    return inputs, observation, sensitivity
+
+
+def test_the_search_ends_where_no_output_moves(monkeypatch, case):
+    assert len(searched(monkeypatch, case, [0.0])) == 1
+    assert len(searched(monkeypatch, case, [0.2, 0.0])) == 2
+    assert len(searched(monkeypatch, case, [0.0], "mse")) == 1
+
+
+def test_outputs_may_move_where_no_class_does(monkeypatch, case):
+    assert len(searched(monkeypatch, case, [0.0], "disagreement", tries=5)) == 5
 
 
 # One plan for each of several budgets.
