@@ -92,18 +92,20 @@ class Run:
 def measured(work: Callable[[], int]) -> Outcome:
     """Do some work in a child process, which starts with what this one has imported.
 
-    A child that goes far beyond the limits is killed.
+    A child that goes far beyond the limits is killed. What other tests have left in this process is no child's fault
+    and is taken off.
     """
+    inherited = max(0.0, _resident(os.getpid()) - _AT_FIRST)
     with tempfile.TemporaryFile() as errors:
         start = time.monotonic()
         child = os.fork()
         if child == 0:
             _work_and_exit(work, errors.fileno())
-        status, usage = _wait(child, start)
+        status, usage = _wait(child, start, inherited)
         seconds = time.monotonic() - start
         errors.seek(0)
         text = errors.read().decode(errors="replace")
-    return Outcome(os.waitstatus_to_exitcode(status), text, seconds, usage.ru_maxrss / 1024)
+    return Outcome(os.waitstatus_to_exitcode(status), text, seconds, usage.ru_maxrss / 1024 - inherited)
 
 
 def _work_and_exit(work: Callable[[], int], errors: int) -> None:
@@ -124,12 +126,12 @@ def _work_and_exit(work: Callable[[], int], errors: int) -> None:
         os._exit(code & 255)
 
 
-def _wait(child: int, start: float) -> tuple[int, resource.struct_rusage]:
+def _wait(child: int, start: float, inherited: float) -> tuple[int, resource.struct_rusage]:
     while True:
         found, status, usage = os.wait4(child, os.WNOHANG)
         if found:
             return status, usage
-        if time.monotonic() - start > _KILL_AFTER or _resident(child) > _KILL_OVER:
+        if time.monotonic() - start > _KILL_AFTER or _resident(child) > _KILL_OVER + inherited:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.005)
 
@@ -140,6 +142,10 @@ def _resident(process: int) -> float:
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * _PAGE / 2**20
     except (OSError, IndexError):
         return 0.0
+
+
+# What this process holds with the imports done and nothing else.
+_AT_FIRST = _resident(os.getpid())
 
 
 def _command(arguments: Sequence[str]) -> Callable[[], int]:
