@@ -22,6 +22,15 @@ QUICK = dict(target_relus=0.7, calib_samples=5, cache=False, sensitivity="magnit
 # Networks of 224 x 224 pixels and more: a plan of one or two steps shows as much as one of twenty.
 LARGE = ("__light_", "fns-candy")
 
+# Of these, those with hundreds of megabytes of weights or very large images.
+SLOW = ("vgg19", "zfnet512", "alexnet", "fns-candy")
+
+
+def _listed(path: Path) -> object:
+    slow = any(part in path.name for part in SLOW)
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if slow else [])
+
+
 # Why a model is refused: an error, and words of its sentence that were found to be true by looking at the model.
 REFUSED = {
     # An operator of onnxruntime-extensions, which are not installed.
@@ -54,7 +63,7 @@ def test_the_corpus_is_there():
     assert all(any(part in path.name for path in FILES) for part in REFUSED)
 
 
-@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+@pytest.mark.parametrize("path", [_listed(path) for path in FILES])
 def test_every_model_is_done_or_refused_for_a_true_reason(path, tmp_path):
     before = path.read_bytes()
     error, words = next((given for part, given in REFUSED.items() if part in path.name), (None, ""))
