@@ -36,6 +36,10 @@ The correction that follows the real plan goes on to the output. Two layers of i
 MOST_FIT_SAMPLES = 384
 _ROWS_PER_UNKNOWN, _LEAST_ROWS = 24, 20_000
 _ROUNDS = 2
+# Rewritten networks wait for their turn if all fit into this many bytes; else they are made again.
+_MOST_KEPT = 1 << 30
+# Stored, read, and in double precision.
+_BYTES_A_WEIGHT = 16
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ def sweep(
     for _ in damages:
         step()
     position = {name: node.index for node in analysis.network.nodes for name in node.outputs}
-    todo = []
+    weights = sum(int(np.prod(layer.weight_shape)) for layer in analysis.layers)
+    keep = weights * _BYTES_A_WEIGHT * (len(candidates) - len(damages)) <= _MOST_KEPT
+    todo: list[tuple[int, str, Candidate, Rewritten | None]] = []
     for candidate in candidates:
         if candidate.key in damages:
             continue
@@ -88,14 +94,15 @@ def sweep(
             step()
             continue
         start = _start(analysis, candidate, rewritten)
-        todo.append((position.get(start, -1), start, candidate.key, rewritten))
+        todo.append((position.get(start, -1), start, candidate, rewritten if keep else None))
     frontier = Frontier.at_inputs(
         analysis.network, calibration.batches, calibration.store, threads=calibration.threads
     )
-    for _, start, key, rewritten in sorted(todo, key=lambda item: item[0]):
+    for _, start, candidate, known in sorted(todo, key=lambda item: item[0]):
         frontier.advance([start])
-        damages[key] = _damage_of(frontier, rewritten, analysis.layers, calibration, reference, options)
-        cache[key] = damages[key]
+        rewritten = known or apply_candidates(analysis, [candidate], evidence)
+        damages[candidate.key] = _damage_of(frontier, rewritten, analysis.layers, calibration, reference, options)
+        cache[candidate.key] = damages[candidate.key]
         step()
     return damages
 

@@ -57,6 +57,19 @@ def test_every_candidate_has_a_damage():
     assert all(0 <= value < 10 for value in found.values())
 
 
+def test_networks_that_are_too_large_to_wait_are_made_again(monkeypatch):
+    """With the same damages, and twice the rewriting."""
+    feeds = {"x": smooth(96, 3, 8)}
+    made = []
+    apply = sweep_module.apply_candidates
+    monkeypatch.setattr(sweep_module, "apply_candidates", lambda *all_: made.append(1) or apply(*all_))
+    known = swept(residual(), feeds)
+    once = len(made)
+    monkeypatch.setattr(sweep_module, "_MOST_KEPT", 0)
+    assert swept(residual(), feeds) == known
+    assert len(made) == 3 * once
+
+
 def test_a_relu_whose_input_is_always_positive_does_no_damage():
     model = build(
         """(float[N,3,6,6] x) => (float[N,4] y) {
