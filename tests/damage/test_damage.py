@@ -2,6 +2,8 @@
 
 import pickle
 import random
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 
@@ -11,16 +13,26 @@ from tests.damage.generator import ARCHIVES, MODELS, damaged_archive, damaged_mo
 from tests.damage.runner import LONGEST, MOST, Outcome, measured, runs_of
 
 
+@pytest.fixture(scope="module")
+def clean():
+    """A process with the imports done and no threads: what is forked from one with threads may wait for ever."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_be_impatient) as pool:
+        yield pool
+
+
+def _be_impatient() -> None:
+    trial.MAX_SECONDS = 1.0  # the children inherit it
+
+
 @pytest.mark.parametrize("kind", every_kind())
-def test_damaged_files_are_refused(kind, monkeypatch):
-    monkeypatch.setattr(trial, "MAX_SECONDS", 1.0)  # the children inherit it
-    for run in runs_of(0, kind, commands=1):
+def test_damaged_files_are_refused(clean, kind):
+    for run in clean.submit(runs_of, 0, kind, commands=1).result():
         assert run.outcome.problem() is None, run.outcome.errors
 
 
 @pytest.mark.parametrize("kind", ["constant_of_shape", "nan_weight", "cyclic", "recursive_function", "no_outputs"])
-def test_analyze_refuses_what_shows_without_data(kind):
-    runs = runs_of(0, kind)
+def test_analyze_refuses_what_shows_without_data(clean, kind):
+    runs = clean.submit(runs_of, 0, kind).result()
     assert [run.command for run in runs] == ["optimize", "analyze"]
     assert [run.outcome.problem() for run in runs] == [None, None]
 
