@@ -1,6 +1,6 @@
 """Text from files that nobody vouches for, made safe to print."""
 
-__all__ = ["printable"]
+__all__ = ["first_line", "printable"]
 
 
 def printable(text: str) -> str:
@@ -11,3 +11,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, printable and without a full stop; its type where it says nothing."""
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip("."))

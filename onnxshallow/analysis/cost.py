@@ -46,7 +46,7 @@ class Cost:
 
 def measure_cost(network: Network, sites: Sequence[Site]) -> Cost:
     """Count what `network` costs."""
-    alive = network.ancestors(network.output_names)
+    alive = network.alive
     linear = [node for node in network.nodes if node.index in alive and _is_linear(network, node)]
     macs = {node.name: layer_macs(network, node) for node in linear}
     unknown = [name for name, count in macs.items() if count is None]

@@ -76,9 +76,8 @@ class Layers:
         self._convolutions: dict[str, Convolution] = {}
         self._absorbed: set[int] = set()
         found = []
-        alive = network.ancestors(network.output_names)
         for node in network.nodes:
-            if node.index in self._absorbed or node.index not in alive:
+            if node.index in self._absorbed or node.index not in network.alive:
                 continue
             layer = self._recognise(node)
             if layer is not None:

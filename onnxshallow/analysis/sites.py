@@ -66,9 +66,8 @@ def find_sites(network: Network) -> tuple[Site, ...]:
     Nodes on which no output depends are left out: they are never run.
     """
     found: list[Site] = []
-    alive = network.ancestors(network.output_names)
     for node in network.nodes:
-        if node.index not in alive:
+        if node.index not in network.alive:
             continue
         found.extend(_sites_in_bodies(node, node.proto))
         kind = _kind(network, node)

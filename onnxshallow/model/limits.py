@@ -24,7 +24,7 @@ from onnxshallow.model.shapes import bodies, every_node, infer_shapes, without_l
 from onnxshallow.model.stored import require_readable_names, require_sound_tensors
 from onnxshallow.model.tensors import TensorInfo
 from onnxshallow.model.trial import require_bounded_run
-from onnxshallow.text import printable
+from onnxshallow.text import first_line, printable
 
 __all__ = ["MAX_TENSOR", "MAX_TRIPS", "require_types", "require_within_limits"]
 
@@ -94,15 +94,11 @@ def require_types(model: onnx.ModelProto, path: Path) -> None:
             return
         problem = f"it is of opset {opset}, which onnxruntime does not know well enough"
     except Exception as error:  # exporters leave stale shapes behind, so this is not the last word
-        problem = _first_line(error)
+        problem = first_line(error)
     try:
         Session(model, optimize=False)
     except ModelError as error:
         raise ModelError(f"{path} is not a valid ONNX model: {problem}.") from error
-
-
-def _first_line(error: Exception) -> str:
-    return printable((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip("."))
 
 
 def _require_small_functions(model: onnx.ModelProto, path: Path) -> None:

@@ -270,6 +270,11 @@ class Network:
             return None
         return _run_node(node, feeds, self.model, tensor)
 
+    @cached_property
+    def alive(self) -> frozenset[int]:
+        """Indices of the nodes on which an output depends; the others are never run."""
+        return frozenset(self.ancestors(self.output_names))
+
     def ancestors(self, tensors: Sequence[str], stop: frozenset[str] = frozenset()) -> set[int]:
         """Indices of the nodes needed to make `tensors`, going no further back than the tensors in `stop`."""
         needed: set[int] = set()

@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from onnxshallow.errors import ModelError
 from onnxshallow.model.weights import with_relative_locations
-from onnxshallow.text import printable
+from onnxshallow.text import first_line
 
 __all__ = ["Session", "usable_cores"]
 
@@ -69,7 +69,7 @@ class Session:
             )
         except Exception as error:
             hint = " Give every node a name of its own, or none." if "same node name" in str(error) else ""
-            raise ModelError(f"onnxruntime does not run the model: {_first_line(error)}.{hint}") from error
+            raise ModelError(f"onnxruntime does not run the model: {first_line(error)}.{hint}") from error
         self.output_names = tuple(output.name for output in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> list[np.ndarray]:
@@ -81,9 +81,5 @@ class Session:
         try:
             values: list[np.ndarray] = self._session.run(list(outputs) if outputs is not None else None, dict(feeds))
         except Exception as error:
-            raise ModelError(f"onnxruntime fails while running the model: {_first_line(error)}.") from error
+            raise ModelError(f"onnxruntime fails while running the model: {first_line(error)}.") from error
         return values
-
-
-def _first_line(error: Exception) -> str:
-    return printable((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip("."))
