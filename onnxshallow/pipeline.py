@@ -3,14 +3,14 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from onnxshallow.analysis import Cost, analyze
+from onnxshallow.analysis import Analysis, analyze
 from onnxshallow.config import Config, resolve
 from onnxshallow.damages import Damages
 from onnxshallow.errors import AccuracyError, OnnxshallowError, TargetError, UsageError
@@ -121,6 +121,7 @@ class _Run:
         progress: shows how it goes.
         clock: seconds by stage.
         cache_folder: where damages are kept, or None.
+        looked_at: the plans that competed so far.
     """
 
     inputs: Inputs
@@ -128,6 +129,7 @@ class _Run:
     progress: Progress
     clock: Clock
     cache_folder: Path | None = None
+    looked_at: list[Plan] = field(default_factory=list)
 
     @cached_property
     def damages(self) -> Damages:
@@ -187,7 +189,7 @@ def optimize(
             attempt, reasons = _choose(run, budget)
         except TargetError as error:
             return _result(inputs, None, error, [], clock)
-        return _result(inputs, attempt, _verdict(config, inputs, attempt), reasons, clock)
+        return _result(inputs, attempt, _verdict(config, inputs, attempt), reasons, clock, run)
 
 
 def apply_plan(
@@ -299,7 +301,9 @@ def _search(run: _Run, budget: Budget) -> list[Plan]:
     with run.clock("sensitivity"):
         (sensitivity,) = run.damages.matter_to([budget])
     with run.clock("plan"):
-        return search(run.inputs, run.observation, sensitivity, budget, run.progress)
+        found = search(run.inputs, run.observation, sensitivity, budget, run.progress)
+    run.looked_at.extend(found)
+    return found
 
 
 def _deepest(run: _Run, limit: float) -> tuple[_Attempt, list[str]]:
@@ -341,12 +345,13 @@ def _result(
     error: OnnxshallowError | None,
     reasons: list[str],
     clock: Clock,
+    run: _Run | None = None,
 ) -> Result:
     """Everything known, as one report."""
-    cost: Cost | None = None
+    after: Analysis | None = None
     latency: Mapping[str, float] = {}
     if attempt is not None:
-        cost = analyze(attempt.realized.model, inputs.config.input_shape).cost
+        after = analyze(attempt.realized.model, inputs.config.input_shape)
         with clock("latency"):
             milliseconds = measured_latency(inputs, [attempt.realized.model])
         latency = dict(zip(("original", "optimized"), milliseconds, strict=True))
@@ -355,12 +360,14 @@ def _result(
         inputs,
         attempt.plan if attempt else Plan((), {}),
         attempt.comparison if attempt else None,
-        cost,
+        after,
         attempt.realized if attempt else None,
         latency,
         error,
         reasons,
         clock.seconds,
+        run.looked_at if run else (),
+        run.damages.measured if run else None,
     )
     return Result(
         inputs.document,

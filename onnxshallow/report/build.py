@@ -12,13 +12,16 @@ from onnxshallow.model.document import Document
 from onnxshallow.model.weights import byte_size
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.realize import Realized
+from onnxshallow.report.nodes import node_reports
 from onnxshallow.report.schema import (
     AccuracyReport,
     AnalysisReport,
+    ChangeReport,
     CostReport,
     Decision,
     FidelityReport,
     FileReport,
+    PlanPoint,
     Report,
     SensitivityReport,
     SiteReport,
@@ -32,9 +35,11 @@ __all__ = [
     "accuracy_report",
     "analysis_report",
     "build_report",
+    "change_reports",
     "cost_report",
     "decisions",
     "fidelity_report",
+    "plan_points",
     "sensitivity_report",
     "site_reports",
 ]
@@ -80,15 +85,25 @@ def fidelity_report(comparison: Comparison, source: str, composition_error: floa
     )
 
 
-def decisions(analysis: Analysis, plan: Plan) -> list[Decision]:
-    """One decision a site: what the plan does to it, or why it stays."""
+def decisions(analysis: Analysis, plan: Plan, sensitivity: Sensitivity | None = None) -> list[Decision]:
+    """One decision a site: what the plan does to it, or why it stays.
+
+    Args:
+        analysis: of the original.
+        plan: what was done.
+        sensitivity: what was measured, where something was.
+    """
     by_site = {name: candidate for candidate in plan.candidates for name in candidate.sites}
     result = []
     for site in analysis.sites:
         candidate = by_site.get(site.name)
+        least = None if sensitivity is None else _least_damage(site.name, sensitivity)
         if candidate is None:
             reason = f"cannot be removed: {site.refusal}" if site.refusal else "not part of the plan"
-            result.append(Decision(name=site.name, kind=site.kind, size=site.size, action="keep", reason=reason))
+            kept = Decision(
+                name=site.name, kind=site.kind, size=site.size, action="keep", reason=reason, sensitivity=least
+            )
+            result.append(kept)
             continue
         result.append(
             Decision(
@@ -101,12 +116,64 @@ def decisions(analysis: Analysis, plan: Plan) -> list[Decision]:
                 damage=plan.damages.get(candidate.key),
                 exactness=candidate.exactness,
                 merged_into=candidate.output if candidate.kernel is not None else None,
+                sensitivity=least,
             )
         )
     return result
 
 
+def _least_damage(site: str, sensitivity: Sensitivity) -> float | None:
+    """The least damage that was measured for removing `site` and no other site."""
+    alone = [c.key for c in sensitivity.candidates if c.sites == (site,)]
+    return min((sensitivity.damages[key] for key in alone if key in sensitivity.damages), default=None)
+
+
+def change_reports(plan: Plan) -> list[ChangeReport]:
+    """What the plan does, change by change."""
+    return [
+        ChangeReport(
+            key=candidate.key,
+            action=candidate.action,
+            sites=list(candidate.sites),
+            source=candidate.source,
+            output=candidate.output,
+            kernel=None if candidate.kernel is None else list(candidate.kernel),
+            rank=candidate.rank,
+            exactness=candidate.exactness,
+            relus_saved=candidate.relus,
+            macs_saved=candidate.macs,
+            damage=plan.damages.get(candidate.key),
+            what=_reason(candidate),
+        )
+        for candidate in plan.candidates
+    ]
+
+
+def plan_points(cost: Cost, plans: Sequence[Plan], chosen: Plan) -> list[PlanPoint]:
+    """The plans that were looked at, those that keep most ReLUs first.
+
+    Args:
+        cost: of the original.
+        plans: with their measured damages.
+        chosen: the plan that was carried out.
+    """
+    different = {plan.keys: plan for plan in plans}
+    points = [
+        PlanPoint(
+            relus=cost.relus - sum(c.relus for c in plan.candidates),
+            macs=cost.macs - sum(c.macs for c in plan.candidates),
+            damage=plan.damage,
+            predicted=plan.predicted,
+            chosen=plan.keys == chosen.keys,
+        )
+        for plan in different.values()
+    ]
+    return sorted(points, key=lambda point: (-point.relus, -point.macs, point.damage or 0.0))
+
+
 def _reason(candidate: Candidate) -> str:
+    if candidate.rank is not None:
+        return f"the layer that makes {candidate.output!r} became two, with {candidate.rank} channels between them"
     if candidate.kernel is None:
         return "replaced by the least-squares affine map of its channels"
     kernel = "x".join(str(size) for size in candidate.kernel) or "single"
@@ -181,12 +248,14 @@ def build_report(
     inputs: Inputs,
     plan: Plan,
     comparison: Comparison | None,
-    cost: Cost | None,
+    after: Analysis | None,
     realized: Realized | None,
     latency: Mapping[str, float],
     error: OnnxshallowError | None,
     reasons: Sequence[str],
     timings: Mapping[str, float],
+    looked_at: Sequence[Plan] = (),
+    sensitivity: Sensitivity | None = None,
 ) -> Report:
     """The report of a run, without the output file, which is not written yet.
 
@@ -194,19 +263,21 @@ def build_report(
         inputs: model, data and options.
         plan: what was done.
         comparison: of both models on held-out samples.
-        cost: of the optimized model, where there is one.
+        after: the optimized model's parts, where there is one.
         realized: the optimized model.
         latency: milliseconds of `original` and `optimized`.
         error: why the goal is not met, if it is not.
         reasons: further remarks.
         timings: seconds by stage.
+        looked_at: the plans that competed.
+        sensitivity: what was measured of single candidates.
     """
     document, validated = inputs.document, inputs.data.validated
     first = comparison.first if comparison is not None and validated else None
     second = comparison.second if comparison is not None and validated else None
     optimized = None
-    if cost is not None and realized is not None:
-        optimized = cost_report(cost, second, byte_size(realized.model), latency.get("optimized"))
+    if after is not None and realized is not None:
+        optimized = cost_report(after.cost, second, byte_size(realized.model), latency.get("optimized"))
     fidelity = None
     if comparison is not None:
         composition_error = None if realized is None else realized.composition_error
@@ -216,7 +287,11 @@ def build_report(
         output=None,
         original=cost_report(inputs.analysis.cost, first, byte_size(inputs.document.model), latency.get("original")),
         optimized=optimized,
-        decisions=decisions(inputs.analysis, plan),
+        decisions=decisions(inputs.analysis, plan, sensitivity),
+        changes=change_reports(plan),
+        plans=plan_points(inputs.analysis.cost, looked_at, plan),
+        original_nodes=node_reports(inputs.analysis, plan.candidates),
+        optimized_nodes=[] if after is None else node_reports(after),
         fidelity=fidelity,
         verdict=_verdict(comparison, inputs.data, error, reasons),
         timings=dict(timings),

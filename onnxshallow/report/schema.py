@@ -10,12 +10,15 @@ __all__ = [
     "AccuracyReport",
     "AnalysisReport",
     "BenchReport",
+    "ChangeReport",
     "CostReport",
     "Decision",
     "FidelityReport",
     "FileReport",
+    "NodeReport",
     "ParetoPoint",
     "ParetoReport",
+    "PlanPoint",
     "Report",
     "SensitivityReport",
     "SiteReport",
@@ -71,7 +74,11 @@ class CostReport(_Part):
 
 
 class Decision(_Part):
-    """What was done to one site, and why."""
+    """What was done to one site, and why.
+
+    `damage` is that of the change that was made, `sensitivity` the least that was measured for removing this site
+    alone.
+    """
 
     name: str
     kind: str
@@ -82,6 +89,52 @@ class Decision(_Part):
     damage: Number = None
     exactness: Literal["exact", "border", "fitted"] | None = None
     merged_into: str | None = None
+    sensitivity: Number = None
+
+
+class ChangeReport(_Part):
+    """One change of the plan; a site's decision says which one removed it, and some changes remove no site."""
+
+    key: str
+    action: str
+    sites: list[str]
+    source: str
+    output: str
+    kernel: list[int] | None
+    rank: int | None
+    exactness: Literal["exact", "border", "fitted"]
+    relus_saved: int
+    macs_saved: int
+    damage: Number
+    what: str
+
+
+class NodeReport(_Part):
+    """A node of a network as it is drawn: a linear layer, a site, a join or a pooling, an input or an output.
+
+    `inputs` are positions in the list, `shape` leaves out the batch, and `change` is the key of what the plan does to
+    the node.
+    """
+
+    name: str
+    op: str
+    output: str
+    inputs: list[int]
+    shape: list[int | None] | None = None
+    kernel: list[int] | None = None
+    macs: int | None = None
+    relus: int | None = None
+    change: str | None = None
+
+
+class PlanPoint(_Part):
+    """A plan that was looked at: what it keeps, its measured damage, and the sum of its parts' damages."""
+
+    relus: int
+    macs: int
+    damage: Number
+    predicted: Number
+    chosen: bool
 
 
 class FidelityReport(_Part):
@@ -213,6 +266,10 @@ class Report(_Part):
     original: CostReport
     optimized: CostReport | None
     decisions: list[Decision]
+    changes: list[ChangeReport] = []
+    plans: list[PlanPoint] = []
+    original_nodes: list[NodeReport] = []
+    optimized_nodes: list[NodeReport] = []
     fidelity: FidelityReport | None
     verdict: Verdict
     timings: dict[str, float]

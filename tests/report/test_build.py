@@ -2,7 +2,7 @@ import pytest
 
 from onnxshallow.analysis import analyze
 from onnxshallow.config import resolve
-from onnxshallow.damages import Damages
+from onnxshallow.damages import Damages, Sensitivity
 from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.model.document import load_document
 from onnxshallow.planning.plan import Plan
@@ -151,12 +151,22 @@ def test_the_report_of_a_real_run(inputs, candidates):
     observation = observe(inputs, Silent())
     plan = Plan((candidates["fuse:5x5:border:x->h1"],), {})
     realized = carry_out(inputs, observation, plan, Silent())
-    cost = analyze(realized.model).cost
+    other = Plan((candidates["linearize:h2->r2"],), {}, 0.5)
     report = build_report(
-        inputs, plan, validate(inputs, realized, Silent()), cost, realized, {"original": 2.0, "optimized": 1.0}, None,
-        [], {},
+        inputs, plan, validate(inputs, realized, Silent()), analyze(realized.model), realized,
+        {"original": 2.0, "optimized": 1.0}, None, [], {}, [other, plan, other],
+        Sensitivity(tuple(candidates.values()), {}, {"linearize:h2->r2": 0.5, "fuse:5x5:border:x->h1": 0.75}),
     )  # fmt: skip
     assert report.optimized.size_bytes == realized.model.ByteSize()
     assert (report.optimized.relus, report.optimized.latency_ms) == (288, 1.0)
     assert report.fidelity.composition_error == pytest.approx(realized.composition_error)
+    assert [(change.key, change.sites) for change in report.changes] == [("fuse:5x5:border:x->h1", ["r0"])]
+    assert {(point.relus, point.damage, point.chosen) for point in report.plans} == {
+        (inputs.analysis.cost.relus - other.candidates[0].relus, 0.5, False),
+        (288, None, True),
+    }
+    assert len(report.plans) == 2
+    assert [decision.sensitivity for decision in report.decisions] == [0.75, None, 0.5]
+    assert [node.op for node in report.original_nodes].count("Conv") == 3
+    assert [node.op for node in report.optimized_nodes].count("Conv") == 2
     assert report.config["calib"] == inputs.config.calib
