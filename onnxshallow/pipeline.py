@@ -17,6 +17,7 @@ from onnxshallow.errors import AccuracyError, OnnxshallowError, TargetError, Usa
 from onnxshallow.fitting.threads import computing
 from onnxshallow.latency import budget_for_latency, check_latency, measured_latency
 from onnxshallow.model.document import Document, load_document, save_model
+from onnxshallow.planning.frontier import expected_frontier
 from onnxshallow.planning.plan import Plan, load_plan
 from onnxshallow.planning.planner import most_useful, read_budget
 from onnxshallow.planning.realize import Realized
@@ -135,6 +136,13 @@ class _Run:
     def damages(self) -> Damages:
         """What candidates cost, measured when it is asked for."""
         return Damages(self.inputs, self.observation, self.progress, self.cache_folder)
+
+    def frontier(self) -> list[Plan]:
+        """What other ReLU counts would cost, to be expected from what was measured."""
+        measured, analysis = self.damages.measured, self.inputs.analysis
+        budget = read_budget(self.inputs.config, analysis)
+        with self.clock("plan"):
+            return expected_frontier(analysis, measured.candidates, measured.damages, self.looked_at, budget)
 
     def attempt(self, plan: Plan) -> _Attempt:
         """Carry out a plan and compare the result with the original."""
@@ -368,6 +376,7 @@ def _result(
         clock.seconds,
         run.looked_at if run else (),
         run.damages.measured if run else None,
+        run.frontier() if run else (),
     )
     return Result(
         inputs.document,

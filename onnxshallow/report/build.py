@@ -21,6 +21,7 @@ from onnxshallow.report.schema import (
     Decision,
     FidelityReport,
     FileReport,
+    FrontierPoint,
     PlanPoint,
     Report,
     SensitivityReport,
@@ -256,6 +257,7 @@ def build_report(
     timings: Mapping[str, float],
     looked_at: Sequence[Plan] = (),
     sensitivity: Sensitivity | None = None,
+    frontier: Sequence[Plan] = (),
 ) -> Report:
     """The report of a run, without the output file, which is not written yet.
 
@@ -271,6 +273,7 @@ def build_report(
         timings: seconds by stage.
         looked_at: the plans that competed.
         sensitivity: what was measured of single candidates.
+        frontier: what other ReLU counts would cost.
     """
     document, validated = inputs.document, inputs.data.validated
     first = comparison.first if comparison is not None and validated else None
@@ -290,6 +293,10 @@ def build_report(
         decisions=decisions(inputs.analysis, plan, sensitivity),
         changes=change_reports(plan),
         plans=plan_points(inputs.analysis.cost, looked_at, plan),
+        frontier=[
+            FrontierPoint(relus=point.relus, macs=point.macs, expected=point.damage)
+            for point in plan_points(inputs.analysis.cost, frontier, plan)
+        ],
         original_nodes=node_reports(inputs.analysis, plan.candidates),
         optimized_nodes=[] if after is None else node_reports(after),
         fidelity=fidelity,

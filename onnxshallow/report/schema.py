@@ -15,6 +15,7 @@ __all__ = [
     "Decision",
     "FidelityReport",
     "FileReport",
+    "FrontierPoint",
     "NodeReport",
     "ParetoPoint",
     "ParetoReport",
@@ -135,6 +136,14 @@ class PlanPoint(_Part):
     damage: Number
     predicted: Number
     chosen: bool
+
+
+class FrontierPoint(_Part):
+    """The least damage that is to be expected at a ReLU count, from all that was measured."""
+
+    relus: int
+    macs: int
+    expected: Number
 
 
 class FidelityReport(_Part):
@@ -268,6 +277,7 @@ class Report(_Part):
     decisions: list[Decision]
     changes: list[ChangeReport] = []
     plans: list[PlanPoint] = []
+    frontier: list[FrontierPoint] = []
     original_nodes: list[NodeReport] = []
     optimized_nodes: list[NodeReport] = []
     fidelity: FidelityReport | None
