@@ -1,3 +1,4 @@
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -36,7 +37,7 @@ def test_a_residual_runs_beside_the_block_and_joins_it():
 
 def test_every_edge_is_a_line_from_the_node_to_its_reader():
     rows = lay_out([node("x"), node("a", 0), node("b", 0), node("c", 0), node("cat", 1, 2, 3), node("end", 4, 0)])
-    for above, below in zip(rows, rows[1:], strict=False):
+    for above, below in itertools.pairwise(rows):
         assert above.after == below.before
     assert len(rows[4].joins) == 3
     assert len(rows[5].joins) == 2
