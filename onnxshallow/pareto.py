@@ -119,7 +119,7 @@ def _point(
         optimized=cost_report(cost, second, byte_size(realized.model), latency),
         accuracy_lost=comparison.drop if labelled else None,
         accuracy_lost_interval=comparison.drop_interval if labelled else None,
-        fidelity=fidelity_report(comparison, inputs.data.report.source, realized.composition_error),
+        fidelity=fidelity_report(comparison, inputs.data.report, realized.composition_error),
         damage=plan.damage,
         decisions=decisions(inputs.analysis, plan),
         plan=plan_to_json(plan, inputs.document.sha256),

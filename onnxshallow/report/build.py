@@ -1,12 +1,14 @@
 """From a run's results to the report."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from onnxshallow.actions.apply import ACTIONS
 from onnxshallow.actions.base import Candidate, FindOptions
 from onnxshallow.analysis import Analysis, Cost
 from onnxshallow.damages import Sensitivity
 from onnxshallow.data.prepare import Prepared
+from onnxshallow.data.samples import Samples
 from onnxshallow.errors import AccuracyError, OnnxshallowError
 from onnxshallow.model.document import Document
 from onnxshallow.model.weights import byte_size
@@ -15,10 +17,13 @@ from onnxshallow.planning.realize import Realized
 from onnxshallow.report.schema import (
     AccuracyReport,
     AnalysisReport,
+    ChangedSample,
+    ClassReport,
     CostReport,
     Decision,
     FidelityReport,
     FileReport,
+    OutputFidelity,
     Report,
     SensitivityReport,
     SiteReport,
@@ -26,12 +31,14 @@ from onnxshallow.report.schema import (
 )
 from onnxshallow.stages import Inputs
 from onnxshallow.validation.compare import Accuracy, Comparison
+from onnxshallow.validation.outputs import OutputDifference
 from onnxshallow.versions import versions
 
 __all__ = [
     "accuracy_report",
     "analysis_report",
     "build_report",
+    "class_details",
     "cost_report",
     "decisions",
     "fidelity_report",
@@ -67,17 +74,50 @@ def accuracy_report(accuracy: Accuracy | None) -> AccuracyReport | None:
     return None if accuracy is None else AccuracyReport(**vars(accuracy))
 
 
-def fidelity_report(comparison: Comparison, source: str, composition_error: float | None = None) -> FidelityReport:
-    """Fidelity in the report's form."""
+def fidelity_report(
+    comparison: Comparison, samples: Samples, composition_error: float | None = None
+) -> FidelityReport:
+    """Fidelity in the report's form.
+
+    Args:
+        comparison: of both models.
+        samples: on which they were compared.
+        composition_error: how far the composed layers are off.
+    """
     fidelity = comparison.fidelity
     return FidelityReport(
         samples=fidelity.samples,
-        source=source,
+        source=samples.source,
         agreement=fidelity.agreement,
         kl=fidelity.kl,
         relative_error=dict(fidelity.relative_error),
         composition_error=composition_error,
+        outputs=[_output_fidelity(output, samples) for output in fidelity.outputs],
     )
+
+
+def _output_fidelity(output: OutputDifference, samples: Samples) -> OutputFidelity:
+    worst = None if output.worst_sample is None else samples.position(output.worst_sample)
+    return OutputFidelity(**{**vars(output), "shape": list(output.shape), "worst_sample": worst})
+
+
+def class_details(comparison: Comparison, samples: Samples) -> dict[str, Any]:
+    """`classes`, `changed` and `changed_total` in the report's form, for a classifier.
+
+    Args:
+        comparison: of both models.
+        samples: on which they were compared; positions and names are theirs.
+    """
+    return {
+        "classes": [ClassReport(**vars(count)) for count in comparison.classes],
+        "changed": [
+            ChangedSample(
+                **{**vars(change), "index": samples.position(change.index), "name": samples.name(change.index)}
+            )
+            for change in comparison.changed
+        ],
+        "changed_total": comparison.changed_total,
+    }
 
 
 def decisions(analysis: Analysis, plan: Plan) -> list[Decision]:
@@ -210,7 +250,7 @@ def build_report(
     fidelity = None
     if comparison is not None:
         composition_error = None if realized is None else realized.composition_error
-        fidelity = fidelity_report(comparison, inputs.data.report.source, composition_error)
+        fidelity = fidelity_report(comparison, inputs.data.report, composition_error)
     return Report(
         model=FileReport(path=str(document.path), sha256=document.sha256),
         output=None,
@@ -223,6 +263,7 @@ def build_report(
         versions=versions(),
         config=inputs.config.model_dump(mode="json", by_alias=True, exclude_none=True),
         seed=inputs.config.seed,
+        **(class_details(comparison, inputs.data.report) if comparison is not None and validated else {}),
     )
 
 

@@ -1,8 +1,13 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from onnxshallow.analysis import analyze
 from onnxshallow.config import resolve
 from onnxshallow.damages import Damages
+from onnxshallow.data.columns import ArrayColumn
+from onnxshallow.data.samples import Samples
 from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.model.document import load_document
 from onnxshallow.planning.plan import Plan
@@ -11,14 +16,18 @@ from onnxshallow.report.build import (
     accuracy_report,
     analysis_report,
     build_report,
+    class_details,
     cost_report,
     decisions,
     fidelity_report,
     sensitivity_report,
     site_reports,
 )
+from onnxshallow.report.schema import ChangedSample, ClassReport
 from onnxshallow.stages import carry_out, find_every_candidate, load_inputs, observe, validate
+from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
+from onnxshallow.validation.outputs import OutputDifference
 from onnxshallow.validation.statistics import mcnemar
 from tests.networks import build
 from tests.runs import net, save_case
@@ -44,8 +53,6 @@ def candidates(inputs):
 
 
 def labelled():
-    import numpy as np
-
     right = np.array([True] * 9 + [False])
     return Comparison(ACCURACY, Accuracy(0.8, None, (0.7, 0.9), 10), FIDELITY, mcnemar(right, ~right), (0.0, 0.2))
 
@@ -66,9 +73,27 @@ def test_costs_and_accuracies_are_copied():
 
 
 def test_fidelity_is_copied():
-    report = fidelity_report(Comparison(None, None, FIDELITY), "a.npz", 0.5)
+    samples = Samples({"x": ArrayColumn(np.zeros((10, 1)), np.dtype(np.float32))}, "a.npz")
+    report = fidelity_report(Comparison(None, None, FIDELITY), samples, 0.5)
     assert (report.samples, report.source, report.agreement, report.kl) == (10, "a.npz", 0.9, 0.01)
     assert (report.relative_error, report.composition_error) == ({"y": 0.1}, 0.5)
+
+
+def test_samples_are_named_by_their_place_in_the_source():
+    fidelity = replace(FIDELITY, outputs=(OutputDifference("y", (3, None), 0.5, 0.9, 20.0, 1.5, 1, 0.7),))
+    changed = Changed(2, None, 1, None, 0.75, None)
+    comparison = Comparison(None, None, fidelity, classes=(ClassCount(1, 3, 2),), changed=(changed,), changed_total=1)
+    samples = Samples({"x": ArrayColumn(np.zeros((10, 1)), np.dtype(np.float32))}, "a.npz").take([4, 9, 6])
+    (output,) = fidelity_report(comparison, samples).outputs
+    assert (output.shape, output.worst_sample, output.worst_error, output.psnr_db) == ([3, None], 9, 0.7, 20.0)
+    details = class_details(comparison, samples)
+    assert details["changed"] == [
+        ChangedSample(
+            index=6, name=None, label=None, original=1, optimized=None, original_score=0.75, optimized_score=None
+        )
+    ]
+    assert details["classes"] == [ClassReport(label=1, samples=3, agree=2)]
+    assert details["changed_total"] == 1
 
 
 def test_what_happened_to_each_site_is_said_in_words(inputs, candidates):
@@ -160,3 +185,6 @@ def test_the_report_of_a_real_run(inputs, candidates):
     assert (report.optimized.relus, report.optimized.latency_ms) == (288, 1.0)
     assert report.fidelity.composition_error == pytest.approx(realized.composition_error)
     assert report.config["calib"] == inputs.config.calib
+    assert [output.name for output in report.fidelity.outputs] == ["y"]
+    assert sum(one.samples for one in report.classes) == report.fidelity.samples
+    assert report.changed_total == round((1 - report.fidelity.agreement) * report.fidelity.samples)
