@@ -13,7 +13,7 @@ from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
 from onnxshallow.model.tensors import TensorInfo, with_sizes
 from onnxshallow.progress import Progress, counted
-from onnxshallow.report.build import accuracy_report, fidelity_report
+from onnxshallow.report.build import accuracy_report, class_details, fidelity_report
 from onnxshallow.report.schema import BenchReport, FileReport, ValidationReport, Verdict
 from onnxshallow.validation.compare import Comparison, compare_models
 from onnxshallow.validation.latency import speedup, time_models
@@ -52,8 +52,9 @@ def validate_files(original: Path, optimized: Path, config: Config, progress: Pr
         optimized=_file(second),
         original_accuracy=accuracy_report(comparison.first),
         optimized_accuracy=accuracy_report(comparison.second),
-        fidelity=fidelity_report(comparison, samples.source),
+        fidelity=fidelity_report(comparison, samples),
         verdict=_verdict(comparison, config.max_drop),
+        **class_details(comparison, samples),
     )
 
 

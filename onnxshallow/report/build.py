@@ -1,28 +1,31 @@
 """From a run's results to the report."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from onnxshallow.actions.apply import ACTIONS
-from onnxshallow.actions.base import Candidate, FindOptions
+from onnxshallow.actions.base import FindOptions
 from onnxshallow.analysis import Analysis, Cost
 from onnxshallow.damages import Sensitivity
 from onnxshallow.data.prepare import Prepared
+from onnxshallow.data.samples import Samples
 from onnxshallow.errors import AccuracyError, OnnxshallowError
 from onnxshallow.model.document import Document
 from onnxshallow.model.weights import byte_size
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.realize import Realized
+from onnxshallow.report.changes import change_reports, decisions, plan_points
 from onnxshallow.report.nodes import node_reports
 from onnxshallow.report.schema import (
     AccuracyReport,
     AnalysisReport,
-    ChangeReport,
+    ChangedSample,
+    ClassReport,
     CostReport,
-    Decision,
     FidelityReport,
     FileReport,
     FrontierPoint,
-    PlanPoint,
+    OutputFidelity,
     Report,
     SensitivityReport,
     SiteReport,
@@ -30,17 +33,16 @@ from onnxshallow.report.schema import (
 )
 from onnxshallow.stages import Inputs
 from onnxshallow.validation.compare import Accuracy, Comparison
+from onnxshallow.validation.outputs import OutputDifference
 from onnxshallow.versions import versions
 
 __all__ = [
     "accuracy_report",
     "analysis_report",
     "build_report",
-    "change_reports",
+    "class_details",
     "cost_report",
-    "decisions",
     "fidelity_report",
-    "plan_points",
     "sensitivity_report",
     "site_reports",
 ]
@@ -73,117 +75,50 @@ def accuracy_report(accuracy: Accuracy | None) -> AccuracyReport | None:
     return None if accuracy is None else AccuracyReport(**vars(accuracy))
 
 
-def fidelity_report(comparison: Comparison, source: str, composition_error: float | None = None) -> FidelityReport:
-    """Fidelity in the report's form."""
+def fidelity_report(
+    comparison: Comparison, samples: Samples, composition_error: float | None = None
+) -> FidelityReport:
+    """Fidelity in the report's form.
+
+    Args:
+        comparison: of both models.
+        samples: on which they were compared.
+        composition_error: how far the composed layers are off.
+    """
     fidelity = comparison.fidelity
     return FidelityReport(
         samples=fidelity.samples,
-        source=source,
+        source=samples.source,
         agreement=fidelity.agreement,
         kl=fidelity.kl,
         relative_error=dict(fidelity.relative_error),
         composition_error=composition_error,
+        outputs=[_output_fidelity(output, samples) for output in fidelity.outputs],
     )
 
 
-def decisions(analysis: Analysis, plan: Plan, sensitivity: Sensitivity | None = None) -> list[Decision]:
-    """One decision a site: what the plan does to it, or why it stays.
+def _output_fidelity(output: OutputDifference, samples: Samples) -> OutputFidelity:
+    worst = None if output.worst_sample is None else samples.position(output.worst_sample)
+    return OutputFidelity(**{**vars(output), "shape": list(output.shape), "worst_sample": worst})
+
+
+def class_details(comparison: Comparison, samples: Samples) -> dict[str, Any]:
+    """`classes`, `changed` and `changed_total` in the report's form, for a classifier.
 
     Args:
-        analysis: of the original.
-        plan: what was done.
-        sensitivity: what was measured, where something was.
+        comparison: of both models.
+        samples: on which they were compared; positions and names are theirs.
     """
-    by_site = {name: candidate for candidate in plan.candidates for name in candidate.sites}
-    result = []
-    for site in analysis.sites:
-        candidate = by_site.get(site.name)
-        least = None if sensitivity is None else _least_damage(site.name, sensitivity)
-        if candidate is None:
-            reason = f"cannot be removed: {site.refusal}" if site.refusal else "not part of the plan"
-            kept = Decision(
-                name=site.name, kind=site.kind, size=site.size, action="keep", reason=reason, sensitivity=least
+    return {
+        "classes": [ClassReport(**vars(count)) for count in comparison.classes],
+        "changed": [
+            ChangedSample(
+                **{**vars(change), "index": samples.position(change.index), "name": samples.name(change.index)}
             )
-            result.append(kept)
-            continue
-        result.append(
-            Decision(
-                name=site.name,
-                kind=site.kind,
-                size=site.size,
-                action=candidate.action,
-                kernel=None if candidate.kernel is None else list(candidate.kernel),
-                reason=_reason(candidate),
-                damage=plan.damages.get(candidate.key),
-                exactness=candidate.exactness,
-                merged_into=candidate.output if candidate.kernel is not None else None,
-                sensitivity=least,
-            )
-        )
-    return result
-
-
-def _least_damage(site: str, sensitivity: Sensitivity) -> float | None:
-    """The least damage that was measured for removing `site` and no other site."""
-    alone = [c.key for c in sensitivity.candidates if c.sites == (site,)]
-    return min((sensitivity.damages[key] for key in alone if key in sensitivity.damages), default=None)
-
-
-def change_reports(plan: Plan) -> list[ChangeReport]:
-    """What the plan does, change by change."""
-    return [
-        ChangeReport(
-            key=candidate.key,
-            action=candidate.action,
-            sites=list(candidate.sites),
-            source=candidate.source,
-            output=candidate.output,
-            kernel=None if candidate.kernel is None else list(candidate.kernel),
-            rank=candidate.rank,
-            exactness=candidate.exactness,
-            relus_saved=candidate.relus,
-            macs_saved=candidate.macs,
-            damage=plan.damages.get(candidate.key),
-            what=_reason(candidate),
-        )
-        for candidate in plan.candidates
-    ]
-
-
-def plan_points(cost: Cost, plans: Sequence[Plan], chosen: Plan) -> list[PlanPoint]:
-    """The plans that were looked at, those that keep most ReLUs first.
-
-    Args:
-        cost: of the original.
-        plans: with their measured damages.
-        chosen: the plan that was carried out.
-    """
-    different = {plan.keys: plan for plan in plans}
-    points = [
-        PlanPoint(
-            relus=cost.relus - sum(c.relus for c in plan.candidates),
-            macs=cost.macs - sum(c.macs for c in plan.candidates),
-            damage=plan.damage,
-            predicted=plan.predicted,
-            chosen=plan.keys == chosen.keys,
-        )
-        for plan in different.values()
-    ]
-    return sorted(points, key=lambda point: (-point.relus, -point.macs, point.damage or 0.0))
-
-
-def _reason(candidate: Candidate) -> str:
-    if candidate.rank is not None:
-        return f"the layer that makes {candidate.output!r} became two, with {candidate.rank} channels between them"
-    if candidate.kernel is None:
-        return "replaced by the least-squares affine map of its channels"
-    kernel = "x".join(str(size) for size in candidate.kernel) or "single"
-    how = {
-        "fitted": f"one {kernel} convolution, fitted to calibration activations",
-        "exact": f"one {kernel} convolution, composed exactly",
-        "border": f"one {kernel} convolution, composed; exact except where padding reaches in from the border",
+            for change in comparison.changed
+        ],
+        "changed_total": comparison.changed_total,
     }
-    return f"the layers from {candidate.source!r} to {candidate.output!r} became {how[candidate.exactness]}"
 
 
 def analysis_report(document: Document, analysis: Analysis) -> AnalysisReport:
@@ -284,7 +219,7 @@ def build_report(
     fidelity = None
     if comparison is not None:
         composition_error = None if realized is None else realized.composition_error
-        fidelity = fidelity_report(comparison, inputs.data.report.source, composition_error)
+        fidelity = fidelity_report(comparison, inputs.data.report, composition_error)
     return Report(
         model=FileReport(path=str(document.path), sha256=document.sha256),
         output=None,
@@ -305,6 +240,7 @@ def build_report(
         versions=versions(),
         config=inputs.config.model_dump(mode="json", by_alias=True, exclude_none=True),
         seed=inputs.config.seed,
+        **(class_details(comparison, inputs.data.report) if comparison is not None and validated else {}),
     )
 
 

@@ -3,6 +3,7 @@
 Everything on the page comes from the JSON report, so that a page can be made of a report that was kept.
 """
 
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -16,7 +17,7 @@ from onnxshallow.text import printable
 __all__ = ["html_report"]
 
 _HEADLINES = {"met": "Goal met", "accuracy": "Accuracy budget broken", "target": "Target out of reach"}
-_THIN = "\N{NARROW NO-BREAK SPACE}"
+_THIN, _TIMES = "\N{NARROW NO-BREAK SPACE}", "\N{MULTIPLICATION SIGN}"
 
 
 def html_report(report: Report) -> str:
@@ -26,13 +27,14 @@ def html_report(report: Report) -> str:
         report: of `optimize` or `apply`.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
+    filters: dict[str, Callable[..., str]] = {
         "count": _count,
         "percent": _percent,
         "number": _number,
         "shown": _shown,
         "plain": printable,
     }
+    environment.filters.update(filters)
     chart = frontier_chart(report)
     return environment.from_string(_read("report.html.j2")).render(
         report=report,
@@ -81,5 +83,5 @@ def _number(value: float | None, digits: int = 3) -> str:
 def _shown(value: Any) -> str:
     """A shape, a kernel or any option as text."""
     if isinstance(value, list | tuple):
-        return "×".join("?" if size is None else str(size) for size in value)
+        return _TIMES.join("?" if size is None else str(size) for size in value)
     return printable(str(value))

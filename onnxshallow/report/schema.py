@@ -11,12 +11,15 @@ __all__ = [
     "AnalysisReport",
     "BenchReport",
     "ChangeReport",
+    "ChangedSample",
+    "ClassReport",
     "CostReport",
     "Decision",
     "FidelityReport",
     "FileReport",
     "FrontierPoint",
     "NodeReport",
+    "OutputFidelity",
     "ParetoPoint",
     "ParetoReport",
     "PlanPoint",
@@ -146,6 +149,36 @@ class FrontierPoint(_Part):
     expected: Number
 
 
+class OutputFidelity(_Part):
+    """How close one output is to the original's.
+
+    Attributes:
+        name: of the output.
+        shape: of one sample; null for an axis that varies.
+        relative_error: RMS of the difference over RMS of the original's; null where it is infinite, as
+            an output is not finite, and, like the next three, for outputs that are no floats.
+        cosine: mean over the samples of the cosine between the outputs.
+        psnr_db: peak signal-to-noise ratio, the peak being the range of the original's output over all samples; null
+            where nothing differs (`max_error` is 0), where the original's output is constant, or not finite.
+        max_error: the largest absolute difference.
+        worst_sample: position in the data source of the sample that differs most; null where none differs.
+        worst_error: its relative error; for outputs that are no floats its share of unequal elements.
+        equal: share of equal elements, for integers, booleans and text; null for floats.
+        not_finite: samples at which the optimized model gives NaN or infinities that the original does not give.
+    """
+
+    name: str
+    shape: list[int | None]
+    relative_error: Number = None
+    cosine: Number = None
+    psnr_db: Number = None
+    max_error: Number = None
+    worst_sample: int | None = None
+    worst_error: Number = None
+    equal: float | None = None
+    not_finite: int = 0
+
+
 class FidelityReport(_Part):
     """How close the outputs are to the original's on samples that were not used for fitting or choosing."""
 
@@ -155,6 +188,43 @@ class FidelityReport(_Part):
     kl: Number
     relative_error: dict[str, Number]
     composition_error: Number = None
+    outputs: list[OutputFidelity] = []
+
+
+class ClassReport(_Part):
+    """One class in numbers; only classes that have samples are listed.
+
+    With labels the samples are those with that label. Without labels they are those that the original gives that
+    class, and the two counts of correct answers are null.
+    """
+
+    label: int
+    samples: int
+    agree: int
+    original_correct: int | None = None
+    optimized_correct: int | None = None
+
+
+class ChangedSample(_Part):
+    """A sample to which the optimized model gives another class than the original.
+
+    Attributes:
+        index: its position in the data source, counted from 0.
+        name: its file, relative to the folder of images; null for other sources.
+        label: its class, where that is known.
+        original: the original's class; null where its scores are no numbers.
+        optimized: the optimized model's, likewise.
+        original_score: the probability that the original gives to its class.
+        optimized_score: the probability that the optimized model gives to its own.
+    """
+
+    index: int
+    name: str | None
+    label: int | None
+    original: int | None
+    optimized: int | None
+    original_score: float | None
+    optimized_score: float | None
 
 
 class Verdict(_Part):
@@ -208,7 +278,10 @@ class SensitivityReport(_Part):
 
 
 class ValidationReport(_Part):
-    """The result of `validate`."""
+    """The result of `validate`.
+
+    `changed` holds at most 100 of `changed_total` samples, those first of which the original was most sure.
+    """
 
     schema_version: int = SCHEMA_VERSION
     original: FileReport
@@ -217,6 +290,9 @@ class ValidationReport(_Part):
     optimized_accuracy: AccuracyReport | None
     fidelity: FidelityReport
     verdict: Verdict
+    classes: list[ClassReport] = []
+    changed: list[ChangedSample] = []
+    changed_total: int = 0
 
 
 class BenchReport(_Part):
@@ -267,7 +343,10 @@ class ParetoReport(_Part):
 
 
 class Report(_Part):
-    """The result of `optimize` or `apply`."""
+    """The result of `optimize` or `apply`.
+
+    `classes`, `changed` and `changed_total` are as in `ValidationReport`; nothing is said without real data.
+    """
 
     schema_version: int = SCHEMA_VERSION
     model: FileReport
@@ -286,3 +365,6 @@ class Report(_Part):
     versions: dict[str, str]
     config: dict[str, Any]
     seed: int
+    classes: list[ClassReport] = []
+    changed: list[ChangedSample] = []
+    changed_total: int = 0

@@ -115,7 +115,7 @@ def in_short(change: ChangeReport) -> str:
         return f"split in two, {change.rank} channels between"
     if change.kernel is None:
         return "removed: an affine map"
-    kernel = "×".join(str(size) for size in change.kernel)
+    kernel = "\N{MULTIPLICATION SIGN}".join(str(size) for size in change.kernel)
     layer = f"one {kernel} convolution" if kernel else "one linear layer"
     return f"{layer}, {'exact but for the border' if change.exactness == 'border' else change.exactness}"
 

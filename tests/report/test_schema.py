@@ -64,6 +64,14 @@ def test_what_json_does_not_know_is_null(value):
     assert written["accuracy_lost"] is written["damage"] is written["fidelity"]["kl"] is None
 
 
+def test_reports_of_earlier_versions_are_read():
+    """They know nothing of single outputs, classes and samples."""
+    old = report().model_dump(exclude={"classes", "changed", "changed_total"})
+    del old["fidelity"]["outputs"]
+    read = Report.model_validate(old)
+    assert (read.classes, read.changed, read.changed_total, read.fidelity.outputs) == ([], [], 0, [])
+
+
 def test_parts_are_frozen_and_closed():
     with pytest.raises(ValidationError):
         COST.relus = 3
