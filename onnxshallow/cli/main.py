@@ -6,6 +6,7 @@ import typer
 
 from onnxshallow import __version__
 from onnxshallow.cli import analyze, apply, bench, optimize, pareto, sensitivity, validate
+from onnxshallow.cli.optional import WithHtml
 
 __all__ = ["app", "main"]
 
@@ -19,9 +20,9 @@ app = typer.Typer(
 )
 app.command("analyze")(analyze.command)
 app.command("sensitivity")(sensitivity.command)
-app.command("optimize")(optimize.command)
+app.command("optimize", cls=WithHtml)(optimize.command)
 app.command("pareto")(pareto.command)
-app.command("apply")(apply.command)
+app.command("apply", cls=WithHtml)(apply.command)
 app.command("validate")(validate.command)
 app.command("bench")(bench.command)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.finish import finish, no_stale_output, output_path
+from onnxshallow.cli.finish import finish, no_stale_output, outputs
 from onnxshallow.cli.shell import Bars, command_line, files_read, start_logging
 
 __all__ = ["command"]
@@ -55,6 +55,7 @@ def command(
     max_data: options.MaxData = None,
     config: options.ConfigPath = None,
     json: options.Json = None,
+    html: options.Html = None,
     log_level: options.LogLevel = "warning",
 ) -> None:
     """Remove the least sensitive ReLUs, fuse and re-fit convolutions, validate, and write a smaller model.
@@ -77,7 +78,7 @@ def command(
         max_tensor=max_tensor, max_data=max_data,
     )  # fmt: skip
     resolved = resolve(given, model, config)
-    target = output_path(files_read(model, resolved, config), output, json, plan_out)
-    with no_stale_output(target):
+    targets = outputs(files_read(model, resolved, config), output, json, plan_out, html)
+    with no_stale_output(targets):
         result = optimize(model, config=resolved, progress=Bars(), cache=not no_cache)
-    finish(result, target, json, plan_out, keep_rejected)
+    finish(result, targets, keep_rejected)

@@ -12,6 +12,7 @@ __all__ = [
     "Channels",
     "ConfigPath",
     "Crop",
+    "Html",
     "InputShape",
     "Json",
     "Kernel",
@@ -47,6 +48,10 @@ _HOW = "How to work"
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON; - for stdout.")]
+Html = Annotated[
+    str | None,
+    typer.Option("--html", metavar="[PATH]", help="Write the report as a page, too [default: MODEL.shallow.html]."),
+]
 ConfigPath = Annotated[
     Path | None,
     typer.Option("--config", metavar="TOML", help="Options file [default: onnxshallow.toml beside the model]."),

@@ -150,16 +150,22 @@ def _kind(row: Row, decision: Decision | None) -> str:
 def layer_rows(report: Report) -> list[LayerRow]:
     """Every node that costs something, before and after, in the order of the network.
 
-    A node of the optimized model is the one before whose output has the same name; others are new.
+    A node of the optimized model is the one before whose output has the same name, or which has the same name and
+    operator; others are new.
     """
-    after = {node.output: (place, node) for place, node in enumerate(report.optimized_nodes)}
-    known = {node.output for node in report.original_nodes}
-    new = [(place, node) for place, node in enumerate(report.optimized_nodes) if node.output not in known]
+    before = {node.output: node for node in report.original_nodes}
+    named = {(node.name, node.op): node for node in report.original_nodes}
+    partners: dict[str, tuple[int, NodeReport]] = {}
+    new = []
+    for place, node in enumerate(report.optimized_nodes):
+        partner = before.get(node.output) or named.get((node.name, node.op))
+        if partner is None or partner.output in partners:
+            new.append((place, node))
+        else:
+            partners[partner.output] = place, node
     found: list[LayerRow] = []
     for node in report.original_nodes:
-        if node.op in _ENDS:
-            continue
-        place, later = after.get(node.output, (-1, None))
+        place, later = partners.get(node.output, (-1, None))
         while new and new[0][0] < place:
             found.append(LayerRow(new[0][1], None, new.pop(0)[1]))
         found.append(LayerRow(node, node, later))
