@@ -29,6 +29,7 @@ def html_report(report: Report) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     filters: dict[str, Callable[..., str]] = {
         "count": _count,
+        "brief": _brief,
         "percent": _percent,
         "number": _number,
         "shown": _shown,
@@ -68,6 +69,14 @@ def _headline(report: Report) -> str:
 def _count(value: float | None) -> str:
     """A whole number in groups of three."""
     return "?" if value is None else f"{round(value):,}".replace(",", _THIN)
+
+
+def _brief(value: float) -> str:
+    """A count that fits into a tile: three digits and a unit from ten millions on."""
+    for unit, size in (("G", 1e9), ("M", 1e6)):
+        if value >= max(size, 1e7):
+            return f"{value / size:.3g}{_THIN}{unit}"
+    return _count(value)
 
 
 def _percent(value: float | None, digits: int = 2) -> str:

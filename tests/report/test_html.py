@@ -156,3 +156,12 @@ def test_names_from_files_do_not_act():
 
 def test_the_same_report_makes_the_same_page(digits_report, page):
     assert html_report(digits_report) == page
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0"), (9_999_999, "9 999 999"), (36_618_880, "36.6 M"), (2_834_161_664, "2.83 G")]
+)
+def test_large_figures_are_shortened_in_tiles(count, said):
+    cost = REPORT.original.model_copy(update={"macs": count})
+    page = html_report(REPORT.model_copy(update={"original": cost, "optimized": cost}))
+    assert f">{said}</dd>" in page.replace("\N{NARROW NO-BREAK SPACE}", " ")
