@@ -24,8 +24,8 @@ from onnxshallow.actions.linearize import Linearize
 from onnxshallow.config import Config, resolve
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.moments import Affine
+from onnxshallow.front import pareto
 from onnxshallow.model.document import load_document
-from onnxshallow.pareto import pareto
 from onnxshallow.planning.planner import Planner, read_budget
 from onnxshallow.planning.realize import Realized
 from onnxshallow.progress import Silent
@@ -67,7 +67,7 @@ def simple_curve(inputs: Inputs, evidence: Evidence, reference: list[np.ndarray]
 
 def own_curve(model: Path, targets: list[str], config: Config) -> Curve:
     """Points of `onnxshallow pareto`."""
-    report = pareto(model, targets, config=config)
+    report = pareto(model, targets=targets, config=config)
     return [
         {
             "relus": point.optimized.relus / report.original.relus,

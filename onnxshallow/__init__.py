@@ -3,26 +3,53 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxshallow.analysis import Analysis, analyze
+    from onnxshallow.analysis import Analysis
     from onnxshallow.config import Config
     from onnxshallow.errors import OnnxshallowError
-    from onnxshallow.pipeline import Result, apply_plan, optimize
+    from onnxshallow.front import pareto
+    from onnxshallow.pipeline import analyze, apply_plan, measure_sensitivity, optimize, plan
+    from onnxshallow.planning.plan import Plan
     from onnxshallow.report.schema import Report
+    from onnxshallow.result import Proposal, Result
 
-__all__ = ["Analysis", "Config", "OnnxshallowError", "Report", "Result", "analyze", "apply_plan", "optimize"]
+__all__ = [
+    "Analysis",
+    "Config",
+    "OnnxshallowError",
+    "Plan",
+    "Proposal",
+    "Report",
+    "Result",
+    "analyze",
+    "apply_plan",
+    "measure_sensitivity",
+    "optimize",
+    "pareto",
+    "plan",
+]
 
 __version__ = "0.1.0"
 
+# No module may have the name of a function here: importing it would take the function's place.
 _HOMES = {
     "Analysis": "onnxshallow.analysis",
     "Config": "onnxshallow.config",
     "OnnxshallowError": "onnxshallow.errors",
+    "Plan": "onnxshallow.planning.plan",
+    "Proposal": "onnxshallow.result",
     "Report": "onnxshallow.report.schema",
-    "Result": "onnxshallow.pipeline",
-    "analyze": "onnxshallow.analysis",
+    "Result": "onnxshallow.result",
+    "analyze": "onnxshallow.pipeline",
     "apply_plan": "onnxshallow.pipeline",
+    "measure_sensitivity": "onnxshallow.pipeline",
     "optimize": "onnxshallow.pipeline",
+    "pareto": "onnxshallow.front",
+    "plan": "onnxshallow.pipeline",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
 
 
 def __getattr__(name: str) -> Any:

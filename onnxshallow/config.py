@@ -8,32 +8,51 @@ late, so that `--help` stays fast.
 import difflib
 import json
 import logging
-import math
-import re
 import tomllib
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+)
 
 from onnxshallow.errors import UsageError
+from onnxshallow.quantities import (
+    parse_bytes,
+    parse_latency,
+    parse_target,
+    read_bytes,
+    read_latency,
+    read_target,
+)
 
 if TYPE_CHECKING:
     from onnxshallow.data.preprocessing import Preprocessing
 
-__all__ = ["CONFIG_NAME", "Config", "load_config", "parse_bytes", "parse_latency", "parse_target", "resolve"]
+__all__ = [
+    "CONFIG_NAME",
+    "Config",
+    "describe_data",
+    "load_config",
+    "parse_bytes",
+    "parse_latency",
+    "parse_target",
+    "resolve",
+]
 
 logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "onnxshallow.toml"
 """The config file that is read when it lies beside the model."""
 
-COUNT_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-BYTE_SUFFIXES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _LIMITS = frozenset({"max_tensor", "max_data"})
-NUMBER = r"(?P<number>\d+(?:\.\d*)?(?:e[+-]?\d{1,2})?|\.\d+)"
 
 
 def _numbers(value: object) -> object:
@@ -58,7 +77,27 @@ def _text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _data(value: object) -> object:
+    """Lets paths stand for their text; anything else that is no number may hold samples."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, bool | int | float | bytes):
+        raise ValueError("it must be a path, or in Python arrays or what gives batches of them")
+    return value
+
+
+def describe_data(source: object) -> str | None:
+    """A source of samples in words: its text, or the type of what holds them, such as `<ndarray>`."""
+    return source if source is None or isinstance(source, str) else f"<{type(source).__name__}>"
+
+
+def _names(value: object) -> object:
+    """Lets "cuda, cpu" stand for a tuple."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
 Target = float | str | None
+Data = Annotated[Any, BeforeValidator(_data), PlainSerializer(describe_data)]
 Numbers = Annotated[tuple[float, ...] | None, BeforeValidator(_numbers)]
 Size = Annotated[int, Field(gt=0)]
 
@@ -74,8 +113,8 @@ class Config(BaseModel):
         target_latency: what part of the latency on this machine may stay (0.7), or how long it may be ("3.5ms").
         max_drop: accuracy that may be lost, as a fraction.
         kernel: kernel of a fused convolution: "3", "5", "exact" (the composed extent) or "auto".
-        calib: where calibration samples come from: `.npz`, folder or `file.py:function`; None for synthetic
-            ones.
+        calib: where calibration samples come from: `.npz`, folder or `file.py:function`, or in Python whatever
+            `onnxshallow.data.objects` reads; None for synthetic ones.
         calib_samples: how many of them to use.
         validate_data: where validation samples come from (`validate` outside Python).
         validate_samples: how many of them to use; None for all.
@@ -98,6 +137,7 @@ class Config(BaseModel):
         batch_size: samples a batch.
         threads: of onnxruntime; None for all cores.
         input_shape: sizes for symbolic axes, by input name.
+        providers: onnxruntime's execution providers, such as "cuda"; None for the CPU.
     """
 
     model_config = ConfigDict(
@@ -113,9 +153,9 @@ class Config(BaseModel):
     target_latency: Target = None
     max_drop: float | None = Field(None, ge=0, le=1)
     kernel: Annotated[Literal["auto", "exact", "3", "5"], BeforeValidator(_text)] = "auto"
-    calib: str | None = None
+    calib: Data = None
     calib_samples: Size = 1024
-    validate_data: str | None = Field(None, alias="validate")
+    validate_data: Data = Field(None, alias="validate")
     validate_samples: Size | None = None
     mean: Numbers = None
     std: Numbers = None
@@ -135,26 +175,27 @@ class Config(BaseModel):
     batch_size: Size = 64
     threads: Size | None = None
     input_shape: Annotated[dict[str, tuple[Size, ...]] | None, BeforeValidator(_shapes)] = None
+    providers: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = None
 
     @field_validator("target_relus", "target_macs", "target_depth", mode="before")
     @classmethod
     def _check_target(cls, value: object) -> object:
         if value is not None:
-            _read_target(value)
+            read_target(value)
         return value
 
     @field_validator("target_latency", mode="before")
     @classmethod
     def _check_latency(cls, value: object) -> object:
         if value is not None:
-            _read_latency(value)
+            read_latency(value)
         return value
 
     @field_validator("memory", "max_tensor", "max_data")
     @classmethod
     def _check_bytes(cls, value: str | None) -> str | None:
         if value is not None:
-            _read_bytes(value)
+            read_bytes(value)
         return value
 
     @property
@@ -189,56 +230,6 @@ class Config(BaseModel):
         )
 
 
-def parse_target(value: float | str, total: int) -> int:
-    """The budget that a target stands for.
-
-    Args:
-        value: a fraction of `total` up to 1, or a count above 1, as a number or text ("0.58", "320k",
-            "1.2M").
-        total: what the original network has.
-
-    Returns:
-        The most that may stay; fractions are rounded down.
-
-    Raises:
-        UsageError: the value is not positive, or neither a fraction nor a whole count.
-    """
-    try:
-        target = _read_target(value)
-    except ValueError as error:
-        raise UsageError(f"The target {value!r} cannot be used: {error}.") from error
-    return math.floor(target * total) if isinstance(target, Fraction) else target
-
-
-def parse_latency(value: float | str, original: float) -> float:
-    """The milliseconds that a target stands for.
-
-    Args:
-        value: a fraction of `original` up to 1, or milliseconds as text ("3.5ms").
-        original: milliseconds of the original network.
-
-    Raises:
-        UsageError: the value is neither.
-    """
-    try:
-        target, absolute = _read_latency(value)
-    except ValueError as error:
-        raise UsageError(f"The target {value!r} cannot be used: {error}.") from error
-    return target if absolute else target * original
-
-
-def parse_bytes(text: str) -> int:
-    """The number of bytes in a size such as "4G", "512M" or "1.5 GiB"; suffixes are powers of 1024.
-
-    Raises:
-        UsageError: the text is no positive size.
-    """
-    try:
-        return _read_bytes(text)
-    except ValueError as error:
-        raise UsageError(f"The size {text!r} cannot be used: {error}.") from error
-
-
 def load_config(path: Path) -> dict[str, Any]:
     """Reads and checks a config file.
 
@@ -256,12 +247,12 @@ def load_config(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: cannot be read as a config file ({error}).") from error
     values = _by_field_name(table, f"{path}: ")
     _build(values, f"{path}: ")
-    for name in {"calib", "validate_data"} & values.keys():
+    for name in sorted({"calib", "validate_data"} & values.keys()):
         values[name] = _resolve_source(values[name], path)
     return values
 
 
-def resolve(cli: Mapping[str, object], model_path: Path, config_path: Path | None = None) -> Config:
+def resolve(cli: Mapping[str, object], model_path: Path | None, config_path: Path | None = None) -> Config:
     """The options of a run: the defaults, then the config file's, then those given.
 
     A file that was not named, but found beside the model, cannot change the limits for untrusted files. A preset that
@@ -269,16 +260,16 @@ def resolve(cli: Mapping[str, object], model_path: Path, config_path: Path | Non
 
     Args:
         cli: given options by any of their names; None counts as not given.
-        model_path: the model, beside which `onnxshallow.toml` is looked for.
+        model_path: the model, beside which `onnxshallow.toml` is looked for; None for a model in memory.
         config_path: a config file to read instead, which must exist.
 
     Raises:
         UsageError: an option is unknown or invalid, or the config file cannot be used.
     """
     given = _by_field_name({name: value for name, value in cli.items() if value is not None}, "--")
-    path = config_path if config_path is not None else model_path.parent / CONFIG_NAME
+    path = config_path if config_path is not None or model_path is None else model_path.parent / CONFIG_NAME
     values: dict[str, Any] = {}
-    if config_path is not None or path.is_file():
+    if path is not None and (config_path is not None or path.is_file()):
         values = load_config(path)
         if config_path is None:
             _drop_limits(values, path)
@@ -322,48 +313,13 @@ def _build(values: Mapping[str, Any], prefix: str) -> Config:
         raise UsageError(f"{prefix}{option} cannot be {shown}: {problem[0].lower()}{problem[1:]}.") from error
 
 
-def _resolve_source(source: str, path: Path) -> str:
+def _resolve_source(source: object, path: Path) -> str:
     from onnxshallow.data.readers import names_code
 
+    if not isinstance(source, str):
+        raise UsageError(f"{path}: data cannot be {json.dumps(source, default=str)}: it should be a path in quotes.")
     if names_code(source):
         raise UsageError(
             f"{path}: {source!r} would run code, which a config file may not ask for; name it on the command line."
         )
     return str(path.parent / source)
-
-
-def _read_target(value: object) -> Fraction | int:
-    """A fraction, or a whole count; ValueError says what is wrong."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("it must be a fraction up to 1 or a count, such as 0.58 or 320k")
-    hint = "it must be a positive number, such as 0.58 or 320k"
-    number, suffix = _read_number(str(value), COUNT_SUFFIXES, hint)
-    if number <= 1 and not suffix:
-        return number
-    if number.denominator != 1:
-        raise ValueError("it is neither a fraction up to 1 nor a whole count")
-    return int(number)
-
-
-def _read_latency(value: object) -> tuple[float, bool]:
-    """A number, and whether it is milliseconds; ValueError says what is wrong."""
-    hint = "it must be a fraction up to 1 or a time such as 3.5ms"
-    text = str(value).strip().lower()
-    number, _ = _read_number(text.removesuffix("ms"), {"": 1}, hint)
-    if isinstance(value, bool) or (number > 1 and not text.endswith("ms")):
-        raise ValueError(hint)
-    return float(number), text.endswith("ms")
-
-
-def _read_bytes(text: str) -> int:
-    plain = re.sub(r"(?<=[kmgt])i?b$", "", text.strip().lower())
-    number, _ = _read_number(plain, BYTE_SUFFIXES, "write it like 4G or 512M")
-    return int(number)
-
-
-def _read_number(text: str, suffixes: Mapping[str, int], hint: str) -> tuple[Fraction, str]:
-    """A positive number, multiplied by its suffix, and the suffix; exact, so that 0.29 of 100 is 29."""
-    match = re.fullmatch(rf"{NUMBER}\s*(?P<suffix>[a-z]?)", text.strip().lower())
-    if match is None or match["suffix"] not in suffixes or Fraction(match["number"]) == 0:
-        raise ValueError(hint)
-    return Fraction(match["number"]) * suffixes[match["suffix"]], match["suffix"]

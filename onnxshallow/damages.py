@@ -8,6 +8,7 @@ from pathlib import Path
 from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis
 from onnxshallow.errors import TargetError
+from onnxshallow.model.providers import read_providers
 from onnxshallow.planning.outlook import first_look, outlook
 from onnxshallow.planning.planner import Planner
 from onnxshallow.planning.solver import Budget
@@ -141,7 +142,9 @@ def _undecided(
 def _identity(inputs: Inputs) -> dict[str, object]:
     """All that the damages depend on."""
     fit = inputs.trial.fit
+    providers = inputs.config.providers
     return {
+        **({} if providers is None else {"providers": list(read_providers(providers))}),
         "model": inputs.document.fingerprint,
         "data": inputs.data.fingerprint(),
         "samples": [len(inputs.trial.batches), inputs.trial.fit_batches],

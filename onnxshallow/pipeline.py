@@ -1,161 +1,136 @@
 """The pipeline: document, analysis, measurement, plan, application, validation, report, in a line."""
 
-import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
-
-from onnxshallow.analysis import Analysis, analyze
-from onnxshallow.config import Config, resolve
+from onnxshallow.actions.apply import apply_candidates
+from onnxshallow.analysis import Analysis
+from onnxshallow.analysis import analyze as analyze_model
+from onnxshallow.arguments import read_arguments
+from onnxshallow.choice import Attempt, Run, choose, has_target, verdict
+from onnxshallow.config import Config
 from onnxshallow.damages import Damages
-from onnxshallow.errors import AccuracyError, OnnxshallowError, TargetError, UsageError
+from onnxshallow.errors import OnnxshallowError, TargetError, UsageError
 from onnxshallow.fitting.threads import computing
 from onnxshallow.latency import budget_for_latency, check_latency, measured_latency
-from onnxshallow.model.document import Document, load_document, save_model
-from onnxshallow.planning.frontier import expected_frontier
-from onnxshallow.planning.plan import Plan, load_plan
-from onnxshallow.planning.planner import most_useful, read_budget
-from onnxshallow.planning.realize import Realized
+from onnxshallow.model.document import ModelSource, as_document
+from onnxshallow.model.providers import running_on
+from onnxshallow.planning.plan import Plan, load_plan, match_plan
+from onnxshallow.planning.planner import Planner, read_budget
 from onnxshallow.planning.solver import Budget
 from onnxshallow.progress import Clock, Progress, Silent
-from onnxshallow.report.build import build_report, sensitivity_report
-from onnxshallow.report.schema import Report, SensitivityReport
-from onnxshallow.search import search
+from onnxshallow.report.build import build_report, plan_report, sensitivity_report
+from onnxshallow.report.schema import SensitivityReport
+from onnxshallow.result import Proposal, Result
 from onnxshallow.sensitivity.cache import cache_folder
-from onnxshallow.stages import (
-    Inputs,
-    Observation,
-    carry_out,
-    find_every_candidate,
-    load_inputs,
-    observe,
-    require_reachable,
-    validate,
-)
-from onnxshallow.validation.compare import Comparison
+from onnxshallow.stages import Inputs, find_every_candidate, load_inputs, observe, require_reachable
 
-__all__ = ["Result", "apply_plan", "cache_path", "measure_sensitivity", "optimize"]
-
-logger = logging.getLogger(__name__)
-
-# How many plans are validated before an accuracy budget is given up.
-MAX_VALIDATED = 4
-# Shares of the ReLUs that are tried when only an accuracy budget is given.
-_SHARES = tuple(share / 20 for share in range(19, 0, -1))
+__all__ = [
+    "Proposal",
+    "Result",
+    "analyze",
+    "apply_plan",
+    "cache_path",
+    "measure_sensitivity",
+    "optimize",
+    "plan",
+]
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What came of a run.
+def analyze(
+    model: ModelSource, *, input_shape: Mapping[str, Sequence[int]] | None = None, max_tensor: str | None = None
+) -> Analysis:
+    """Find the parts of a model and count what it costs, without running it on data.
 
-    Attributes:
-        document: the original.
-        model: the optimized model; None where the run failed on its target.
-        plan: what was done.
-        report: everything in numbers.
-        error: why the result must not be used; None where the goal is met.
+    Args:
+        model: a path, a model in memory, or a document.
+        input_shape: sizes for open axes, by input name.
+        max_tensor: see `Config`.
+
+    Raises:
+        UsageError: an option is invalid.
+        ModelError: a model that cannot be used.
     """
-
-    document: Document
-    model: onnx.ModelProto | None
-    plan: Plan | None
-    report: Report
-    error: OnnxshallowError | None = None
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the optimized model.
-
-        Raises:
-            AccuracyError: the accuracy budget is broken.
-            TargetError: there is no model, as the target cannot be reached.
-            ModelError: the folder cannot be written to.
-        """
-        if self.error is not None:
-            raise self.error
-        if self.model is not None:
-            save_model(self.model, path, external=self.document.external)
+    config = read_arguments(model, None, {"input_shape": input_shape, "max_tensor": max_tensor})
+    return analyze_model(as_document(model, config.tensor_limit).model, config.input_shape)
 
 
-@dataclass(frozen=True, eq=False)
-class _Attempt:
-    """One plan carried out and compared with the original.
-
-    Attributes:
-        plan: the plan.
-        realized: its model.
-        comparison: of the original and that model.
-        labels_decide: whether the labels are those of validation data; those of a calibration file never decide.
-    """
-
-    plan: Plan
-    realized: Realized
-    comparison: Comparison
-    labels_decide: bool
-
-    @property
-    def by_labels(self) -> bool:
-        """Whether `drop` speaks of accuracy."""
-        return self.labels_decide and self.comparison.first is not None
-
-    def drop(self) -> float:
-        """Accuracy lost, or disagreement with the original; without classes the largest relative output error."""
-        agreement = self.comparison.fidelity.agreement
-        if self.by_labels and self.comparison.drop is not None:
-            return self.comparison.drop
-        if agreement is not None:
-            return 1.0 - agreement
-        return max(self.comparison.fidelity.relative_error.values(), default=0.0)
+def measure_sensitivity(
+    model: ModelSource,
+    calibration: object = None,
+    *,
+    validation: object = None,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    cache: Path | bool | None = True,
+    **options: Any,
+) -> SensitivityReport:
+    """Measure the damage of every candidate; see `optimize` for the arguments and errors."""
+    config = read_arguments(model, config, options, calibration, validation)
+    progress = progress or Silent()
+    with computing(config.threads), running_on(config.providers):
+        inputs = load_inputs(as_document(model, config.tensor_limit), config)
+        sensitivity = Damages(inputs, observe(inputs, progress), progress, cache_path(cache)).all()
+        return sensitivity_report(inputs, sensitivity)
 
 
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """What the steps of one run share.
+def plan(
+    model: ModelSource,
+    calibration: object = None,
+    *,
+    validation: object = None,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    cache: Path | bool | None = True,
+    **options: Any,
+) -> Proposal:
+    """Find the plan of least predicted damage and what it would save; nothing is fitted and no model is made.
 
-    Attributes:
-        inputs: model, data and options.
-        observation: what the original does with the data.
+    `optimize` begins with this plan, carries out others beside it, and may keep one of those.
+
+    Args:
+        model: see `optimize`, as for the following.
+        calibration: what to measure on.
+        validation: is kept apart, so that `optimize` finds what is measured here in the cache.
+        config: all options.
         progress: shows how it goes.
-        clock: seconds by stage.
-        cache_folder: where damages are kept, or None.
-        looked_at: the plans that competed so far.
+        cache: folder for measured sensitivities.
+        **options: single options by name; a target is needed.
+
+    Raises:
+        TargetError: no plan reaches the targets; says what can be reached.
+        UsageError: options that are wrong or contradict each other.
+        ModelError: a model that cannot be used.
+        DataError: data that cannot be used.
     """
-
-    inputs: Inputs
-    observation: Observation
-    progress: Progress
-    clock: Clock
-    cache_folder: Path | None = None
-    looked_at: list[Plan] = field(default_factory=list)
-
-    @cached_property
-    def damages(self) -> Damages:
-        """What candidates cost, measured when it is asked for."""
-        return Damages(self.inputs, self.observation, self.progress, self.cache_folder)
-
-    def frontier(self) -> list[Plan]:
-        """What other ReLU counts would cost, to be expected from what was measured."""
-        measured, analysis = self.damages.measured, self.inputs.analysis
-        budget = read_budget(self.inputs.config, analysis)
-        with self.clock("plan"):
-            return expected_frontier(analysis, measured.candidates, measured.damages, self.looked_at, budget)
-
-    def attempt(self, plan: Plan) -> _Attempt:
-        """Carry out a plan and compare the result with the original."""
-        with self.clock("fit"):
-            realized = carry_out(self.inputs, self.observation, plan, self.progress)
-        with self.clock("validate"):
-            comparison = validate(self.inputs, realized, self.progress)
-        return _Attempt(plan, realized, comparison, self.inputs.config.validate_data is not None)
+    config = read_arguments(model, config, options, calibration, validation)
+    if not has_target(config):
+        raise UsageError(
+            "A plan that is not carried out needs a target, such as --target-relus 0.58; what --max-drop allows is "
+            "only known of models that are made."
+        )
+    with computing(config.threads), running_on(config.providers):
+        clock = Clock()
+        with clock("load"):
+            inputs = load_inputs(as_document(model, config.tensor_limit), config)
+        run, budget = _observed(inputs, read_budget(config, inputs.analysis), progress or Silent(), clock, cache)
+        with clock("sensitivity"):
+            (sensitivity,) = run.damages.matter_to([budget])
+        with clock("plan"):
+            planner = Planner(inputs.analysis, sensitivity.candidates, sensitivity.damages, budget)
+            chosen = next(planner.proposals())
+            rewritten = apply_candidates(inputs.analysis, chosen.candidates, run.observation.evidence)
+            cost = analyze_model(rewritten.model, config.input_shape).cost
+        return Proposal(inputs.document, chosen, plan_report(inputs, chosen, cost, clock.seconds))
 
 
 def optimize(
-    model: str | os.PathLike[str],
+    model: ModelSource,
+    calibration: object = None,
     *,
+    validation: object = None,
     config: Config | None = None,
     progress: Progress | None = None,
     cache: Path | bool | None = True,
@@ -164,11 +139,15 @@ def optimize(
     """Make a model shallower.
 
     Args:
-        model: path of the ONNX file.
+        model: path of an ONNX file, a model in memory, which is not changed, or a document.
+        calibration: unlabelled samples: what `--calib` takes, or arrays, a CalibrationDataReader, a DataLoader, or an
+            iterable of batches (`onnxshallow.data.objects`). The option `calib` is the same.
+        validation: likewise, where accuracy is measured, perhaps with labels. The option `validate` is the same.
         config: all options; else they are taken from `options` and from an `onnxshallow.toml` beside the model.
         progress: shows how it goes; nothing is shown by default.
         cache: folder for measured sensitivities; True for the user's, False or None for none.
-        **options: single options by name, such as `target_relus=0.58`, `calib="data.npz"`, `max_drop=0.01`.
+        **options: single options by name, such as `target_relus=0.58`, `preset="cifar10"`, `max_drop=0.01`; all are
+            listed in `Config`.
 
     Returns:
         The result, whose `error` is set where a target or the accuracy budget could not be met.
@@ -178,91 +157,68 @@ def optimize(
         ModelError: a model that cannot be used.
         DataError: data that cannot be used.
     """
-    config = config or resolve(options, Path(model))
-    clock, progress = Clock(), progress or Silent()
+    config = read_arguments(model, config, options, calibration, validation)
     _check_goal(config)
     _check_drop(config)
-    with computing(config.threads):
+    clock = Clock()
+    with computing(config.threads), running_on(config.providers):
         with clock("load"):
-            inputs = load_inputs(load_document(model, config.tensor_limit), config)
+            inputs = load_inputs(as_document(model, config.tensor_limit), config)
         budget = read_budget(config, inputs.analysis)
         try:
-            require_reachable(inputs, budget)
-            with clock("observe"):
-                observation = observe(inputs, progress)
-            run = _Run(inputs, observation, progress, clock, cache_path(cache))
-            if config.target_latency is not None:
-                with clock("latency"):
-                    budget = budget_for_latency(inputs, observation, run.damages, budget)
-            attempt, reasons = _choose(run, budget)
+            run, budget = _observed(inputs, budget, progress or Silent(), clock, cache)
+            attempt, reasons = choose(run, budget)
         except TargetError as error:
             return _result(inputs, None, error, [], clock)
-        return _result(inputs, attempt, _verdict(config, inputs, attempt), reasons, clock, run)
+        return _result(inputs, attempt, verdict(config, inputs, attempt), reasons, clock, run)
 
 
 def apply_plan(
-    model: str | os.PathLike[str],
-    plan: Path,
+    model: ModelSource,
+    plan: Plan | str | os.PathLike[str],
+    calibration: object = None,
     *,
+    validation: object = None,
     config: Config | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Result:
-    """Carry out a saved plan.
+    """Carry out a plan.
 
     Args:
-        model: path of the ONNX file.
-        plan: path of the plan.
-        config: see `optimize`.
-        progress: see `optimize`.
-        **options: see `optimize`.
+        model: see `optimize`.
+        plan: the plan, or the path of a saved one.
+        calibration: see `optimize`, as for the following.
+        validation: where accuracy is measured.
+        config: all options.
+        progress: shows how it goes.
+        **options: single options by name.
 
     Raises:
         UsageError: the plan does not fit the model, or options are wrong.
         ModelError: a model that cannot be used.
         DataError: data that cannot be used.
     """
-    config = config or resolve(options, Path(model))
+    config = read_arguments(model, config, options, calibration, validation)
     clock, progress = Clock(), progress or Silent()
     _check_drop(config)
-    with computing(config.threads):
+    with computing(config.threads), running_on(config.providers):
         with clock("load"):
-            inputs = load_inputs(load_document(model, config.tensor_limit), config)
-            wanted = load_plan(plan, find_every_candidate(inputs))
+            inputs = load_inputs(as_document(model, config.tensor_limit), config)
+            possible = find_every_candidate(inputs)
+            wanted = match_plan(plan, possible) if isinstance(plan, Plan) else load_plan(Path(plan), possible)
         with clock("observe"):
             observation = observe(inputs, progress)
-        attempt = _Run(inputs, observation, progress, clock).attempt(wanted)
-        return _result(inputs, attempt, _verdict(config, inputs, attempt), [], clock)
-
-
-def measure_sensitivity(
-    model: str | os.PathLike[str],
-    *,
-    config: Config | None = None,
-    progress: Progress | None = None,
-    cache: Path | bool | None = True,
-    **options: Any,
-) -> SensitivityReport:
-    """Measure the damage of every candidate; see `optimize` for the arguments and errors."""
-    config = config or resolve(options, Path(model))
-    progress = progress or Silent()
-    with computing(config.threads):
-        inputs = load_inputs(load_document(model, config.tensor_limit), config)
-        sensitivity = Damages(inputs, observe(inputs, progress), progress, cache_path(cache)).all()
-        return sensitivity_report(inputs, sensitivity)
+        attempt = Run(inputs, observation, progress, clock).attempt(wanted)
+        return _result(inputs, attempt, verdict(config, inputs, attempt), [], clock)
 
 
 def _check_goal(config: Config) -> None:
-    if not _has_target(config) and config.max_drop is None:
+    if not has_target(config) and config.max_drop is None:
         raise UsageError(
             "Say how far to go: --target-relus 0.58, --target-macs 0.7, --target-depth 0.8, "
             "--target-latency 0.7 or --max-drop 0.01."
         )
-
-
-def _has_target(config: Config) -> bool:
-    targets = (config.target_relus, config.target_macs, config.target_depth, config.target_latency)
-    return any(target is not None for target in targets)
 
 
 def _check_drop(config: Config) -> None:
@@ -277,89 +233,37 @@ def cache_path(cache: Path | bool | None) -> Path | None:
     return None if cache is False or cache is None else cache
 
 
-def _choose(run: _Run, budget: Budget) -> tuple[_Attempt, list[str]]:
-    """The plan to keep, carried out and validated, and what to say of it.
-
-    Plans compete on the selection samples. Those that come out best are then validated, one after the other, until
-    one keeps the accuracy budget.
+def _observed(
+    inputs: Inputs, budget: Budget, progress: Progress, clock: Clock, cache: Path | bool | None
+) -> tuple[Run, Budget]:
+    """A run that has seen its samples, and the budget with what `--target-latency` asks for.
 
     Raises:
-        TargetError: no plan reaches the budget.
+        TargetError: no plan reaches the budget; says what can be reached.
     """
-    limit, cost = run.inputs.config.max_drop, run.inputs.analysis.cost
-    if limit is not None and not _has_target(run.inputs.config):
-        return _deepest(run, limit)
-    plans = _search(run, budget)
-    best: _Attempt | None = None
-    for tries in range(1, MAX_VALIDATED + 1):
-        chosen = most_useful(plans, cost) if tries == 1 else min(plans, key=lambda plan: plan.damage or 0.0)
-        plans = [plan for plan in plans if plan is not chosen]
-        attempt = run.attempt(chosen)
-        if best is None or attempt.drop() < best.drop():
-            best = attempt
-        if limit is None or attempt.drop() <= limit or not plans:
-            break
-        logger.info("Plan %d loses %.2f points; trying another.", tries, 100 * attempt.drop())
-    if best is None:
-        raise TargetError("No plan was carried out.")
-    return best, []
-
-
-def _search(run: _Run, budget: Budget) -> list[Plan]:
-    with run.clock("sensitivity"):
-        (sensitivity,) = run.damages.matter_to([budget])
-    with run.clock("plan"):
-        found = search(run.inputs, run.observation, sensitivity, budget, run.progress)
-    run.looked_at.extend(found)
-    return found
-
-
-def _deepest(run: _Run, limit: float) -> tuple[_Attempt, list[str]]:
-    """As few ReLUs as the accuracy budget allows, by bisection over shares of the ReLU count."""
-    cost = run.inputs.analysis.cost
-    best = run.attempt(Plan((), {}))
-    low, high = 0, len(_SHARES)
-    while low < high:
-        middle = (low + high) // 2
-        budget = Budget(int(_SHARES[middle] * cost.relus), cost.macs)
-        try:
-            attempt = run.attempt(most_useful(_search(run, budget), cost))
-        except TargetError:
-            high = middle
-            continue
-        if attempt.drop() <= limit:
-            best, low = attempt, middle + 1
-        else:
-            high = middle
-    return best, ["the lowest ReLU count that was found within the accuracy budget"]
-
-
-def _verdict(config: Config, inputs: Inputs, attempt: _Attempt) -> AccuracyError | None:
-    limit, drop = config.max_drop, attempt.drop()
-    if limit is None or drop <= limit:
-        return None
-    what = "accuracy" if attempt.by_labels else "agreement with the original"
-    if attempt.comparison.drop is None:
-        what = "output precision"
-    return AccuracyError(
-        f"The best plan loses {100 * drop:.2f} points of {what} on {inputs.data.report.source}, more than "
-        f"--max-drop {limit:g} allows. Allow more, raise the target, or give more calibration samples."
-    )
+    require_reachable(inputs, budget)
+    with clock("observe"):
+        observation = observe(inputs, progress)
+    run = Run(inputs, observation, progress, clock, cache_path(cache))
+    if inputs.config.target_latency is not None:
+        with clock("latency"):
+            budget = budget_for_latency(inputs, observation, run.damages, budget)
+    return run, budget
 
 
 def _result(
     inputs: Inputs,
-    attempt: _Attempt | None,
+    attempt: Attempt | None,
     error: OnnxshallowError | None,
     reasons: list[str],
     clock: Clock,
-    run: _Run | None = None,
+    run: Run | None = None,
 ) -> Result:
     """Everything known, as one report."""
     after: Analysis | None = None
     latency: Mapping[str, float] = {}
     if attempt is not None:
-        after = analyze(attempt.realized.model, inputs.config.input_shape)
+        after = analyze_model(attempt.realized.model, inputs.config.input_shape)
         with clock("latency"):
             milliseconds = measured_latency(inputs, [attempt.realized.model])
         latency = dict(zip(("original", "optimized"), milliseconds, strict=True))

@@ -1,17 +1,33 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
 import onnxshallow
-from onnxshallow import Analysis, Config, OnnxshallowError, Report, Result, analyze, apply_plan, optimize
+from onnxshallow import (
+    Analysis,
+    Config,
+    OnnxshallowError,
+    Proposal,
+    Report,
+    Result,
+    analyze,
+    apply_plan,
+    measure_sensitivity,
+    optimize,
+    pareto,
+    plan,
+)
 from onnxshallow.errors import AccuracyError, DataError, ModelError, TargetError, UsageError
 from onnxshallow.planning.plan import save_plan
 from tests.graphs import run_plain
 from tests.networks import smooth
 from tests.runs import assert_usable, files, net, save_case
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
 
 
 @pytest.fixture
@@ -24,11 +40,19 @@ def test_the_public_names_are_there():
     assert all(getattr(onnxshallow, name) is not None for name in onnxshallow.__all__)
     with pytest.raises(AttributeError, match="shrink"):
         onnxshallow.shrink  # noqa: B018
+    assert set(onnxshallow.__all__) <= set(dir(onnxshallow))
     assert onnxshallow.__version__.count(".") == 2
 
 
+def test_no_module_takes_the_place_of_a_function():
+    folder = Path(onnxshallow.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py")} | {path.name for path in folder.iterdir() if path.is_dir()}
+    assert not modules & set(onnxshallow.__all__)
+
+
 def test_importing_the_package_imports_nothing_heavy():
-    code = "import onnxshallow, sys; print({'onnxruntime', 'torch', 'scipy', 'onnx', 'numpy'} & set(sys.modules))"
+    heavy = "{'onnxruntime', 'torch', 'scipy', 'onnx', 'numpy', 'pydantic', 'rich', 'typer'}"
+    code = f"import onnxshallow, sys; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
@@ -93,6 +117,97 @@ def test_apply_plan_repeats_a_result(case, tmp_path):
     save_plan(first.plan, first.document.sha256, tmp_path / "plan.json")
     again = apply_plan(model, tmp_path / "plan.json", calib=options["calib"])
     assert again.model == first.model
+
+
+def test_apply_plan_takes_a_plan(case):
+    model, options = case
+    first = optimize(model, target_relus=0.7, **options)
+    again = apply_plan(net(), first.plan, smooth(40, 3, 6))
+    assert again.model == first.model
+    with pytest.raises(UsageError, match=r"Entry 0 of the plan .* is not possible"):
+        apply_plan(MODELS / "digits-resnet.onnx", first.plan, MODELS / "digits-calibration.npz")
+
+
+def test_a_model_in_memory_gives_what_its_file_gives(case):
+    model, options = case
+    given = net()
+    before = given.SerializeToString(deterministic=True)
+    in_memory = optimize(given, smooth(40, 3, 6), target_relus=0.7, sensitivity="magnitude")
+    assert in_memory.model == optimize(model, target_relus=0.7, **options).model
+    assert in_memory.report.model.path == "<memory>"
+    assert len(in_memory.report.model.sha256) == 64
+    assert in_memory.report.config["calib"] == "<ndarray>"
+    assert given.SerializeToString(deterministic=True) == before
+
+
+def test_a_model_in_memory_has_no_folder_for_its_data():
+    given = net()
+    onnx.external_data_helper.set_external_data(given.graph.initializer[0], "weights.data")
+    given.graph.initializer[0].ClearField("raw_data")
+    with pytest.raises(ModelError, match=r"'w0' .* lies in a data file.*give the model's path"):
+        optimize(given, target_relus=0.7)
+    with pytest.raises(ModelError, match="holds no graph"):
+        analyze(onnx.ModelProto())
+
+
+def test_every_stage_takes_a_model_in_memory():
+    data, options = smooth(40, 3, 6), {"sensitivity": "magnitude", "cache": None}
+    report = measure_sensitivity(net(), data, **options)
+    assert [site.name for site in report.sites] == ["r0", "r1", "r2"]
+    points = pareto(net(), data, targets=[0.7], **options).points
+    assert points[0].optimized.relus <= 0.7 * 432
+    assert analyze(net()).cost.relus == 432
+
+
+def test_plan_says_what_would_be_done_and_makes_no_model(case, tmp_path, monkeypatch):
+    model, options = case
+    proposal = plan(model, target_relus=0.7, cache=tmp_path / "cache", **{**options, "sensitivity": "kl"})
+    assert isinstance(proposal, Proposal)
+    report = proposal.report
+    assert report.original.relus == 432
+    assert report.damage == proposal.plan.predicted >= 0
+    proposal.save(tmp_path / "plan.json")
+    done = apply_plan(model, tmp_path / "plan.json", calib=options["calib"])
+    for name in ("relus", "macs", "depth", "params", "conv_layers"):
+        assert getattr(done.report.optimized, name) == getattr(report.predicted, name)
+    assert "ReLUs 432 -> " in repr(proposal)
+
+
+def test_plan_needs_a_target_that_can_be_reached(case):
+    model, options = case
+    with pytest.raises(UsageError, match="--target-relus"):
+        plan(model, max_drop=0.1, **options)
+    with pytest.raises(TargetError, match="144 ReLUs"):
+        plan(model, target_relus=0.01, **options)
+
+
+def test_a_result_is_shown_in_a_line(case, tmp_path):
+    model, options = case
+    shown = repr(optimize(model, target_relus=0.7, **options))
+    assert shown.startswith("<Result: met, ReLUs 432 -> 288 (0.667), depth 4 -> ")
+    assert "same class for" in shown
+    labelled = (smooth(40, 3, 6), np.arange(40) % 6)
+    assert "top-1" in repr(optimize(model, target_relus=0.7, validation=labelled, **options))
+    assert repr(optimize(model, target_relus=0.01, **options)) == "<Result: target>"
+
+
+def test_a_result_saves_its_plan_and_never_over_the_original(case, tmp_path):
+    model, options = case
+    result = optimize(model, target_relus=0.7, **options)
+    result.save_plan(tmp_path / "plan.json")
+    assert apply_plan(model, str(tmp_path / "plan.json"), **options).plan.keys == result.plan.keys
+    with pytest.raises(UsageError, match="never overwritten"):
+        result.save(model)
+    with pytest.raises(TargetError):
+        optimize(model, target_relus=0.01, **options).save_plan(tmp_path / "none.json")
+
+
+def test_providers_are_an_option(case):
+    model, options = case
+    plain = optimize(model, target_relus=0.7, **options)
+    assert optimize(model, target_relus=0.7, providers="cpu", **options).model == plain.model
+    with pytest.raises(UsageError, match="no execution provider 'abacus'"):
+        optimize(model, target_relus=0.7, providers=["abacus"], **options)
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,10 @@ def test_tables_are_no_options(write):
         ('memory = "lots"', 'memory cannot be "lots": write it like 4G or 512M.'),
         ('input-shape = "1,3,8,8"', "input-shape cannot be .*: a shape is given as NAME:1,3,224,224."),
         ("input-shape = { x = [1, 0] }", "input-shape cannot be 0: should be greater than 0."),
-        ("validate = 3", "validate cannot be 3: should be a valid string."),
+        (
+            "validate = 3",
+            "validate cannot be 3: it must be a path, or in Python arrays",
+        ),
         ("ridge = nan", "ridge cannot be NaN"),
         ('sensitivity = "snip"', "sensitivity cannot be"),
     ],

@@ -59,8 +59,8 @@ def command(
     start_logging(log_level)
     from onnxshallow.config import resolve
     from onnxshallow.errors import ExitCode, UsageError
+    from onnxshallow.front import DEFAULT_TARGETS, pareto
     from onnxshallow.model.files import write_text
-    from onnxshallow.pareto import DEFAULT_TARGETS, pareto
     from onnxshallow.report.console import print_pareto
     from onnxshallow.report.plot import pareto_chart
 
@@ -83,7 +83,7 @@ def command(
     wanted = DEFAULT_TARGETS if targets is None else [part.strip() for part in targets.split(",")]
     resolved = resolve(given, model, config)
     check_outputs({"--json": json, "--plot": plot}, files_read(model, resolved, config))
-    report = pareto(model, wanted, config=resolved, progress=Bars(), cache=not no_cache)
+    report = pareto(model, targets=wanted, config=resolved, progress=Bars(), cache=not no_cache)
     reached = [point for point in report.points if point.plan is not None]
     if plot is not None and reached:
         write_text(pareto_chart(report), plot)

@@ -1,4 +1,4 @@
-"""Samples from the user's own Python: a function that returns a calibration reader or an iterable of batches.
+"""Samples from the user's own Python: a calibration reader or an iterable of batches, or a function that returns one.
 
 Such a source runs code, so it is accepted from the command line and the API only, never from a config file.
 """
@@ -11,20 +11,18 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onnxshallow.data import archives
 from onnxshallow.data.arrays import samples_from_arrays
+from onnxshallow.data.batches import Batch, as_batch
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.samples import Samples
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo
 
-__all__ = ["code_file", "names_code", "samples_from_reader"]
+__all__ = ["code_file", "names_code", "samples_from_batches", "samples_from_reader"]
 
 PATTERN = re.compile(r"(?P<file>.+\.py):(?P<function>[^\W\d]\w*)")
-
-Batch = dict[str, NDArray[np.generic]]
 
 
 def names_code(source: str) -> bool:
@@ -47,21 +45,47 @@ def samples_from_reader(
 ) -> Samples:
     """Calls `file.py:function` and keeps the first `limit` samples that it gives, in memory.
 
-    The function takes no arguments and returns an onnxruntime `CalibrationDataReader` or an iterable of
-    dicts. Each dict maps input names to arrays with a batch axis of any size, and may have labels under
-    `labels` or `y`.
+    The function takes no arguments and returns what `samples_from_batches` takes.
 
     Raises:
         DataError: the file or function is missing, the user's code raised, or gave something else than
             batches.
     """
+    return samples_from_batches(lambda: _load_function(source)(), source, inputs, preprocessing, limit, max_bytes)
+
+
+def samples_from_batches(
+    make: Callable[[], object],
+    source: str,
+    inputs: Sequence[TensorInfo],
+    preprocessing: Preprocessing,
+    limit: int | None,
+    max_bytes: int | None = None,
+) -> Samples:
+    """Keeps the first `limit` samples of a reader or an iterable, in memory; no more of it is consumed.
+
+    Args:
+        make: returns an onnxruntime `CalibrationDataReader` or an iterable. Each item is a dict of input names to
+            arrays, which may have labels under `labels` or `y`; or, for a network with one input, an array or a pair
+            of an array and labels. Arrays have a batch axis of any size; without one an item is one sample. Tensors
+            of torch count as arrays.
+        source: where the samples come from, for messages.
+        inputs: the network's inputs.
+        preprocessing: for uint8 images only.
+        limit: how many samples to keep; None for all.
+        max_bytes: the most that the samples may take; None for `MAX_BYTES`.
+
+    Raises:
+        DataError: the user's code raised, or gave something else than batches.
+    """
     most = archives.MAX_BYTES if max_bytes is None else max_bytes
     batches: list[Batch] = []
     count = size = 0
-    for batch in _batches(source):
+    for batch in _batches(make, source, inputs):
         if batches and batch.keys() != batches[0].keys():
             raise DataError(
-                f"{source}: the first batch has {sorted(batches[0])}, batch {len(batches)} has {sorted(batch)}."
+                f"{source}: the first batch has {sorted(batches[0])}, batch {len(batches)} has {sorted(batch)}; "
+                "give the same arrays in each."
             )
         batches.append(batch)
         count += len(next(iter(batch.values())))
@@ -74,7 +98,7 @@ def samples_from_reader(
         if limit is not None and count >= limit:
             break
     if not batches:
-        raise DataError(f"{source}: gave no batches.")
+        raise DataError(f"{source}: gave no batches; a generator that was read before gives nothing any more.")
     try:
         arrays = {name: np.concatenate([batch[name] for batch in batches])[:limit] for name in batches[0]}
     except ValueError as error:
@@ -82,13 +106,13 @@ def samples_from_reader(
     return samples_from_arrays(arrays, inputs, preprocessing, source)
 
 
-def _batches(source: str) -> Iterator[Batch]:
+def _batches(make: Callable[[], object], source: str, inputs: Sequence[TensorInfo]) -> Iterator[Batch]:
     """The user's batches, checked; whatever the user's code raises becomes a DataError."""
-    items = _items(source)
+    items = _items(make, source)
     while True:
         try:
             item = next(items, None)
-            batch = None if item is None else _checked(item, source)
+            batch = None if item is None else as_batch(item, inputs, source)
         except DataError:
             raise
         except (Exception, SystemExit) as error:
@@ -98,17 +122,17 @@ def _batches(source: str) -> Iterator[Batch]:
         yield batch
 
 
-def _items(source: str) -> Iterator[object]:
-    """What the user's function gives, one by one; the user's code runs in here, and only in here."""
-    given = _load_function(source)()
+def _items(make: Callable[[], object], source: str) -> Iterator[object]:
+    """What the user's code gives, one by one; it runs in here, and only in here."""
+    given = make()
     if hasattr(given, "get_next"):
         yield from iter(given.get_next, None)
-    elif isinstance(given, Iterable) and not isinstance(given, Mapping):
+    elif isinstance(given, Iterable) and not isinstance(given, Mapping | str):
         yield from given
     else:
         raise DataError(
-            f"{source}: returned {type(given).__name__}; it must return a CalibrationDataReader or an "
-            "iterable of dicts."
+            f"{source}: returned {type(given).__name__}; it must return a CalibrationDataReader or an iterable of "
+            "dicts or arrays."
         )
 
 
@@ -129,18 +153,3 @@ def _load_function(source: str) -> Callable[[], object]:
     if not callable(function):
         raise DataError(f"{source}: {path} has no function {name!r}.")
     return cast(Callable[[], object], function)
-
-
-def _checked(item: object, source: str) -> Batch:
-    """A batch as arrays whose first axes agree."""
-    if not isinstance(item, Mapping) or not item:
-        raise DataError(f"{source}: gave {type(item).__name__}; each batch must be a dict of input names to arrays.")
-    # Copies, since readers may fill the same buffer for every batch.
-    batch = {str(name): np.array(value) for name, value in item.items()}
-    for name, array in batch.items():
-        if array.ndim == 0:
-            raise DataError(f"{source}: {name!r} is a single value; arrays need a batch axis first.")
-    counts = {name: len(array) for name, array in batch.items()}
-    if len(set(counts.values())) > 1:
-        raise DataError(f"{source}: the arrays of one batch have different numbers of samples {counts}.")
-    return batch

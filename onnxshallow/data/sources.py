@@ -7,6 +7,7 @@ from pathlib import Path
 from onnxshallow.data.archives import read_archive
 from onnxshallow.data.arrays import samples_from_arrays
 from onnxshallow.data.folders import samples_from_folder
+from onnxshallow.data.objects import samples_from_object
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.readers import names_code, samples_from_reader
 from onnxshallow.data.samples import Samples
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_samples(
-    source: str,
+    source: object,
     inputs: Sequence[TensorInfo],
     preprocessing: Preprocessing,
     *,
@@ -32,7 +33,8 @@ def load_samples(
 
     Args:
         source: an `.npz` (float arrays that are already preprocessed, or uint8 images), a folder of images
-            with one subfolder a class, or `file.py:function`. Pickles are never read.
+            with one subfolder a class, or `file.py:function`, as text. Pickles are never read. Anything else is
+            read by `samples_from_object`.
         inputs: the network's inputs; their first axis is the batch, whatever size it is declared with.
         preprocessing: for uint8 images and image files.
         limit: how many samples to keep: a random subset of files and arrays, in their order, and the first
@@ -45,14 +47,16 @@ def load_samples(
         DataError: the source is missing or broken, or does not fit the inputs.
         UsageError: mean or std do not fit the channels.
     """
-    if names_code(source):
+    if not isinstance(source, str):
+        samples = samples_from_object(source, inputs, preprocessing, limit, max_bytes)
+    elif names_code(source):
         samples = samples_from_reader(source, inputs, preprocessing, limit, max_bytes)
     else:
         path = Path(source)
         if path.is_dir():
             samples = samples_from_folder(path, inputs, preprocessing)
         elif not path.exists():
-            raise DataError(f"{source}: no such file or folder.")
+            raise DataError(f"{source}: no such file or folder; check the path.")
         elif path.suffix.lower() == ".npz":
             samples = samples_from_arrays(read_archive(path, max_bytes), inputs, preprocessing, source)
         else:
@@ -60,5 +64,5 @@ def load_samples(
     found = len(samples)
     if limit is not None and limit < found:
         samples = samples.take(subset(found, limit, seed))
-    logger.info("%s: %d of %d samples", source, len(samples), found)
+    logger.info("%s: %d of %d samples", samples.source, len(samples), found)
     return samples

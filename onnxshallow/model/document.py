@@ -6,9 +6,11 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias, Union
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
+from onnx import external_data_helper
 
 from onnxshallow.errors import ModelError
 from onnxshallow.model.external import read_external_data, remove_stale_data, write_external_data
@@ -17,9 +19,12 @@ from onnxshallow.model.limits import MAX_TENSOR, require_types, require_within_l
 from onnxshallow.model.session import Session
 from onnxshallow.model.weights import byte_size, is_apart
 
-__all__ = ["Document", "load_document", "remove_model", "save_model"]
+__all__ = ["MEMORY", "Document", "ModelSource", "as_document", "load_document", "remove_model", "save_model"]
 
 logger = logging.getLogger(__name__)
+
+MEMORY = Path("<memory>")
+"""What stands for the path of a model that came from no file."""
 
 # protobuf cannot serialize more than 2 GiB; what is close to it goes to a data file.
 _MAX_INLINE_BYTES = 2_000_000_000
@@ -30,10 +35,10 @@ class Document:
     """A loaded model.
 
     Attributes:
-        path: where it came from.
+        path: where it came from; `<memory>` for a model that came from no file.
         model: the whole model; very large tensors of data files stay there (`onnxshallow.model.weights`). Not to be
             changed.
-        sha256: digest of the file at `path`, without its data files.
+        sha256: digest of the file at `path`, without its data files; in memory, of what such a file would hold.
         data_files: the files that hold some of its tensors.
     """
 
@@ -54,6 +59,41 @@ class Document:
             return self.sha256
         parts = [self.sha256, *(file_digest(path) for path in self.data_files)]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+ModelSource: TypeAlias = Union[str, os.PathLike[str], onnx.ModelProto, "Document"]
+"""What functions take for a model: the path of a file, a model in memory, or what was loaded before."""
+
+
+def as_document(model: ModelSource, max_tensor: int = MAX_TENSOR) -> Document:
+    """The document of a model, which is read and checked where it was not before.
+
+    Args:
+        model: a path, a model in memory, which is copied and never changed, or a document.
+        max_tensor: the most bytes that a tensor may take for one sample.
+
+    Raises:
+        ModelError: see `load_document`; or a model in memory is over 2 GiB, or keeps weights in a data file.
+    """
+    if isinstance(model, Document):
+        return model
+    return _from_memory(model, max_tensor) if isinstance(model, onnx.ModelProto) else load_document(model, max_tensor)
+
+
+def _from_memory(model: onnx.ModelProto, max_tensor: int) -> Document:
+    apart = next((t for t in external_data_helper._get_all_tensors(model) if is_apart(t)), None)
+    if apart is not None:
+        raise ModelError(
+            f"Tensor {apart.name!r} of the model in memory lies in a data file, and the model has no folder to look "
+            "for it; give the model's path instead."
+        )
+    try:
+        content = model.SerializeToString(deterministic=True)
+    except (ValueError, EncodeError) as error:
+        raise ModelError(
+            "The model in memory holds more than 2 GiB; save it with its weights in a data file and give its path."
+        ) from error
+    return _parse(content, MEMORY, max_tensor)
 
 
 def load_document(path: str | os.PathLike[str], max_tensor: int = MAX_TENSOR) -> Document:
@@ -77,6 +117,10 @@ def load_document(path: str | os.PathLike[str], max_tensor: int = MAX_TENSOR) ->
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"Cannot read {path}: {error.strerror}.") from error
+    return _parse(content, path, max_tensor)
+
+
+def _parse(content: bytes, path: Path, max_tensor: int) -> Document:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)

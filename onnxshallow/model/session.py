@@ -8,6 +8,7 @@ import onnx
 import onnxruntime as ort
 
 from onnxshallow.errors import ModelError
+from onnxshallow.model.providers import current_providers
 from onnxshallow.model.weights import with_relative_locations
 from onnxshallow.text import first_line
 
@@ -22,7 +23,7 @@ def usable_cores() -> int:
 
 
 class Session:
-    """A model ready to run on the CPU.
+    """A model ready to run, on the CPU or on the providers of the block `running_on`.
 
     Args:
         model: the model; values in data files are mapped into memory, not copied.
@@ -36,7 +37,7 @@ class Session:
             before MaxPool on negative data (seen in 1.31). False runs every node as written.
 
     Raises:
-        ModelError: onnxruntime does not accept the model.
+        ModelError: onnxruntime does not accept the model, or cannot start a provider.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+        wanted = current_providers()
         light, folder = with_relative_locations(model)
         if folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
@@ -64,12 +66,17 @@ class Session:
             self._session = ort.InferenceSession(
                 light.SerializeToString(),
                 options,
-                providers=["CPUExecutionProvider"],
+                providers=list(wanted),
                 disabled_optimizers=["Pad_Fusion"],
             )
         except Exception as error:
             hint = " Give every node a name of its own, or none." if "same node name" in str(error) else ""
             raise ModelError(f"onnxruntime does not run the model: {first_line(error)}.{hint}") from error
+        if lost := sorted(set(wanted) - set(self._session.get_providers())):
+            raise ModelError(
+                f"onnxruntime cannot start {', '.join(lost)} on this machine; check its driver and libraries, or "
+                "leave out --providers."
+            )
         self.output_names = tuple(output.name for output in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from onnxshallow.actions.base import Candidate
 from onnxshallow.errors import UsageError
 from onnxshallow.model.files import write_text
 
-__all__ = ["Plan", "load_plan", "plan_to_json", "save_plan"]
+__all__ = ["Plan", "load_plan", "match_plan", "plan_to_json", "save_plan"]
 
 _VERSION = 1
 
@@ -85,28 +85,45 @@ def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         entries = list(content["actions"])
-        wanted = [_stub(entry) for entry in entries]
+        wanted = tuple(_stub(entry) for entry in entries)
         stated = [None if entry.get("damage") is None else float(entry["damage"]) for entry in entries]
     except OSError as error:
-        raise UsageError(f"Cannot read the plan {path}: {error.strerror}.") from error
+        raise UsageError(f"Cannot read the plan {path}: {error.strerror}; check the path.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{path} is not a plan written by onnxshallow --plan-out: {error!r}.") from error
+        raise UsageError(
+            f"{path} is not a plan written by onnxshallow --plan-out ({error!r}); write one with "
+            "`onnxshallow optimize MODEL --plan-out PATH`."
+        ) from error
+    pairs = zip(wanted, stated, strict=True)
+    damages = {candidate.key: value for candidate, value in pairs if value is not None}
+    return match_plan(Plan(wanted, damages), available, str(path))
+
+
+def match_plan(plan: Plan, available: Sequence[Candidate], source: str = "the plan") -> Plan:
+    """The same plan, made of the candidates of a model.
+
+    Args:
+        plan: perhaps of another model.
+        available: the candidates of this one.
+        source: where the plan comes from, for messages.
+
+    Raises:
+        UsageError: an entry does not fit the model, or two change the same nodes.
+    """
     by_key = {candidate.key: candidate for candidate in available}
     chosen: list[Candidate] = []
-    for number, stub in enumerate(wanted):
-        found = by_key.get(stub.key)
+    for number, wanted in enumerate(plan.candidates):
+        found = by_key.get(wanted.key)
         if found is None:
             raise UsageError(
-                f"Entry {number} of {path} ({stub.key}) is not possible on this model; "
+                f"Entry {number} of {source} ({wanted.key}) is not possible on this model; "
                 "`onnxshallow sensitivity MODEL` lists what is."
             )
         for other in chosen:
             if other.nodes & found.nodes:
-                raise UsageError(f"Entries {other.key} and {found.key} of {path} change the same nodes; keep one.")
+                raise UsageError(f"Entries {other.key} and {found.key} of {source} change the same nodes; keep one.")
         chosen.append(found)
-    pairs = zip(chosen, stated, strict=True)
-    damages = {candidate.key: value for candidate, value in pairs if value is not None}
-    return Plan(tuple(chosen), damages)
+    return Plan(tuple(chosen), plan.damages)
 
 
 def _stub(entry: Mapping[str, Any]) -> Candidate:

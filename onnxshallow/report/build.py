@@ -12,7 +12,7 @@ from onnxshallow.data.samples import Samples
 from onnxshallow.errors import AccuracyError, OnnxshallowError
 from onnxshallow.model.document import Document
 from onnxshallow.model.weights import byte_size
-from onnxshallow.planning.plan import Plan
+from onnxshallow.planning.plan import Plan, plan_to_json
 from onnxshallow.planning.realize import Realized
 from onnxshallow.report.changes import change_reports, decisions, plan_points
 from onnxshallow.report.nodes import node_reports
@@ -26,6 +26,7 @@ from onnxshallow.report.schema import (
     FileReport,
     FrontierPoint,
     OutputFidelity,
+    PlanReport,
     Report,
     SensitivityReport,
     SiteReport,
@@ -43,6 +44,7 @@ __all__ = [
     "class_details",
     "cost_report",
     "fidelity_report",
+    "plan_report",
     "sensitivity_report",
     "site_reports",
 ]
@@ -142,6 +144,34 @@ def sensitivity_report(inputs: Inputs, sensitivity: Sensitivity) -> SensitivityR
         source=inputs.data.selection.source,
         versions=versions(),
         seed=inputs.config.seed,
+    )
+
+
+def plan_report(inputs: Inputs, plan: Plan, cost: Cost, timings: Mapping[str, float]) -> PlanReport:
+    """What a plan would do.
+
+    Args:
+        inputs: model, data and options.
+        plan: the plan, not carried out.
+        cost: of a model written by it, with any weights.
+        timings: seconds by stage.
+    """
+    document, config = inputs.document, inputs.config
+    return PlanReport(
+        model=FileReport(path=str(document.path), sha256=document.sha256),
+        original=cost_report(inputs.analysis.cost, size_bytes=byte_size(document.model)),
+        predicted=cost_report(cost),
+        damage=plan.predicted,
+        decisions=decisions(inputs.analysis, plan),
+        plan=plan_to_json(plan, document.sha256),
+        measure=config.sensitivity,
+        samples=len(inputs.data.selection),
+        source=inputs.data.selection.source,
+        validated=False,
+        timings=dict(timings),
+        versions=versions(),
+        config=config.model_dump(mode="json", by_alias=True, exclude_none=True),
+        seed=config.seed,
     )
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "ParetoPoint",
     "ParetoReport",
     "PlanPoint",
+    "PlanReport",
     "Report",
     "SensitivityReport",
     "SiteReport",
@@ -335,6 +336,29 @@ class ParetoReport(_Part):
     model: FileReport
     original: CostReport
     points: list[ParetoPoint]
+    validated: bool
+    timings: dict[str, float]
+    versions: dict[str, str]
+    config: dict[str, Any]
+    seed: int
+
+
+class PlanReport(_Part):
+    """The result of `optimize --dry-run`: what a plan would save, by its nodes, and the damages measured one by one.
+
+    `plan` is what `apply` reads; `damage` is the sum over its entries.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    model: FileReport
+    original: CostReport
+    predicted: CostReport
+    damage: Number
+    decisions: list[Decision]
+    plan: dict[str, Any]
+    measure: str
+    samples: int
+    source: str
     validated: bool
     timings: dict[str, float]
     versions: dict[str, str]

@@ -132,8 +132,8 @@ def test_dataclasses_work_in_the_users_file(load):
         ),
         ("def make(): return {'x': 1}", "returned dict; it must return a CalibrationDataReader"),
         (
-            "def make(): return [np.zeros(2)]",
-            "gave ndarray; each batch must be a dict of input names to arrays",
+            "def make(): return [5]",
+            "gave int; each batch must be a dict of input names to arrays",
         ),
         ("def make(): return [{}]", "gave dict; each batch must be a dict"),
         ("def make(): return []", "reader.py:make: gave no batches"),

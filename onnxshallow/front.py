@@ -3,18 +3,19 @@
 The sweep and the plans tried are shared by all targets, and each point is fitted and validated as `optimize` would.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from onnxshallow.analysis import analyze
-from onnxshallow.config import Config, resolve
+from onnxshallow.arguments import read_arguments
+from onnxshallow.config import Config
 from onnxshallow.damages import Damages
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.threads import computing
 from onnxshallow.latency import measured_latency
-from onnxshallow.model.document import load_document
+from onnxshallow.model.document import ModelSource, as_document
+from onnxshallow.model.providers import running_on
 from onnxshallow.model.session import Session
 from onnxshallow.model.weights import byte_size
 from onnxshallow.pipeline import cache_path
@@ -36,9 +37,11 @@ DEFAULT_TARGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25)
 
 
 def pareto(
-    model: str | os.PathLike[str],
-    targets: Sequence[float | str] = DEFAULT_TARGETS,
+    model: ModelSource,
+    calibration: object = None,
     *,
+    targets: Sequence[float | str] = DEFAULT_TARGETS,
+    validation: object = None,
     config: Config | None = None,
     progress: Progress | None = None,
     cache: Path | bool | None = True,
@@ -47,8 +50,10 @@ def pareto(
     """Optimize a model for several ReLU targets and say what each costs; no model is written.
 
     Args:
-        model: path of the ONNX file.
+        model: see `onnxshallow.optimize`.
+        calibration: see `onnxshallow.optimize`.
         targets: ReLU targets, each as in `--target-relus`.
+        validation: see `onnxshallow.optimize`.
         config: see `onnxshallow.optimize`, as for the following; `target_relus` and `target_latency` are not used.
         progress: shows how it goes.
         cache: folder for measured sensitivities, which a later `optimize` at one of the targets finds there.
@@ -62,11 +67,12 @@ def pareto(
         ModelError: a model that cannot be used.
         DataError: data that cannot be used.
     """
-    config = (config or resolve(options, Path(model))).model_copy(update={"target_latency": None})
+    config = read_arguments(model, config, options, calibration, validation)
+    config = config.model_copy(update={"target_latency": None})
     clock, progress = Clock(), progress or Silent()
-    with computing(config.threads):
+    with computing(config.threads), running_on(config.providers):
         with clock("load"):
-            inputs = load_inputs(load_document(Path(model), config.tensor_limit), config)
+            inputs = load_inputs(as_document(model, config.tensor_limit), config)
         wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
         budgets = sorted({read_budget(c, inputs.analysis) for c in wanted}, key=lambda b: -(b.relus or 0))
         with clock("observe"):
@@ -85,8 +91,8 @@ def pareto(
                 realized = carry_out(inputs, observation, plan, progress)
             with clock("validate"):
                 done[plan.keys] = realized, validate(inputs, realized, progress, original)
-    with clock("latency"):
-        latency = measured_latency(inputs, [realized.model for realized, _ in done.values()])
+        with clock("latency"):
+            latency = measured_latency(inputs, [realized.model for realized, _ in done.values()])
     milliseconds = dict(zip(done, latency[1:], strict=True))
     points = [
         ParetoPoint(target_relus=budget.relus or 0, reason=str(plan))

@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from onnxshallow import pareto as module
+from onnxshallow import front as module
 from onnxshallow.config import Config
 from onnxshallow.errors import DataError, UsageError
+from onnxshallow.front import DEFAULT_TARGETS, pareto
 from onnxshallow.model.session import Session
-from onnxshallow.pareto import DEFAULT_TARGETS, pareto
 from onnxshallow.pipeline import apply_plan, optimize
 from onnxshallow.progress import Silent
 from onnxshallow.report.schema import ParetoReport
@@ -26,7 +26,7 @@ class Run:
         self.folder, self.cache = folder / "case", folder / "cache"
         self.folder.mkdir()
         self.model, self.data = save_case(self.folder, labels=np.arange(60) % 6, x=smooth(60, 3, 6))
-        self.report = pareto(self.model, TARGETS, calib=str(self.data), cache=self.cache)
+        self.report = pareto(self.model, targets=TARGETS, calib=str(self.data), cache=self.cache)
 
     @property
     def reached(self):
@@ -41,7 +41,7 @@ def done(tmp_path_factory):
 
 def quick(model, data, targets, **options):
     """A run without a sweep."""
-    return pareto(model, targets, calib=str(data), sensitivity="magnitude", **options)
+    return pareto(model, targets=targets, calib=str(data), sensitivity="magnitude", **options)
 
 
 def carried_out(model, point, folder, **options):
@@ -144,7 +144,7 @@ def test_the_timings_are_those_of_the_stages(done):
 
 
 def test_the_same_run_without_a_cache_gives_the_same_report(done):
-    again = pareto(done.model, TARGETS[::-1], calib=str(done.data), cache=None)
+    again = pareto(done.model, targets=TARGETS[::-1], calib=str(done.data), cache=None)
     assert without_clocks(again) == without_clocks(done.report)
 
 
@@ -257,7 +257,7 @@ def test_composed_kernels_say_how_exact_they_are(tmp_path):
 
 def test_a_target_among_the_options_is_not_used(tmp_path):
     model, data = save_case(tmp_path)
-    report = pareto(model, [0.7], config=Config(target_relus=0.4, calib=str(data), sensitivity="magnitude"))
+    report = pareto(model, targets=[0.7], config=Config(target_relus=0.4, calib=str(data), sensitivity="magnitude"))
     assert [point.target_relus for point in report.points] == [302]
 
 
@@ -278,7 +278,7 @@ def test_without_labels_nothing_is_said_of_accuracy(tmp_path):
 
 def test_synthetic_data_claim_nothing(tmp_path):
     model, _ = save_case(tmp_path)
-    report = pareto(model, [0.7], calib_samples=40, sensitivity="magnitude")
+    report = pareto(model, targets=[0.7], calib_samples=40, sensitivity="magnitude")
     assert not report.validated
     assert report.original.accuracy is None
     assert report.points[0].accuracy_lost is report.points[0].optimized.accuracy is None
@@ -296,7 +296,7 @@ def test_a_network_without_activations_has_one_empty_point(tmp_path):
 def test_a_malformed_target_is_a_usage_error_before_anything_is_measured(tmp_path, target):
     model, data = save_case(tmp_path)
     with pytest.raises(UsageError, match="target"):
-        pareto(model, [0.7, target], calib=str(data), cache=tmp_path / "cache")
+        pareto(model, targets=[0.7, target], calib=str(data), cache=tmp_path / "cache")
     assert files(tmp_path) == {"net.onnx", "data.npz"}
 
 

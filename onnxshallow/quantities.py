@@ -1,0 +1,102 @@
+"""Quantities that people write: targets such as 0.58 or 320k, latencies such as 3.5ms, sizes such as 4G."""
+
+import math
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+
+from onnxshallow.errors import UsageError
+
+__all__ = ["parse_bytes", "parse_latency", "parse_target", "read_bytes", "read_latency", "read_target"]
+
+COUNT_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+BYTE_SUFFIXES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+NUMBER = r"(?P<number>\d+(?:\.\d*)?(?:e[+-]?\d{1,2})?|\.\d+)"
+
+
+def parse_target(value: float | str, total: int) -> int:
+    """The budget that a target stands for.
+
+    Args:
+        value: a fraction of `total` up to 1, or a count above 1, as a number or text ("0.58", "320k",
+            "1.2M").
+        total: what the original network has.
+
+    Returns:
+        The most that may stay; fractions are rounded down.
+
+    Raises:
+        UsageError: the value is not positive, or neither a fraction nor a whole count.
+    """
+    try:
+        target = read_target(value)
+    except ValueError as error:
+        raise UsageError(f"The target {value!r} cannot be used: {error}.") from error
+    return math.floor(target * total) if isinstance(target, Fraction) else target
+
+
+def parse_latency(value: float | str, original: float) -> float:
+    """The milliseconds that a target stands for.
+
+    Args:
+        value: a fraction of `original` up to 1, or milliseconds as text ("3.5ms").
+        original: milliseconds of the original network.
+
+    Raises:
+        UsageError: the value is neither.
+    """
+    try:
+        target, absolute = read_latency(value)
+    except ValueError as error:
+        raise UsageError(f"The target {value!r} cannot be used: {error}.") from error
+    return target if absolute else target * original
+
+
+def parse_bytes(text: str) -> int:
+    """The number of bytes in a size such as "4G", "512M" or "1.5 GiB"; suffixes are powers of 1024.
+
+    Raises:
+        UsageError: the text is no positive size.
+    """
+    try:
+        return read_bytes(text)
+    except ValueError as error:
+        raise UsageError(f"The size {text!r} cannot be used: {error}.") from error
+
+
+def read_target(value: object) -> Fraction | int:
+    """A fraction, or a whole count; ValueError says what is wrong."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("it must be a fraction up to 1 or a count, such as 0.58 or 320k")
+    hint = "it must be a positive number, such as 0.58 or 320k"
+    number, suffix = _read_number(str(value), COUNT_SUFFIXES, hint)
+    if number <= 1 and not suffix:
+        return number
+    if number.denominator != 1:
+        raise ValueError("it is neither a fraction up to 1 nor a whole count")
+    return int(number)
+
+
+def read_latency(value: object) -> tuple[float, bool]:
+    """A number, and whether it is milliseconds; ValueError says what is wrong."""
+    hint = "it must be a fraction up to 1 or a time such as 3.5ms"
+    text = str(value).strip().lower()
+    number, _ = _read_number(text.removesuffix("ms"), {"": 1}, hint)
+    if isinstance(value, bool) or (number > 1 and not text.endswith("ms")):
+        raise ValueError(hint)
+    return float(number), text.endswith("ms")
+
+
+def read_bytes(text: str) -> int:
+    """A number of bytes; ValueError says what is wrong."""
+    plain = re.sub(r"(?<=[kmgt])i?b$", "", text.strip().lower())
+    number, _ = _read_number(plain, BYTE_SUFFIXES, "write it like 4G or 512M")
+    return int(number)
+
+
+def _read_number(text: str, suffixes: Mapping[str, int], hint: str) -> tuple[Fraction, str]:
+    """A positive number, multiplied by its suffix, and the suffix; exact, so that 0.29 of 100 is 29."""
+    match = re.fullmatch(rf"{NUMBER}\s*(?P<suffix>[a-z]?)", text.strip().lower())
+    if match is None or match["suffix"] not in suffixes or Fraction(match["number"]) == 0:
+        raise ValueError(hint)
+    return Fraction(match["number"]) * suffixes[match["suffix"]], match["suffix"]
