@@ -35,7 +35,8 @@ def test_a_flipped_kernel_breaks_the_budget(digits, tmp_path):
     assert verdict["accuracy_lost"] > 0.01
     assert verdict["mcnemar_p"] < 0.01
     assert verdict["reasons"][0] in outcome.stderr
-    assert run("validate", digits.model, broken).exit_code == 0
+    assert_error(run("validate", digits.model, broken), 4, "No gate was given", "--max-drop 0.05")
+    assert run("validate", digits.model, broken, "--max-drop", "1").exit_code == 0
 
 
 def test_a_model_equals_itself(digits):
