@@ -93,8 +93,8 @@ def check_gates(comparison: Comparison, limits: Limits) -> list[Gate]:
     if limits.min_agreement is not None:
         if agreement is None:
             raise UsageError(
-                "--min-agreement needs class scores, floats (N, classes), which no output of this network holds; give "
-                "--max-error instead."
+                "--min-agreement needs class scores, floats (N, classes), which no output of this network has; "
+                "give --max-error instead."
             )
         met = agreement >= limits.min_agreement
         gates.append(Gate("min-agreement", limits.min_agreement, agreement, met, "samples with the same class"))
