@@ -87,12 +87,11 @@ class UserMetric:
             returned = self._function({name: _locked(array) for name, array in outputs.items()}, labels)
         except (Exception, SystemExit) as error:
             raise DataError(f"{self._name}: raised {type(error).__name__}: {first_line(error)}.") from error
-        try:
-            values: NDArray[np.float64] = np.asarray(returned, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        values = _as_numbers(returned)
+        if values is None:
             raise DataError(
                 f"{self._name}: returned {type(returned).__name__}; it must return a number, or one a sample."
-            ) from error
+            )
         if values.shape not in ((), (samples,)):
             raise DataError(
                 f"{self._name}: returned values of shape {values.shape} for a batch of {samples}; it must return a "
@@ -121,6 +120,15 @@ def load_metric(source: str) -> UserMetric:
     if not names_code(source):
         raise UsageError(f"--metric {source}: write it as file.py:function.")
     return UserMetric(source, user_function(source))
+
+
+def _as_numbers(returned: object) -> NDArray[np.float64] | None:
+    """What a function returned, as an array; None where it is no real numbers."""
+    try:
+        values = np.asarray(returned)
+    except (TypeError, ValueError):  # a list of unequal lists, a tensor on another device
+        return None
+    return values.astype(np.float64) if values.dtype.kind in "biuf" else None
 
 
 def _locked(array: NDArray[Any]) -> NDArray[Any]:
