@@ -1,5 +1,6 @@
 """Two model files side by side: `validate` and `bench`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,54 +8,75 @@ import numpy as np
 from onnxshallow.config import Config
 from onnxshallow.data.prepare import is_fixed, labelled_batches, load_report_samples
 from onnxshallow.data.synthetic import synthesize
-from onnxshallow.errors import ExitCode, ModelError, UsageError
+from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.document import Document, load_document
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
-from onnxshallow.model.tensors import TensorInfo, with_sizes
+from onnxshallow.model.tensors import TensorInfo, shared_inputs, with_sizes
 from onnxshallow.progress import Progress, counted
 from onnxshallow.report.build import accuracy_report, class_details, fidelity_report
-from onnxshallow.report.schema import BenchReport, FileReport, ValidationReport, Verdict
-from onnxshallow.validation.compare import Comparison, compare_models
+from onnxshallow.report.build_validation import first_answer, gate_report, gates_verdict
+from onnxshallow.report.schema import BenchReport, FileReport, MetricReport, ValidationReport
+from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
+from onnxshallow.validation.gates import Limits, check_gates
 from onnxshallow.validation.latency import speedup, time_models
+from onnxshallow.validation.user_metric import load_metric
 from onnxshallow.versions import versions
 
 __all__ = ["bench_files", "validate_files"]
 
 
-def validate_files(original: Path, optimized: Path, config: Config, progress: Progress) -> ValidationReport:
+def validate_files(
+    original: Path, optimized: Path, config: Config, progress: Progress, metrics: Sequence[str] = ()
+) -> ValidationReport:
     """Compare two models on validation data.
 
     Args:
         original: path of the reference model.
         optimized: path of the model to check, with the same inputs and outputs.
-        config: `validate_data`, preprocessing, and `max_drop`, the accuracy that may be lost.
+        config: `validate_data`, preprocessing, and the gates `max_drop`, `min_agreement` and `max_error`; where none
+            is set, a default one counts, see `check_gates`.
         progress: shows how it goes.
+        metrics: of the user's own, `file.py:function`; the files are run.
 
     Raises:
-        UsageError: no validation data are given.
+        UsageError: no validation data are given, or a gate cannot be checked on this network.
         ModelError: a model cannot be used, or the two do not match.
-        DataError: the data cannot be used.
+        DataError: the data or a metric cannot be used.
     """
     if config.validate_data is None:
         raise UsageError("Say what to compare the models on: --data DATA.")
+    own = [load_metric(source) for source in metrics]
+    limits = Limits(config.max_drop, config.min_agreement, config.max_error)
     first, second, inputs = _load_pair(original, optimized, config)
+    inputs = shared_inputs(inputs, with_sizes(Network(second.model).inputs, config.input_shape))
     samples, batch = load_report_samples(config, inputs)
     threads = config.threads or 0
+
+    def glance(comparison: Comparison) -> None:
+        check_gates(comparison, limits)  # so that a gate that cannot be checked is told now
+        if len(samples) >= 4 * FIRST_GLANCE:
+            progress.note(first_answer(comparison, len(samples)))
+
     with progress.stage("Validating", -(-len(samples) // batch)) as step:
         comparison = compare_models(
             Session(first.model, threads=threads),
             Session(second.model, threads=threads),
             counted(labelled_batches(samples, batch, whole=is_fixed(inputs)), step),
+            metrics=own,
+            glance=glance,
         )
+    gates = check_gates(comparison, limits)
     return ValidationReport(
         original=_file(first),
         optimized=_file(second),
         original_accuracy=accuracy_report(comparison.first),
         optimized_accuracy=accuracy_report(comparison.second),
         fidelity=fidelity_report(comparison, samples),
-        verdict=_verdict(comparison, config.max_drop),
+        verdict=gates_verdict(comparison, gates, limits),
         **class_details(comparison, samples),
+        gates=[gate_report(gate, limits) for gate in gates],
+        metrics=[MetricReport(**vars(metric.result())) for metric in own],
     )
 
 
@@ -117,21 +139,3 @@ def _load_pair(original: Path, optimized: Path, config: Config) -> tuple[Documen
 
 def _file(document: Document) -> FileReport:
     return FileReport(path=str(document.path), sha256=document.sha256)
-
-
-def _verdict(comparison: Comparison, limit: float | None) -> Verdict:
-    drop = comparison.drop
-    if drop is None:
-        drop = max(comparison.fidelity.relative_error.values(), default=0.0)
-    broken = limit is not None and not drop <= limit
-    reasons = [f"{100 * drop:.2f} points are lost, more than --max-drop {limit:g} allows."] if broken else []
-    labelled = comparison.first is not None
-    return Verdict(
-        status="accuracy" if broken else "met",
-        exit_code=int(ExitCode.ACCURACY if broken else ExitCode.OK),
-        validated=True,
-        accuracy_lost=comparison.drop if labelled else None,
-        accuracy_lost_interval=comparison.drop_interval,
-        mcnemar_p=comparison.mcnemar.p_value if comparison.mcnemar else None,
-        reasons=reasons,
-    )

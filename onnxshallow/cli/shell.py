@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -150,7 +151,15 @@ def write_json(value: BaseModel | dict[str, Any], target: str | Path | None) -> 
 
 
 class Bars:
-    """Progress bars on stderr, where it is a terminal."""
+    """Progress bars on stderr, where it is a terminal, and notes in between, unless only errors are logged."""
+
+    def __init__(self) -> None:
+        self._say: Callable[[str], None] = _say
+
+    def note(self, text: str) -> None:
+        """Print a line on stderr, above the bar."""
+        if logging.getLogger().isEnabledFor(logging.WARNING):
+            self._say(printable(text))
 
     @contextmanager
     def stage(self, name: str, total: int) -> "Iterator[Step]":
@@ -167,4 +176,13 @@ class Bars:
         )
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task(name, total=total)
-            yield lambda: progress.advance(task)
+            if console.is_terminal:
+                self._say = partial(progress.console.print, markup=False, highlight=False, emoji=False)
+            try:
+                yield lambda: progress.advance(task)
+            finally:
+                self._say = _say
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

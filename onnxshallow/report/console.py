@@ -1,5 +1,6 @@
 """Tables on the terminal."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE
@@ -11,10 +12,13 @@ from onnxshallow.report.schema import (
     BenchReport,
     CostReport,
     FidelityReport,
+    MetricReport,
+    OutputFidelity,
     ParetoReport,
     Report,
     SensitivityReport,
     ValidationReport,
+    Verdict,
 )
 from onnxshallow.text import printable
 
@@ -125,17 +129,21 @@ def print_result(report: Report, path: Path) -> None:
     if report.fidelity is not None:
         _print_fidelity(console, report.fidelity)
     verdict = report.verdict
+    _print_lost(console, verdict)
+    for reason in verdict.reasons if verdict.exit_code == 0 else verdict.reasons[1:]:
+        console.print(f"Note: {printable(reason)}.")
+    if report.output is not None:
+        console.print(f"Written: {printable(report.output.path)}", soft_wrap=True)
+    console.print(f"Report: {printable(str(path))}", soft_wrap=True)
+
+
+def _print_lost(console: Console, verdict: Verdict) -> None:
     if verdict.accuracy_lost is not None and verdict.accuracy_lost_interval is not None:
         low, high = (100 * value for value in verdict.accuracy_lost_interval)
         console.print(
             f"Accuracy lost: {100 * verdict.accuracy_lost:.2f} points (95 % interval {low:.2f} to {high:.2f}; "
             f"McNemar p = {verdict.mcnemar_p or 0:.3g})."
         )
-    for reason in verdict.reasons if verdict.exit_code == 0 else verdict.reasons[1:]:
-        console.print(f"Note: {printable(reason)}.")
-    if report.output is not None:
-        console.print(f"Written: {printable(report.output.path)}", soft_wrap=True)
-    console.print(f"Report: {printable(str(path))}", soft_wrap=True)
 
 
 def _print_fidelity(console: Console, fidelity: FidelityReport) -> None:
@@ -177,7 +185,7 @@ def print_pareto(report: ParetoReport) -> None:
 
 
 def print_validation(report: ValidationReport) -> None:
-    """Accuracy and fidelity of two models."""
+    """Accuracy, fidelity, the user's metrics and the gates of two models."""
     console = _console()
     before, after = report.original_accuracy, report.optimized_accuracy
     if before is not None and after is not None:
@@ -186,9 +194,70 @@ def print_validation(report: ValidationReport) -> None:
             if a is not None and b is not None:
                 table.add_row(label, f"{100 * a:.2f}", f"{100 * b:.2f}")
         intervals = [" to ".join(f"{100 * value:.2f}" for value in x.top1_interval) for x in (before, after)]
-        table.add_row("95 % interval", *intervals)
+        table.add_row("top-1, 95 % interval", *intervals)
         console.print(table)
+    _print_lost(console, report.verdict)
     _print_fidelity(console, report.fidelity)
+    if report.fidelity.outputs:
+        console.print(_outputs_table(report.fidelity.outputs))
+    _print_changed(console, report)
+    if report.metrics:
+        console.print(_metrics_table(report.metrics))
+    for gate in report.gates:
+        sign = {"min-agreement": ">="}.get(gate.name, "<=")
+        source = ", the default" if gate.default else ""
+        state = "holds" if gate.met else "IS BROKEN"
+        console.print(f"--{gate.name} {state}: {_number(gate.value)} {sign} {gate.limit:g}{source}.")
+    for reason in report.verdict.reasons if report.verdict.exit_code == 0 else ():
+        console.print(f"Note: {printable(reason)}", soft_wrap=True)
+
+
+def _outputs_table(outputs: Sequence[OutputFidelity]) -> Table:
+    table = _table("output", "relative error", "cosine", "PSNR, dB", "largest error", "equal, %", "worst sample")
+    for output in outputs:
+        worst = "-" if output.worst_sample is None else f"{output.worst_sample} ({_number(output.worst_error)})"
+        floats = output.equal is None
+        table.add_row(
+            printable(output.name),
+            _number(output.relative_error) if floats else "",
+            _number(output.cosine) if floats else "",
+            _number(output.psnr_db, 1) if floats else "",
+            _number(output.max_error) if floats else "",
+            "" if output.equal is None else f"{100 * output.equal:.2f}",
+            worst,
+        )
+    return table
+
+
+def _print_changed(console: Console, report: ValidationReport) -> None:
+    """The samples that changed their class, those first of which the original was most sure."""
+    if not report.changed:
+        return
+    listed = [
+        f"{printable(one.name or str(one.index))} ({_name(one.original)} -> {_name(one.optimized)})"
+        for one in report.changed[:5]
+    ]
+    more = ", ..." if report.changed_total > len(listed) else ""
+    console.print(
+        f"{_count(report.changed_total)} samples changed their class, the surest first: {', '.join(listed)}{more}.",
+        soft_wrap=True,
+    )
+
+
+def _name(label: int | None) -> str:
+    return "none" if label is None else str(label)
+
+
+def _metrics_table(metrics: Sequence[MetricReport]) -> Table:
+    table = _table("metric", "original", "optimized", "difference", "95 % interval")
+    for metric in metrics:
+        interval = metric.difference_interval
+        table.add_row(
+            printable(metric.name),
+            *(_number(value) for value in (metric.original, metric.optimized, metric.difference)),
+            "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}",
+        )
+    return table
 
 
 def print_bench(report: BenchReport) -> None:

@@ -18,6 +18,8 @@ __all__ = [
     "FidelityReport",
     "FileReport",
     "FrontierPoint",
+    "GateReport",
+    "MetricReport",
     "NodeReport",
     "OutputFidelity",
     "ParetoPoint",
@@ -165,7 +167,7 @@ class OutputFidelity(_Part):
         worst_sample: position in the data source of the sample that differs most; null where none differs.
         worst_error: its relative error; for outputs that are no floats its share of unequal elements.
         equal: share of equal elements, for integers, booleans and text; null for floats.
-        not_finite: samples at which the optimized model gives NaN or infinities that the original does not give.
+        not_finite: samples at which the optimized model gives NaN, or infinities that the original does not give.
     """
 
     name: str
@@ -278,6 +280,30 @@ class SensitivityReport(_Part):
     seed: int
 
 
+class GateReport(_Part):
+    """A gate, checked: `value` is what was found, `limit` what is allowed; `default` where the user gave none."""
+
+    name: Literal["max-drop", "min-agreement", "max-error"]
+    limit: float
+    value: Number
+    met: bool
+    default: bool
+
+
+class MetricReport(_Part):
+    """The mean over the samples of a metric of the user's own; `difference` is optimized - original.
+
+    The interval of the difference, 95 %, is known where the metric gives one number a sample.
+    """
+
+    name: str
+    original: Number
+    optimized: Number
+    difference: Number
+    difference_interval: tuple[float, float] | None
+    samples: int
+
+
 class ValidationReport(_Part):
     """The result of `validate`.
 
@@ -294,6 +320,8 @@ class ValidationReport(_Part):
     classes: list[ClassReport] = []
     changed: list[ChangedSample] = []
     changed_total: int = 0
+    gates: list[GateReport] = []
+    metrics: list[MetricReport] = []
 
 
 class BenchReport(_Part):

@@ -1,6 +1,6 @@
 """Compare two models on the same samples: accuracy, agreement, divergence, error."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,8 +12,12 @@ from onnxshallow.validation.classes import Changed, ClassCount, ClassTally, pred
 from onnxshallow.validation.metrics import class_scores, kl_divergence, top_k_correct
 from onnxshallow.validation.outputs import OutputDifference, OutputTally
 from onnxshallow.validation.statistics import McNemar, mcnemar, paired_difference_interval, wilson_interval
+from onnxshallow.validation.user_metric import UserMetric
 
-__all__ = ["Accuracy", "Comparison", "Fidelity", "Recorded", "Runs", "compare_models"]
+__all__ = ["FIRST_GLANCE", "Accuracy", "Comparison", "Fidelity", "Recorded", "Runs", "compare_models"]
+
+FIRST_GLANCE = 256
+"""After so many samples `compare_models` can tell what it knows so far."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,9 @@ def compare_models(
     first: Runs,
     second: Session,
     batches: Iterable[tuple[Mapping[str, np.ndarray], NDArray[Any] | None]],
+    *,
+    metrics: Sequence[UserMetric] = (),
+    glance: Callable[[Comparison], None] | None = None,
 ) -> Comparison:
     """Run both models and compare their outputs, batch by batch, so that no set is too long.
 
@@ -212,12 +219,23 @@ def compare_models(
         first: the original.
         second: the optimized model, with the same outputs.
         batches: inputs by name, and labels (N,) or None.
+        metrics: the user's own; they add up what they find.
+        glance: called once with what is known after the first `FIRST_GLANCE` samples, where there are as many.
 
     Raises:
         ModelError: onnxruntime fails, or outputs have different shapes.
-        DataError: a label names a class that the network does not have.
+        DataError: a label names a class that the network does not have, or a metric fails.
     """
-    tally = _Tally(first.output_names)
+    names = first.output_names
+    tally = _Tally(names)
     for feeds, labels in batches:
-        tally.add(first.run(feeds), second.run(feeds, first.output_names), labels)
+        outputs = first.run(feeds), second.run(feeds, names)
+        before = tally.samples
+        tally.add(*outputs, labels)
+        for metric in metrics:
+            by_name, others = (dict(zip(names, values, strict=True)) for values in outputs)
+            metric.add(by_name, others, labels, tally.samples - before)
+        if glance is not None and tally.samples >= FIRST_GLANCE:
+            glance(tally.result())
+            glance = None
     return tally.result()

@@ -36,7 +36,7 @@ class OutputDifference:
             apart.
         worst_error: its relative error, or its share of unequal elements.
         equal: share of equal elements; None for floating-point outputs.
-        not_finite: samples at which the second model gives NaN or infinities that the first does not give.
+        not_finite: samples at which the second model gives NaN, or infinities that the first does not give.
     """
 
     name: str
