@@ -1,6 +1,7 @@
 """Models timed side by side: `bench`. Latency is measured here; private inference is estimated."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from onnxshallow.report.schema import (
     PrivateReport,
 )
 from onnxshallow.runtime.footprint import FootprintError, peak_memory
-from onnxshallow.validation.latency import median_interval, speedup, time_models
+from onnxshallow.validation.latency import Timing, median_interval, speedup, time_models
 from onnxshallow.versions import versions
 
 __all__ = ["BenchOptions", "bench_files"]
@@ -37,6 +38,11 @@ logger = logging.getLogger(__name__)
 
 # Turns that are made however long they take: fewer say nothing of how much the figures vary.
 _LEAST_TURNS = 5
+# Seconds a setting, seconds while an interval is wider than it should be, and that width.
+_SECONDS, _MOST_SECONDS, _WIDE = 3.0, 12.0, 0.02
+# Two sessions of one model differ by up to half a per cent through where their memory lies. So each of these parts of
+# the time has new ones.
+_PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,9 @@ class BenchOptions:
     Attributes:
         batch_sizes: samples a run, where the models leave that open.
         threads: of onnxruntime; none for what the config says, or all cores. Every batch size is measured with each.
-        runs: of each model at each setting; None for as many as `seconds` allows.
-        seconds: that a setting may take; the turn that is begun is finished. None for as long as `runs` take.
+        runs: of each model at each setting; None for as many as the time allows.
+        seconds: that a setting takes, about. None for as long as `runs` take, or, where these are not given, for 3 s
+            and up to 12 s while an interval is wider than 2 %.
         memory: measure the peak memory too.
         protocols: of private inference, for which to estimate the cost.
         rtt: seconds of a round trip between the parties.
@@ -57,7 +64,7 @@ class BenchOptions:
     batch_sizes: tuple[int, ...] = (1,)
     threads: tuple[int, ...] = ()
     runs: int | None = None
-    seconds: float | None = 3.0
+    seconds: float | None = None
     memory: bool = True
     protocols: tuple[Protocol, ...] = ()
     rtt: float = 1e-3
@@ -74,14 +81,12 @@ def bench_files(paths: Sequence[Path], config: Config, options: BenchOptions, pr
         progress: shows how it goes.
 
     Raises:
-        UsageError: there is only one model, or neither runs nor seconds.
+        UsageError: there is only one model.
         ModelError: a model cannot be used, or does not match the first.
         DataError: an input's size is open; says how to give it.
     """
     if len(paths) < 2:
         raise UsageError("Name two models or more to compare.")
-    if options.runs is None and options.seconds is None:
-        raise UsageError("Say how long to measure: --seconds 3, or --runs 100.")
     documents, inputs = load_models(paths, config)
     notes: list[str] = []
     settings = _settings(inputs, config, options, notes)
@@ -136,11 +141,8 @@ def _measure(
     """Every model at one setting."""
     batch, threads = setting.batch_size, setting.threads or usable_cores()
     feeds = synthesize(inputs, batch, config.seed, config.preprocessing()).batch(np.arange(batch))
-    # Measured first: sessions of this process whose threads wait would only slow the others' start.
     peaks = [_peak(document, feeds, threads, notes) if options.memory else None for document in documents]
-    sessions = {str(n): Session(d.model, threads=threads, yielding=True) for n, d in enumerate(documents)}
-    seconds = float("inf") if options.seconds is None else options.seconds
-    timings = list(time_models(sessions, feeds, options.runs, seconds, _LEAST_TURNS).values())
+    timings = _time(documents, feeds, threads, options, config.seed)
     found = []
     for index, (timing, peak) in enumerate(zip(timings, peaks, strict=True)):
         ratio, interval = speedup(timings[0].turns, timing.turns, config.seed)
@@ -162,12 +164,39 @@ def _measure(
     return found
 
 
+def _time(
+    documents: Sequence[Document], feeds: Mapping[str, np.ndarray], threads: int, options: BenchOptions, seed: int
+) -> list[Timing]:
+    """Time every model, for as long as the options say."""
+
+    def part(runs: int | None, seconds: float) -> list[Timing]:
+        sessions = {str(n): Session(d.model, threads=threads, yielding=True) for n, d in enumerate(documents)}
+        return list(time_models(sessions, feeds, runs, seconds, _LEAST_TURNS).values())
+
+    if options.runs is not None:
+        return part(options.runs, float("inf") if options.seconds is None else options.seconds)
+    wanted, most = (_SECONDS, _MOST_SECONDS) if options.seconds is None else (options.seconds, options.seconds)
+    begin = time.perf_counter()
+    timings = part(None, wanted / _PARTS)
+    while (spent := time.perf_counter() - begin) < wanted or (spent < most and _is_wide(timings, seed)):
+        timings = [first.joined(later) for first, later in zip(timings, part(None, wanted / _PARTS), strict=True)]
+    return timings
+
+
+def _is_wide(timings: Sequence[Timing], seed: int) -> bool:
+    """Whether too little is known of a speedup."""
+    found = [speedup(timings[0].turns, timing.turns, seed) for timing in timings[1:]]
+    return any(high - low > _WIDE * ratio for ratio, (low, high) in found)
+
+
 def _peak(document: Document, feeds: Mapping[str, np.ndarray], threads: int, notes: list[str]) -> int | None:
     try:
         return peak_memory(document.path, feeds, threads)
     except FootprintError as error:
-        notes.append(f"The peak memory of {document.path} is not known: {error}.")
-        logger.warning(notes[-1])
+        note = f"The peak memory of {document.path} is not known: {error}."
+        if note not in notes:
+            logger.warning(note)
+            notes.append(note)
         return None
 
 

@@ -13,7 +13,6 @@ from onnxshallow.errors import UsageError
 __all__ = ["command"]
 
 _PRIVATE = "Private inference (an estimate from published and measured constants)"
-_DEFAULT_SECONDS = 3.0
 
 
 @command_line
@@ -39,7 +38,7 @@ def command(
         float | None,
         typer.Option(
             "--seconds",
-            help="For each batch size and number of threads [default: 3, or as long as --runs take].",
+            help="For each batch size and number of threads [default: 3; up to 12 while an interval is wide].",
             show_default=False,
         ),
     ] = None,
@@ -70,9 +69,9 @@ def command(
     For every batch size and number of threads: median latency, samples a second and the ratio to the first model,
     with 95 % intervals; peak memory, measured in a process of its own; file size.
 
-    Example: onnxshallow bench resnet18.onnx resnet18.shallow.onnx --threads 1,2 --batch-size 1,32
+    Example: onnxshallow bench a.onnx b.onnx --threads 1,2 --batch-size 1,32
 
-    Example: onnxshallow bench resnet18.onnx resnet18.shallow.onnx --private-model semi2k --rtt 40ms --bandwidth 100Mbps
+    Example: onnxshallow bench a.onnx b.onnx --private-model semi2k --rtt 40ms --bandwidth 100Mbps
     """
     start_logging(log_level)
     models = [original, optimized, *(others or [])]
@@ -91,7 +90,7 @@ def command(
         batch_sizes=sizes or (1,),
         threads=counts,
         runs=runs,
-        seconds=_DEFAULT_SECONDS if runs is None and seconds is None else seconds,
+        seconds=seconds,
         memory=not no_memory,
         protocols=choose_protocols(private_model or []),
         rtt=parse_rtt(rtt),

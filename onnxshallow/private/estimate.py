@@ -137,6 +137,6 @@ def _not_counted(operations: Operations, protocol: Protocol) -> Iterator[str]:
     if protocol.offline_bytes is None:
         yield "preparation before the input is known"
     for operator, nodes in operations.uncounted:
-        yield f"{nodes} {operator} {'node' if nodes == 1 else 'nodes'}"
+        yield f"{operator} nodes ({nodes})"
     if operations.unknown:
-        yield f"{len(operations.unknown)} nodes whose shapes are not known"
+        yield f"nodes whose shapes are not known ({len(operations.unknown)})"

@@ -76,7 +76,7 @@ def count_operations(analysis: Analysis) -> Operations:
         if layer is not None and layer.main != node.index:
             continue  # folded into the layer's weights
         if node.is_op("Conv", "Gemm", "MatMul") or layer is not None:
-            if layer is None and not network.is_constant(node.inputs[1]):
+            if layer is None and not _has_weights(network, node):
                 others[node.op] += 1
                 continue
             size = _linear_size(network, node)
@@ -110,6 +110,12 @@ def count_operations(analysis: Analysis) -> Operations:
     )
 
 
+def _has_weights(network: Network, node: Node) -> bool:
+    """Whether the second factor is a constant, and no stack of matrices."""
+    weight = _sizes(network, node.inputs[1])
+    return network.is_constant(node.inputs[1]) and (node.op != "MatMul" or weight is None or len(weight) == 2)
+
+
 def _linear_size(network: Network, node: Node) -> LinearSize | None:
     """A layer's main node as a product of matrices; None where a shape is not known."""
     data, weight, output = (_sizes(network, name) for name in (*node.inputs[:2], node.outputs[0]))
@@ -120,10 +126,9 @@ def _linear_size(network: Network, node: Node) -> LinearSize | None:
         return LinearSize(node.name, made, output[1], made)
     weights = int(np.prod(weight))
     if node.op == "Conv":
-        places, taps = int(np.prod(output[2:])), int(np.prod(weight[2:]))
-        return LinearSize(node.name, places * taps * data[1], weights, made)
-    # A Gemm whose left factor is transposed has its batch on the other axis; then it is a batch of one all the same.
-    return LinearSize(node.name, int(np.prod(data)) // max(data[0], 1), weights, made)
+        return LinearSize(node.name, int(np.prod(output[2:])) * int(np.prod(weight[2:])) * data[1], weights, made)
+    columns = max(output[-1], 1)
+    return LinearSize(node.name, made // columns * (weights // columns), weights, made)
 
 
 def _is_product(network: Network, node: Node) -> bool:

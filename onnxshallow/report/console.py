@@ -200,9 +200,10 @@ def print_bench(report: BenchReport) -> None:
         console.print(_bench_table(report))
     low, high = report.speedup_interval
     runs = "1 run" if report.runs == 1 else f"{report.runs} runs"
+    original, optimized = printable(report.original.path), printable(report.optimized.path)
     console.print(
-        f"Against {printable(report.original.path)}, {printable(report.optimized.path)} is {report.speedup:.3f} times "
-        f"as fast (95 % interval {low:.3f} to {high:.3f}), batch {report.batch_size}, {runs} each, in turns.",
+        f"Against {original}, {optimized} is {report.speedup:.3f} times as fast "
+        f"(95 % interval {low:.3f} to {high:.3f}), batch {report.batch_size}, {runs} each, in turns.",
         soft_wrap=True,
     )
     for protocol in dict.fromkeys(estimate.protocol for estimate in report.private):

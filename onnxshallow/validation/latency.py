@@ -44,6 +44,10 @@ class Timing:
         """Seconds of a run."""
         return float(np.median(self.turns))
 
+    def joined(self, later: "Timing") -> "Timing":
+        """This and what was measured later, in one."""
+        return Timing(np.concatenate([self.turns, later.turns]), self.runs + later.runs)
+
 
 def time_models(
     sessions: Mapping[str, Session],
