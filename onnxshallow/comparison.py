@@ -1,29 +1,24 @@
-"""Two model files side by side: `validate` and `bench`."""
+"""Model files side by side: `validate`, and what `bench` shares with it."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from onnxshallow.config import Config
 from onnxshallow.data.prepare import is_fixed, labelled_batches, load_report_samples
-from onnxshallow.data.synthetic import synthesize
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.document import Document, load_document
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
-from onnxshallow.model.tensors import TensorInfo, shared_inputs, with_sizes
+from onnxshallow.model.tensors import TensorInfo, common_info, with_sizes
 from onnxshallow.progress import Progress, counted
 from onnxshallow.report.build import accuracy_report, class_details, fidelity_report
 from onnxshallow.report.build_validation import first_answer, gate_report, gates_verdict
-from onnxshallow.report.schema import BenchReport, FileReport, MetricReport, ValidationReport
+from onnxshallow.report.schema import FileReport, MetricReport, ValidationReport
 from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
 from onnxshallow.validation.gates import Limits, check_gates
-from onnxshallow.validation.latency import speedup, time_models
 from onnxshallow.validation.user_metric import load_metric
-from onnxshallow.versions import versions
 
-__all__ = ["bench_files", "validate_files"]
+__all__ = ["load_models", "validate_files"]
 
 
 def validate_files(
@@ -48,8 +43,7 @@ def validate_files(
         raise UsageError("Say what to compare the models on: --data DATA.")
     own = [load_metric(source) for source in metrics]
     limits = Limits(config.max_drop, config.min_agreement, config.max_error)
-    first, second, inputs = _load_pair(original, optimized, config)
-    inputs = shared_inputs(inputs, with_sizes(Network(second.model).inputs, config.input_shape))
+    (first, second), inputs = load_models([original, optimized], config)
     samples, batch = load_report_samples(config, inputs)
     threads = config.threads or 0
 
@@ -80,61 +74,35 @@ def validate_files(
     )
 
 
-def bench_files(original: Path, optimized: Path, config: Config, batch_size: int, runs: int) -> BenchReport:
-    """Time two models in turns.
+def load_models(paths: Sequence[Path], config: Config) -> tuple[tuple[Document, ...], tuple[TensorInfo, ...]]:
+    """Models that are to be compared, and their common inputs with the sizes that the user gave.
+
+    An axis that one model fixes and another leaves open is fixed.
 
     Args:
-        original: path of the model to compare with.
-        optimized: path of the other.
-        config: `input_shape`, `threads` and `seed`.
-        batch_size: samples a run, where the model leaves that open.
-        runs: runs of each.
+        paths: of two models or more; each is compared with the first.
+        config: `input_shape` and `max_tensor`.
 
     Raises:
-        ModelError: a model cannot be used, or the two do not match.
-        DataError: an input's size is open; says how to give it.
+        ModelError: one cannot be used, or has other inputs or outputs than the first.
     """
-    first, second, inputs = _load_pair(original, optimized, config)
-    if is_fixed(inputs):
-        batch_size = next(int(i.shape[0] or 1) for i in inputs if i.shape and isinstance(i.shape[0], int))
-    feeds = synthesize(inputs, batch_size, config.seed, config.preprocessing()).batch(np.arange(batch_size))
-    sessions = {
-        name: Session(document.model, threads=config.threads or 0)
-        for name, document in (("original", first), ("optimized", second))
-    }
-    times = time_models(sessions, feeds, runs)
-    ratio, interval = speedup(times["original"], times["optimized"], config.seed)
-    return BenchReport(
-        original=_file(first),
-        optimized=_file(second),
-        original_ms=round(1000 * float(np.median(times["original"])), 4),
-        optimized_ms=round(1000 * float(np.median(times["optimized"])), 4),
-        speedup=ratio,
-        speedup_interval=interval,
-        batch_size=batch_size,
-        runs=len(times["original"]),
-        threads=config.threads,
-        versions=versions(),
-    )
-
-
-def _load_pair(original: Path, optimized: Path, config: Config) -> tuple[Document, Document, tuple[TensorInfo, ...]]:
-    """Both models, and the inputs of the first with the sizes that the user gave.
-
-    Raises:
-        ModelError: one cannot be used, or they have different inputs or outputs.
-    """
-    first, second = (load_document(path, config.tensor_limit) for path in (original, optimized))
-    networks = [Network(document.model) for document in (first, second)]
-    for what, names in (
-        ("inputs", [[info.name for info in network.inputs] for network in networks]),
-        ("outputs", [list(network.output_names) for network in networks]),
-    ):
-        if names[0] != names[1]:
-            raise ModelError(
-                f"{original} and {optimized} cannot be compared: their {what} are {names[0]} and {names[1]}."
-            )
-    return first, second, with_sizes(networks[0].inputs, config.input_shape)
+    documents = tuple(load_document(path, config.tensor_limit) for path in paths)
+    networks = [Network(document.model) for document in documents]
+    inputs = networks[0].inputs
+    for path, network in zip(paths[1:], networks[1:], strict=True):
+        for what, names in (
+            ("inputs", [[info.name for info in each.inputs] for each in (networks[0], network)]),
+            ("outputs", [list(each.output_names) for each in (networks[0], network)]),
+        ):
+            if names[0] != names[1]:
+                raise ModelError(
+                    f"{paths[0]} and {path} cannot be compared: their {what} are {names[0]} and {names[1]}."
+                )
+        try:
+            inputs = tuple(common_info(*pair) for pair in zip(inputs, network.inputs, strict=True))
+        except ValueError as error:
+            raise ModelError(f"{paths[0]} and {path} cannot be compared: {error}.") from error
+    return documents, with_sizes(inputs, config.input_shape)
 
 
 def _file(document: Document) -> FileReport:

@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshallow.comparison import bench_files, validate_files
+from onnxshallow.comparison import load_models, validate_files
 from onnxshallow.config import Config
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.sources import load_samples
@@ -191,15 +191,33 @@ def test_labels_of_other_classes_are_an_error(tmp_path):
         compared(tmp_path, labels=np.full(40, 6))
 
 
-def test_bench_reports_what_it_ran(tmp_path):
-    model, _ = save_case(tmp_path)
-    report = bench_files(model, model, Config(threads=1), 3, 4)
-    assert (report.batch_size, report.runs, report.threads) == (3, 4, 1)
-    assert report.original_ms > 0
-    assert report.speedup_interval[0] <= report.speedup <= report.speedup_interval[1]
+def loaded(folder, *texts):
+    """Load models, given as texts, as those that are to be compared."""
+    paths = [folder / f"{n}.onnx" for n in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        onnx.save(build(text), path)
+    return load_models(paths, Config())
 
 
-def test_bench_runs_models_with_several_inputs(tmp_path):
-    text = "(float[N,3] x, int64[N,2] i, float[N,3,6,6] z) => (float[N,3] y, int64[N,2] j, float[N,3,6,6] r) {"
-    model, _ = save_case(tmp_path, build(text + "y = Relu(x)\n j = Identity(i)\n r = Relu(z) }"))
-    assert bench_files(model, model, Config(), 2, 2).runs == 2
+RELU = "(float[N,3] x) => (float[N,3] y) { y = Relu(x) }"
+
+
+def test_models_are_loaded_with_their_common_inputs(tmp_path):
+    fixed = RELU.replace("[N,", "[2,")
+    documents, (info,) = loaded(tmp_path, RELU, fixed, RELU)
+    assert [document.path.name for document in documents] == ["0.onnx", "1.onnx", "2.onnx"]
+    assert info.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (RELU.replace("[N,3]", "[N,4]"), r"0\.onnx and .*2\.onnx cannot be compared: input 'x' is N x 3 .* N x 4"),
+        (RELU.replace("[N,3]", "[N,3,1]"), "input 'x' is N x 3 in the one and N x 3 x 1 in the other"),
+        (RELU.replace("float", "double"), "input 'x' is of type float32 in the one and float64 in the other"),
+        (RELU.replace(" y)", " z)").replace("y =", "z ="), r"outputs are \['y'\] and \['z'\]"),
+    ],
+)
+def test_what_differs_between_models_is_said(tmp_path, other, words):
+    with pytest.raises(ModelError, match=words):
+        loaded(tmp_path, RELU, RELU, other)

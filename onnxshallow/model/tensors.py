@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxshallow.errors import ModelError
-
-__all__ = ["TensorInfo", "shared_inputs", "with_sizes"]
+__all__ = ["TensorInfo", "common_info", "with_sizes"]
 
 
 @dataclass(frozen=True)
@@ -48,36 +46,24 @@ def with_sizes(infos: Sequence[TensorInfo], sizes: Mapping[str, Sequence[int]] |
     return tuple(_with_size(info, sizes[info.name]) if sizes and info.name in sizes else info for info in infos)
 
 
-def shared_inputs(first: Sequence[TensorInfo], second: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
-    """Inputs that suit two models: those of the first, with the sizes that only the second fixes.
-
-    Args:
-        first: of the first model.
-        second: of the second, with the same names in the same order.
-
-    Raises:
-        ModelError: an input has another element type or shape in the second.
-    """
-    return tuple(_shared(a, b) for a, b in zip(first, second, strict=True))
-
-
-def _shared(first: TensorInfo, second: TensorInfo) -> TensorInfo:
-    if first.shape is None or second.shape is None:
-        return first if second.shape is None else replace(first, shape=second.shape)
-    pairs = list(zip(first.shape, second.shape, strict=False))
-    fits = len(first.shape) == len(second.shape) and first.dtype == second.dtype
-    if not fits or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs):
-        raise ModelError(
-            f"The models cannot be compared: input {first.name!r} is {_described(first)} in the original and "
-            f"{_described(second)} in the optimized model; both must take the same samples."
-        )
-    return replace(first, shape=tuple(b if isinstance(b, int) else a for a, b in pairs))
-
-
-def _described(info: TensorInfo) -> str:
-    return f"{info.dtype} [{', '.join('?' if size is None else str(size) for size in info.shape or ())}]"
-
-
 def _with_size(info: TensorInfo, sizes: Sequence[int]) -> TensorInfo:
     batch = sizes[:1] if not info.shape or isinstance(info.shape[0], int) else info.shape[:1]
     return replace(info, shape=(*batch, *sizes[1:]))
+
+
+def common_info(first: TensorInfo, second: TensorInfo) -> TensorInfo:
+    """What holds for a tensor that two models read; an axis that either fixes is fixed.
+
+    Raises:
+        ValueError: no tensor fits both; says why, without a full stop.
+    """
+    if first.dtype != second.dtype:
+        raise ValueError(f"input {first.name!r} is of type {first.dtype} in the one and {second.dtype} in the other")
+    if first.shape is None or second.shape is None:
+        return first if second.shape is None else second
+    pairs = list(zip(first.shape, second.shape, strict=False))
+    clash = any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
+    if clash or len(first.shape) != len(second.shape):
+        shapes = [" x ".join("?" if s is None else str(s) for s in each.shape or ()) for each in (first, second)]
+        raise ValueError(f"input {first.name!r} is {shapes[0]} in the one and {shapes[1]} in the other")
+    return replace(first, shape=tuple(b if isinstance(b, int) else a for a, b in pairs))

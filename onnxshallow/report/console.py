@@ -15,6 +15,7 @@ from onnxshallow.report.schema import (
     MetricReport,
     OutputFidelity,
     ParetoReport,
+    PrivateReport,
     Report,
     SensitivityReport,
     ValidationReport,
@@ -261,14 +262,69 @@ def _metrics_table(metrics: Sequence[MetricReport]) -> Table:
 
 
 def print_bench(report: BenchReport) -> None:
-    """Latency of two models."""
+    """Latency of models side by side, and what private inference is estimated to cost."""
     console = _console()
-    table = _table("", "median ms")
-    table.add_row(printable(report.original.path), f"{report.original_ms:.3f}")
-    table.add_row(printable(report.optimized.path), f"{report.optimized_ms:.3f}")
-    console.print(table)
+    if report.measurements:
+        console.print(_bench_table(report))
     low, high = report.speedup_interval
+    runs = "1 run" if report.runs == 1 else f"{report.runs} runs"
+    original, optimized = printable(report.original.path), printable(report.optimized.path)
     console.print(
-        f"{report.speedup:.3f} times as fast (95 % interval {low:.3f} to {high:.3f}), "
-        f"batch {report.batch_size}, {report.runs} runs each, in turns."
+        f"Against {original}, {optimized} is {report.speedup:.3f} times as fast "
+        f"(95 % interval {low:.3f} to {high:.3f}), batch {report.batch_size}, {runs} each, in turns.",
+        soft_wrap=True,
     )
+    for protocol in dict.fromkeys(estimate.protocol for estimate in report.private):
+        _print_private(console, report, [e for e in report.private if e.protocol == protocol])
+    for note in report.notes:
+        console.print(f"Note: {printable(note)}", soft_wrap=True)
+
+
+def _bench_table(report: BenchReport) -> Table:
+    table = _table(
+        "model", "batch", "threads", "median ms", "95 % interval", "samples/s", "times as fast", "95 % interval",
+        "peak MB", "file MB",
+    )  # fmt: skip
+    for row in report.measurements:
+        model = report.models[row.model]
+        table.add_row(
+            printable(model.path),
+            str(row.batch_size),
+            "all" if row.threads is None else str(row.threads),
+            f"{row.median_ms:.3f}",
+            " to ".join(f"{value:.3f}" for value in row.median_interval),
+            _count(round(row.samples_per_second)),
+            f"{row.speedup:.3f}",
+            " to ".join(f"{value:.3f}" for value in row.speedup_interval) if row.model else "",
+            "-" if row.peak_memory_bytes is None else f"{row.peak_memory_bytes / 1e6:.1f}",
+            f"{model.size_bytes / 1e6:.3f}",
+        )
+    return table
+
+
+def _print_private(console: Console, report: BenchReport, estimates: Sequence[PrivateReport]) -> None:
+    """One protocol's estimates, one model a line, and what they leave out."""
+    first = estimates[0]
+    console.print(
+        f"\nEstimate, not a measurement: private inference by {first.title}, one sample, "
+        f"{1000 * first.rtt:g} ms round trip, {first.bandwidth / 1e6:g} Mbit/s.",
+        soft_wrap=True,
+    )
+    table = _table("model", "comparisons", "MB", "offline MB", "messages", "seconds", "offline seconds", "ratio")
+    for row in estimates:
+        table.add_row(
+            printable(report.models[row.model].path),
+            _count(row.comparisons),
+            f"{row.bytes / 1e6:.3f}",
+            "-" if row.offline_bytes is None else f"{row.offline_bytes / 1e6:.3f}",
+            "-" if row.messages is None else _count(row.messages),
+            f"{row.seconds:.4f}",
+            _number(row.offline_seconds),
+            _number(row.seconds_ratio, 3),
+        )
+    console.print(table)
+    alike = all(row.not_counted == first.not_counted for row in estimates)
+    for row in estimates[:1] if alike else estimates:
+        of = "" if alike else f" for {printable(report.models[row.model].path)}"
+        console.print(f"Not counted{of}: {'; '.join(map(printable, row.not_counted))}.", soft_wrap=True)
+    console.print(f"Sources: {'; '.join(first.sources)}.", soft_wrap=True)

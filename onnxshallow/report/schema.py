@@ -9,7 +9,10 @@ __all__ = [
     "SCHEMA_VERSION",
     "AccuracyReport",
     "AnalysisReport",
+    "BenchMeasurement",
+    "BenchModel",
     "BenchReport",
+    "BenchSetting",
     "ChangeReport",
     "ChangedSample",
     "ClassReport",
@@ -26,6 +29,7 @@ __all__ = [
     "ParetoReport",
     "PlanPoint",
     "PlanReport",
+    "PrivateReport",
     "Report",
     "SensitivityReport",
     "SiteReport",
@@ -324,8 +328,68 @@ class ValidationReport(_Part):
     metrics: list[MetricReport] = []
 
 
+class BenchModel(_Part):
+    """A model that was timed; `size_bytes` counts its data files as well."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class BenchSetting(_Part):
+    """Samples a run, and threads; None for all cores."""
+
+    batch_size: int
+    threads: int | None
+
+
+class BenchMeasurement(_Part):
+    """One model at one setting.
+
+    `model` is a place in `models`. `speedup` is the first model's time by this one's. `peak_memory_bytes` is how far
+    a process grows that loads and runs the model; None where it was not measured.
+    """
+
+    model: int
+    batch_size: int
+    threads: int | None
+    runs: int
+    median_ms: float
+    median_interval: tuple[float, float]
+    samples_per_second: float
+    speedup: float
+    speedup_interval: tuple[float, float]
+    peak_memory_bytes: int | None = None
+
+
+class PrivateReport(_Part):
+    """An estimate of private inference, for one sample: `onnxshallow.private.estimate.PrivateEstimate` says more.
+
+    `model` is a place in `models`; `seconds_ratio` is the first model's seconds by this one's.
+    """
+
+    model: int
+    kind: Literal["estimate"] = "estimate"
+    protocol: str
+    title: str
+    rtt: float
+    bandwidth: float
+    comparisons: int
+    comparison_bytes: float
+    linear_bytes: float | None
+    bytes: float
+    offline_bytes: float | None
+    messages: int | None
+    seconds: float
+    offline_seconds: float | None
+    seconds_ratio: Number = None
+    counted: list[str]
+    not_counted: list[str]
+    sources: list[str]
+
+
 class BenchReport(_Part):
-    """The result of `bench`."""
+    """The result of `bench`. The fields up to `versions` are those of the first setting and the first two models."""
 
     schema_version: int = SCHEMA_VERSION
     original: FileReport
@@ -338,6 +402,12 @@ class BenchReport(_Part):
     runs: int
     threads: int | None
     versions: dict[str, str]
+    models: list[BenchModel] = []
+    settings: list[BenchSetting] = []
+    measurements: list[BenchMeasurement] = []
+    private: list[PrivateReport] = []
+    notes: list[str] = []
+    seed: int = 0
 
 
 class ParetoPoint(_Part):
