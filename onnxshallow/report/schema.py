@@ -1,9 +1,29 @@
-"""The JSON report. Its fields are part of the contract with scripts; additions are allowed, changes are not."""
+"""The JSON reports. Their fields are part of the contract with scripts; additions are allowed, changes are not."""
 
-import math
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import Field
+
+from onnxshallow.report.parts import (
+    AccuracyReport,
+    ChangedSample,
+    ChangeReport,
+    ClassReport,
+    CostReport,
+    Decision,
+    FidelityReport,
+    FileReport,
+    FrontierPoint,
+    GateReport,
+    MetricReport,
+    NodeReport,
+    Number,
+    OutputFidelity,
+    Part,
+    PlanPoint,
+    SiteReport,
+    Verdict,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -40,227 +60,7 @@ __all__ = [
 SCHEMA_VERSION = 1
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is None or math.isfinite(value) else None
-
-
-Number = Annotated[float | None, PlainSerializer(_finite)]
-"""A float; what is not finite is written as null, since JSON knows no infinity."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FileReport(_Part):
-    """A model file: where it is, and the sha256 of its content."""
-
-    path: str
-    sha256: str | None
-
-
-class AccuracyReport(_Part):
-    """Accuracy on the validation samples, as fractions."""
-
-    top1: float
-    top5: float | None
-    top1_interval: tuple[float, float]
-    samples: int
-
-
-class CostReport(_Part):
-    """What a model costs per sample, and how good it is where that is known."""
-
-    relus: int
-    relu_nodes: int
-    comparisons: int
-    macs: int
-    params: int
-    conv_layers: int
-    linear_layers: int
-    depth: int
-    size_bytes: int | None = None
-    accuracy: AccuracyReport | None = None
-    latency_ms: Number = None
-
-
-class Decision(_Part):
-    """What was done to one site, and why.
-
-    `damage` is that of the change that was made, `sensitivity` the least that was measured for removing this site
-    alone.
-    """
-
-    name: str
-    kind: str
-    size: int | None
-    action: str
-    kernel: list[int] | None = None
-    reason: str
-    damage: Number = None
-    exactness: Literal["exact", "border", "fitted"] | None = None
-    merged_into: str | None = None
-    sensitivity: Number = None
-
-
-class ChangeReport(_Part):
-    """One change of the plan; a site's decision says which one removed it, and some changes remove no site."""
-
-    key: str
-    action: str
-    sites: list[str]
-    source: str
-    output: str
-    kernel: list[int] | None
-    rank: int | None
-    exactness: Literal["exact", "border", "fitted"]
-    relus_saved: int
-    macs_saved: int
-    damage: Number
-    what: str
-
-
-class NodeReport(_Part):
-    """A node of a network as it is drawn: a linear layer, a site, a join or a pooling, an input or an output.
-
-    `inputs` are positions in the list, `shape` leaves out the batch, and `change` is the key of what the plan does to
-    the node.
-    """
-
-    name: str
-    op: str
-    output: str
-    inputs: list[int]
-    shape: list[int | None] | None = None
-    kernel: list[int] | None = None
-    macs: int | None = None
-    relus: int | None = None
-    change: str | None = None
-
-
-class PlanPoint(_Part):
-    """A plan that was looked at: what it keeps, its measured damage, and the sum of its parts' damages."""
-
-    relus: int
-    macs: int
-    damage: Number
-    predicted: Number
-    chosen: bool
-
-
-class FrontierPoint(_Part):
-    """The least damage that is to be expected at a ReLU count, from all that was measured."""
-
-    relus: int
-    macs: int
-    expected: Number
-
-
-class OutputFidelity(_Part):
-    """How close one output is to the original's.
-
-    Attributes:
-        name: of the output.
-        shape: of one sample; null for an axis that varies.
-        relative_error: RMS of the difference over RMS of the original's; null where it is infinite, as
-            an output is not finite, and, like the next three, for outputs that are no floats.
-        cosine: mean over the samples of the cosine between the outputs.
-        psnr_db: peak signal-to-noise ratio, the peak being the range of the original's output over all samples; null
-            where nothing differs (`max_error` is 0), where the original's output is constant, or not finite.
-        max_error: the largest absolute difference.
-        worst_sample: position in the data source of the sample that differs most; null where none differs.
-        worst_error: its relative error; for outputs that are no floats its share of unequal elements.
-        equal: share of equal elements, for integers, booleans and text; null for floats.
-        not_finite: samples at which the optimized model gives NaN, or infinities that the original does not give.
-    """
-
-    name: str
-    shape: list[int | None]
-    relative_error: Number = None
-    cosine: Number = None
-    psnr_db: Number = None
-    max_error: Number = None
-    worst_sample: int | None = None
-    worst_error: Number = None
-    equal: float | None = None
-    not_finite: int = 0
-
-
-class FidelityReport(_Part):
-    """How close the outputs are to the original's on samples that were not used for fitting or choosing."""
-
-    samples: int
-    source: str
-    agreement: float | None
-    kl: Number
-    relative_error: dict[str, Number]
-    composition_error: Number = None
-    outputs: list[OutputFidelity] = []
-
-
-class ClassReport(_Part):
-    """One class in numbers; only classes that have samples are listed.
-
-    With labels the samples are those with that label. Without labels they are those that the original gives that
-    class, and the two counts of correct answers are null.
-    """
-
-    label: int
-    samples: int
-    agree: int
-    original_correct: int | None = None
-    optimized_correct: int | None = None
-
-
-class ChangedSample(_Part):
-    """A sample to which the optimized model gives another class than the original.
-
-    Attributes:
-        index: its position in the data source, counted from 0.
-        name: its file, relative to the folder of images; null for other sources.
-        label: its class, where that is known.
-        original: the original's class; null where its scores are no numbers.
-        optimized: the optimized model's, likewise.
-        original_score: the probability that the original gives to its class.
-        optimized_score: the probability that the optimized model gives to its own.
-    """
-
-    index: int
-    name: str | None
-    label: int | None
-    original: int | None
-    optimized: int | None
-    original_score: float | None
-    optimized_score: float | None
-
-
-class Verdict(_Part):
-    """How it ended: `met`, `accuracy` (budget broken), or `target` (out of reach); reasons in words."""
-
-    status: Literal["met", "accuracy", "target"]
-    exit_code: int
-    validated: bool
-    accuracy_lost: Number = None
-    accuracy_lost_interval: tuple[float, float] | None = None
-    mcnemar_p: float | None = None
-    reasons: list[str]
-
-
-class SiteReport(_Part):
-    """One activation site, as `analyze` and `sensitivity` list it."""
-
-    name: str
-    kind: str
-    size: int | None
-    depth: int | None
-    removable: bool
-    fusable: bool
-    reason: str | None
-    sensitivity: Number = None
-    damages: dict[str, Number] | None = None
-
-
-class AnalysisReport(_Part):
+class AnalysisReport(Part):
     """The result of `analyze`."""
 
     schema_version: int = SCHEMA_VERSION
@@ -270,7 +70,7 @@ class AnalysisReport(_Part):
     unknown: list[str]
 
 
-class SensitivityReport(_Part):
+class SensitivityReport(Part):
     """The result of `sensitivity`: sites with the damage of each candidate that removes them."""
 
     schema_version: int = SCHEMA_VERSION
@@ -284,31 +84,7 @@ class SensitivityReport(_Part):
     seed: int
 
 
-class GateReport(_Part):
-    """A gate, checked: `value` is what was found, `limit` what is allowed; `default` where the user gave none."""
-
-    name: Literal["max-drop", "min-agreement", "max-error"]
-    limit: float
-    value: Number
-    met: bool
-    default: bool
-
-
-class MetricReport(_Part):
-    """The mean over the samples of a metric of the user's own; `difference` is optimized - original.
-
-    The interval of the difference, 95 %, is known where the metric gives one number a sample.
-    """
-
-    name: str
-    original: Number
-    optimized: Number
-    difference: Number
-    difference_interval: tuple[float, float] | None
-    samples: int
-
-
-class ValidationReport(_Part):
+class ValidationReport(Part):
     """The result of `validate`.
 
     `changed` holds at most 100 of `changed_total` samples, those first of which the original was most sure.
@@ -321,14 +97,14 @@ class ValidationReport(_Part):
     optimized_accuracy: AccuracyReport | None
     fidelity: FidelityReport
     verdict: Verdict
-    classes: list[ClassReport] = []
-    changed: list[ChangedSample] = []
+    classes: list[ClassReport] = Field(default_factory=list)
+    changed: list[ChangedSample] = Field(default_factory=list)
     changed_total: int = 0
-    gates: list[GateReport] = []
-    metrics: list[MetricReport] = []
+    gates: list[GateReport] = Field(default_factory=list)
+    metrics: list[MetricReport] = Field(default_factory=list)
 
 
-class BenchModel(_Part):
+class BenchModel(Part):
     """A model that was timed; `size_bytes` counts its data files as well."""
 
     path: str
@@ -336,14 +112,14 @@ class BenchModel(_Part):
     size_bytes: int
 
 
-class BenchSetting(_Part):
+class BenchSetting(Part):
     """Samples a run, and threads; None for all cores."""
 
     batch_size: int
     threads: int | None
 
 
-class BenchMeasurement(_Part):
+class BenchMeasurement(Part):
     """One model at one setting.
 
     `model` is a place in `models`. `speedup` is the first model's time by this one's. `peak_memory_bytes` is how far
@@ -362,7 +138,7 @@ class BenchMeasurement(_Part):
     peak_memory_bytes: int | None = None
 
 
-class PrivateReport(_Part):
+class PrivateReport(Part):
     """An estimate of private inference, for one sample: `onnxshallow.private.estimate.PrivateEstimate` says more.
 
     `model` is a place in `models`; `seconds_ratio` is the first model's seconds by this one's.
@@ -388,7 +164,7 @@ class PrivateReport(_Part):
     sources: list[str]
 
 
-class BenchReport(_Part):
+class BenchReport(Part):
     """The result of `bench`. The fields up to `versions` are those of the first setting and the first two models."""
 
     schema_version: int = SCHEMA_VERSION
@@ -402,15 +178,15 @@ class BenchReport(_Part):
     runs: int
     threads: int | None
     versions: dict[str, str]
-    models: list[BenchModel] = []
-    settings: list[BenchSetting] = []
-    measurements: list[BenchMeasurement] = []
-    private: list[PrivateReport] = []
-    notes: list[str] = []
+    models: list[BenchModel] = Field(default_factory=list)
+    settings: list[BenchSetting] = Field(default_factory=list)
+    measurements: list[BenchMeasurement] = Field(default_factory=list)
+    private: list[PrivateReport] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
     seed: int = 0
 
 
-class ParetoPoint(_Part):
+class ParetoPoint(Part):
     """What one ReLU target costs; a target out of reach has a `reason` and no figures.
 
     `plan` is what `apply` reads.
@@ -427,7 +203,7 @@ class ParetoPoint(_Part):
     plan: dict[str, Any] | None = None
 
 
-class ParetoReport(_Part):
+class ParetoReport(Part):
     """The result of `pareto`."""
 
     schema_version: int = SCHEMA_VERSION
@@ -441,7 +217,7 @@ class ParetoReport(_Part):
     seed: int
 
 
-class PlanReport(_Part):
+class PlanReport(Part):
     """The result of `optimize --dry-run`: what a plan would save, by its nodes, and the damages measured one by one.
 
     `plan` is what `apply` reads; `damage` is the sum over its entries.
@@ -464,7 +240,7 @@ class PlanReport(_Part):
     seed: int
 
 
-class Report(_Part):
+class Report(Part):
     """The result of `optimize` or `apply`.
 
     `classes`, `changed` and `changed_total` are as in `ValidationReport`; nothing is said without real data.
@@ -476,17 +252,17 @@ class Report(_Part):
     original: CostReport
     optimized: CostReport | None
     decisions: list[Decision]
-    changes: list[ChangeReport] = []
-    plans: list[PlanPoint] = []
-    frontier: list[FrontierPoint] = []
-    original_nodes: list[NodeReport] = []
-    optimized_nodes: list[NodeReport] = []
+    changes: list[ChangeReport] = Field(default_factory=list)
+    plans: list[PlanPoint] = Field(default_factory=list)
+    frontier: list[FrontierPoint] = Field(default_factory=list)
+    original_nodes: list[NodeReport] = Field(default_factory=list)
+    optimized_nodes: list[NodeReport] = Field(default_factory=list)
     fidelity: FidelityReport | None
     verdict: Verdict
     timings: dict[str, float]
     versions: dict[str, str]
     config: dict[str, Any]
     seed: int
-    classes: list[ClassReport] = []
-    changed: list[ChangedSample] = []
+    classes: list[ClassReport] = Field(default_factory=list)
+    changed: list[ChangedSample] = Field(default_factory=list)
     changed_total: int = 0
