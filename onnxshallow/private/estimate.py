@@ -28,7 +28,7 @@ class PrivateEstimate:
         rtt: seconds of a round trip between the parties.
         bandwidth: bits a second between them.
         comparisons: ReLUs and other comparisons.
-        comparison_bytes: bytes for these, all parties together, while the network runs.
+        comparison_bytes: bytes on the wire for these, while the network runs.
         linear_bytes: bytes for linear layers and products; None where the protocol has no constant.
         bytes: both together.
         offline_bytes: bytes before the input is known; None where there is no constant.

@@ -1,6 +1,15 @@
 """What secure computation costs, protocol by protocol.
 
-Each constant has its source. What no source gives is None, and an estimate says that it was left out.
+Each constant has its source. What no source gives is None, and an estimate says that it was left out. A range counts
+with its middle, and a KB is 1000 bytes.
+
+References:
+    P. Mishra et al., *DELPHI: a cryptographic inference service for neural networks*, USENIX Security 2020.
+    D. Rathee et al., *CrypTFlow2: practical 2-party secure inference*, CCS 2020 (arXiv 2010.06457).
+    Z. Huang et al., *Cheetah: lean and fast secure two-party deep neural network inference*, USENIX Security 2022.
+    R. Cramer et al., *SPDZ2k: efficient MPC mod 2^k for dishonest majority*, CRYPTO 2018; passive here.
+    P. Mohassel, P. Rindal, *ABY3: a mixed protocol framework for machine learning*, CCS 2018.
+    D. Beaver, *Efficient multiparty protocols using circuit randomization*, CRYPTO 1991.
 """
 
 from collections.abc import Sequence
@@ -15,7 +24,7 @@ _SPU = "measured with SPU 0.9.5"
 
 @dataclass(frozen=True)
 class LinearCost:
-    """Bytes on the wire of a multiplication of secrets, all parties together.
+    """Bytes on the wire of a multiplication of secrets, both parties together.
 
     A product of matrices X (n, k) and W (k, m) opens both, masked, and pays for its n m results:
     `opened` (n k + k m) + `made` n m.
@@ -39,7 +48,7 @@ class Protocol:
         name: what `--private-model` calls it.
         title: what people call it.
         parties: how many compute.
-        comparison_bytes: on the wire while the network runs, a comparison, all parties together.
+        comparison_bytes: on the wire while the network runs, a comparison.
         comparison_source: where that comes from.
         offline_bytes: likewise, before the input is known.
         comparison_seconds: of a comparison while the network runs, network included, where only that is published.
@@ -70,17 +79,17 @@ PROTOCOLS = {
             title="DELPHI",
             parties=2,
             comparison_bytes=2_000,
-            comparison_source="literature on DELPHI: garbled circuits of 17 to 18 KB a ReLU offline, 2 KB online",
+            comparison_source="literature on DELPHI (Mishra et al., 2020): 17 to 18 KB a ReLU offline, 2 KB online",
             offline_bytes=17_500,
             comparison_seconds=21e-6,
-            seconds_source="a fit to published points: about 21 microseconds a ReLU online",
+            seconds_source="a fit to published points for DELPHI: about 21 microseconds a ReLU online",
         ),
         Protocol(
             name="cryptflow2",
             title="CrypTFlow2",
             parties=2,
             comparison_bytes=500,
-            comparison_source="literature on CrypTFlow2: about 0.5 KB a ReLU",
+            comparison_source="after CrypTFlow2 (Rathee et al., 2020), rounded: about 0.5 KB a ReLU",
         ),
         Protocol(
             name="cheetah",

@@ -310,7 +310,9 @@ def _print_private(console: Console, report: BenchReport, estimates: Sequence[Pr
         f"{1000 * first.rtt:g} ms round trip, {first.bandwidth / 1e6:g} Mbit/s.",
         soft_wrap=True,
     )
-    table = _table("model", "comparisons", "MB", "offline MB", "messages", "seconds", "offline seconds", "ratio")
+    table = _table(
+        "model", "comparisons", "MB", "offline MB", "messages", "seconds", "offline seconds", "times as fast"
+    )  # fmt: skip
     for row in estimates:
         table.add_row(
             printable(report.models[row.model].path),

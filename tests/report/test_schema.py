@@ -6,12 +6,15 @@ from pydantic import ValidationError
 from onnxshallow.report.schema import (
     SCHEMA_VERSION,
     AccuracyReport,
+    BenchModel,
+    BenchReport,
     CostReport,
     Decision,
     FidelityReport,
     FileReport,
     ParetoPoint,
     ParetoReport,
+    PrivateReport,
     Report,
     SiteReport,
     ValidationReport,
@@ -42,6 +45,24 @@ def test_what_is_written_can_be_read_again():
     whole = report(optimized=COST)
     assert Report.model_validate_json(whole.model_dump_json()) == whole
     assert whole.schema_version == SCHEMA_VERSION == 1
+
+
+def test_a_bench_needs_no_more_than_it_used_to_and_can_be_read_again():
+    old = {
+        "original": FILE, "optimized": FILE, "original_ms": 2, "optimized_ms": 1, "speedup": 2,
+        "speedup_interval": (1.5, 2.5), "batch_size": 4, "runs": 9, "threads": None, "versions": {},
+    }  # fmt: skip
+    assert BenchReport(**old).measurements == BenchReport(**old).private == []
+    private = PrivateReport(
+        model=0, protocol="p", title="P", rtt=0, bandwidth=1, comparisons=0, comparison_bytes=0, linear_bytes=None,
+        bytes=0, offline_bytes=None, messages=None, seconds=0, offline_seconds=None, counted=[], not_counted=["a"],
+        sources=["b"],
+    )  # fmt: skip
+    whole = BenchReport(**old, models=[BenchModel(path="a", sha256="b", size_bytes=1)], private=[private], seed=3)
+    assert BenchReport.model_validate_json(whole.model_dump_json()) == whole
+    assert strict_json(whole.model_dump_json())["private"][0]["kind"] == "estimate"
+    with pytest.raises(ValidationError):
+        PrivateReport(**{**private.model_dump(), "kind": "measurement"})
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])

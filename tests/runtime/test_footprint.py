@@ -59,6 +59,15 @@ def test_a_process_that_cannot_be_started_is_told(tmp_path, monkeypatch):
         peak_memory(saved(tmp_path, net()), {}, 1)
 
 
+def test_a_process_that_is_killed_is_told(tmp_path, monkeypatch):
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\nkill -9 $$\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    with pytest.raises(FootprintError, match="failed: it ended with -9"):
+        peak_memory(saved(tmp_path, net()), {}, 1)
+
+
 def test_a_system_that_does_not_tell_is_told(monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(SystemExit, match="does not say"):
