@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from onnxshallow.model.tensors import TensorInfo, with_sizes
+from onnxshallow.errors import ModelError
+from onnxshallow.model.tensors import TensorInfo, shared_inputs, with_sizes
 
 FLOAT = np.dtype(np.float32)
 
@@ -40,3 +41,22 @@ def test_with_sizes_keeps_the_batch_open_where_it_was():
 def test_with_sizes_where_the_rank_was_not_known():
     (info,) = with_sizes((TensorInfo("x", FLOAT, None),), {"x": (2, 3)})
     assert info.shape == (2, 3)
+
+
+def test_shared_inputs_have_the_sizes_of_both():
+    first = (TensorInfo("x", FLOAT, ("N", 3, "H")), TensorInfo("y", FLOAT, None), TensorInfo("z", FLOAT, (2,)))
+    second = (TensorInfo("x", FLOAT, (4, None, 8)), TensorInfo("y", FLOAT, (1, 2)), TensorInfo("z", FLOAT, None))
+    assert [info.shape for info in shared_inputs(first, second)] == [(4, 3, 8), (1, 2), (2,)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        TensorInfo("x", FLOAT, ("N", 4)),
+        TensorInfo("x", FLOAT, ("N", 3, 1)),
+        TensorInfo("x", np.dtype(np.float64), ("N", 3)),
+    ],
+)
+def test_inputs_that_do_not_match_are_an_error(other):
+    with pytest.raises(ModelError, match=r"input 'x' is float32 \[N, 3\] in the original and float"):
+        shared_inputs((TensorInfo("x", FLOAT, ("N", 3)),), (other,))
