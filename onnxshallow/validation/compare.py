@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.errors import ModelError
 from onnxshallow.model.session import Session
 from onnxshallow.validation.classes import Changed, ClassCount, ClassTally, predictions
 from onnxshallow.validation.metrics import FloatArray, class_scores, kl_divergence, top_k_correct
@@ -107,6 +108,11 @@ class _Tally:
     def add(self, first: list[np.ndarray], second: list[np.ndarray], labels: NDArray[Any] | None) -> None:
         """Add one batch's outputs."""
         self.outputs = self.outputs or [OutputTally(name) for name in self.names]
+        for name, *pair in zip(self.names, first, second, strict=True):
+            if not all(isinstance(output, np.ndarray) for output in pair):
+                raise ModelError(
+                    f"The models cannot be compared: output {name!r} is no tensor but a sequence or a map."
+                )
         scores = _class_scores(first, second)
         whole = first[0] if scores is None else scores[0]
         samples = len(whole) if np.ndim(whole) else 1
@@ -231,7 +237,7 @@ def compare_models(
         glance: called once with what is known after the first `FIRST_GLANCE` samples, where there are as many.
 
     Raises:
-        ModelError: onnxruntime fails, or outputs have different shapes.
+        ModelError: onnxruntime fails, or outputs have different shapes or are no tensors.
         DataError: a label names a class that the network does not have, or a metric fails.
     """
     names = first.output_names
