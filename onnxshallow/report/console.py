@@ -205,28 +205,32 @@ def print_validation(report: ValidationReport) -> None:
     if report.metrics:
         console.print(_metrics_table(report.metrics))
     for gate in report.gates:
-        sign = {"min-agreement": ">="}.get(gate.name, "<=")
-        source = ", the default" if gate.default else ""
-        state = "holds" if gate.met else "IS BROKEN"
-        console.print(f"--{gate.name} {state}: {_number(gate.value)} {sign} {gate.limit:g}{source}.")
+        at_least = gate.name == "min-agreement"
+        relation = (">=" if at_least else "<=") if gate.met else "<" if at_least else ">"
+        state, source = "holds" if gate.met else "IS BROKEN", ", the default" if gate.default else ""
+        console.print(f"--{gate.name} {state}: {_number(gate.value)} {relation} {gate.limit:g}{source}.")
     for reason in report.verdict.reasons if report.verdict.exit_code == 0 else ():
         console.print(f"Note: {printable(reason)}", soft_wrap=True)
 
 
 def _outputs_table(outputs: Sequence[OutputFidelity]) -> Table:
-    table = _table("output", "relative error", "cosine", "PSNR, dB", "largest error", "equal, %", "worst sample")
+    integers = any(output.equal is not None for output in outputs)
+    table = _table(
+        "output",
+        "relative error",
+        "cosine",
+        "PSNR, dB",
+        "largest error",
+        *(["equal, %"] if integers else []),
+        "worst sample",
+    )
     for output in outputs:
+        figures = [output.relative_error, output.cosine, output.psnr_db, output.max_error]
+        cells = [_number(value) for value in figures] if output.equal is None else [""] * 4
+        if integers:
+            cells.append("" if output.equal is None else f"{100 * output.equal:.2f}")
         worst = "-" if output.worst_sample is None else f"{output.worst_sample} ({_number(output.worst_error)})"
-        floats = output.equal is None
-        table.add_row(
-            printable(output.name),
-            _number(output.relative_error) if floats else "",
-            _number(output.cosine) if floats else "",
-            _number(output.psnr_db, 1) if floats else "",
-            _number(output.max_error) if floats else "",
-            "" if output.equal is None else f"{100 * output.equal:.2f}",
-            worst,
-        )
+        table.add_row(printable(output.name), *cells, worst)
     return table
 
 
@@ -238,9 +242,9 @@ def _print_changed(console: Console, report: ValidationReport) -> None:
         f"{printable(one.name or str(one.index))} ({_name(one.original)} -> {_name(one.optimized)})"
         for one in report.changed[:5]
     ]
-    more = ", ..." if report.changed_total > len(listed) else ""
+    end = ", ..." if report.changed_total > len(listed) else "."
     console.print(
-        f"{_count(report.changed_total)} samples changed their class, the surest first: {', '.join(listed)}{more}.",
+        f"{_count(report.changed_total)} samples changed their class, the surest first: {', '.join(listed)}{end}",
         soft_wrap=True,
     )
 

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.errors import ModelError
 from onnxshallow.model.session import Session
 from onnxshallow.validation.classes import Changed, ClassCount, ClassTally, predictions
-from onnxshallow.validation.metrics import class_scores, kl_divergence, top_k_correct
+from onnxshallow.validation.metrics import FloatArray, class_scores, kl_divergence, top_k_correct
 from onnxshallow.validation.outputs import OutputDifference, OutputTally
 from onnxshallow.validation.statistics import McNemar, mcnemar, paired_difference_interval, wilson_interval
 from onnxshallow.validation.user_metric import UserMetric
@@ -107,14 +108,18 @@ class _Tally:
     def add(self, first: list[np.ndarray], second: list[np.ndarray], labels: NDArray[Any] | None) -> None:
         """Add one batch's outputs."""
         self.outputs = self.outputs or [OutputTally(name) for name in self.names]
-        samples = len(first[0]) if first and np.ndim(first[0]) else 1
-        scored = False
+        for name, *pair in zip(self.names, first, second, strict=True):
+            if not all(isinstance(output, np.ndarray) for output in pair):
+                raise ModelError(
+                    f"The models cannot be compared: output {name!r} is no tensor but a sequence or a map."
+                )
+        scores = _class_scores(first, second)
+        whole = first[0] if scores is None else scores[0]
+        samples = len(whole) if np.ndim(whole) else 1
         for tally, a, b in zip(self.outputs, first, second, strict=True):
             tally.add(a, b, samples)
-            scores, new_scores = class_scores(a), class_scores(b)
-            if not scored and scores is not None and new_scores is not None:
-                scored = True
-                self._add_scores(scores, new_scores, labels)
+        if scores is not None:
+            self._add_scores(*scores, labels)
         self.samples += samples
 
     def _add_scores(self, a: NDArray[Any], b: NDArray[Any], labels: NDArray[Any] | None) -> None:
@@ -154,6 +159,15 @@ class _Tally:
             (low, high),
             **details,
         )
+
+
+def _class_scores(first: list[np.ndarray], second: list[np.ndarray]) -> tuple[FloatArray, FloatArray] | None:
+    """Both models' first output that holds class scores."""
+    for a, b in zip(first, second, strict=True):
+        scores, others = class_scores(a), class_scores(b)
+        if scores is not None and others is not None:
+            return scores, others
+    return None
 
 
 def _accuracy(top1: NDArray[np.bool_], top5: NDArray[np.bool_], classes: int) -> Accuracy:
@@ -223,7 +237,7 @@ def compare_models(
         glance: called once with what is known after the first `FIRST_GLANCE` samples, where there are as many.
 
     Raises:
-        ModelError: onnxruntime fails, or outputs have different shapes.
+        ModelError: onnxruntime fails, or outputs have different shapes or are no tensors.
         DataError: a label names a class that the network does not have, or a metric fails.
     """
     names = first.output_names

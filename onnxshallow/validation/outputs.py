@@ -79,11 +79,10 @@ class OutputTally:
         Raises:
             ModelError: the shapes differ.
         """
-        shapes = [getattr(output, "shape", "a sequence") for output in (first, second)]
-        if shapes[0] != shapes[1] or not isinstance(shapes[0], tuple):
+        if first.shape != second.shape:
             raise ModelError(
-                f"The models cannot be compared: output {self._name!r} is {shapes[0]} in the first and {shapes[1]} "
-                "in the second."
+                f"The models cannot be compared: output {self._name!r} is {first.shape} in the first "
+                f"and {second.shape} in the second."
             )
         batched = first.ndim > 0 and len(first) == samples
         self._by_sample = self._by_sample and batched

@@ -217,3 +217,15 @@ def test_every_output_is_compared():
     comparison = compare_models(Says(first, names=("i", "y")), Says(second, names=("i", "y")), batches(None))
     integers, floats = comparison.fidelity.outputs
     assert (integers.name, integers.equal, floats.name, floats.relative_error) == ("i", 0.25, "y", 0.0)
+
+
+def test_classes_say_how_many_samples_there_are():
+    """Where the first output is one number for the batch."""
+    first, second = [np.array(1.0), one_hot([0, 1, 2])], [np.array(2.0), one_hot([0, 1, 3])]
+    comparison = compare_models(Says(first, names=("a", "y")), Says(second, names=("a", "y")), batches(None))
+    assert (comparison.fidelity.samples, comparison.fidelity.agreement) == (3, pytest.approx(2 / 3))
+
+
+def test_sequences_are_an_error():
+    with pytest.raises(ModelError, match="'s' is no tensor"):
+        compare_models(Says([[one_hot([0])]], names=("s",)), Says([[one_hot([0])]], names=("s",)), batches(None))
