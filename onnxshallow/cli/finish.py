@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from onnxshallow.cli.shell import check_outputs, write_json
+from onnxshallow.cli.shell import check_outputs, complain, write_json
 from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
-from onnxshallow.text import printable
 
 if TYPE_CHECKING:
-    from onnxshallow.pipeline import Result
     from onnxshallow.report.schema import Report
+    from onnxshallow.result import Proposal, Result
 
-__all__ = ["finish", "no_stale_output", "output_path"]
+__all__ = ["finish", "no_stale_output", "output_path", "propose"]
 
 
 def output_path(
@@ -94,9 +93,24 @@ def finish(result: "Result", target: Path, json: str | None, plan_out: Path | No
     else:
         print_result(report, target.with_suffix(".json"))
     if result.error is not None:
-        typer.echo(f"error: {printable(str(result.error))}", err=True)
+        complain(str(result.error))
         raise typer.Exit(int(result.error.exit_code))
     raise typer.Exit(int(ExitCode.OK))
+
+
+def propose(proposal: "Proposal", json: str | None, plan_out: Path | None) -> None:
+    """Show a plan that was not carried out, and write it where asked; a result of an earlier run stays.
+
+    Raises:
+        ModelError: a file cannot be written.
+    """
+    from onnxshallow.report.console import print_plan
+
+    if plan_out is not None:
+        proposal.save(plan_out)
+    if json != "-":
+        print_plan(proposal.report)
+    write_json(proposal.report, json)
 
 
 def _write(result: "Result", target: Path, json: str | None, plan_out: Path | None, keep_rejected: bool) -> "Report":

@@ -1,40 +1,49 @@
 """Tables on the terminal."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from onnxshallow.report import terminal
 from onnxshallow.report.schema import (
     AnalysisReport,
     BenchReport,
     CostReport,
+    DoctorReport,
     FidelityReport,
     ParetoReport,
+    PlanReport,
     Report,
     SensitivityReport,
     ValidationReport,
 )
 from onnxshallow.text import printable
 
-__all__ = ["print_analysis", "print_bench", "print_pareto", "print_result", "print_sensitivity", "print_validation"]
-
-_PLAIN_WIDTH = 160
-
-
-def _console() -> Console:
-    """A console on stdout that takes `[red]` in a name for no markup; wide where it is no terminal."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
-    return console
+__all__ = [
+    "print_analysis",
+    "print_bench",
+    "print_pareto",
+    "print_plan",
+    "print_result",
+    "print_sensitivity",
+    "print_validation",
+]
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE, pad_edge=False)
+# Columns from which numbers have room to stay on one line.
+_WIDE = 72
+
+
+def _table(console: Console, *columns: str, folded: Sequence[int] = (0,)) -> Table:
+    """A table of text, then numbers; the columns that are `folded` give way, in a narrow terminal all of them."""
+    narrow = console.width < _WIDE
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 0) if narrow else (0, 1))
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        justify: JustifyMethod = "left" if index == 0 else "right"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=not narrow and index not in folded)
     return table
 
 
@@ -48,11 +57,12 @@ def _number(value: float | None, digits: int = 4) -> str:
 
 def print_analysis(report: AnalysisReport) -> None:
     """The sites of a model, and its totals."""
-    console = _console()
-    table = _table("site", "kind", "size", "depth", "can be")
+    console = terminal.console()
+    table = _table(console, "site", "kind", "size", "depth", "can be")
     for site in report.sites:
         fate = "removed, fused" if site.fusable else "removed" if site.removable else "-"
-        table.add_row(printable(site.name), site.kind, _count(site.size), _count(site.depth), fate)
+        style = None if site.removable else "dim"
+        table.add_row(printable(site.name), site.kind, _count(site.size), _count(site.depth), fate, style=style)
     console.print(table)
     for site in report.sites:
         if site.reason:
@@ -72,8 +82,8 @@ def print_analysis(report: AnalysisReport) -> None:
 
 def print_sensitivity(report: SensitivityReport) -> None:
     """The damage of every candidate, site by site."""
-    console = _console()
-    table = _table("site", "size", "sensitivity", "best merger", "its damage")
+    console = terminal.console()
+    table = _table(console, "site", "size", "sensitivity", "best merger", "its damage", folded=(0, 3))
     for site in report.sites:
         merged = {k: v for k, v in (site.damages or {}).items() if v is not None and not k.startswith("linearize")}
         best = min(merged, key=lambda key: merged[key] or 0.0) if merged else None
@@ -88,8 +98,10 @@ def print_sensitivity(report: SensitivityReport) -> None:
     console.print(f"Damage by {report.measure} on {report.samples} held-out samples of {printable(report.source)}.")
 
 
-def _comparison_table(original: CostReport, optimized: CostReport) -> Table:
-    table = _table("", "original", "optimized", "ratio")
+def _comparison_table(
+    console: Console, original: CostReport, optimized: CostReport, what: str = "optimized"
+) -> Table:
+    table = _table(console, "", "original", what, "ratio")
     for label, name in (
         ("ReLUs", "relus"),
         ("ReLU nodes", "relu_nodes"),
@@ -100,6 +112,8 @@ def _comparison_table(original: CostReport, optimized: CostReport) -> Table:
         ("bytes", "size_bytes"),
     ):
         before, after = getattr(original, name), getattr(optimized, name)
+        if before is None or after is None:
+            continue
         table.add_row(label, _count(before), _count(after), f"{after / before:.3f}" if before else "-")
     if original.latency_ms is not None and optimized.latency_ms is not None:
         ratio = optimized.latency_ms / original.latency_ms
@@ -119,9 +133,9 @@ def print_result(report: Report, path: Path) -> None:
         report: of the run.
         path: where the JSON report is.
     """
-    console = _console()
+    console = terminal.console()
     if report.optimized is not None:
-        console.print(_comparison_table(report.original, report.optimized))
+        console.print(_comparison_table(console, report.original, report.optimized))
     if report.fidelity is not None:
         _print_fidelity(console, report.fidelity)
     verdict = report.verdict
@@ -131,11 +145,73 @@ def print_result(report: Report, path: Path) -> None:
             f"Accuracy lost: {100 * verdict.accuracy_lost:.2f} points (95 % interval {low:.2f} to {high:.2f}; "
             f"McNemar p = {verdict.mcnemar_p or 0:.3g})."
         )
-    for reason in verdict.reasons if verdict.exit_code == 0 else verdict.reasons[1:]:
+    met = verdict.exit_code == 0
+    if met:
+        console.print("Goal met.", style="green")
+    for reason in verdict.reasons if met else verdict.reasons[1:]:
         console.print(f"Note: {printable(reason)}.")
     if report.output is not None:
         console.print(f"Written: {printable(report.output.path)}", soft_wrap=True)
     console.print(f"Report: {printable(str(path))}", soft_wrap=True)
+
+
+def print_doctor(report: DoctorReport) -> None:
+    """What is installed, and what to do about it."""
+    console = terminal.console()
+    table = _table(console, "package", "installed", "at least", "")
+    for package in report.packages:
+        style = None if package.ok else "red"
+        table.add_row(package.name, package.version or "-", package.least or "-", _mark(package.ok), style=style)
+    console.print(table)
+    memory = "unknown" if report.memory_bytes is None else f"{report.memory_bytes / 2**30:.1f} GiB"
+    cache = report.cache
+    lines = {
+        "onnxshallow": f"{report.version}, Python {report.python}, {report.platform}",
+        "cores": f"{report.cores} usable",
+        "free memory": memory,
+        "providers": ", ".join(report.providers) or "none",
+        "onnxruntime": "runs a model" if report.runs else "does not run a model",
+        "cache": f"{printable(cache.path)}, {cache.files} sweeps, {cache.size_bytes / 2**20:.1f} MiB",
+    }
+    for extra, lacking in report.extras.items():
+        lines[f"extra [{extra}]"] = f"lacks {', '.join(lacking)}" if lacking else "installed"
+    for name, value in lines.items():
+        console.print(f"{name + ':':<20}{value}", soft_wrap=True)
+    for problem in report.problems:
+        console.print(f"Problem: {problem}", style="red", soft_wrap=True)
+    for hint in report.hints:
+        console.print(f"Hint: {hint}", style="yellow", soft_wrap=True)
+    if not report.problems:
+        console.print("All is well.", style="green")
+
+
+def _mark(ok: bool) -> str:
+    return "ok" if ok else "not ok"
+
+
+def print_plan(report: PlanReport) -> None:
+    """What a plan would do, which nothing was done of."""
+    console = terminal.console()
+    sites = {decision.name: decision for decision in report.decisions}
+    table = _table(console, "sites", "change", "kernel", "ReLUs saved", "MACs saved", "damage")
+    for entry in report.plan["actions"]:
+        kernel = "x".join(map(str, entry["kernel"])) if entry["kernel"] else "-"
+        names = [name for name in entry["sites"] if name in sites] or [entry["output"]]
+        table.add_row(
+            printable(", ".join(names)),
+            entry["action"],
+            kernel,
+            _count(entry["relus_saved"]),
+            _count(entry["macs_saved"]),
+            _number(entry["damage"]),
+        )
+    console.print(table)
+    console.print(_comparison_table(console, report.original, report.predicted, "predicted"))
+    console.print(
+        f"Damages add up to {_number(report.damage)}, by {report.measure}, each measured alone on {report.samples} "
+        f"held-out samples of {printable(report.source)}."
+    )
+    console.print("Nothing was carried out. A run carries out several plans and keeps the best.")
 
 
 def _print_fidelity(console: Console, fidelity: FidelityReport) -> None:
@@ -148,9 +224,11 @@ def _print_fidelity(console: Console, fidelity: FidelityReport) -> None:
 
 def print_pareto(report: ParetoReport) -> None:
     """One line a target."""
-    console = _console()
+    console = terminal.console()
     labelled = any(point.accuracy_lost is not None for point in report.points)
-    table = _table("ReLUs kept", "MACs", "depth", "latency", "same class, %", "KL", "points lost" if labelled else "")
+    table = _table(
+        console, "ReLUs kept", "MACs", "depth", "latency", "same class, %", "KL", "points lost" if labelled else ""
+    )
     before = report.original
     for point in report.points:
         after, fidelity = point.optimized, point.fidelity
@@ -173,15 +251,15 @@ def print_pareto(report: ParetoReport) -> None:
         if point.reason is not None:
             console.print(f"{_count(point.target_relus)} ReLUs: {printable(point.reason)}", soft_wrap=True)
     if not report.validated:
-        console.print("Not validated: calibrated on synthetic images, no accuracy is known.")
+        console.print("Not validated: calibrated on synthetic images, no accuracy is known.", style="yellow")
 
 
 def print_validation(report: ValidationReport) -> None:
     """Accuracy and fidelity of two models."""
-    console = _console()
+    console = terminal.console()
     before, after = report.original_accuracy, report.optimized_accuracy
     if before is not None and after is not None:
-        table = _table("", "original", "optimized")
+        table = _table(console, "", "original", "optimized")
         for label, a, b in (("top-1, %", before.top1, after.top1), ("top-5, %", before.top5, after.top5)):
             if a is not None and b is not None:
                 table.add_row(label, f"{100 * a:.2f}", f"{100 * b:.2f}")
@@ -193,8 +271,8 @@ def print_validation(report: ValidationReport) -> None:
 
 def print_bench(report: BenchReport) -> None:
     """Latency of two models."""
-    console = _console()
-    table = _table("", "median ms")
+    console = terminal.console()
+    table = _table(console, "", "median ms")
     table.add_row(printable(report.original.path), f"{report.original_ms:.3f}")
     table.add_row(printable(report.optimized.path), f"{report.optimized_ms:.3f}")
     console.print(table)

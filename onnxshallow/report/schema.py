@@ -10,10 +10,13 @@ __all__ = [
     "AccuracyReport",
     "AnalysisReport",
     "BenchReport",
+    "CacheReport",
     "CostReport",
     "Decision",
+    "DoctorReport",
     "FidelityReport",
     "FileReport",
+    "PackageReport",
     "ParetoPoint",
     "ParetoReport",
     "PlanReport",
@@ -203,6 +206,43 @@ class ParetoReport(_Part):
     versions: dict[str, str]
     config: dict[str, Any]
     seed: int
+
+
+class PackageReport(_Part):
+    """A package that is required: the version that is there, and the least that is needed."""
+
+    name: str
+    version: str | None
+    least: str | None
+    ok: bool
+
+
+class CacheReport(_Part):
+    """The cache of measured sensitivities."""
+
+    path: str
+    files: int
+    size_bytes: int
+    writable: bool
+
+
+class DoctorReport(_Part):
+    """The result of `doctor`: `extras` lists for each what it lacks, `problems` and `hints` say what to do."""
+
+    schema_version: int = SCHEMA_VERSION
+    version: str
+    python: str
+    platform: str
+    cores: int
+    memory_bytes: int | None
+    packages: list[PackageReport]
+    extras: dict[str, list[str]]
+    providers: list[str]
+    runs: bool
+    cache: CacheReport
+    problems: list[str]
+    hints: list[str]
+    exit_code: int
 
 
 class PlanReport(_Part):
