@@ -26,7 +26,9 @@ def command(
 ) -> None:
     """Time two models in onnxruntime, in turns, on random input: medians, and the ratio between them.
 
-    Example: onnxshallow bench resnet18.onnx resnet18.shallow.onnx --threads 2 --batch-size 32
+    Examples:
+      onnxshallow bench net.onnx net.shallow.onnx
+      onnxshallow bench net.onnx net.shallow.onnx --threads 2 --batch-size 32
     """
     start_logging(log_level)
     check_outputs({"--json": json}, {"the original": original, "the optimized model": optimized})

@@ -40,7 +40,9 @@ def command(
 ) -> None:
     """Compare accuracy, agreement and output error of two models; exit with 4 where --max-drop is exceeded.
 
-    Example: onnxshallow validate resnet18.onnx resnet18.shallow.onnx --data test.npz --max-drop 0.01
+    Examples:
+      onnxshallow validate net.onnx net.shallow.onnx --data test.npz
+      onnxshallow validate a.onnx b.onnx --data images/ --crop 224 --max-drop 0.01
     """
     start_logging(log_level)
     from onnxshallow.comparison import validate_files
