@@ -87,7 +87,9 @@ def command(
         try:
             plans.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"--plans {plans}: the folder cannot be made ({error.strerror}).") from error
+            raise UsageError(
+                f"--plans {plans}: the folder cannot be made ({error.strerror}); choose another place."
+            ) from error
     given = dict(
         target_macs=target_macs, target_depth=target_depth, kernel=kernel, calib=calib, calib_samples=calib_samples,
         validate=validate,
