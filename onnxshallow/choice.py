@@ -130,7 +130,7 @@ def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
             break
         logger.info("Plan %d loses %.2f points; trying another.", tries, 100 * attempt.drop())
     if best is None:
-        raise TargetError("No plan was carried out.")
+        raise TargetError("No plan was carried out; raise the target.")
     return best, []
 
 

@@ -248,7 +248,9 @@ def load_config(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             table = tomllib.load(file)
     except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as a config file ({error}).") from error
+        raise UsageError(
+            f"{path}: cannot be read as a config file ({error}); correct it, or name another with --config."
+        ) from error
     values = _by_field_name(table, f"{path}: ")
     _build(values, f"{path}: ")
     for name in sorted({"calib", "validate_data"} & values.keys()):

@@ -38,13 +38,15 @@ class Result:
         Raises:
             AccuracyError: the accuracy budget is broken.
             TargetError: there is no model, as the target cannot be reached.
-            UsageError: `path` is the original, which is never overwritten.
+            UsageError: `path` is a data file of the original.
             ModelError: the folder cannot be written to.
         """
         if self.error is not None:
             raise self.error
-        if Path(path).resolve() in (self.document.path.resolve(), *self.document.data_files):
-            raise UsageError(f"{path} belongs to the input model, which is never overwritten; give another path.")
+        if Path(path).resolve() in self.document.data_files:
+            raise UsageError(
+                f"{path} holds weights of the input model, which are never overwritten; give another path."
+            )
         if self.model is not None:
             save_model(self.model, path, external=self.document.external)
 

@@ -192,7 +192,10 @@ def observe(inputs: Inputs, progress: Progress) -> Observation:
             "measured; make the tensor before it, such as the class scores, an output."
         )
     if not all(np.all(np.isfinite(output)) for output in reference if output.dtype.kind == "f"):
-        raise ModelError(f"{inputs.document.path} computes values that are not finite on the calibration samples.")
+        raise ModelError(
+            f"{inputs.document.path} computes values that are not finite on the calibration samples; check that "
+            "these are preprocessed as the model wants."
+        )
     sites = [site for site in inputs.analysis.sites if site.refusal is None]
     with progress.stage("Reading activations", len(sites)) as step:
         return Observation(collect_evidence(inputs.analysis, sites, calibration, step), reference)

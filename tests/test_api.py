@@ -191,13 +191,11 @@ def test_a_result_is_shown_in_a_line(case, tmp_path):
     assert repr(optimize(model, target_relus=0.01, **options)) == "<Result: target>"
 
 
-def test_a_result_saves_its_plan_and_never_over_the_original(case, tmp_path):
+def test_a_result_saves_its_plan(case, tmp_path):
     model, options = case
     result = optimize(model, target_relus=0.7, **options)
     result.save_plan(tmp_path / "plan.json")
     assert apply_plan(model, str(tmp_path / "plan.json"), **options).plan.keys == result.plan.keys
-    with pytest.raises(UsageError, match="never overwritten"):
-        result.save(model)
     with pytest.raises(TargetError):
         optimize(model, target_relus=0.01, **options).save_plan(tmp_path / "none.json")
 

@@ -105,7 +105,7 @@ class Layers:
         try:
             computed = self._compute(layer)
         except ValueError as error:
-            raise ModelError(f"Node {layer.name!r} is damaged: {error}") from error
+            raise ModelError(f"Node {layer.name!r} is damaged: {error}; export the model again") from error
         if computed.weight.nbytes <= _MOST_KEPT:
             self._convolutions[layer.output] = computed
         return computed
@@ -126,7 +126,7 @@ class Layers:
                 return self._placed(layer, main, taps, bias, 1)
             return Convolution.of(taps, bias)
         except ValueError as error:
-            raise ModelError(f"Node {layer.name!r} is damaged: {error}") from error
+            raise ModelError(f"Node {layer.name!r} is damaged: {error}; export the model again") from error
 
     def groups(self, layer: Layer) -> int:
         """Into how many blocks of channels the layer splits its input and output."""

@@ -16,7 +16,9 @@ def command(
 ) -> None:
     """Count ReLUs, MACs, parameters and depth; say which sites can be removed and fused, and why others cannot.
 
-    Example: onnxshallow analyze resnet18.onnx --input-shape image:1,3,224,224
+    Examples:
+      onnxshallow analyze net.onnx
+      onnxshallow analyze net.onnx --input-shape image:1,3,224,224
     """
     start_logging(log_level)
     check_outputs({"--json": json}, {"the input model": model})

@@ -18,11 +18,22 @@ def command(
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `optimize --plan-out`.")],
     max_drop: options.MaxDrop = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="PATH", help="[default: MODEL.shallow.onnx]")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            help="The model to write [default: MODEL.shallow.onnx].",
+            rich_help_panel=options.RESULT,
+        ),
     ] = None,
     keep_rejected: Annotated[
         bool,
-        typer.Option("--keep-rejected", help="Write the model even where the accuracy budget is broken."),
+        typer.Option(
+            "--keep-rejected",
+            help="Write the model even where the accuracy budget is broken.",
+            rich_help_panel=options.RESULT,
+        ),
     ] = False,
     calib: options.Calib = None,
     calib_samples: options.CalibSamples = None,
@@ -43,6 +54,7 @@ def command(
     memory: options.Memory = None,
     batch_size: options.BatchSize = None,
     threads: options.Threads = None,
+    providers: options.Providers = None,
     max_tensor: options.MaxTensor = None,
     max_data: options.MaxData = None,
     config: options.ConfigPath = None,
@@ -52,7 +64,9 @@ def command(
 ) -> None:
     """Apply a plan to a model: no sweep, the same fits.
 
-    Example: onnxshallow apply resnet18.onnx plan.json --calib images.npz --preset cifar100
+    Examples:
+      onnxshallow apply net.onnx plan.json --calib images.npz
+      onnxshallow apply net.onnx plan.json --calib images.npz -o small.onnx
     """
     start_logging(log_level)
     from onnxshallow.config import resolve
@@ -63,7 +77,7 @@ def command(
         validate_samples=validate_samples, preset=preset, mean=mean, std=std, scale=scale, layout=layout,
         resize=resize, crop=crop, channels=channels, ridge=ridge, correction=False if no_correction else None,
         input_shape=input_shape, seed=seed, memory=memory, batch_size=batch_size, threads=threads,
-        max_tensor=max_tensor, max_data=max_data,
+        max_tensor=max_tensor, max_data=max_data, providers=providers,
     )  # fmt: skip
     resolved = resolve(given, model, config)
     targets = outputs({**files_read(model, resolved, config), "the plan": plan}, output, json, None, html)

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from onnxshallow.cli.optional import BESIDE
-from onnxshallow.cli.shell import check_outputs, write_json
+from onnxshallow.cli.shell import check_outputs, complain, write_json
 from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
-from onnxshallow.text import printable
 
 if TYPE_CHECKING:
-    from onnxshallow.pipeline import Result
     from onnxshallow.report.schema import Report
+    from onnxshallow.result import Proposal, Result
 
-__all__ = ["Outputs", "finish", "no_stale_output", "outputs"]
+__all__ = ["Outputs", "finish", "no_stale_output", "outputs", "propose"]
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,24 @@ def finish(result: "Result", targets: Outputs, keep_rejected: bool) -> None:
     else:
         print_result(report, targets.report)
     if result.error is not None:
-        typer.echo(f"error: {printable(str(result.error))}", err=True)
+        complain(str(result.error))
         raise typer.Exit(int(result.error.exit_code))
     raise typer.Exit(int(ExitCode.OK))
+
+
+def propose(proposal: "Proposal", json: str | None, plan_out: Path | None) -> None:
+    """Show a plan that was not carried out, and write it where asked; a result of an earlier run stays.
+
+    Raises:
+        ModelError: a file cannot be written.
+    """
+    from onnxshallow.report.console import print_plan
+
+    if plan_out is not None:
+        proposal.save(plan_out)
+    if json != "-":
+        print_plan(proposal.report)
+    write_json(proposal.report, json)
 
 
 def _write(result: "Result", targets: Outputs, keep_rejected: bool) -> "Report":

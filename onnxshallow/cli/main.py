@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from onnxshallow import __version__
-from onnxshallow.cli import analyze, apply, bench, optimize, pareto, sensitivity, validate
+from onnxshallow.cli import analyze, apply, bench, doctor, optimize, pareto, sensitivity, validate
+from onnxshallow.cli.help import Command
 from onnxshallow.cli.optional import WithHtml
 
 __all__ = ["app", "main"]
@@ -14,17 +15,24 @@ app = typer.Typer(
     name="onnxshallow",
     help="Make trained ONNX convolutional networks shallower: remove ReLUs, fuse and re-fit convolutions. "
     "No training, no labels.",
+    epilog="`onnxshallow COMMAND --help` shows a command's options, with examples.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("analyze")(analyze.command)
-app.command("sensitivity")(sensitivity.command)
-app.command("optimize", cls=WithHtml)(optimize.command)
-app.command("pareto")(pareto.command)
-app.command("apply", cls=WithHtml)(apply.command)
-app.command("validate")(validate.command)
-app.command("bench")(bench.command)
+_WITH_PAGES = ("optimize", "apply")
+
+for _name, _function, _summary in (
+    ("analyze", analyze.command, "Count ReLUs, MACs, depth; say what can be removed."),
+    ("sensitivity", sensitivity.command, "Measure what each possible change would damage."),
+    ("optimize", optimize.command, "Make a model shallower, and prove what that cost."),
+    ("pareto", pareto.command, "Find what each of several ReLU targets would cost."),
+    ("apply", apply.command, "Carry out a saved plan."),
+    ("validate", validate.command, "Compare two models on data."),
+    ("bench", bench.command, "Time models, in turns."),
+    ("doctor", doctor.command, "Check versions, execution providers and extras."),
+):
+    app.command(_name, cls=WithHtml if _name in _WITH_PAGES else Command, short_help=_summary)(_function)
 
 
 def _version(asked: bool) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.finish import finish, no_stale_output, outputs
-from onnxshallow.cli.shell import Bars, command_line, files_read, start_logging
+from onnxshallow.cli.finish import finish, no_stale_output, outputs, propose
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging
 
 __all__ = ["command"]
 
@@ -22,13 +22,36 @@ def command(
     max_drop: options.MaxDrop = None,
     kernel: options.Kernel = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="PATH", help="[default: MODEL.shallow.onnx]")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            help="The model to write [default: MODEL.shallow.onnx].",
+            rich_help_panel=options.RESULT,
+        ),
     ] = None,
     plan_out: Annotated[
-        Path | None, typer.Option("--plan-out", metavar="PATH", help="Save the plan, for `apply`.")
+        Path | None,
+        typer.Option(
+            "--plan-out", metavar="PATH", help="Save the plan, for `apply`.", rich_help_panel=options.RESULT
+        ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Measure and plan only: print the plan and what it would save, write no model.",
+            rich_help_panel=options.RESULT,
+        ),
+    ] = False,
     keep_rejected: Annotated[
-        bool, typer.Option("--keep-rejected", help="Write the model even where the goal is not met.")
+        bool,
+        typer.Option(
+            "--keep-rejected",
+            help="Write the model even where the goal is not met.",
+            rich_help_panel=options.RESULT,
+        ),
     ] = False,
     calib: options.Calib = None,
     calib_samples: options.CalibSamples = None,
@@ -51,6 +74,7 @@ def command(
     memory: options.Memory = None,
     batch_size: options.BatchSize = None,
     threads: options.Threads = None,
+    providers: options.Providers = None,
     max_tensor: options.MaxTensor = None,
     max_data: options.MaxData = None,
     config: options.ConfigPath = None,
@@ -60,13 +84,16 @@ def command(
 ) -> None:
     """Remove the least sensitive ReLUs, fuse and re-fit convolutions, validate, and write a smaller model.
 
-    Example: onnxshallow optimize resnet18.onnx --target-relus 0.58 --calib images.npz --preset cifar100
+    Examples:
+      onnxshallow optimize net.onnx --target-relus 0.58 --calib images.npz
+      onnxshallow optimize net.onnx --target-macs 0.7 --calib images/ --dry-run
+      onnxshallow optimize net.onnx --max-drop 0.01 --calib a.npz --validate b.npz
 
     Exit codes: 0 goal met, 2 usage, 3 model or data cannot be used, 4 accuracy budget broken, 5 target out of reach.
     """
     start_logging(log_level)
     from onnxshallow.config import resolve
-    from onnxshallow.pipeline import optimize
+    from onnxshallow.pipeline import optimize, plan
 
     given = dict(
         target_relus=target_relus, target_macs=target_macs, target_depth=target_depth,
@@ -75,9 +102,13 @@ def command(
         preset=preset, mean=mean, std=std, scale=scale, layout=layout, resize=resize, crop=crop, channels=channels,
         sensitivity=sensitivity, ridge=ridge, correction=False if no_correction else None,
         input_shape=input_shape, seed=seed, memory=memory, batch_size=batch_size, threads=threads,
-        max_tensor=max_tensor, max_data=max_data,
+        max_tensor=max_tensor, max_data=max_data, providers=providers,
     )  # fmt: skip
     resolved = resolve(given, model, config)
+    if dry_run:
+        check_outputs({"--json": json, "--plan-out": plan_out}, files_read(model, resolved, config))
+        propose(plan(model, config=resolved, progress=Bars(), cache=not no_cache), json, plan_out)
+        return
     targets = outputs(files_read(model, resolved, config), output, json, plan_out, html)
     with no_stale_output(targets):
         result = optimize(model, config=resolved, progress=Bars(), cache=not no_cache)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from typer.core import TyperCommand
+from onnxshallow.cli.help import Command
 
 __all__ = ["BESIDE", "WithHtml"]
 
@@ -12,7 +12,7 @@ BESIDE = ""
 _SUFFIXES = (".html", ".htm")
 
 
-class WithHtml(TyperCommand):
+class WithHtml(Command):
     """A command whose `--html` takes the argument after it only where that names a page.
 
     An option with an optional value would take whatever follows, such as the model.

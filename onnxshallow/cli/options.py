@@ -1,11 +1,14 @@
 """The options that commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 __all__ = [
+    "GOAL",
+    "RESULT",
     "BatchSize",
     "Calib",
     "CalibSamples",
@@ -28,6 +31,7 @@ __all__ = [
     "NoCache",
     "NoCorrection",
     "Preset",
+    "Providers",
     "Resize",
     "Ridge",
     "Scale",
@@ -42,15 +46,31 @@ __all__ = [
     "ValidateSamples",
 ]
 
+GOAL = "Goal"
+RESULT = "Result"
 _DATA = "Calibration and validation data"
 _PIXELS = "Preprocessing of uint8 images"
 _HOW = "How to work"
 
+
+def _one_of(*values: str) -> Callable[[str], list[str]]:
+    """Completion of an option that takes one of `values`."""
+    return lambda incomplete: [value for value in values if value.startswith(incomplete)]
+
+
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.")]
-Json = Annotated[str | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON; - for stdout.")]
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="PATH", help="Write the result as JSON; - for stdout.", rich_help_panel=RESULT),
+]
 Html = Annotated[
     str | None,
-    typer.Option("--html", metavar="[PATH]", help="Write the report as a page, too [default: MODEL.shallow.html]."),
+    typer.Option(
+        "--html",
+        metavar="[PATH]",
+        help="Write the report as a page, too [default: MODEL.shallow.html].",
+        rich_help_panel=RESULT,
+    ),
 ]
 ConfigPath = Annotated[
     Path | None,
@@ -58,11 +78,18 @@ ConfigPath = Annotated[
 ]
 LogLevel = Annotated[
     str,
-    typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error; logs go to stderr."),
+    typer.Option(
+        "--log-level",
+        metavar="LEVEL",
+        help="debug, info, warning or error; logs go to stderr.",
+        autocompletion=_one_of("debug", "info", "warning", "error"),
+    ),
 ]
 InputShape = Annotated[
     list[str] | None,
-    typer.Option("--input-shape", metavar="NAME:1,3,224,224", help="Sizes for an input with open axes."),
+    typer.Option(
+        "--input-shape", metavar="NAME:1,3,224,224", help="Sizes for an input with open axes.", rich_help_panel=_HOW
+    ),
 ]
 
 TargetRelus = Annotated[
@@ -71,11 +98,17 @@ TargetRelus = Annotated[
         "--target-relus",
         metavar="SHARE|COUNT",
         help="Keep at most this share (0.58) or number (320k) of ReLUs.",
+        rich_help_panel=GOAL,
     ),
 ]
 TargetMacs = Annotated[
     str | None,
-    typer.Option("--target-macs", metavar="SHARE|COUNT", help="Keep at most this share or number of multiply-adds."),
+    typer.Option(
+        "--target-macs",
+        metavar="SHARE|COUNT",
+        help="Keep at most this share or number of multiply-adds.",
+        rich_help_panel=GOAL,
+    ),
 ]
 TargetDepth = Annotated[
     str | None,
@@ -83,6 +116,7 @@ TargetDepth = Annotated[
         "--target-depth",
         metavar="SHARE|COUNT",
         help="Keep at most this share or number of the linear layers on the longest path.",
+        rich_help_panel=GOAL,
     ),
 ]
 TargetLatency = Annotated[
@@ -91,14 +125,27 @@ TargetLatency = Annotated[
         "--target-latency",
         metavar="SHARE|TIME",
         help="Take at most this share (0.7) of the latency on this machine, or this time (3.5ms).",
+        rich_help_panel=GOAL,
     ),
 ]
 MaxDrop = Annotated[
     float | None,
-    typer.Option("--max-drop", metavar="FRACTION", help="Accuracy that may be lost; alone: go as far as it allows."),
+    typer.Option(
+        "--max-drop",
+        metavar="FRACTION",
+        help="Accuracy that may be lost; alone: go as far as it allows.",
+        rich_help_panel=GOAL,
+    ),
 ]
 Kernel = Annotated[
-    str | None, typer.Option("--kernel", metavar="auto|exact|3|5", help="Kernel of fused convolutions.")
+    str | None,
+    typer.Option(
+        "--kernel",
+        metavar="auto|exact|3|5",
+        help="Kernel of fused convolutions [default: auto].",
+        rich_help_panel=GOAL,
+        autocompletion=_one_of("auto", "exact", "3", "5"),
+    ),
 ]
 
 Calib = Annotated[
@@ -126,13 +173,19 @@ ValidateSamples = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    typer.Option("--preset", metavar="NAME", help="imagenet, cifar10, cifar100 or mnist.", rich_help_panel=_PIXELS),
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="imagenet, cifar10, cifar100 or mnist.",
+        rich_help_panel=_PIXELS,
+        autocompletion=_one_of("imagenet", "cifar10", "cifar100", "mnist"),
+    ),
 ]
 Mean = Annotated[
-    str | None, typer.Option("--mean", metavar="A,B,C", help="Subtracted a channel.", rich_help_panel=_PIXELS)
+    str | None, typer.Option("--mean", metavar="A,B,C", help="Subtracted from each channel.", rich_help_panel=_PIXELS)
 ]
 Std = Annotated[
-    str | None, typer.Option("--std", metavar="A,B,C", help="Divides a channel.", rich_help_panel=_PIXELS)
+    str | None, typer.Option("--std", metavar="A,B,C", help="Divides each channel.", rich_help_panel=_PIXELS)
 ]
 Scale = Annotated[
     float | None,
@@ -140,13 +193,25 @@ Scale = Annotated[
 ]
 Layout = Annotated[
     str | None,
-    typer.Option("--layout", metavar="nchw|nhwc", help="Of stored arrays.", rich_help_panel=_PIXELS),
+    typer.Option(
+        "--layout",
+        metavar="nchw|nhwc",
+        help="Of stored arrays.",
+        rich_help_panel=_PIXELS,
+        autocompletion=_one_of("nchw", "nhwc"),
+    ),
 ]
 Resize = Annotated[int | None, typer.Option("--resize", help="Shorter side, in pixels.", rich_help_panel=_PIXELS)]
 Crop = Annotated[int | None, typer.Option("--crop", help="Central square, in pixels.", rich_help_panel=_PIXELS)]
 Channels = Annotated[
     str | None,
-    typer.Option("--channels", metavar="rgb|bgr", help="The network's order.", rich_help_panel=_PIXELS),
+    typer.Option(
+        "--channels",
+        metavar="rgb|bgr",
+        help="The network's order [default: rgb].",
+        rich_help_panel=_PIXELS,
+        autocompletion=_one_of("rgb", "bgr"),
+    ),
 ]
 
 Measure = Annotated[
@@ -155,6 +220,7 @@ Measure = Annotated[
         "--sensitivity",
         metavar="kl|mse|disagreement|magnitude",
         help="Measure of damage [default: kl].",
+        autocompletion=_one_of("kl", "mse", "disagreement", "magnitude"),
         rich_help_panel=_HOW,
     ),
 ]
@@ -200,4 +266,14 @@ BatchSize = Annotated[
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="Of onnxruntime [default: all cores].", rich_help_panel=_HOW)
+]
+Providers = Annotated[
+    str | None,
+    typer.Option(
+        "--providers",
+        metavar="A,B",
+        help="Execution providers of onnxruntime, such as cuda [default: cpu].",
+        rich_help_panel=_HOW,
+        autocompletion=_one_of("cpu", "cuda", "tensorrt", "openvino", "dml", "coreml"),
+    ),
 ]

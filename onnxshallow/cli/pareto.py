@@ -16,14 +16,28 @@ def command(
     model: options.Model,
     targets: Annotated[
         str | None,
-        typer.Option("--targets", metavar="A,B,...", help="ReLU targets [default: ten from 0.9 down to 0.25]."),
+        typer.Option(
+            "--targets",
+            metavar="A,B,...",
+            help="ReLU targets [default: ten from 0.9 down to 0.25].",
+            rich_help_panel=options.GOAL,
+        ),
     ] = None,
     target_macs: options.TargetMacs = None,
     target_depth: options.TargetDepth = None,
     kernel: options.Kernel = None,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="SVG", help="Draw the frontier.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="SVG", help="Draw the frontier.", rich_help_panel=options.RESULT),
+    ] = None,
     plans: Annotated[
-        Path | None, typer.Option("--plans", metavar="FOLDER", help="Save each point's plan there, for `apply`.")
+        Path | None,
+        typer.Option(
+            "--plans",
+            metavar="FOLDER",
+            help="Save each point's plan there, for `apply`.",
+            rich_help_panel=options.RESULT,
+        ),
     ] = None,
     calib: options.Calib = None,
     calib_samples: options.CalibSamples = None,
@@ -46,6 +60,7 @@ def command(
     memory: options.Memory = None,
     batch_size: options.BatchSize = None,
     threads: options.Threads = None,
+    providers: options.Providers = None,
     max_tensor: options.MaxTensor = None,
     max_data: options.MaxData = None,
     config: options.ConfigPath = None,
@@ -54,7 +69,9 @@ def command(
 ) -> None:
     """Find what is lost at each of several ReLU targets; the sweep is shared, and `optimize` finds it cached.
 
-    Example: onnxshallow pareto resnet18.onnx --calib images.npz --preset cifar100 --plot frontier.svg
+    Examples:
+      onnxshallow pareto net.onnx --calib images.npz --plot frontier.svg
+      onnxshallow pareto net.onnx --targets 0.8,0.6,0.4 --plans plans/
     """
     start_logging(log_level)
     from onnxshallow.config import resolve
@@ -70,7 +87,9 @@ def command(
         try:
             plans.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"--plans {plans}: the folder cannot be made ({error.strerror}).") from error
+            raise UsageError(
+                f"--plans {plans}: the folder cannot be made ({error.strerror}); choose another place."
+            ) from error
     given = dict(
         target_macs=target_macs, target_depth=target_depth, kernel=kernel, calib=calib, calib_samples=calib_samples,
         validate=validate,
@@ -78,7 +97,7 @@ def command(
         resize=resize, crop=crop, channels=channels, sensitivity=sensitivity, ridge=ridge,
         correction=False if no_correction else None, input_shape=input_shape, seed=seed, memory=memory,
         batch_size=batch_size, threads=threads,
-        max_tensor=max_tensor, max_data=max_data,
+        max_tensor=max_tensor, max_data=max_data, providers=providers,
     )  # fmt: skip
     wanted = DEFAULT_TARGETS if targets is None else [part.strip() for part in targets.split(",")]
     resolved = resolve(given, model, config)

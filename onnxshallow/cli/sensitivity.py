@@ -28,6 +28,7 @@ def command(
     memory: options.Memory = None,
     batch_size: options.BatchSize = None,
     threads: options.Threads = None,
+    providers: options.Providers = None,
     max_tensor: options.MaxTensor = None,
     max_data: options.MaxData = None,
     config: options.ConfigPath = None,
@@ -36,7 +37,9 @@ def command(
 ) -> None:
     """Measure the damage of every candidate after its fit, on held-out calibration samples.
 
-    Example: onnxshallow sensitivity resnet18.onnx --calib images.npz --preset cifar100
+    Examples:
+      onnxshallow sensitivity net.onnx --calib images.npz --preset cifar100
+      onnxshallow sensitivity net.onnx --sensitivity mse --json damages.json
     """
     start_logging(log_level)
     from onnxshallow.config import resolve
@@ -48,7 +51,7 @@ def command(
         layout=layout, resize=resize, crop=crop, channels=channels, sensitivity=sensitivity, ridge=ridge,
         correction=False if no_correction else None, input_shape=input_shape, seed=seed, memory=memory,
         batch_size=batch_size, threads=threads,
-        max_tensor=max_tensor, max_data=max_data,
+        max_tensor=max_tensor, max_data=max_data, providers=providers,
     )  # fmt: skip
     resolved = resolve(given, model, config)
     check_outputs({"--json": json}, files_read(model, resolved, config))

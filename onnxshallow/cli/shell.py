@@ -1,50 +1,74 @@
 """What every command does around its work: logging, errors to exit codes, progress bars, JSON."""
 
 import functools
+import inspect
 import json
 import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO
 
 import typer
 from pydantic import BaseModel
 
 from onnxshallow.errors import OnnxshallowError, UsageError
+from onnxshallow.report.terminal import console, is_quiet, keeping_quiet
 from onnxshallow.text import printable
 
 if TYPE_CHECKING:
     from onnxshallow.config import Config
     from onnxshallow.fitting.calibration import Step
 
-__all__ = ["Bars", "check_outputs", "command_line", "files_read", "start_logging", "write_json"]
+__all__ = ["LEVELS", "Bars", "check_outputs", "command_line", "complain", "files_read", "start_logging", "write_json"]
 
 P = ParamSpec("P")
 
-_LEVELS = ("debug", "info", "warning", "error")
+LEVELS = ("debug", "info", "warning", "error")
+"""What `--log-level` takes."""
+
+
+_QUIET = inspect.Parameter(
+    "quiet",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool, typer.Option("-q", "--quiet", help="No tables, bars or warnings: only errors, and --json -.")
+    ],
+)
 
 
 def command_line(function: Callable[P, None]) -> Callable[P, None]:
-    """Let a command end with one sentence on stderr and the right exit code when it cannot go on."""
+    """Let a command end with one sentence on stderr and the right exit code when it cannot go on; adds `--quiet`."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        with _ended_by_sigterm():
+        quiet = bool(kwargs.pop("quiet", False))
+        with _ended_by_sigterm(), keeping_quiet(quiet):
             try:
                 function(*args, **kwargs)
             except OnnxshallowError as error:
-                typer.echo(f"error: {printable(str(error))}", err=True)
+                complain(str(error))
                 raise typer.Exit(int(error.exit_code)) from error
             except KeyboardInterrupt:
                 typer.echo("interrupted", err=True)
                 raise typer.Exit(130) from None
 
+    signature = inspect.signature(function)
+    parameters = [*signature.parameters.values(), _QUIET]
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return wrapped
+
+
+def complain(message: str) -> None:
+    """Say on stderr, in one line, why a command ends without what was asked for."""
+    colourful = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    label = typer.style("error:", fg="red", bold=True) if colourful else "error:"
+    typer.echo(f"{label} {printable(message)}", err=True)
 
 
 @contextmanager
@@ -65,6 +89,10 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+# Columns from which a line of progress has room for a bar.
+_WIDE = 60
+
+
 class _Printable(logging.Formatter):
     """Logs in which names from files cannot act on the terminal; a traceback keeps its lines."""
 
@@ -72,17 +100,29 @@ class _Printable(logging.Formatter):
         return printable(super().formatMessage(record))
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Logs to what is stderr at the time: progress bars take its place while they are shown, and print above."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        pass
+
+
 def start_logging(level: str) -> None:
-    """Send logs of the chosen level to stderr.
+    """Send logs of the chosen level to stderr; of a quiet command only errors.
 
     Raises:
         UsageError: an unknown level.
     """
-    if level not in _LEVELS:
-        raise UsageError(f"--log-level {level}: choose one of {', '.join(_LEVELS)}.")
-    logging.basicConfig(level=level.upper(), stream=sys.stderr, force=True)
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
+    if level not in LEVELS:
+        raise UsageError(f"--log-level {level}: choose one of {', '.join(LEVELS)}.")
+    handler = _Stderr()
+    handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
+    logging.basicConfig(level="ERROR" if is_quiet() else level.upper(), handlers=[handler], force=True)
 
 
 def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str, Path]) -> None:
@@ -158,26 +198,27 @@ class Bars:
 
     def note(self, text: str) -> None:
         """Print a line on stderr, above the bar."""
-        if logging.getLogger().isEnabledFor(logging.WARNING):
+        if logging.getLogger().isEnabledFor(logging.WARNING) and not is_quiet():
             self._say(printable(text))
 
     @contextmanager
     def stage(self, name: str, total: int) -> "Iterator[Step]":
         """Show one stage's bar."""
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description:<22}"),
-            BarColumn(),
+        shown = console(stderr=True)
+        columns = [
+            TextColumn("{task.description}"),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
-        )
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        ]
+        if shown.width >= _WIDE:
+            columns = [TextColumn("{task.description:<22}"), BarColumn(), *columns[1:]]
+        hidden = is_quiet() or not shown.is_terminal or shown.is_dumb_terminal
+        with Progress(*columns, console=shown, transient=True, disable=hidden) as progress:
             task = progress.add_task(name, total=total)
-            if console.is_terminal:
-                self._say = partial(progress.console.print, markup=False, highlight=False, emoji=False)
+            if not hidden:
+                self._say = progress.console.print
             try:
                 yield lambda: progress.advance(task)
             finally:

@@ -86,13 +86,15 @@ def command(
     default is --max-drop 0.05 for a network with class scores, else --max-error 0.1. Outputs that are NaN or infinite
     break every gate.
 
-    Example: onnxshallow validate resnet18.onnx resnet18.shallow.onnx --data test.npz --max-drop 0.01
+    Examples:
+      onnxshallow validate net.onnx net.shallow.onnx --data test.npz
+      onnxshallow validate a.onnx b.onnx --data images/ --crop 224 --max-drop 0.01
     """
     start_logging(log_level)
     from onnxshallow.comparison import validate_files
     from onnxshallow.config import resolve
     from onnxshallow.data.readers import code_file
-    from onnxshallow.report.console import print_validation
+    from onnxshallow.report.console_validation import print_validation
 
     given = dict(
         validate=validate, validate_samples=validate_samples, max_drop=max_drop, min_agreement=min_agreement,

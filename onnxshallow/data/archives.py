@@ -56,7 +56,9 @@ def read_archive(path: Path, max_bytes: int | None = None) -> dict[str, NDArray[
                     raise ValueError(f"{member.filename} announces {size} bytes, has {member.file_size}")
             return {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
     except (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: is not a readable .npz file, or is truncated ({_reason(error)}).") from error
+        raise DataError(
+            f"{path}: is not a readable .npz file, or is truncated ({_reason(error)}); save it again."
+        ) from error
 
 
 def _gibibytes(count: int) -> str:

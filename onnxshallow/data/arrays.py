@@ -49,7 +49,7 @@ def samples_from_arrays(
         if array.ndim == 0:
             raise DataError(f"{where} is a single number; arrays need a batch axis first.")
         if len(array) == 0:
-            raise DataError(f"{where} holds no samples.")
+            raise DataError(f"{where} holds no samples; give some.")
         columns[tensor.name] = _column(array, tensor, preprocessing, where)
     unused = [name for name in LABEL_NAMES if name in arrays and name not in chosen.values()]
     labels = _labels(arrays[unused[0]], f"{source}: array {unused[0]!r}") if unused else None
@@ -84,7 +84,7 @@ def _column(array: NDArray[np.generic], tensor: TensorInfo, preprocessing: Prepr
     _check_shape(array, tensor, where)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
-            raise DataError(f"{where} holds NaN or infinite values.")
+            raise DataError(f"{where} holds NaN or infinite values; leave those samples out.")
         if preprocessing != Preprocessing():
             logger.warning("%s is float, so it counts as already preprocessed; the image options are ignored", where)
     return ArrayColumn(array, dtype)
@@ -107,7 +107,10 @@ def _check_shape(array: NDArray[np.generic], tensor: TensorInfo, where: str) -> 
         found == size for found, size in zip(array.shape[1:], tensor.shape[1:], strict=True) if isinstance(size, int)
     )
     if not fits:
-        raise DataError(f"{where} has shape {array.shape}, but input {tensor.name!r} wants {describe_shape(tensor)}.")
+        raise DataError(
+            f"{where} has shape {array.shape}, but input {tensor.name!r} wants {describe_shape(tensor)}; "
+            "bring it to that."
+        )
 
 
 def _labels(array: NDArray[np.generic], where: str) -> NDArray[np.int64]:

@@ -48,7 +48,8 @@ def samples_from_folder(folder: Path, inputs: Sequence[TensorInfo], preprocessin
     files = tuple(path for path, _ in labelled) or tuple(loose)
     if not files:
         raise DataError(
-            f"{folder}: holds no images ({', '.join(sorted(SUFFIXES))}), neither loose nor in subfolders."
+            f"{folder}: holds no images ({', '.join(sorted(SUFFIXES))}), neither loose nor in subfolders; "
+            "check the path."
         )
     column = FileColumn(files, image, preprocessing)
     column.read(np.zeros(1, dtype=np.intp))  # so that a wrong size shows now and not minutes later

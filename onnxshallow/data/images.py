@@ -125,7 +125,9 @@ def channels_last(images: NDArray[np.uint8], image: ImageInput, layout: str | No
     tensor = image.tensor
     problem = f"{where} has shape {images.shape}, but input {tensor.name!r} wants {describe_shape(tensor)}"
     if not fitting:
-        raise DataError(f"{problem}: no axis has its {' or '.join(map(str, wanted))} channels.")
+        raise DataError(
+            f"{problem}: no axis has its {' or '.join(map(str, wanted))} channels; bring the images to that."
+        )
     if layout is None:
         if len(fitting) > 1:
             raise DataError(f"{problem}: the channel axis is ambiguous; give --layout nchw or --layout nhwc.")

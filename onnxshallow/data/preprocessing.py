@@ -53,14 +53,16 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0):
-            raise UsageError(f"--scale {self.scale} must be a positive number.")
+            raise UsageError(f"--scale {self.scale} must be a positive number; 255 brings bytes to 0..1.")
         if self.mean is not None and not (self.mean and all(map(math.isfinite, self.mean))):
-            raise UsageError(f"--mean {self.mean} must be one finite number, or one a channel.")
+            raise UsageError(f"--mean {self.mean} must be one finite number, or one a channel; correct it.")
         if self.std is not None and not (self.std and all(math.isfinite(value) and value > 0 for value in self.std)):
-            raise UsageError(f"--std {self.std} must be one positive number, or one a channel.")
+            raise UsageError(f"--std {self.std} must be one positive number, or one a channel; correct it.")
         lengths = {len(values) for values in (self.mean, self.std) if values is not None and len(values) > 1}
         if len(lengths) > 1:
-            raise UsageError(f"--mean {self.mean} and --std {self.std} have different numbers of channels.")
+            raise UsageError(
+                f"--mean {self.mean} and --std {self.std} have different numbers of channels; give as many of each."
+            )
 
     @classmethod
     def from_preset(cls, name: str | None, **given: Any) -> "Preprocessing":
@@ -91,7 +93,8 @@ class Preprocessing:
         for option, values in (("--mean", self.mean), ("--std", self.std)):
             if values is not None and len(values) not in (1, channels):
                 raise UsageError(
-                    f"{option} has {len(values)} values, but the network's images have {channels} channels."
+                    f"{option} has {len(values)} values, but the network's images have {channels} channels; "
+                    "give one value, or one a channel."
                 )
 
     def resized_size(self, height: int, width: int) -> tuple[int, int]:

@@ -112,11 +112,15 @@ def samples_from_batches(
         if limit is not None and count >= limit:
             break
     if not batches:
-        raise DataError(f"{source}: gave no batches; a generator that was read before gives nothing any more.")
+        raise DataError(
+            f"{source}: gave no batches; a generator that was read before gives nothing more, so make a new one."
+        )
     try:
         arrays = {name: np.concatenate([batch[name] for batch in batches])[:limit] for name in batches[0]}
     except ValueError as error:
-        raise DataError(f"{source}: the batches do not fit together ({error}).") from error
+        raise DataError(
+            f"{source}: the batches do not fit together ({error}); give all in one shape and type."
+        ) from error
     return samples_from_arrays(arrays, inputs, preprocessing, source)
 
 
@@ -130,7 +134,7 @@ def _batches(make: Callable[[], object], source: str, inputs: Sequence[TensorInf
         except DataError:
             raise
         except (Exception, SystemExit) as error:
-            raise DataError(f"{source}: raised {type(error).__name__}: {error}") from error
+            raise DataError(f"{source}: raised {type(error).__name__}: {error}; correct that code.") from error
         if batch is None:
             return
         yield batch
@@ -155,15 +159,15 @@ def _load_function(source: str) -> Callable[[], object]:
     assert match is not None, "callers ask names_code first"
     path, name = Path(match["file"]), match["function"]
     if not path.is_file():
-        raise DataError(f"{source}: there is no file {path}.")
+        raise DataError(f"{source}: there is no file {path}; check the path.")
     # Registered under a name of its own, as dataclasses and pickling in the user's file need.
     spec = importlib.util.spec_from_file_location(f"onnxshallow_user_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise DataError(f"{source}: {path} cannot be imported.")
+        raise DataError(f"{source}: {path} cannot be imported; give a file of Python.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     function = getattr(module, name, None)
     if not callable(function):
-        raise DataError(f"{source}: {path} has no function {name!r}.")
+        raise DataError(f"{source}: {path} has no function {name!r}; check the name after the colon.")
     return cast(Callable[[], object], function)

@@ -39,11 +39,13 @@ class Samples:
         counts = {name: len(column) for name, column in self.columns.items()}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
-            raise DataError(f"{self.source}: the inputs have different numbers of samples ({listed}).")
+            raise DataError(
+                f"{self.source}: the inputs have different numbers of samples ({listed}); give as many of each."
+            )
         if len(self) == 0:
-            raise DataError(f"{self.source}: holds no samples.")
+            raise DataError(f"{self.source}: holds no samples; give some.")
         if self.labels is not None and len(self.labels) != len(self):
-            raise DataError(f"{self.source}: {len(self.labels)} labels for {len(self)} samples.")
+            raise DataError(f"{self.source}: {len(self.labels)} labels for {len(self)} samples; give one for each.")
 
     def __len__(self) -> int:
         if self.selection is not None:

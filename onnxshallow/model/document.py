@@ -112,11 +112,11 @@ def load_document(path: str | os.PathLike[str], max_tensor: int = MAX_TENSOR) ->
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelError(f"There is no model file {path}.")
+        raise ModelError(f"There is no model file {path}; check the path.")
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"Cannot read {path}: {error.strerror}.") from error
+        raise ModelError(f"Cannot read {path}: {error.strerror}; check its permissions.") from error
     return _parse(content, path, max_tensor)
 
 
@@ -125,9 +125,11 @@ def _parse(content: bytes, path: Path, max_tensor: int) -> Document:
     try:
         model.ParseFromString(content)
     except DecodeError as error:
-        raise ModelError(f"{path} is not an ONNX model, or is truncated: it does not parse as one.") from error
+        raise ModelError(
+            f"{path} is not an ONNX model, or is truncated: it does not parse as one. Export or copy it again."
+        ) from error
     if not model.ir_version or not model.HasField("graph") or not model.graph.node:
-        raise ModelError(f"{path} is not an ONNX model: it holds no graph with nodes.")
+        raise ModelError(f"{path} is not an ONNX model: it holds no graph with nodes. Export it again.")
     data_files = read_external_data(model, path)
     require_within_limits(model, path, max_tensor)
     _check(model, path)
@@ -147,7 +149,7 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
         try:
             Session(model)
         except ModelError:
-            raise ModelError(f"{path} is not a valid ONNX model: {message}.") from error
+            raise ModelError(f"{path} is not a valid ONNX model: {message}. Export it again.") from error
         logger.warning("onnx's checker refuses %s (%s), but onnxruntime runs it.", path, message)
 
 
@@ -174,7 +176,7 @@ def save_model(model: onnx.ModelProto, path: str | os.PathLike[str], *, external
         finally:
             remove_stale_data(path)
     except OSError as error:
-        raise ModelError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise ModelError(f"Cannot write {path}: {error.strerror or error}; choose another place.") from error
 
 
 def remove_model(path: Path) -> None:
@@ -187,4 +189,6 @@ def remove_model(path: Path) -> None:
         path.unlink(missing_ok=True)
         remove_stale_data(path)
     except OSError as error:
-        raise ModelError(f"Cannot remove {path}, of an earlier run: {error.strerror or error}.") from error
+        raise ModelError(
+            f"Cannot remove {path}, of an earlier run: {error.strerror or error}; remove it by hand."
+        ) from error

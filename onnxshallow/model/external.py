@@ -69,23 +69,28 @@ def _find(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int, int]:
                 "folder; this is refused. Copy the data file beside the model and correct its location."
             )
         if not target.is_file():
-            raise ModelError(f"The external data file {location!r} of {path} is missing (tensor {tensor.name!r}).")
+            raise ModelError(
+                f"The external data file {location!r} of {path} is missing (tensor {tensor.name!r}); copy it beside "
+                "the model."
+            )
         size = target.stat().st_size
         offset = int(entries.get("offset") or 0)
         needed = data_bytes(tensor) if _is_plain(tensor) else size - offset
         length = int(entries.get("length") or needed)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"The place of tensor {tensor.name!r} of {path} in its data file {location!r} is damaged: {error}."
+            f"The place of tensor {tensor.name!r} of {path} in its data file {location!r} is damaged: {error}. "
+            "Export the model again."
         ) from error
     if offset < 0 or length < 0 or offset + length > size:
         raise ModelError(
             f"Tensor {tensor.name!r} of {path} is said to be {length} bytes from byte {offset} on in {location!r}, "
-            f"which holds {size} bytes; the data file is truncated, or another model's."
+            f"which holds {size} bytes; the data file is truncated, or another model's. Copy it again."
         )
     if length != needed and _is_plain(tensor):
         raise ModelError(
-            f"Tensor {tensor.name!r} of {path} has {length} bytes in {location!r} where {needed} are needed."
+            f"Tensor {tensor.name!r} of {path} has {length} bytes in {location!r} where {needed} are needed; "
+            "export it again."
         )
     return target, offset, length
 

@@ -28,7 +28,7 @@ def write_text(text: str, path: str | os.PathLike[str]) -> None:
         with atomic_path(Path(path)) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ModelError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise ModelError(f"Cannot write {path}: {error.strerror or error}; choose another place.") from error
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

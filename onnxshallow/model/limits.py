@@ -98,7 +98,7 @@ def require_types(model: onnx.ModelProto, path: Path) -> None:
     try:
         Session(model, optimize=False)
     except ModelError as error:
-        raise ModelError(f"{path} is not a valid ONNX model: {problem}.") from error
+        raise ModelError(f"{path} is not a valid ONNX model: {problem}. Export it again.") from error
 
 
 def _require_small_functions(model: onnx.ModelProto, path: Path) -> None:
@@ -134,7 +134,8 @@ def _require_possible_reach(node: onnx.NodeProto, path: Path) -> None:
             if any(abs(value) > _MAX_REACH for value in attribute.ints):
                 raise ModelError(
                     f"Node {node.name or node.output[:1]!r} ({node.op_type!r}) of {path} has {attribute.name} "
-                    f"{list(attribute.ints)!r}; onnxruntime cannot count beyond {_MAX_REACH}."
+                    f"{list(attribute.ints)!r}, and onnxruntime cannot count beyond {_MAX_REACH}; "
+                    "export the model again."
                 )
 
 

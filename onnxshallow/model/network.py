@@ -123,11 +123,13 @@ class Network:
                 if name not in known:
                     raise ModelError(
                         f"Node {node.name!r} ({node.op}) reads tensor {name!r}, which no earlier node, "
-                        "initializer or input provides; the graph is damaged or not sorted."
+                        "initializer or input provides; the graph is damaged or not sorted; export it again."
                     )
             for name in node.outputs:
                 if name and name in known:
-                    raise ModelError(f"Tensor {name!r} is made twice, the second time by node {node.name!r}.")
+                    raise ModelError(
+                        f"Tensor {name!r} is made twice, the second time by node {node.name!r}; export it again."
+                    )
                 known.add(name)
 
     @property

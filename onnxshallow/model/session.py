@@ -74,8 +74,10 @@ class Session:
                 disabled_optimizers=["Pad_Fusion"],
             )
         except Exception as error:
-            hint = " Give every node a name of its own, or none." if "same node name" in str(error) else ""
-            raise ModelError(f"onnxruntime does not run the model: {first_line(error)}.{hint}") from error
+            hint = "Export it for the onnxruntime that is installed; `onnxshallow doctor` says which."
+            if "same node name" in str(error):
+                hint = "Give every node a name of its own, or none."
+            raise ModelError(f"onnxruntime does not run the model: {first_line(error)}. {hint}") from error
         if lost := sorted(set(wanted) - set(self._session.get_providers())):
             raise ModelError(
                 f"onnxruntime cannot start {', '.join(lost)} on this machine; check its driver and libraries, or "
@@ -92,5 +94,8 @@ class Session:
         try:
             values: list[np.ndarray] = self._session.run(list(outputs) if outputs is not None else None, dict(feeds))
         except Exception as error:
-            raise ModelError(f"onnxruntime fails while running the model: {first_line(error)}.") from error
+            raise ModelError(
+                f"onnxruntime fails while running the model: {first_line(error)}. Check that the samples are what "
+                "the model takes."
+            ) from error
         return values

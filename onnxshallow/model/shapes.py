@@ -98,7 +98,9 @@ def infer_shapes(
             _fix_sizes(value, wanted.pop(value.name, None))
     if wanted:
         names = ", ".join(value.name for value in model.graph.input if value.name not in given)
-        raise UsageError(f"--input-shape names {sorted(wanted)[0]!r}, but the model's inputs are: {names}.")
+        raise UsageError(
+            f"--input-shape names {sorted(wanted)[0]!r}, but the model's inputs are: {names}. Use one of these."
+        )
     infos = _infer(skeleton, values=False)
     if _may_follow_values(skeleton, infos):
         infos = _infer(skeleton, values=True)
@@ -196,14 +198,15 @@ def _fix_sizes(value: onnx.ValueInfoProto, shape: Sequence[int] | None) -> None:
             dims.add()
     if len(dims) != len(shape):
         raise UsageError(
-            f"--input-shape gives {len(shape)} sizes for input {value.name!r}, which has {len(dims)} axes."
+            f"--input-shape gives {len(shape)} sizes for input {value.name!r}, which has {len(dims)} axes; "
+            "give one for each."
         )
     for axis, (dim, size) in enumerate(zip(dims, shape, strict=True)):
         fixed = _size(dim)
         if isinstance(fixed, int) and fixed != size:
             raise UsageError(
                 f"--input-shape gives {size} for axis {axis} of input {value.name!r}, which the model fixes "
-                f"to {fixed}."
+                f"to {fixed}; give that."
             )
         dim.Clear()
         dim.dim_value = size

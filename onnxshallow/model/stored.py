@@ -41,7 +41,9 @@ def require_readable_names(model: onnx.ModelProto, path: Path) -> None:
         ModelError: shows the name.
     """
     for name in _unreadable(model):
-        raise ModelError(f"The name {name!r} in {path} is no valid UTF-8; the file is damaged.")
+        raise ModelError(
+            f"The name {name!r} in {path} is no valid UTF-8; the file is damaged. Export or copy it again."
+        )
 
 
 def _unreadable(message: Message) -> Iterator[bytes]:
@@ -120,7 +122,9 @@ def _sparse_tensors(model: onnx.ModelProto) -> Iterator[onnx.SparseTensorProto]:
 def _require_consistent(tensor: TensorProto, path: Path) -> None:
     where = f"Tensor {tensor.name!r} of {path}"
     if tensor.data_type not in TensorProto.DataType.values() or tensor.data_type == TensorProto.UNDEFINED:
-        raise ModelError(f"{where} has the unknown element type {tensor.data_type}; the file is damaged.")
+        raise ModelError(
+            f"{where} has the unknown element type {tensor.data_type}; the file is damaged. Export or copy it again."
+        )
     _require_possible_shape(tensor.dims, where)
     if is_apart(tensor):
         return  # compared with the data file when it was found
@@ -138,16 +142,18 @@ def _require_consistent(tensor: TensorProto, path: Path) -> None:
         sizes = "x".join(map(str, tensor.dims))
         raise ModelError(
             f"{where} says that it is of shape {sizes}, for which {needed} {unit} are needed, but holds {found}; the "
-            "file is damaged."
+            "file is damaged. Export or copy it again."
         )
 
 
 def _require_possible_shape(dims: "object", where: str) -> None:
     sizes = list(dims)  # type: ignore[call-overload]
     if len(sizes) > _MAX_AXES:
-        raise ModelError(f"{where} has {len(sizes)} axes; the limit is {_MAX_AXES}.")
+        raise ModelError(f"{where} has {len(sizes)} axes; the limit is {_MAX_AXES}. Export the model with fewer.")
     if any(size < 0 for size in sizes):
-        raise ModelError(f"{where} has the shape {sizes}, which is impossible; the file is damaged.")
+        raise ModelError(
+            f"{where} has the shape {sizes}, which is impossible; the file is damaged. Export or copy it again."
+        )
 
 
 def _bits(data_type: int) -> int:
@@ -198,4 +204,7 @@ def _require_sound_sparse(sparse: onnx.SparseTensorProto, path: Path, max_tensor
     bounds = np.asarray(sparse.dims) if indices.ndim == 2 else np.asarray([count])
     inside = indices.size == 0 or (indices.dtype.kind == "i" and bool(((indices >= 0) & (indices < bounds)).all()))
     if not inside:
-        raise ModelError(f"{where} places a value outside its shape {list(sparse.dims)}; the file is damaged.")
+        raise ModelError(
+            f"{where} places a value outside its shape {list(sparse.dims)}; the file is damaged. Export or copy it "
+            "again."
+        )

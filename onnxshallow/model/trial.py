@@ -105,4 +105,6 @@ def _complain(message: str, path: Path, max_tensor: int) -> None:
             "a half times the limit for a tensor. If you trust the file, raise --max-tensor."
         )
     if "overflow" in message:
-        raise ModelError(f"{path} computes a size that no memory holds; the file is damaged.")
+        raise ModelError(
+            f"{path} computes a size that no memory holds; the file is damaged. Export or copy it again."
+        )

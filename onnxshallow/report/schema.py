@@ -33,11 +33,13 @@ __all__ = [
     "BenchModel",
     "BenchReport",
     "BenchSetting",
+    "CacheReport",
     "ChangeReport",
     "ChangedSample",
     "ClassReport",
     "CostReport",
     "Decision",
+    "DoctorReport",
     "FidelityReport",
     "FileReport",
     "FrontierPoint",
@@ -45,6 +47,7 @@ __all__ = [
     "MetricReport",
     "NodeReport",
     "OutputFidelity",
+    "PackageReport",
     "ParetoPoint",
     "ParetoReport",
     "PlanPoint",
@@ -215,6 +218,43 @@ class ParetoReport(Part):
     versions: dict[str, str]
     config: dict[str, Any]
     seed: int
+
+
+class PackageReport(Part):
+    """A package that is required: the version that is there, and the least that is needed."""
+
+    name: str
+    version: str | None
+    least: str | None
+    ok: bool
+
+
+class CacheReport(Part):
+    """The cache of measured sensitivities."""
+
+    path: str
+    files: int
+    size_bytes: int
+    writable: bool
+
+
+class DoctorReport(Part):
+    """The result of `doctor`: `extras` lists for each what it lacks, `problems` and `hints` say what to do."""
+
+    schema_version: int = SCHEMA_VERSION
+    version: str
+    python: str
+    platform: str
+    cores: int
+    memory_bytes: int | None
+    packages: list[PackageReport]
+    extras: dict[str, list[str]]
+    providers: list[str]
+    runs: bool
+    cache: CacheReport
+    problems: list[str]
+    hints: list[str]
+    exit_code: int
 
 
 class PlanReport(Part):

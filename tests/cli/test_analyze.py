@@ -109,7 +109,7 @@ def test_a_missing_model_exits_with_3_and_wrong_options_with_2(tmp_path):
 def test_the_shell_sees_the_exit_code_and_one_sentence(tmp_path):
     result = run_process("analyze", tmp_path / "none.onnx", "--json", "-")
     assert (result.returncode, result.stdout) == (3, "")
-    assert result.stderr == f"error: There is no model file {tmp_path / 'none.onnx'}.\n"
+    assert result.stderr == f"error: There is no model file {tmp_path / 'none.onnx'}; check the path.\n"
 
 
 def test_a_model_that_asks_for_too_much_is_refused_unless_allowed(tmp_path):

@@ -20,7 +20,7 @@ from onnxshallow.errors import (
     UsageError,
 )
 from onnxshallow.report.schema import Number
-from tests.runs import files, run
+from tests.runs import assert_error, files, run, save_case
 
 CODES = {UsageError: 2, ModelError: 3, DataError: 3, AccuracyError: 4, TargetError: 5, OnnxshallowError: 1}
 
@@ -149,9 +149,23 @@ def test_notes_are_said_on_stderr(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_quiet_leaves_errors_and_what_was_asked_for(tmp_path):
+    model, _ = save_case(tmp_path)
+    outcome = run("analyze", model, "--quiet")
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, "", "")
+    assert json.loads(run("analyze", model, "-q", "--json", "-").stdout)["totals"]["relus"] == 432
+    outcome = run("analyze", tmp_path / "none.onnx", "-q", "--log-level", "debug")
+    assert_error(outcome, 3, "There is no model file")
+    outcome = run(
+        "optimize", model, "--target-relus", "0.7", "--sensitivity", "magnitude", "--calib-samples", "40", "-q"
+    )
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, "", "")
+    assert "net.shallow.onnx" in files(tmp_path)
+
+
 def test_version_and_help():
     assert run("--version").stdout == f"onnxshallow {__version__}\n"
-    for command in ("analyze", "sensitivity", "optimize", "apply", "validate", "bench"):
+    for command in ("analyze", "sensitivity", "optimize", "pareto", "apply", "validate", "bench", "doctor"):
         assert command in run("--help").stdout
         help_of = run(command, "--help")
         assert help_of.exit_code == 0
@@ -160,10 +174,12 @@ def test_version_and_help():
     assert run("shrink").exit_code == 2
 
 
-def test_help_is_fast_since_nothing_heavy_is_imported():
+@pytest.mark.parametrize("asked", ["'--help'", "'optimize', '--help'", "'--version'"])
+def test_help_is_fast_since_nothing_heavy_is_imported(asked):
     code = (
-        "import sys; sys.argv = ['onnxshallow', '--help']\nfrom onnxshallow.cli.main import main\n"
-        "try: main()\nexcept SystemExit: print({'onnx', 'onnxruntime', 'scipy', 'torch', 'numpy'} & set(sys.modules))"
+        f"import sys; sys.argv = ['onnxshallow', {asked}]\nfrom onnxshallow.cli.main import main\n"
+        "heavy = {'onnx', 'onnxruntime', 'scipy', 'torch', 'numpy', 'PIL', 'rich'}\n"
+        "try: main()\nexcept SystemExit: print(heavy & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("set()\n")

@@ -1,0 +1,32 @@
+"""`onnxshallow doctor`: whether this installation can work."""
+
+import typer
+
+from onnxshallow.cli.options import Json, LogLevel
+from onnxshallow.cli.shell import check_outputs, command_line, complain, start_logging, write_json
+
+__all__ = ["command"]
+
+
+@command_line
+def command(json: Json = None, log_level: LogLevel = "warning") -> None:
+    """Show versions, execution providers, extras, memory and the cache, and run a model of one node.
+
+    Exit codes: 0 all is well, 3 something that is needed is missing or broken; the output says what to do.
+
+    Examples:
+      onnxshallow doctor
+      onnxshallow doctor --json -
+    """
+    start_logging(log_level)
+    check_outputs({"--json": json}, {})
+    from onnxshallow.doctor import examine
+    from onnxshallow.report.console_doctor import print_doctor
+
+    report = examine()
+    if json != "-":
+        print_doctor(report)
+    write_json(report, json)
+    if report.problems:
+        complain(report.problems[0])
+        raise typer.Exit(report.exit_code)
