@@ -5,7 +5,7 @@
     python tools/export_torchvision.py vgg16_bn FOLDER --weights none --batch 1
 
 writes `FOLDER/NAME.onnx`, so that `onnxshallow optimize FOLDER/NAME.onnx --target-relus 0.58 --calib IMAGES` needs no
-flags for the images. `--weights DEFAULT` are torchvision's best, which it downloads; `none` are random ones, for looking
+flags for the images. `--weights DEFAULT` are torchvision's best, which it downloads; `none` are random ones, to look
 at the graph; a file is a state dict as `torch.save(network.state_dict(), ...)` writes it, and no code in it is run.
 BatchNormalization stays in the graph. Needs `pip install torch torchvision`.
 """
