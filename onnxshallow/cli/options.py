@@ -179,7 +179,7 @@ Std = Annotated[
 ]
 Scale = Annotated[
     float | None,
-    typer.Option("--scale", help="Divides pixels first [default: 255].", rich_help_panel=_PIXELS),
+    typer.Option("--scale", metavar="X", help="Divides pixels first [default: 255].", rich_help_panel=_PIXELS),
 ]
 Layout = Annotated[
     str | None,
@@ -191,8 +191,16 @@ Layout = Annotated[
         autocompletion=_one_of("nchw", "nhwc"),
     ),
 ]
-Resize = Annotated[int | None, typer.Option("--resize", help="Shorter side, in pixels.", rich_help_panel=_PIXELS)]
-Crop = Annotated[int | None, typer.Option("--crop", help="Central square, in pixels.", rich_help_panel=_PIXELS)]
+Resize = Annotated[
+    int | None,
+    typer.Option("--resize", metavar="PIXELS", help="The shorter side is scaled to this.", rich_help_panel=_PIXELS),
+]
+Crop = Annotated[
+    int | None,
+    typer.Option(
+        "--crop", metavar="PIXELS", help="The central square of this size is used.", rich_help_panel=_PIXELS
+    ),
+]
 Channels = Annotated[
     str | None,
     typer.Option(
@@ -216,14 +224,18 @@ Measure = Annotated[
 ]
 Ridge = Annotated[
     float | None,
-    typer.Option("--ridge", help="Strength of the ridge [default: 0.001; 10 without data].", rich_help_panel=_HOW),
+    typer.Option(
+        "--ridge", metavar="X", help="Strength of the ridge [default: 0.001; 10 without data].", rich_help_panel=_HOW
+    ),
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure anew; keep nothing.", rich_help_panel=_HOW)]
 NoCorrection = Annotated[
     bool,
     typer.Option("--no-correction", help="Do not re-fit the layers after a change.", rich_help_panel=_HOW),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Of everything random [default: 0].", rich_help_panel=_HOW)]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Of everything random [default: 0].", rich_help_panel=_HOW)
+]
 Memory = Annotated[
     str | None,
     typer.Option(
@@ -252,10 +264,11 @@ MaxData = Annotated[
     ),
 ]
 BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", help="Samples a batch [default: 64].", rich_help_panel=_HOW)
+    int | None, typer.Option("--batch-size", metavar="N", help="Samples a batch [default: 64].", rich_help_panel=_HOW)
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", help="Of onnxruntime [default: all cores].", rich_help_panel=_HOW)
+    int | None,
+    typer.Option("--threads", metavar="N", help="Of onnxruntime [default: all cores].", rich_help_panel=_HOW),
 ]
 Providers = Annotated[
     str | None,
