@@ -55,7 +55,7 @@ def command_line(function: Callable[P, None]) -> Callable[P, None]:
                 complain(str(error))
                 raise typer.Exit(int(error.exit_code)) from error
             except MemoryError:
-                complain("There is not enough memory; set a lower --memory, a smaller --batch-size, or give fewer samples.")
+                complain("There is not enough memory; set a lower --memory or --batch-size, or give fewer samples.")
                 raise typer.Exit(int(ExitCode.UNUSABLE_INPUT)) from None
             except KeyboardInterrupt:
                 typer.echo("interrupted", err=True)
