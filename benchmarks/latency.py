@@ -44,12 +44,12 @@ def main() -> None:
     for threads in (1, 2):
         for batch in (1, 32):
             feeds = synthesize(network.inputs, batch, 0, Preprocessing()).batch(np.arange(batch))
-            sessions = {name: Session(model, threads=threads) for name, model in models.items()}
+            sessions = {name: Session(model, threads=threads, yielding=True) for name, model in models.items()}
             times = time_models(sessions, feeds, arguments.runs)
             row = {"threads": threads, "batch": batch}
             for name in models:
-                ratio, (low, high) = speedup(times["original"], times[name])
-                row[name] = {"ms": 1000 * float(np.median(times[name])), "speedup": ratio, "interval": [low, high]}
+                ratio, (low, high) = speedup(times["original"].turns, times[name].turns)
+                row[name] = {"ms": 1000 * times[name].median, "speedup": ratio, "interval": [low, high]}
             rows.append(row)
     arguments.results.mkdir(parents=True, exist_ok=True)
     target = arguments.results / f"{arguments.original.stem}-latency.json"

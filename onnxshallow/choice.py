@@ -1,15 +1,16 @@
 """The stage that chooses: plans are searched, the best are carried out and validated, and one is kept."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from onnxshallow.config import Config
 from onnxshallow.damages import Damages
 from onnxshallow.errors import AccuracyError, TargetError
+from onnxshallow.planning.frontier import expected_frontier
 from onnxshallow.planning.plan import Plan
-from onnxshallow.planning.planner import most_useful
+from onnxshallow.planning.planner import most_useful, read_budget
 from onnxshallow.planning.realize import Realized
 from onnxshallow.planning.solver import Budget
 from onnxshallow.progress import Clock, Progress
@@ -68,6 +69,7 @@ class Run:
         progress: shows how it goes.
         clock: seconds by stage.
         cache_folder: where damages are kept, or None.
+        looked_at: the plans that competed so far.
     """
 
     inputs: Inputs
@@ -75,11 +77,19 @@ class Run:
     progress: Progress
     clock: Clock
     cache_folder: Path | None = None
+    looked_at: list[Plan] = field(default_factory=list)
 
     @cached_property
     def damages(self) -> Damages:
         """What candidates cost, measured when it is asked for."""
         return Damages(self.inputs, self.observation, self.progress, self.cache_folder)
+
+    def frontier(self) -> list[Plan]:
+        """What other ReLU counts would cost, to be expected from what was measured."""
+        measured, analysis = self.damages.measured, self.inputs.analysis
+        budget = read_budget(self.inputs.config, analysis)
+        with self.clock("plan"):
+            return expected_frontier(analysis, measured.candidates, measured.damages, self.looked_at, budget)
 
     def attempt(self, plan: Plan) -> Attempt:
         """Carry out a plan and compare the result with the original."""
@@ -128,7 +138,9 @@ def _search(run: Run, budget: Budget) -> list[Plan]:
     with run.clock("sensitivity"):
         (sensitivity,) = run.damages.matter_to([budget])
     with run.clock("plan"):
-        return search(run.inputs, run.observation, sensitivity, budget, run.progress)
+        found = search(run.inputs, run.observation, sensitivity, budget, run.progress)
+    run.looked_at.extend(found)
+    return found
 
 
 def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:

@@ -1,136 +1,109 @@
-"""Two model files side by side: `validate` and `bench`."""
+"""Model files side by side: `validate`, and what `bench` shares with it."""
 
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from onnxshallow.config import Config
 from onnxshallow.data.prepare import is_fixed, labelled_batches, load_report_samples
-from onnxshallow.data.synthetic import synthesize
-from onnxshallow.errors import ExitCode, ModelError, UsageError
+from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.document import Document, load_document
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
-from onnxshallow.model.tensors import TensorInfo, with_sizes
+from onnxshallow.model.tensors import TensorInfo, common_info, with_sizes
 from onnxshallow.progress import Progress, counted
-from onnxshallow.report.build import accuracy_report, fidelity_report
-from onnxshallow.report.schema import BenchReport, FileReport, ValidationReport, Verdict
-from onnxshallow.validation.compare import Comparison, compare_models
-from onnxshallow.validation.latency import speedup, time_models
-from onnxshallow.versions import versions
+from onnxshallow.report.build import accuracy_report, class_details, fidelity_report
+from onnxshallow.report.build_validation import first_answer, gate_report, gates_verdict
+from onnxshallow.report.schema import FileReport, MetricReport, ValidationReport
+from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
+from onnxshallow.validation.gates import Limits, check_gates
+from onnxshallow.validation.user_metric import load_metric
 
-__all__ = ["bench_files", "validate_files"]
+__all__ = ["load_models", "validate_files"]
 
 
-def validate_files(original: Path, optimized: Path, config: Config, progress: Progress) -> ValidationReport:
+def validate_files(
+    original: Path, optimized: Path, config: Config, progress: Progress, metrics: Sequence[str] = ()
+) -> ValidationReport:
     """Compare two models on validation data.
 
     Args:
         original: path of the reference model.
         optimized: path of the model to check, with the same inputs and outputs.
-        config: `validate_data`, preprocessing, and `max_drop`, the accuracy that may be lost.
+        config: `validate_data`, preprocessing, and the gates `max_drop`, `min_agreement` and `max_error`; where none
+            is set, a default one counts, see `check_gates`.
         progress: shows how it goes.
+        metrics: of the user's own, `file.py:function`; the files are run.
 
     Raises:
-        UsageError: no validation data are given.
+        UsageError: no validation data are given, or a gate cannot be checked on this network.
         ModelError: a model cannot be used, or the two do not match.
-        DataError: the data cannot be used.
+        DataError: the data or a metric cannot be used.
     """
     if config.validate_data is None:
         raise UsageError("Say what to compare the models on: --data DATA.")
-    first, second, inputs = _load_pair(original, optimized, config)
+    own = [load_metric(source) for source in metrics]
+    limits = Limits(config.max_drop, config.min_agreement, config.max_error)
+    (first, second), inputs = load_models([original, optimized], config)
     samples, batch = load_report_samples(config, inputs)
     threads = config.threads or 0
+
+    def glance(comparison: Comparison) -> None:
+        check_gates(comparison, limits)  # so that a gate that cannot be checked is told now
+        if len(samples) >= 4 * FIRST_GLANCE:
+            progress.note(first_answer(comparison, len(samples)))
+
     with progress.stage("Validating", -(-len(samples) // batch)) as step:
         comparison = compare_models(
             Session(first.model, threads=threads),
             Session(second.model, threads=threads),
             counted(labelled_batches(samples, batch, whole=is_fixed(inputs)), step),
+            metrics=own,
+            glance=glance,
         )
+    gates = check_gates(comparison, limits)
     return ValidationReport(
         original=_file(first),
         optimized=_file(second),
         original_accuracy=accuracy_report(comparison.first),
         optimized_accuracy=accuracy_report(comparison.second),
-        fidelity=fidelity_report(comparison, samples.source),
-        verdict=_verdict(comparison, config.max_drop),
+        fidelity=fidelity_report(comparison, samples),
+        verdict=gates_verdict(comparison, gates, limits),
+        **class_details(comparison, samples),
+        gates=[gate_report(gate, limits) for gate in gates],
+        metrics=[MetricReport(**vars(metric.result())) for metric in own],
     )
 
 
-def bench_files(original: Path, optimized: Path, config: Config, batch_size: int, runs: int) -> BenchReport:
-    """Time two models in turns.
+def load_models(paths: Sequence[Path], config: Config) -> tuple[tuple[Document, ...], tuple[TensorInfo, ...]]:
+    """Models that are to be compared, and their common inputs with the sizes that the user gave.
+
+    An axis that one model fixes and another leaves open is fixed.
 
     Args:
-        original: path of the model to compare with.
-        optimized: path of the other.
-        config: `input_shape`, `threads` and `seed`.
-        batch_size: samples a run, where the model leaves that open.
-        runs: runs of each.
+        paths: of two models or more; each is compared with the first.
+        config: `input_shape` and `max_tensor`.
 
     Raises:
-        ModelError: a model cannot be used, or the two do not match.
-        DataError: an input's size is open; says how to give it.
+        ModelError: one cannot be used, or has other inputs or outputs than the first.
     """
-    first, second, inputs = _load_pair(original, optimized, config)
-    if is_fixed(inputs):
-        batch_size = next(int(i.shape[0] or 1) for i in inputs if i.shape and isinstance(i.shape[0], int))
-    feeds = synthesize(inputs, batch_size, config.seed, config.preprocessing()).batch(np.arange(batch_size))
-    sessions = {
-        name: Session(document.model, threads=config.threads or 0)
-        for name, document in (("original", first), ("optimized", second))
-    }
-    times = time_models(sessions, feeds, runs)
-    ratio, interval = speedup(times["original"], times["optimized"], config.seed)
-    return BenchReport(
-        original=_file(first),
-        optimized=_file(second),
-        original_ms=round(1000 * float(np.median(times["original"])), 4),
-        optimized_ms=round(1000 * float(np.median(times["optimized"])), 4),
-        speedup=ratio,
-        speedup_interval=interval,
-        batch_size=batch_size,
-        runs=len(times["original"]),
-        threads=config.threads,
-        versions=versions(),
-    )
-
-
-def _load_pair(original: Path, optimized: Path, config: Config) -> tuple[Document, Document, tuple[TensorInfo, ...]]:
-    """Both models, and the inputs of the first with the sizes that the user gave.
-
-    Raises:
-        ModelError: one cannot be used, or they have different inputs or outputs.
-    """
-    first, second = (load_document(path, config.tensor_limit) for path in (original, optimized))
-    networks = [Network(document.model) for document in (first, second)]
-    for what, names in (
-        ("inputs", [[info.name for info in network.inputs] for network in networks]),
-        ("outputs", [list(network.output_names) for network in networks]),
-    ):
-        if names[0] != names[1]:
-            raise ModelError(
-                f"{original} and {optimized} cannot be compared: their {what} are {names[0]} and {names[1]}."
-            )
-    return first, second, with_sizes(networks[0].inputs, config.input_shape)
+    documents = tuple(load_document(path, config.tensor_limit) for path in paths)
+    networks = [Network(document.model) for document in documents]
+    inputs = networks[0].inputs
+    for path, network in zip(paths[1:], networks[1:], strict=True):
+        for what, names in (
+            ("inputs", [[info.name for info in each.inputs] for each in (networks[0], network)]),
+            ("outputs", [list(each.output_names) for each in (networks[0], network)]),
+        ):
+            if names[0] != names[1]:
+                raise ModelError(
+                    f"{paths[0]} and {path} cannot be compared: their {what} are {names[0]} and {names[1]}."
+                )
+        try:
+            inputs = tuple(common_info(*pair) for pair in zip(inputs, network.inputs, strict=True))
+        except ValueError as error:
+            raise ModelError(f"{paths[0]} and {path} cannot be compared: {error}.") from error
+    return documents, with_sizes(inputs, config.input_shape)
 
 
 def _file(document: Document) -> FileReport:
     return FileReport(path=str(document.path), sha256=document.sha256)
-
-
-def _verdict(comparison: Comparison, limit: float | None) -> Verdict:
-    drop = comparison.drop
-    if drop is None:
-        drop = max(comparison.fidelity.relative_error.values(), default=0.0)
-    broken = limit is not None and not drop <= limit
-    reasons = [f"{100 * drop:.2f} points are lost, more than --max-drop {limit:g} allows."] if broken else []
-    labelled = comparison.first is not None
-    return Verdict(
-        status="accuracy" if broken else "met",
-        exit_code=int(ExitCode.ACCURACY if broken else ExitCode.OK),
-        validated=True,
-        accuracy_lost=comparison.drop if labelled else None,
-        accuracy_lost_interval=comparison.drop_interval,
-        mcnemar_p=comparison.mcnemar.p_value if comparison.mcnemar else None,
-        reasons=reasons,
-    )

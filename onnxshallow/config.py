@@ -112,6 +112,8 @@ class Config(BaseModel):
         target_depth: likewise for the linear layers on the longest path.
         target_latency: what part of the latency on this machine may stay (0.7), or how long it may be ("3.5ms").
         max_drop: accuracy that may be lost, as a fraction.
+        min_agreement: the least share of samples to which `validate` wants both models to give the same class.
+        max_error: the largest relative error of an output that `validate` allows.
         kernel: kernel of a fused convolution: "3", "5", "exact" (the composed extent) or "auto".
         calib: where calibration samples come from: `.npz`, folder or `file.py:function`, or in Python whatever
             `onnxshallow.data.objects` reads; None for synthetic ones.
@@ -152,6 +154,8 @@ class Config(BaseModel):
     target_depth: Target = None
     target_latency: Target = None
     max_drop: float | None = Field(None, ge=0, le=1)
+    min_agreement: float | None = Field(None, ge=0, le=1)
+    max_error: float | None = Field(None, ge=0)
     kernel: Annotated[Literal["auto", "exact", "3", "5"], BeforeValidator(_text)] = "auto"
     calib: Data = None
     calib_samples: Size = 1024

@@ -59,6 +59,11 @@ class Damages:
         self._known: dict[str, float] = {}
         self._asked: set[str] = set()
 
+    @property
+    def measured(self) -> Sensitivity:
+        """What was measured so far."""
+        return self._sensitivity(dict(self._known))
+
     def all(self) -> Sensitivity:
         """Every candidate's.
 

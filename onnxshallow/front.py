@@ -23,7 +23,8 @@ from onnxshallow.planning.plan import Plan, plan_to_json
 from onnxshallow.planning.planner import read_budget
 from onnxshallow.planning.realize import Realized
 from onnxshallow.progress import Clock, Progress, Silent
-from onnxshallow.report.build import cost_report, decisions, fidelity_report
+from onnxshallow.report.build import cost_report, fidelity_report
+from onnxshallow.report.changes import decisions
 from onnxshallow.report.schema import FileReport, ParetoPoint, ParetoReport
 from onnxshallow.search import search_together
 from onnxshallow.stages import Inputs, carry_out, load_inputs, observe, validate
@@ -125,7 +126,7 @@ def _point(
         optimized=cost_report(cost, second, byte_size(realized.model), latency),
         accuracy_lost=comparison.drop if labelled else None,
         accuracy_lost_interval=comparison.drop_interval if labelled else None,
-        fidelity=fidelity_report(comparison, inputs.data.report.source, realized.composition_error),
+        fidelity=fidelity_report(comparison, inputs.data.report, realized.composition_error),
         damage=plan.damage,
         decisions=decisions(inputs.analysis, plan),
         plan=plan_to_json(plan, inputs.document.sha256),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxshallow.actions.apply import apply_candidates
-from onnxshallow.analysis import Analysis, Cost
+from onnxshallow.analysis import Analysis
 from onnxshallow.analysis import analyze as analyze_model
 from onnxshallow.arguments import read_arguments
 from onnxshallow.choice import Attempt, Run, choose, has_target, verdict
@@ -175,7 +175,7 @@ def optimize(
             attempt, reasons = choose(run, budget)
         except TargetError as error:
             return _result(inputs, None, error, [], clock)
-        return _result(inputs, attempt, verdict(config, inputs, attempt), reasons, clock)
+        return _result(inputs, attempt, verdict(config, inputs, attempt), reasons, clock, run)
 
 
 def apply_plan(
@@ -262,12 +262,13 @@ def _result(
     error: OnnxshallowError | None,
     reasons: list[str],
     clock: Clock,
+    run: Run | None = None,
 ) -> Result:
     """Everything known, as one report."""
-    cost: Cost | None = None
+    after: Analysis | None = None
     latency: Mapping[str, float] = {}
     if attempt is not None:
-        cost = analyze_model(attempt.realized.model, inputs.config.input_shape).cost
+        after = analyze_model(attempt.realized.model, inputs.config.input_shape)
         with clock("latency"):
             milliseconds = measured_latency(inputs, [attempt.realized.model])
         latency = dict(zip(("original", "optimized"), milliseconds, strict=True))
@@ -276,12 +277,15 @@ def _result(
         inputs,
         attempt.plan if attempt else Plan((), {}),
         attempt.comparison if attempt else None,
-        cost,
+        after,
         attempt.realized if attempt else None,
         latency,
         error,
         reasons,
         clock.seconds,
+        run.looked_at if run else (),
+        run.damages.measured if run else None,
+        run.frontier() if run else (),
     )
     return Result(
         inputs.document,

@@ -19,6 +19,9 @@ class Progress(Protocol):
     def stage(self, name: str, total: int) -> AbstractContextManager[Step]:
         """Begin a stage of `total` steps; the step function is called after each."""
 
+    def note(self, text: str) -> None:
+        """Say something while a stage goes on."""
+
 
 class Silent:
     """Shows nothing."""
@@ -27,6 +30,9 @@ class Silent:
     def stage(self, name: str, total: int) -> Iterator[Step]:
         """Begin a stage."""
         yield lambda: None
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
 
 
 def counted(items: Iterable[Item], step: Step) -> Iterator[Item]:

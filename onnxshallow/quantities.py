@@ -7,11 +7,12 @@ from fractions import Fraction
 
 from onnxshallow.errors import UsageError
 
-__all__ = ["parse_bytes", "parse_latency", "parse_target", "read_bytes", "read_latency", "read_target"]
+__all__ = ["NUMBER", "parse_bytes", "parse_latency", "parse_target", "read_bytes", "read_latency", "read_target"]
 
 COUNT_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 BYTE_SUFFIXES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 NUMBER = r"(?P<number>\d+(?:\.\d*)?(?:e[+-]?\d{1,2})?|\.\d+)"
+"""A number as people write it, for patterns."""
 
 
 def parse_target(value: float | str, total: int) -> int:

@@ -13,6 +13,6 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what an error says, printable and without a full stop; its type where it says nothing."""
     return printable((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip("."))

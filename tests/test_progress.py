@@ -22,6 +22,7 @@ def test_counting_is_lazy():
 def test_silence(capsys):
     with Silent().stage("Working", 3) as step:
         step()
+    Silent().note("so far")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
 

@@ -9,7 +9,7 @@ import onnx
 from onnxshallow.analysis.sites import Site
 from onnxshallow.model.network import Network, Node
 
-__all__ = ["Cost", "layer_macs", "measure_cost", "node_depths"]
+__all__ = ["Cost", "is_linear", "layer_macs", "measure_cost", "node_depths"]
 
 _LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -47,7 +47,7 @@ class Cost:
 def measure_cost(network: Network, sites: Sequence[Site]) -> Cost:
     """Count what `network` costs."""
     alive = network.alive
-    linear = [node for node in network.nodes if node.index in alive and _is_linear(network, node)]
+    linear = [node for node in network.nodes if node.index in alive and is_linear(network, node)]
     macs = {node.name: layer_macs(network, node) for node in linear}
     unknown = [name for name, count in macs.items() if count is None]
     unknown += [site.name for site in sites if site.size is None]
@@ -77,11 +77,12 @@ def node_depths(network: Network, layers: Mapping[int, int] | None = None) -> li
     for node in network.nodes:
         producers = [network.producer(name) for name in node.reads]
         before = max((depths[p.index] for p in producers if p is not None), default=0)
-        depths.append(before + counts.get(node.index, int(_is_linear(network, node))))
+        depths.append(before + counts.get(node.index, int(is_linear(network, node))))
     return depths
 
 
-def _is_linear(network: Network, node: Node) -> bool:
+def is_linear(network: Network, node: Node) -> bool:
+    """Whether a node is a linear layer: a convolution or a matrix product that is no constant."""
     return node.is_op(*_LINEAR) and not network.is_constant(node.outputs[0])
 
 

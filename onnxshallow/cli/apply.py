@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.finish import finish, no_stale_output, output_path
+from onnxshallow.cli.finish import finish, no_stale_output, outputs
 from onnxshallow.cli.shell import Bars, command_line, files_read, start_logging
 
 __all__ = ["command"]
@@ -59,6 +59,7 @@ def command(
     max_data: options.MaxData = None,
     config: options.ConfigPath = None,
     json: options.Json = None,
+    html: options.Html = None,
     log_level: options.LogLevel = "warning",
 ) -> None:
     """Apply a plan to a model: no sweep, the same fits.
@@ -79,7 +80,7 @@ def command(
         max_tensor=max_tensor, max_data=max_data, providers=providers,
     )  # fmt: skip
     resolved = resolve(given, model, config)
-    target = output_path({**files_read(model, resolved, config), "the plan": plan}, output, json)
-    with no_stale_output(target):
+    targets = outputs({**files_read(model, resolved, config), "the plan": plan}, output, json, None, html)
+    with no_stale_output(targets):
         result = apply_plan(model, plan, config=resolved, progress=Bars())
-    finish(result, target, json, None, keep_rejected)
+    finish(result, targets, keep_rejected)

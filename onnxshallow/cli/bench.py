@@ -1,44 +1,117 @@
-"""`onnxshallow bench`: latency of models side by side."""
+"""`onnxshallow bench`: latency, memory and size of models side by side, and what private inference would cost."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import check_outputs, command_line, start_logging, write_json
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, start_logging, write_json
+from onnxshallow.errors import UsageError
 
 __all__ = ["command"]
+
+_PRIVATE = "Private inference (an estimate from published and measured constants)"
 
 
 @command_line
 def command(
     original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The model to compare with.")],
     optimized: Annotated[Path, typer.Argument(metavar="OPTIMIZED", help="The model to time.")],
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Samples a run.", min=1)] = 1,
-    runs: Annotated[int, typer.Option("--runs", help="Runs of each model.", min=1)] = 100,
-    threads: options.Threads = None,
+    others: Annotated[list[Path] | None, typer.Argument(metavar="[...]", help="Further models.")] = None,
+    batch_size: Annotated[
+        list[str] | None,
+        typer.Option("--batch-size", metavar="N,...", help="Samples a run; one or several [default: 1]."),
+    ] = None,
+    threads: Annotated[
+        list[str] | None,
+        typer.Option("--threads", metavar="N,...", help="Of onnxruntime; one or several [default: all cores]."),
+    ] = None,
+    runs: Annotated[
+        int | None,
+        typer.Option(
+            "--runs", help="Runs of each model [default: as many as --seconds allows].", min=1, show_default=False
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds",
+            help="For each batch size and number of threads [default: 3; up to 12 while an interval is wide].",
+            show_default=False,
+        ),
+    ] = None,
+    no_memory: Annotated[bool, typer.Option("--no-memory", help="Do not measure peak memory.")] = False,
+    private_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--private-model",
+            metavar="delphi|cryptflow2|cheetah|semi2k|aby3|all",
+            help="Protocol to estimate the cost of; one or several.",
+            autocompletion=options.one_of("delphi", "cryptflow2", "cheetah", "semi2k", "aby3", "all"),
+            rich_help_panel=_PRIVATE,
+        ),
+    ] = None,
+    rtt: Annotated[
+        str, typer.Option("--rtt", metavar="TIME", help="Round trip between the parties.", rich_help_panel=_PRIVATE)
+    ] = "1ms",
+    bandwidth: Annotated[
+        str, typer.Option("--bandwidth", metavar="RATE", help="Between the parties.", rich_help_panel=_PRIVATE)
+    ] = "1Gbps",
     input_shape: options.InputShape = None,
     seed: options.Seed = None,
     max_tensor: options.MaxTensor = None,
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
 ) -> None:
-    """Time two models in onnxruntime, in turns, on random input: medians, and the ratio between them.
+    """Time models in onnxruntime, in turns, on random input, and compare each with the first.
+
+    For every batch size and number of threads: median latency, samples a second and the ratio to the first model,
+    with 95 % intervals; peak memory, measured in a process of its own; file size.
 
     Examples:
-      onnxshallow bench net.onnx net.shallow.onnx
-      onnxshallow bench net.onnx net.shallow.onnx --threads 2 --batch-size 32
+      onnxshallow bench a.onnx b.onnx --threads 1,2 --batch-size 1,32
+      onnxshallow bench a.onnx b.onnx --private-model semi2k --rtt 40ms
     """
     start_logging(log_level)
-    check_outputs({"--json": json}, {"the original": original, "the optimized model": optimized})
-    from onnxshallow.comparison import bench_files
+    models = [original, optimized, *(others or [])]
+    names = ["the original", "the optimized model", *(f"model {n}" for n in range(3, len(models) + 1))]
+    check_outputs({"--json": json}, dict(zip(names, models, strict=True)))
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise UsageError(f"--seconds {seconds:g}: give a time above zero, such as 3.")
+    sizes, counts = _counts("--batch-size", batch_size), _counts("--threads", threads)
+    from onnxshallow.bench import BenchOptions, bench_files
     from onnxshallow.config import resolve
+    from onnxshallow.private.link import parse_bandwidth, parse_rtt
+    from onnxshallow.private.protocols import choose_protocols
     from onnxshallow.report.console import print_bench
 
-    given = {"input_shape": input_shape, "threads": threads, "seed": seed, "max_tensor": max_tensor}
-    config = resolve(given, original)
-    report = bench_files(original, optimized, config, batch_size, runs)
+    wanted = BenchOptions(
+        batch_sizes=sizes or (1,),
+        threads=counts,
+        runs=runs,
+        seconds=seconds,
+        memory=not no_memory,
+        protocols=choose_protocols(private_model or []),
+        rtt=parse_rtt(rtt),
+        bandwidth=parse_bandwidth(bandwidth),
+    )
+    config = resolve({"input_shape": input_shape, "seed": seed, "max_tensor": max_tensor}, original)
+    report = bench_files(models, config, wanted, Bars())
     if json != "-":
         print_bench(report)
     write_json(report, json)
+
+
+def _counts(option: str, texts: Sequence[str] | None) -> tuple[int, ...]:
+    """The whole numbers above zero in texts such as "1,8,32".
+
+    Raises:
+        UsageError: there is something else in them.
+    """
+    parts = [part.strip() for text in texts or () for part in text.split(",")]
+    wrong = next((part for part in parts if not (part.isascii() and part.isdigit()) or int(part) == 0), None)
+    if wrong is not None:
+        raise UsageError(f"{option} {wrong!r}: give whole numbers above zero, such as 1 or 1,8,32.")
+    return tuple(map(int, parts))

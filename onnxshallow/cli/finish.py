@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from onnxshallow.cli.optional import BESIDE
 from onnxshallow.cli.shell import check_outputs, complain, write_json
 from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
 
@@ -14,19 +16,53 @@ if TYPE_CHECKING:
     from onnxshallow.report.schema import Report
     from onnxshallow.result import Proposal, Result
 
-__all__ = ["finish", "no_stale_output", "output_path", "propose"]
+__all__ = ["Outputs", "finish", "no_stale_output", "outputs", "propose"]
 
 
-def output_path(
-    read: Mapping[str, Path], output: Path | None, json: str | None, plan_out: Path | None = None
-) -> Path:
-    """Where the optimized model goes; its report goes beside it, with the suffix `.json`.
+@dataclass(frozen=True)
+class Outputs:
+    """Where a run's results go.
+
+    Attributes:
+        model: the optimized model.
+        json: a copy of the report; `-` for stdout.
+        plan: the plan.
+        html: the report as a page.
+    """
+
+    model: Path
+    json: str | None = None
+    plan: Path | None = None
+    html: Path | None = None
+
+    @property
+    def report(self) -> Path:
+        """The report, beside the model."""
+        return self.model.with_suffix(".json")
+
+    @property
+    def files(self) -> dict[str, Path | None]:
+        """Every file that is written, by option; a copy of the report in its own place is none."""
+        copy = None if self.json is None or Path(self.json) == self.report else Path(self.json)
+        named = {"--output": self.model, "the report": self.report, "--json": copy}
+        return {**named, "--plan-out": self.plan, "--html": self.html}
+
+
+def outputs(
+    read: Mapping[str, Path],
+    output: Path | None,
+    json: str | None,
+    plan_out: Path | None = None,
+    html: str | None = None,
+) -> Outputs:
+    """Where the optimized model goes, its report, which goes beside it with the suffix `.json`, and the rest.
 
     Args:
         read: the files that the run reads, by what they are, the original first.
         output: what the user asked for.
         json: where a copy of the report goes.
         plan_out: where the plan goes.
+        html: where the page goes; `BESIDE` for beside the model.
 
     Raises:
         UsageError: something would be written over what is read or over another result.
@@ -35,15 +71,15 @@ def output_path(
     model = next(iter(read.values()))
     target = output if output is not None else model.with_name(f"{model.stem}.shallow.onnx")
     check_outputs({"--output": target}, read)
-    report = target.with_suffix(".json")
-    copy = None if json is not None and Path(json) == report else json
-    check_outputs({"--output": target, "the report": report, "--json": copy, "--plan-out": plan_out}, read)
-    return target
+    page = target.with_suffix(".html") if html == BESIDE else None if html is None else Path(html)
+    found = Outputs(target, json, plan_out, page)
+    check_outputs(found.files, read)
+    return found
 
 
 @contextmanager
-def no_stale_output(target: Path) -> Iterator[None]:
-    """Remove `target` and its report when the run fails on its model or data.
+def no_stale_output(targets: Outputs) -> Iterator[None]:
+    """Remove an earlier model, report and page from `targets` when the run fails on its model or data.
 
     So no earlier result is taken for this run's.
     """
@@ -51,20 +87,22 @@ def no_stale_output(target: Path) -> Iterator[None]:
         yield
     except OnnxshallowError as error:
         if error.exit_code != ExitCode.USAGE:
-            _remove(target)
+            _remove(targets)
         raise
 
 
-def _remove(target: Path) -> None:
-    """Remove a result and its report; what cannot be removed stays, and the error that led here is told."""
+def _remove(targets: Outputs) -> None:
+    """Remove a result and its reports; what cannot be removed stays, and the error that led here is told."""
     from onnxshallow.model.document import remove_model
 
     with suppress(OnnxshallowError, OSError):
-        remove_model(target)
-        target.with_suffix(".json").unlink(missing_ok=True)
+        remove_model(targets.model)
+        targets.report.unlink(missing_ok=True)
+        if targets.html is not None:
+            targets.html.unlink(missing_ok=True)
 
 
-def finish(result: "Result", target: Path, json: str | None, plan_out: Path | None, keep_rejected: bool) -> None:
+def finish(result: "Result", targets: Outputs, keep_rejected: bool) -> None:
     """Write what the run is to leave behind, and end with its exit code.
 
     A rejected result leaves no model, also none of an earlier run, unless `keep_rejected`. When two runs write the
@@ -77,21 +115,21 @@ def finish(result: "Result", target: Path, json: str | None, plan_out: Path | No
     from onnxshallow.model.files import locked
     from onnxshallow.report.console import print_result
 
-    for path in (target, target.with_suffix(".json"), plan_out, None if json is None else Path(json)):
+    for path in targets.files.values():
         if path is not None and path.resolve() in result.document.data_files:
             raise UsageError(
                 f"{path} holds weights of the input model, which are never overwritten; give another path."
             )
     try:
-        with locked(target.parent):
-            report = _write(result, target, json, plan_out, keep_rejected)
+        with locked(targets.model.parent):
+            report = _write(result, targets, keep_rejected)
     except OnnxshallowError:
-        _remove(target)
+        _remove(targets)
         raise
-    if json == "-":
+    if targets.json == "-":
         write_json(report, "-")
     else:
-        print_result(report, target.with_suffix(".json"))
+        print_result(report, targets.report)
     if result.error is not None:
         complain(str(result.error))
         raise typer.Exit(int(result.error.exit_code))
@@ -104,7 +142,7 @@ def propose(proposal: "Proposal", json: str | None, plan_out: Path | None) -> No
     Raises:
         ModelError: a file cannot be written.
     """
-    from onnxshallow.report.console import print_plan
+    from onnxshallow.report.proposal import print_plan
 
     if plan_out is not None:
         proposal.save(plan_out)
@@ -113,23 +151,26 @@ def propose(proposal: "Proposal", json: str | None, plan_out: Path | None) -> No
     write_json(proposal.report, json)
 
 
-def _write(result: "Result", target: Path, json: str | None, plan_out: Path | None, keep_rejected: bool) -> "Report":
-    """Write the model, the plan and the report, which names the model; returns the report."""
+def _write(result: "Result", targets: Outputs, keep_rejected: bool) -> "Report":
+    """Write the model, the plan and the reports, which name the model; returns the report."""
     from onnxshallow.model.document import remove_model, save_model
-    from onnxshallow.model.files import file_digest
+    from onnxshallow.model.files import file_digest, write_text
     from onnxshallow.planning.plan import save_plan
+    from onnxshallow.report.html import html_report
     from onnxshallow.report.schema import FileReport
 
     report = result.report
     if result.model is not None and (result.error is None or keep_rejected):
-        save_model(result.model, target, external=result.document.external)
-        written = FileReport(path=str(target), sha256=file_digest(target))
+        save_model(result.model, targets.model, external=result.document.external)
+        written = FileReport(path=str(targets.model), sha256=file_digest(targets.model))
         report = report.model_copy(update={"output": written})
     else:
-        remove_model(target)
-    if plan_out is not None and result.plan is not None:
-        save_plan(result.plan, result.document.sha256, plan_out)
-    write_json(report, target.with_suffix(".json"))
-    if json != "-":
-        write_json(report, json)
+        remove_model(targets.model)
+    if targets.plan is not None and result.plan is not None:
+        save_plan(result.plan, result.document.sha256, targets.plan)
+    write_json(report, targets.report)
+    if targets.json != "-":
+        write_json(report, targets.json)
+    if targets.html is not None:
+        write_text(html_report(report), targets.html)
     return report

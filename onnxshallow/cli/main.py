@@ -9,6 +9,7 @@ import typer
 from onnxshallow import __version__
 from onnxshallow.cli import analyze, apply, bench, doctor, optimize, pareto, sensitivity, validate
 from onnxshallow.cli.help import Command
+from onnxshallow.cli.optional import WithHtml
 from onnxshallow.cli.shell import complain
 from onnxshallow.errors import ExitCode
 
@@ -33,7 +34,7 @@ for _name, _function, _summary in (
     ("bench", bench.command, "Time two models, in turns."),
     ("doctor", doctor.command, "Check versions, execution providers and extras."),
 ):
-    app.command(_name, cls=Command, short_help=_summary)(_function)
+    app.command(_name, cls=WithHtml if _name in ("optimize", "apply") else Command, short_help=_summary)(_function)
 
 
 def _version(asked: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.finish import finish, no_stale_output, output_path, propose
+from onnxshallow.cli.finish import finish, no_stale_output, outputs, propose
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging
 
 __all__ = ["command"]
@@ -79,6 +79,7 @@ def command(
     max_data: options.MaxData = None,
     config: options.ConfigPath = None,
     json: options.Json = None,
+    html: options.Html = None,
     log_level: options.LogLevel = "warning",
 ) -> None:
     """Remove the least sensitive ReLUs, fuse and re-fit convolutions, validate, and write a smaller model.
@@ -108,7 +109,7 @@ def command(
         check_outputs({"--json": json, "--plan-out": plan_out}, files_read(model, resolved, config))
         propose(plan(model, config=resolved, progress=Bars(), cache=not no_cache), json, plan_out)
         return
-    target = output_path(files_read(model, resolved, config), output, json, plan_out)
-    with no_stale_output(target):
+    targets = outputs(files_read(model, resolved, config), output, json, plan_out, html)
+    with no_stale_output(targets):
         result = optimize(model, config=resolved, progress=Bars(), cache=not no_cache)
-    finish(result, target, json, plan_out, keep_rejected)
+    finish(result, targets, keep_rejected)

@@ -15,6 +15,7 @@ __all__ = [
     "Channels",
     "ConfigPath",
     "Crop",
+    "Html",
     "InputShape",
     "Json",
     "Kernel",
@@ -43,6 +44,7 @@ __all__ = [
     "Threads",
     "Validate",
     "ValidateSamples",
+    "one_of",
 ]
 
 GOAL = "Goal"
@@ -52,7 +54,7 @@ _PIXELS = "Preprocessing of uint8 images"
 _HOW = "How to work"
 
 
-def _one_of(*values: str) -> Callable[[str], list[str]]:
+def one_of(*values: str) -> Callable[[str], list[str]]:
     """Completion of an option that takes one of `values`."""
     return lambda incomplete: [value for value in values if value.startswith(incomplete)]
 
@@ -61,6 +63,15 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.")]
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="PATH", help="Write the result as JSON; - for stdout.", rich_help_panel=RESULT),
+]
+Html = Annotated[
+    str | None,
+    typer.Option(
+        "--html",
+        metavar="[PATH]",
+        help="Write the report as a page, too [default: MODEL.shallow.html].",
+        rich_help_panel=RESULT,
+    ),
 ]
 ConfigPath = Annotated[
     Path | None,
@@ -72,7 +83,7 @@ LogLevel = Annotated[
         "--log-level",
         metavar="LEVEL",
         help="debug, info, warning or error; logs go to stderr.",
-        autocompletion=_one_of("debug", "info", "warning", "error"),
+        autocompletion=one_of("debug", "info", "warning", "error"),
     ),
 ]
 InputShape = Annotated[
@@ -134,7 +145,7 @@ Kernel = Annotated[
         metavar="auto|exact|3|5",
         help="Kernel of fused convolutions [default: auto].",
         rich_help_panel=GOAL,
-        autocompletion=_one_of("auto", "exact", "3", "5"),
+        autocompletion=one_of("auto", "exact", "3", "5"),
     ),
 ]
 
@@ -168,7 +179,7 @@ Preset = Annotated[
         metavar="NAME",
         help="imagenet, cifar10, cifar100 or mnist.",
         rich_help_panel=_PIXELS,
-        autocompletion=_one_of("imagenet", "cifar10", "cifar100", "mnist"),
+        autocompletion=one_of("imagenet", "cifar10", "cifar100", "mnist"),
     ),
 ]
 Mean = Annotated[
@@ -188,7 +199,7 @@ Layout = Annotated[
         metavar="nchw|nhwc",
         help="Of stored arrays.",
         rich_help_panel=_PIXELS,
-        autocompletion=_one_of("nchw", "nhwc"),
+        autocompletion=one_of("nchw", "nhwc"),
     ),
 ]
 Resize = Annotated[
@@ -208,7 +219,7 @@ Channels = Annotated[
         metavar="rgb|bgr",
         help="The network's order [default: rgb].",
         rich_help_panel=_PIXELS,
-        autocompletion=_one_of("rgb", "bgr"),
+        autocompletion=one_of("rgb", "bgr"),
     ),
 ]
 
@@ -218,7 +229,7 @@ Measure = Annotated[
         "--sensitivity",
         metavar="kl|mse|disagreement|magnitude",
         help="Measure of damage [default: kl].",
-        autocompletion=_one_of("kl", "mse", "disagreement", "magnitude"),
+        autocompletion=one_of("kl", "mse", "disagreement", "magnitude"),
         rich_help_panel=_HOW,
     ),
 ]
@@ -277,6 +288,6 @@ Providers = Annotated[
         metavar="A,B",
         help="Execution providers of onnxruntime, such as cuda [default: cpu].",
         rich_help_panel=_HOW,
-        autocompletion=_one_of("cpu", "cuda", "tensorrt", "openvino", "dml", "coreml"),
+        autocompletion=one_of("cpu", "cuda", "tensorrt", "openvino", "dml", "coreml"),
     ),
 ]

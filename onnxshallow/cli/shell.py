@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO
 
@@ -194,7 +195,15 @@ def write_json(value: BaseModel | dict[str, Any], target: str | Path | None) -> 
 
 
 class Bars:
-    """Progress bars on stderr, where it is a terminal."""
+    """Progress bars on stderr, where it is a terminal, and notes in between, unless only errors are logged."""
+
+    def __init__(self) -> None:
+        self._say: Callable[[str], None] = _say
+
+    def note(self, text: str) -> None:
+        """Print a line on stderr, above the bar."""
+        if logging.getLogger().isEnabledFor(logging.WARNING):
+            self._say(printable(text))
 
     @contextmanager
     def stage(self, name: str, total: int) -> "Iterator[Step]":
@@ -212,4 +221,13 @@ class Bars:
         hidden = is_quiet() or not shown.is_terminal or shown.is_dumb_terminal
         with Progress(*columns, console=shown, transient=True, disable=hidden) as progress:
             task = progress.add_task(name, total=total)
-            yield lambda: progress.advance(task)
+            if not hidden:
+                self._say = partial(progress.console.print, markup=False, highlight=False, emoji=False)
+            try:
+                yield lambda: progress.advance(task)
+            finally:
+                self._say = _say
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

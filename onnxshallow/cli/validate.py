@@ -6,9 +6,47 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging, write_json
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, complain, files_read, start_logging, write_json
 
 __all__ = ["command"]
+
+_GATES = "Gates: what must hold, else exit code 4"
+
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        "--max-drop",
+        metavar="FRACTION",
+        help="Accuracy that may be lost; without labels disagreement, without classes the largest output error.",
+        rich_help_panel=_GATES,
+    ),
+]
+MinAgreement = Annotated[
+    float | None,
+    typer.Option(
+        "--min-agreement",
+        metavar="FRACTION",
+        help="Samples to which both models must give the same class.",
+        rich_help_panel=_GATES,
+    ),
+]
+MaxError = Annotated[
+    float | None,
+    typer.Option(
+        "--max-error",
+        metavar="FRACTION",
+        help="Largest relative error of an output; for integers the share of unequal elements.",
+        rich_help_panel=_GATES,
+    ),
+]
+Metric = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="FILE.PY:FUNCTION",
+        help="A metric of your own: function(outputs, labels), a number or one a sample; can be repeated.",
+    ),
+]
 
 
 @command_line
@@ -20,7 +58,10 @@ def command(
         typer.Option("--validate", "--data", metavar="DATA", help=".npz, image folder, or file.py:function."),
     ] = None,
     validate_samples: options.ValidateSamples = None,
-    max_drop: options.MaxDrop = None,
+    max_drop: MaxDrop = None,
+    min_agreement: MinAgreement = None,
+    max_error: MaxError = None,
+    metric: Metric = None,
     preset: options.Preset = None,
     mean: options.Mean = None,
     std: options.Std = None,
@@ -38,7 +79,11 @@ def command(
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
 ) -> None:
-    """Compare accuracy, agreement and output error of two models; exit with 4 where --max-drop is exceeded.
+    """Compare accuracy, agreement and output error of two models; exit with 4 where a gate is broken.
+
+    A gate is --max-drop, --min-agreement or --max-error. Where none is given, here or in the options file, the
+    default is --max-drop 0.05 for a network with class scores, else --max-error 0.1. Outputs that are NaN or infinite
+    break every gate.
 
     Examples:
       onnxshallow validate net.onnx net.shallow.onnx --data test.npz
@@ -47,20 +92,24 @@ def command(
     start_logging(log_level)
     from onnxshallow.comparison import validate_files
     from onnxshallow.config import resolve
+    from onnxshallow.data.readers import code_file
     from onnxshallow.report.console import print_validation
 
     given = dict(
-        validate=validate, validate_samples=validate_samples, max_drop=max_drop, preset=preset, mean=mean, std=std,
-        scale=scale, layout=layout, resize=resize, crop=crop, channels=channels, input_shape=input_shape,
-        batch_size=batch_size, threads=threads,
+        validate=validate, validate_samples=validate_samples, max_drop=max_drop, min_agreement=min_agreement,
+        max_error=max_error, preset=preset, mean=mean, std=std, scale=scale, layout=layout, resize=resize, crop=crop,
+        channels=channels, input_shape=input_shape, batch_size=batch_size, threads=threads,
         max_tensor=max_tensor, max_data=max_data,
     )  # fmt: skip
     resolved = resolve(given, original, config)
-    check_outputs({"--json": json}, {**files_read(original, resolved, config), "the optimized model": optimized})
-    report = validate_files(original, optimized, resolved, Bars())
+    read = {**files_read(original, resolved, config), "the optimized model": optimized}
+    for source in metric or ():
+        read[f"the file of --metric {source}"] = code_file(source) or Path(source)
+    check_outputs({"--json": json}, read)
+    report = validate_files(original, optimized, resolved, Bars(), metric or ())
     if json != "-":
         print_validation(report)
     write_json(report, json)
     if report.verdict.exit_code:
-        typer.echo(f"error: {report.verdict.reasons[0]}", err=True)
+        complain(" ".join(report.verdict.reasons))
         raise typer.Exit(report.verdict.exit_code)

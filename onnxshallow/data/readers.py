@@ -20,7 +20,7 @@ from onnxshallow.data.samples import Samples
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo
 
-__all__ = ["code_file", "names_code", "samples_from_batches", "samples_from_reader"]
+__all__ = ["code_file", "names_code", "samples_from_batches", "samples_from_reader", "user_function"]
 
 PATTERN = re.compile(r"(?P<file>.+\.py):(?P<function>[^\W\d]\w*)")
 
@@ -34,6 +34,20 @@ def code_file(source: str) -> Path | None:
     """The file of a source that has the form `file.py:function`; None for others."""
     match = PATTERN.fullmatch(source)
     return None if match is None else Path(match["file"])
+
+
+def user_function(source: str) -> Callable[..., object]:
+    """The function that `file.py:function` names.
+
+    Raises:
+        DataError: the file or the function is missing, or the file raises.
+    """
+    try:
+        return _load_function(source)
+    except DataError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise DataError(f"{source}: raised {type(error).__name__}: {error}") from error
 
 
 def samples_from_reader(

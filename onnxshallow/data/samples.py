@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onnxshallow.data.columns import Column, Indices
+from onnxshallow.data.columns import Column, FileColumn, Indices
 from onnxshallow.errors import DataError
 
 __all__ = ["Samples"]
@@ -80,6 +80,18 @@ class Samples:
         """
         labels = None if self.labels is None else self.labels[np.asarray(indices, dtype=np.intp)]
         return replace(self, selection=self._select(indices), labels=labels)
+
+    def position(self, index: int) -> int:
+        """Where the sample `index` of this view stands in the source, counted from 0."""
+        return index if self.selection is None else int(self.selection[index])
+
+    def name(self, index: int) -> str | None:
+        """The file of the sample `index`, relative to the source's folder; None where it has none of its own."""
+        column = next(iter(self.columns.values()))
+        if not isinstance(column, FileColumn):
+            return None
+        path = column.files[self.position(index)]
+        return path.relative_to(self.source).as_posix() if path.is_relative_to(self.source) else str(path)
 
     def without_labels(self) -> "Samples":
         """The same samples without their labels, for the stages that must not see them."""

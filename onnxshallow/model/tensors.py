@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["TensorInfo", "with_sizes"]
+__all__ = ["TensorInfo", "common_info", "with_sizes"]
 
 
 @dataclass(frozen=True)
@@ -49,3 +49,21 @@ def with_sizes(infos: Sequence[TensorInfo], sizes: Mapping[str, Sequence[int]] |
 def _with_size(info: TensorInfo, sizes: Sequence[int]) -> TensorInfo:
     batch = sizes[:1] if not info.shape or isinstance(info.shape[0], int) else info.shape[:1]
     return replace(info, shape=(*batch, *sizes[1:]))
+
+
+def common_info(first: TensorInfo, second: TensorInfo) -> TensorInfo:
+    """What holds for a tensor that two models read; an axis that either fixes is fixed.
+
+    Raises:
+        ValueError: no tensor fits both; says why, without a full stop.
+    """
+    if first.dtype != second.dtype:
+        raise ValueError(f"input {first.name!r} is of type {first.dtype} in the one and {second.dtype} in the other")
+    if first.shape is None or second.shape is None:
+        return first if second.shape is None else second
+    pairs = list(zip(first.shape, second.shape, strict=False))
+    clash = any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
+    if clash or len(first.shape) != len(second.shape):
+        shapes = [" x ".join("?" if s is None else str(s) for s in each.shape or ()) for each in (first, second)]
+        raise ValueError(f"input {first.name!r} is {shapes[0]} in the one and {shapes[1]} in the other")
+    return replace(first, shape=tuple(b if isinstance(b, int) else a for a, b in pairs))

@@ -110,6 +110,14 @@ class Planner:
             self._tried[plan.keys] = None
             yield plan
 
+    def expected(self) -> Plan | None:
+        """The plan of least expected damage, which it carries, from all that was learned; None where none reaches."""
+        believed = self._believed(optimism=0.0)
+        best = self._problem.least_damage(believed)
+        if best is None:
+            return None
+        return Plan(best, {c.key: self.damages[c.key] for c in best}, self._sum(best, believed))
+
     def _sum(self, plan: Sequence[Candidate], damages: Mapping[str | Pair, float]) -> float:
         keys = frozenset(c.key for c in plan)
         return sum(damage for term, damage in damages.items() if self._contains(keys, term))
@@ -145,7 +153,7 @@ class Planner:
                 layers.update(dict.fromkeys(linear, 2))
         return max(node_depths(network, layers), default=0)
 
-    def _believed(self) -> Mapping[str | Pair, float]:
+    def _believed(self, optimism: float = _OPTIMISM) -> Mapping[str | Pair, float]:
         """Damage of each candidate and pair: the posterior mean less a share of the posterior deviation."""
         keys: list[str | Pair] = [*(c.key for c in self._problem.candidates), *self._interactions]
         prior = np.array([max(self._prior(key), 0.0) for key in keys])
@@ -161,7 +169,7 @@ class Planner:
         gain = np.linalg.solve(covariance, spread).T
         posterior = mean + gain @ (measured - member @ mean)
         deviation = np.sqrt(np.maximum(mean**2 - np.sum(gain * spread.T, axis=1), 0.0))
-        return dict(zip(keys, np.maximum(posterior - _OPTIMISM * deviation, 0.0).tolist(), strict=True))
+        return dict(zip(keys, np.maximum(posterior - optimism * deviation, 0.0).tolist(), strict=True))
 
     def _prior(self, term: str | Pair) -> float:
         return self.damages[term] if isinstance(term, str) else self._interactions[term]

@@ -1,24 +1,31 @@
 """From a run's results to the report."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from onnxshallow.actions.apply import ACTIONS
-from onnxshallow.actions.base import Candidate, FindOptions
+from onnxshallow.actions.base import FindOptions
 from onnxshallow.analysis import Analysis, Cost
 from onnxshallow.damages import Sensitivity
 from onnxshallow.data.prepare import Prepared
+from onnxshallow.data.samples import Samples
 from onnxshallow.errors import AccuracyError, OnnxshallowError
 from onnxshallow.model.document import Document
 from onnxshallow.model.weights import byte_size
 from onnxshallow.planning.plan import Plan, plan_to_json
 from onnxshallow.planning.realize import Realized
+from onnxshallow.report.changes import change_reports, decisions, plan_points
+from onnxshallow.report.nodes import node_reports
 from onnxshallow.report.schema import (
     AccuracyReport,
     AnalysisReport,
+    ChangedSample,
+    ClassReport,
     CostReport,
-    Decision,
     FidelityReport,
     FileReport,
+    FrontierPoint,
+    OutputFidelity,
     PlanReport,
     Report,
     SensitivityReport,
@@ -27,14 +34,15 @@ from onnxshallow.report.schema import (
 )
 from onnxshallow.stages import Inputs
 from onnxshallow.validation.compare import Accuracy, Comparison
+from onnxshallow.validation.outputs import OutputDifference
 from onnxshallow.versions import versions
 
 __all__ = [
     "accuracy_report",
     "analysis_report",
     "build_report",
+    "class_details",
     "cost_report",
-    "decisions",
     "fidelity_report",
     "plan_report",
     "sensitivity_report",
@@ -69,55 +77,50 @@ def accuracy_report(accuracy: Accuracy | None) -> AccuracyReport | None:
     return None if accuracy is None else AccuracyReport(**vars(accuracy))
 
 
-def fidelity_report(comparison: Comparison, source: str, composition_error: float | None = None) -> FidelityReport:
-    """Fidelity in the report's form."""
+def fidelity_report(
+    comparison: Comparison, samples: Samples, composition_error: float | None = None
+) -> FidelityReport:
+    """Fidelity in the report's form.
+
+    Args:
+        comparison: of both models.
+        samples: on which they were compared.
+        composition_error: how far the composed layers are off.
+    """
     fidelity = comparison.fidelity
     return FidelityReport(
         samples=fidelity.samples,
-        source=source,
+        source=samples.source,
         agreement=fidelity.agreement,
         kl=fidelity.kl,
         relative_error=dict(fidelity.relative_error),
         composition_error=composition_error,
+        outputs=[_output_fidelity(output, samples) for output in fidelity.outputs],
     )
 
 
-def decisions(analysis: Analysis, plan: Plan) -> list[Decision]:
-    """One decision a site: what the plan does to it, or why it stays."""
-    by_site = {name: candidate for candidate in plan.candidates for name in candidate.sites}
-    result = []
-    for site in analysis.sites:
-        candidate = by_site.get(site.name)
-        if candidate is None:
-            reason = f"cannot be removed: {site.refusal}" if site.refusal else "not part of the plan"
-            result.append(Decision(name=site.name, kind=site.kind, size=site.size, action="keep", reason=reason))
-            continue
-        result.append(
-            Decision(
-                name=site.name,
-                kind=site.kind,
-                size=site.size,
-                action=candidate.action,
-                kernel=None if candidate.kernel is None else list(candidate.kernel),
-                reason=_reason(candidate),
-                damage=plan.damages.get(candidate.key),
-                exactness=candidate.exactness,
-                merged_into=candidate.output if candidate.kernel is not None else None,
+def _output_fidelity(output: OutputDifference, samples: Samples) -> OutputFidelity:
+    worst = None if output.worst_sample is None else samples.position(output.worst_sample)
+    return OutputFidelity(**{**vars(output), "shape": list(output.shape), "worst_sample": worst})
+
+
+def class_details(comparison: Comparison, samples: Samples) -> dict[str, Any]:
+    """`classes`, `changed` and `changed_total` in the report's form, for a classifier.
+
+    Args:
+        comparison: of both models.
+        samples: on which they were compared; positions and names are theirs.
+    """
+    return {
+        "classes": [ClassReport(**vars(count)) for count in comparison.classes],
+        "changed": [
+            ChangedSample(
+                **{**vars(change), "index": samples.position(change.index), "name": samples.name(change.index)}
             )
-        )
-    return result
-
-
-def _reason(candidate: Candidate) -> str:
-    if candidate.kernel is None:
-        return "replaced by the least-squares affine map of its channels"
-    kernel = "x".join(str(size) for size in candidate.kernel) or "single"
-    how = {
-        "fitted": f"one {kernel} convolution, fitted to calibration activations",
-        "exact": f"one {kernel} convolution, composed exactly",
-        "border": f"one {kernel} convolution, composed; exact except where padding reaches in from the border",
+            for change in comparison.changed
+        ],
+        "changed_total": comparison.changed_total,
     }
-    return f"the layers from {candidate.source!r} to {candidate.output!r} became {how[candidate.exactness]}"
 
 
 def analysis_report(document: Document, analysis: Analysis) -> AnalysisReport:
@@ -211,12 +214,15 @@ def build_report(
     inputs: Inputs,
     plan: Plan,
     comparison: Comparison | None,
-    cost: Cost | None,
+    after: Analysis | None,
     realized: Realized | None,
     latency: Mapping[str, float],
     error: OnnxshallowError | None,
     reasons: Sequence[str],
     timings: Mapping[str, float],
+    looked_at: Sequence[Plan] = (),
+    sensitivity: Sensitivity | None = None,
+    frontier: Sequence[Plan] = (),
 ) -> Report:
     """The report of a run, without the output file, which is not written yet.
 
@@ -224,35 +230,47 @@ def build_report(
         inputs: model, data and options.
         plan: what was done.
         comparison: of both models on held-out samples.
-        cost: of the optimized model, where there is one.
+        after: the optimized model's parts, where there is one.
         realized: the optimized model.
         latency: milliseconds of `original` and `optimized`.
         error: why the goal is not met, if it is not.
         reasons: further remarks.
         timings: seconds by stage.
+        looked_at: the plans that competed.
+        sensitivity: what was measured of single candidates.
+        frontier: what other ReLU counts would cost.
     """
     document, validated = inputs.document, inputs.data.validated
     first = comparison.first if comparison is not None and validated else None
     second = comparison.second if comparison is not None and validated else None
     optimized = None
-    if cost is not None and realized is not None:
-        optimized = cost_report(cost, second, byte_size(realized.model), latency.get("optimized"))
+    if after is not None and realized is not None:
+        optimized = cost_report(after.cost, second, byte_size(realized.model), latency.get("optimized"))
     fidelity = None
     if comparison is not None:
         composition_error = None if realized is None else realized.composition_error
-        fidelity = fidelity_report(comparison, inputs.data.report.source, composition_error)
+        fidelity = fidelity_report(comparison, inputs.data.report, composition_error)
     return Report(
         model=FileReport(path=str(document.path), sha256=document.sha256),
         output=None,
         original=cost_report(inputs.analysis.cost, first, byte_size(inputs.document.model), latency.get("original")),
         optimized=optimized,
-        decisions=decisions(inputs.analysis, plan),
+        decisions=decisions(inputs.analysis, plan, sensitivity),
+        changes=change_reports(plan),
+        plans=plan_points(inputs.analysis.cost, looked_at, plan),
+        frontier=[
+            FrontierPoint(relus=point.relus, macs=point.macs, expected=point.damage)
+            for point in plan_points(inputs.analysis.cost, frontier, plan)
+        ],
+        original_nodes=node_reports(inputs.analysis, plan.candidates),
+        optimized_nodes=[] if after is None else node_reports(after),
         fidelity=fidelity,
         verdict=_verdict(comparison, inputs.data, error, reasons),
         timings=dict(timings),
         versions=versions(),
         config=inputs.config.model_dump(mode="json", by_alias=True, exclude_none=True),
         seed=inputs.config.seed,
+        **(class_details(comparison, inputs.data.report) if comparison is not None and validated else {}),
     )
 
 

@@ -1,7 +1,7 @@
 """Line charts as SVG, without a plotting library: few enough marks that one is not worth its size."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from xml.sax import saxutils
 
 from onnxshallow.report.schema import ParetoReport
@@ -14,13 +14,22 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 40, 56
 # Colours that people with any colour vision tell apart (Okabe and Ito, 2008).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _STYLE = """
-  text { font: 13px system-ui, sans-serif; fill: #222 } .title { font-weight: 600 } .grid { stroke: #ddd }
-  rect { fill: #fff } polyline { fill: none; stroke-width: 2 }
-  @media (prefers-color-scheme: dark) { text { fill: #ddd } .grid { stroke: #444 } rect { fill: #161616 } }
+  .chart text { font: 13px system-ui, sans-serif; fill: #222 } .chart .title { font-weight: 600 }
+  .chart .grid { stroke: #ddd } .chart rect { fill: #fff } .chart polyline { fill: none; stroke-width: 2 }
+  @media (prefers-color-scheme: dark) {
+    .chart text { fill: #ddd } .chart .grid { stroke: #444 } .chart rect { fill: #161616 }
+  }
 """
 
 
-def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, title: str, x_label: str, y_label: str) -> str:
+def line_chart(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    scattered: Collection[str] = (),
+) -> str:
     """A chart of some curves.
 
     Args:
@@ -28,6 +37,7 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, title: st
         title: above the chart.
         x_label: below the horizontal axis.
         y_label: beside the vertical axis.
+        scattered: names of those whose points no line connects.
 
     Returns:
         The text of an SVG file, readable on light and dark grounds.
@@ -61,10 +71,11 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, title: st
         f"{_escape(y_label)}</text>"
     )
     for number, (name, curve) in enumerate(series.items()):
-        marks += _curve(name, [place(*p) for p in curve if all(map(math.isfinite, p))], number)
+        places = [place(*p) for p in curve if all(map(math.isfinite, p))]
+        marks += _curve(name, places, number, connected=name not in scattered)
     body = "\n".join(marks)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{_escape(title)}">\n'
         f'<style>{_STYLE}</style>\n<rect width="{_WIDTH}" height="{_HEIGHT}"/>\n{body}\n</svg>\n'
     )
@@ -75,7 +86,7 @@ def _escape(text: str) -> str:
     return saxutils.escape(printable(text), {'"': "&quot;"})
 
 
-def _curve(name: str, places: Sequence[tuple[float, float]], number: int) -> list[str]:
+def _curve(name: str, places: Sequence[tuple[float, float]], number: int, connected: bool) -> list[str]:
     """One curve and its line of the legend."""
     colour = _COLOURS[number % len(_COLOURS)]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
@@ -85,7 +96,8 @@ def _curve(name: str, places: Sequence[tuple[float, float]], number: int) -> lis
         f'<circle cx="{_WIDTH - _RIGHT - 12}" cy="{y - 4}" r="4" fill="{colour}"/>',
         f'<text x="{_WIDTH - _RIGHT - 22}" y="{y}" text-anchor="end">{_escape(name)}</text>',
     ]
-    return [f'<polyline points="{path}" stroke="{colour}"/>', *dots, *legend]
+    line = [f'<polyline points="{path}" stroke="{colour}"/>'] if connected else []
+    return [*line, *dots, *legend]
 
 
 def _ticks(values: Sequence[float]) -> list[float]:

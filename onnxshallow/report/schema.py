@@ -1,25 +1,58 @@
-"""The JSON report. Its fields are part of the contract with scripts; additions are allowed, changes are not."""
+"""The JSON reports. Their fields are part of the contract with scripts; additions are allowed, changes are not."""
 
-import math
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import Field
+
+from onnxshallow.report.parts import (
+    AccuracyReport,
+    ChangedSample,
+    ChangeReport,
+    ClassReport,
+    CostReport,
+    Decision,
+    FidelityReport,
+    FileReport,
+    FrontierPoint,
+    GateReport,
+    MetricReport,
+    NodeReport,
+    Number,
+    OutputFidelity,
+    Part,
+    PlanPoint,
+    SiteReport,
+    Verdict,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
     "AccuracyReport",
     "AnalysisReport",
+    "BenchMeasurement",
+    "BenchModel",
     "BenchReport",
+    "BenchSetting",
     "CacheReport",
+    "ChangeReport",
+    "ChangedSample",
+    "ClassReport",
     "CostReport",
     "Decision",
     "DoctorReport",
     "FidelityReport",
     "FileReport",
+    "FrontierPoint",
+    "GateReport",
+    "MetricReport",
+    "NodeReport",
+    "OutputFidelity",
     "PackageReport",
     "ParetoPoint",
     "ParetoReport",
+    "PlanPoint",
     "PlanReport",
+    "PrivateReport",
     "Report",
     "SensitivityReport",
     "SiteReport",
@@ -30,102 +63,7 @@ __all__ = [
 SCHEMA_VERSION = 1
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is None or math.isfinite(value) else None
-
-
-Number = Annotated[float | None, PlainSerializer(_finite)]
-"""A float; what is not finite is written as null, since JSON knows no infinity."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FileReport(_Part):
-    """A model file: where it is, and the sha256 of its content."""
-
-    path: str
-    sha256: str | None
-
-
-class AccuracyReport(_Part):
-    """Accuracy on the validation samples, as fractions."""
-
-    top1: float
-    top5: float | None
-    top1_interval: tuple[float, float]
-    samples: int
-
-
-class CostReport(_Part):
-    """What a model costs per sample, and how good it is where that is known."""
-
-    relus: int
-    relu_nodes: int
-    comparisons: int
-    macs: int
-    params: int
-    conv_layers: int
-    linear_layers: int
-    depth: int
-    size_bytes: int | None = None
-    accuracy: AccuracyReport | None = None
-    latency_ms: Number = None
-
-
-class Decision(_Part):
-    """What was done to one site, and why."""
-
-    name: str
-    kind: str
-    size: int | None
-    action: str
-    kernel: list[int] | None = None
-    reason: str
-    damage: Number = None
-    exactness: Literal["exact", "border", "fitted"] | None = None
-    merged_into: str | None = None
-
-
-class FidelityReport(_Part):
-    """How close the outputs are to the original's on samples that were not used for fitting or choosing."""
-
-    samples: int
-    source: str
-    agreement: float | None
-    kl: Number
-    relative_error: dict[str, Number]
-    composition_error: Number = None
-
-
-class Verdict(_Part):
-    """How it ended: `met`, `accuracy` (budget broken), or `target` (out of reach); reasons in words."""
-
-    status: Literal["met", "accuracy", "target"]
-    exit_code: int
-    validated: bool
-    accuracy_lost: Number = None
-    accuracy_lost_interval: tuple[float, float] | None = None
-    mcnemar_p: float | None = None
-    reasons: list[str]
-
-
-class SiteReport(_Part):
-    """One activation site, as `analyze` and `sensitivity` list it."""
-
-    name: str
-    kind: str
-    size: int | None
-    depth: int | None
-    removable: bool
-    fusable: bool
-    reason: str | None
-    sensitivity: Number = None
-    damages: dict[str, Number] | None = None
-
-
-class AnalysisReport(_Part):
+class AnalysisReport(Part):
     """The result of `analyze`."""
 
     schema_version: int = SCHEMA_VERSION
@@ -135,7 +73,7 @@ class AnalysisReport(_Part):
     unknown: list[str]
 
 
-class SensitivityReport(_Part):
+class SensitivityReport(Part):
     """The result of `sensitivity`: sites with the damage of each candidate that removes them."""
 
     schema_version: int = SCHEMA_VERSION
@@ -149,8 +87,11 @@ class SensitivityReport(_Part):
     seed: int
 
 
-class ValidationReport(_Part):
-    """The result of `validate`."""
+class ValidationReport(Part):
+    """The result of `validate`.
+
+    `changed` holds at most 100 of `changed_total` samples, those first of which the original was most sure.
+    """
 
     schema_version: int = SCHEMA_VERSION
     original: FileReport
@@ -159,10 +100,75 @@ class ValidationReport(_Part):
     optimized_accuracy: AccuracyReport | None
     fidelity: FidelityReport
     verdict: Verdict
+    classes: list[ClassReport] = Field(default_factory=list)
+    changed: list[ChangedSample] = Field(default_factory=list)
+    changed_total: int = 0
+    gates: list[GateReport] = Field(default_factory=list)
+    metrics: list[MetricReport] = Field(default_factory=list)
 
 
-class BenchReport(_Part):
-    """The result of `bench`."""
+class BenchModel(Part):
+    """A model that was timed; `size_bytes` counts its data files as well."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class BenchSetting(Part):
+    """Samples a run, and threads; None for all cores."""
+
+    batch_size: int
+    threads: int | None
+
+
+class BenchMeasurement(Part):
+    """One model at one setting.
+
+    `model` is a place in `models`. `speedup` is the first model's time by this one's. `peak_memory_bytes` is how far
+    a process grows that loads and runs the model; None where it was not measured.
+    """
+
+    model: int
+    batch_size: int
+    threads: int | None
+    runs: int
+    median_ms: float
+    median_interval: tuple[float, float]
+    samples_per_second: float
+    speedup: float
+    speedup_interval: tuple[float, float]
+    peak_memory_bytes: int | None = None
+
+
+class PrivateReport(Part):
+    """An estimate of private inference, for one sample: `onnxshallow.private.estimate.PrivateEstimate` says more.
+
+    `model` is a place in `models`; `seconds_ratio` is the first model's seconds by this one's.
+    """
+
+    model: int
+    kind: Literal["estimate"] = "estimate"
+    protocol: str
+    title: str
+    rtt: float
+    bandwidth: float
+    comparisons: int
+    comparison_bytes: float
+    linear_bytes: float | None
+    bytes: float
+    offline_bytes: float | None
+    messages: int | None
+    seconds: float
+    offline_seconds: float | None
+    seconds_ratio: Number = None
+    counted: list[str]
+    not_counted: list[str]
+    sources: list[str]
+
+
+class BenchReport(Part):
+    """The result of `bench`. The fields up to `versions` are those of the first setting and the first two models."""
 
     schema_version: int = SCHEMA_VERSION
     original: FileReport
@@ -175,9 +181,15 @@ class BenchReport(_Part):
     runs: int
     threads: int | None
     versions: dict[str, str]
+    models: list[BenchModel] = Field(default_factory=list)
+    settings: list[BenchSetting] = Field(default_factory=list)
+    measurements: list[BenchMeasurement] = Field(default_factory=list)
+    private: list[PrivateReport] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+    seed: int = 0
 
 
-class ParetoPoint(_Part):
+class ParetoPoint(Part):
     """What one ReLU target costs; a target out of reach has a `reason` and no figures.
 
     `plan` is what `apply` reads.
@@ -194,7 +206,7 @@ class ParetoPoint(_Part):
     plan: dict[str, Any] | None = None
 
 
-class ParetoReport(_Part):
+class ParetoReport(Part):
     """The result of `pareto`."""
 
     schema_version: int = SCHEMA_VERSION
@@ -208,7 +220,7 @@ class ParetoReport(_Part):
     seed: int
 
 
-class PackageReport(_Part):
+class PackageReport(Part):
     """A package that is required: the version that is there, and the least that is needed."""
 
     name: str
@@ -217,7 +229,7 @@ class PackageReport(_Part):
     ok: bool
 
 
-class CacheReport(_Part):
+class CacheReport(Part):
     """The cache of measured sensitivities."""
 
     path: str
@@ -226,7 +238,7 @@ class CacheReport(_Part):
     writable: bool
 
 
-class DoctorReport(_Part):
+class DoctorReport(Part):
     """The result of `doctor`: `extras` lists for each what it lacks, `problems` and `hints` say what to do."""
 
     schema_version: int = SCHEMA_VERSION
@@ -245,7 +257,7 @@ class DoctorReport(_Part):
     exit_code: int
 
 
-class PlanReport(_Part):
+class PlanReport(Part):
     """The result of `optimize --dry-run`: what a plan would save, by its nodes, and the damages measured one by one.
 
     `plan` is what `apply` reads; `damage` is the sum over its entries.
@@ -268,8 +280,11 @@ class PlanReport(_Part):
     seed: int
 
 
-class Report(_Part):
-    """The result of `optimize` or `apply`."""
+class Report(Part):
+    """The result of `optimize` or `apply`.
+
+    `classes`, `changed` and `changed_total` are as in `ValidationReport`; nothing is said without real data.
+    """
 
     schema_version: int = SCHEMA_VERSION
     model: FileReport
@@ -277,9 +292,17 @@ class Report(_Part):
     original: CostReport
     optimized: CostReport | None
     decisions: list[Decision]
+    changes: list[ChangeReport] = Field(default_factory=list)
+    plans: list[PlanPoint] = Field(default_factory=list)
+    frontier: list[FrontierPoint] = Field(default_factory=list)
+    original_nodes: list[NodeReport] = Field(default_factory=list)
+    optimized_nodes: list[NodeReport] = Field(default_factory=list)
     fidelity: FidelityReport | None
     verdict: Verdict
     timings: dict[str, float]
     versions: dict[str, str]
     config: dict[str, Any]
     seed: int
+    classes: list[ClassReport] = Field(default_factory=list)
+    changed: list[ChangedSample] = Field(default_factory=list)
+    changed_total: int = 0

@@ -46,10 +46,16 @@ def damage(measure: Measure, reference: Sequence[np.ndarray], candidate: Sequenc
 
 
 def _one(measure: Measure, before: np.ndarray, after: np.ndarray) -> float:
-    if before.shape != after.shape or not np.all(np.isfinite(after)):
+    if before.shape != after.shape:
+        return _RUINED
+    masked = np.isneginf(before) & np.isneginf(after)  # classes that the network never gives are no damage
+    if not np.all(np.isfinite(after) | masked):
         return _RUINED
     scores, new_scores = class_scores(before), class_scores(after)
     if measure == "mse" or scores is None or new_scores is None:
+        before, after = (
+            (np.where(masked, 0, values) for values in (before, after)) if masked.any() else (before, after)
+        )
         return min(relative_error(before, after) ** 2, _RUINED)
     if measure == "kl":
         return float(np.mean(kl_divergence(scores, new_scores, _TEMPERATURE)))

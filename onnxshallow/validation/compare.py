@@ -1,6 +1,6 @@
 """Compare two models on the same samples: accuracy, agreement, divergence, error."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -9,10 +9,16 @@ from numpy.typing import NDArray
 
 from onnxshallow.errors import ModelError
 from onnxshallow.model.session import Session
-from onnxshallow.validation.metrics import class_scores, kl_divergence, top_k_correct
+from onnxshallow.validation.classes import Changed, ClassCount, ClassTally, predictions
+from onnxshallow.validation.metrics import FloatArray, class_scores, kl_divergence, top_k_correct
+from onnxshallow.validation.outputs import OutputDifference, OutputTally
 from onnxshallow.validation.statistics import McNemar, mcnemar, paired_difference_interval, wilson_interval
+from onnxshallow.validation.user_metric import UserMetric
 
-__all__ = ["Accuracy", "Comparison", "Fidelity", "Recorded", "Runs", "compare_models"]
+__all__ = ["FIRST_GLANCE", "Accuracy", "Comparison", "Fidelity", "Recorded", "Runs", "compare_models"]
+
+FIRST_GLANCE = 256
+"""After so many samples `compare_models` can tell what it knows so far."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,14 @@ class Fidelity:
         kl: mean KL(first || second) in nats; None likewise.
         relative_error: for each floating-point output, RMS of the difference over RMS of the first's; infinite
             where an output is not finite.
+        outputs: how far each output is, also those of other types.
     """
 
     samples: int
     agreement: float | None
     kl: float | None
     relative_error: Mapping[str, float]
+    outputs: tuple[OutputDifference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,10 @@ class Comparison:
         fidelity: how close the second is to the first.
         mcnemar: exact test of whether their accuracies differ, where there are labels.
         drop_interval: 95 % interval of the accuracy lost, where there are labels.
+        classes: class by class, where there are classes.
+        changed: samples to which the second gives another class, at most 100, those first of which the first is
+            most sure.
+        changed_total: how many samples changed their class.
     """
 
     first: Accuracy | None
@@ -67,6 +79,9 @@ class Comparison:
     fidelity: Fidelity
     mcnemar: McNemar | None = None
     drop_interval: tuple[float, float] | None = None
+    classes: tuple[ClassCount, ...] = ()
+    changed: tuple[Changed, ...] = ()
+    changed_total: int = 0
 
     @property
     def drop(self) -> float | None:
@@ -84,62 +99,75 @@ class _Tally:
     samples: int = 0
     kl: float = 0.0
     agree: int = 0
-    classes: int = 0
     ruined: bool = False
-    squares: dict[str, list[float]] = field(default_factory=dict)
+    number_of_classes: int = 0
+    outputs: list[OutputTally] = field(default_factory=list)
+    classes: ClassTally = field(default_factory=ClassTally)
     correct: list[list[NDArray[np.bool_]]] = field(default_factory=lambda: [[], [], [], []])
 
     def add(self, first: list[np.ndarray], second: list[np.ndarray], labels: NDArray[Any] | None) -> None:
         """Add one batch's outputs."""
-        scored = False
-        for name, a, b in zip(self.names, first, second, strict=True):
-            if a.shape != b.shape:
-                raise ModelError(f"The models cannot be compared: output {name!r} is {a.shape} and {b.shape}.")
-            if not np.issubdtype(a.dtype, np.floating):
-                continue
-            sums = self.squares.setdefault(name, [0.0, 0.0])
-            sums[0] += float(np.sum((a.astype(np.float64) - b) ** 2))
-            sums[1] += float(np.sum(a.astype(np.float64) ** 2))
-            scores, new_scores = class_scores(a), class_scores(b)
-            if not scored and scores is not None and new_scores is not None:
-                scored = True
-                self._add_scores(scores, new_scores, labels)
-        self.samples += len(first[0]) if first and np.ndim(first[0]) else 1
+        self.outputs = self.outputs or [OutputTally(name) for name in self.names]
+        for name, *pair in zip(self.names, first, second, strict=True):
+            if not all(isinstance(output, np.ndarray) for output in pair):
+                raise ModelError(
+                    f"The models cannot be compared: output {name!r} is no tensor but a sequence or a map."
+                )
+        scores = _class_scores(first, second)
+        whole = first[0] if scores is None else scores[0]
+        samples = len(whole) if np.ndim(whole) else 1
+        for tally, a, b in zip(self.outputs, first, second, strict=True):
+            tally.add(a, b, samples)
+        if scores is not None:
+            self._add_scores(*scores, labels)
+        self.samples += samples
 
     def _add_scores(self, a: NDArray[Any], b: NDArray[Any], labels: NDArray[Any] | None) -> None:
-        self.classes = a.shape[1]
-        self.agree += int(np.sum(a.argmax(axis=1) == np.where(np.isfinite(b).all(axis=1), b.argmax(axis=1), -1)))
-        self.ruined = self.ruined or not np.all(np.isfinite(b))
+        self.number_of_classes = a.shape[1]
+        before, after = predictions(a), predictions(b)
+        self.agree += int(np.sum((before == after) & (before >= 0)))
+        self.ruined = self.ruined or bool(np.any(after < 0))
         self.kl += 0.0 if self.ruined else float(np.sum(kl_divergence(a, b)))
-        if labels is None:
-            return
-        rows = ((a, 1), (b, 1), (a, 5), (b, 5))
-        for kept, (scores, k) in zip(self.correct, rows, strict=True):
-            kept.append(top_k_correct(scores, labels, k))
+        if labels is not None:
+            rows = ((a, 1), (b, 1), (a, 5), (b, 5))
+            for kept, (scores, k) in zip(self.correct, rows, strict=True):
+                kept.append(top_k_correct(scores, labels, k))
+        self.classes.add(a, b, labels)
 
     def result(self) -> Comparison:
         """What the sums say."""
-        errors = {name: _ratio(*sums) for name, sums in self.squares.items()}
-        kl = None if not self.classes else float("inf") if self.ruined else self.kl / self.samples
-        agreement = self.agree / self.samples if self.classes else None
-        fidelity = Fidelity(self.samples, agreement, kl, errors)
+        outputs = tuple(tally.result() for tally in self.outputs)
+        errors = {output.name: output.relative_error for output in outputs if output.relative_error is not None}
+        scored = self.number_of_classes > 0
+        kl = None if not scored else float("inf") if self.ruined else self.kl / self.samples
+        agreement = self.agree / self.samples if scored else None
+        fidelity = Fidelity(self.samples, agreement, kl, errors, outputs)
+        details: dict[str, Any] = {
+            "classes": self.classes.classes(),
+            "changed": self.classes.changed(),
+            "changed_total": self.classes.changed_total,
+        }
         if not self.correct[0]:
-            return Comparison(None, None, fidelity)
+            return Comparison(None, None, fidelity, **details)
         first, second, first5, second5 = (np.concatenate(kept) for kept in self.correct)
         low, high = paired_difference_interval(second, first)
         return Comparison(
-            _accuracy(first, first5, self.classes),
-            _accuracy(second, second5, self.classes),
+            _accuracy(first, first5, self.number_of_classes),
+            _accuracy(second, second5, self.number_of_classes),
             fidelity,
             mcnemar(first, second),
             (low, high),
+            **details,
         )
 
 
-def _ratio(difference: float, reference: float) -> float:
-    if difference == 0:
-        return 0.0
-    return float(np.sqrt(difference / reference)) if reference > 0 and np.isfinite(difference) else float("inf")
+def _class_scores(first: list[np.ndarray], second: list[np.ndarray]) -> tuple[FloatArray, FloatArray] | None:
+    """Both models' first output that holds class scores."""
+    for a, b in zip(first, second, strict=True):
+        scores, others = class_scores(a), class_scores(b)
+        if scores is not None and others is not None:
+            return scores, others
+    return None
 
 
 def _accuracy(top1: NDArray[np.bool_], top5: NDArray[np.bool_], classes: int) -> Accuracy:
@@ -193,6 +221,9 @@ def compare_models(
     first: Runs,
     second: Session,
     batches: Iterable[tuple[Mapping[str, np.ndarray], NDArray[Any] | None]],
+    *,
+    metrics: Sequence[UserMetric] = (),
+    glance: Callable[[Comparison], None] | None = None,
 ) -> Comparison:
     """Run both models and compare their outputs, batch by batch, so that no set is too long.
 
@@ -202,12 +233,23 @@ def compare_models(
         first: the original.
         second: the optimized model, with the same outputs.
         batches: inputs by name, and labels (N,) or None.
+        metrics: the user's own; they add up what they find.
+        glance: called once with what is known after the first `FIRST_GLANCE` samples, where there are as many.
 
     Raises:
-        ModelError: onnxruntime fails, or outputs have different shapes.
-        DataError: a label names a class that the network does not have.
+        ModelError: onnxruntime fails, or outputs have different shapes or are no tensors.
+        DataError: a label names a class that the network does not have, or a metric fails.
     """
-    tally = _Tally(first.output_names)
+    names = first.output_names
+    tally = _Tally(names)
     for feeds, labels in batches:
-        tally.add(first.run(feeds), second.run(feeds, first.output_names), labels)
+        outputs = first.run(feeds), second.run(feeds, names)
+        before = tally.samples
+        tally.add(*outputs, labels)
+        for metric in metrics:
+            by_name, others = (dict(zip(names, values, strict=True)) for values in outputs)
+            metric.add(by_name, others, labels, tally.samples - before)
+        if glance is not None and tally.samples >= FIRST_GLANCE:
+            glance(tally.result())
+            glance = None
     return tally.result()

@@ -6,7 +6,8 @@ import pytest
 import typer
 
 from onnxshallow import optimize
-from onnxshallow.cli.finish import finish, no_stale_output, output_path
+from onnxshallow.cli.finish import Outputs, finish, no_stale_output, outputs
+from onnxshallow.cli.optional import BESIDE
 from onnxshallow.errors import AccuracyError, DataError, ModelError, TargetError, UsageError
 from onnxshallow.model.files import file_digest
 from tests.runs import assert_error, files, read_json, run, save_case
@@ -35,13 +36,13 @@ def end(*arguments):
 
 
 def test_the_output_lies_beside_the_model(tmp_path):
-    assert output_path({"the model": tmp_path / "a.b.onnx"}, None, None) == tmp_path / "a.b.shallow.onnx"
-    assert output_path({"the model": tmp_path / "a.onnx"}, tmp_path / "c", "-") == tmp_path / "c"
+    assert outputs({"the model": tmp_path / "a.b.onnx"}, None, None).model == tmp_path / "a.b.shallow.onnx"
+    assert outputs({"the model": tmp_path / "a.onnx"}, tmp_path / "c", "-").model == tmp_path / "c"
 
 
 def test_a_copy_of_the_report_may_be_the_report(tmp_path):
     read = {"the model": tmp_path / "a.onnx"}
-    assert output_path(read, None, str(tmp_path / "a.shallow.json")) == tmp_path / "a.shallow.onnx"
+    assert outputs(read, None, str(tmp_path / "a.shallow.json")).model == tmp_path / "a.shallow.onnx"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_nothing_is_overwritten(tmp_path, monkeypatch, output, json, plan_out, p
         Path(name).touch()
     read = {"the model": Path("net.onnx")} | ({} if plan is None else {"the plan": Path(plan)})
     with pytest.raises(UsageError):
-        output_path(read, Path(output), json, None if plan_out is None else Path(plan_out))
+        outputs(read, Path(output), json, None if plan_out is None else Path(plan_out))
 
 
 @pytest.mark.parametrize("option", ["-o", "--json", "--plan-out"])
@@ -89,15 +90,15 @@ def test_the_originals_data_files_are_not_overwritten(tmp_path, result):
     document = replace(result.document, data_files=(weights.resolve(),))
     for target, plan_out in ((weights, None), (tmp_path / "a.onnx", weights)):
         with pytest.raises(UsageError, match="holds weights of the input model"):
-            finish(replace(result, document=document), target, None, plan_out, False)
+            finish(replace(result, document=document), Outputs(target, plan=plan_out), False)
     assert files(tmp_path) == {"weights.bin"}
     assert weights.read_bytes() == b"weights"
 
 
-@pytest.mark.parametrize("name", ["a.onnx", "a.json", "plan.json"])
+@pytest.mark.parametrize("name", ["a.onnx", "a.json", "plan.json", "a.html"])
 def test_nothing_is_left_when_one_file_cannot_be_written(tmp_path, result, name, monkeypatch):
     """Of an earlier run either."""
-    for earlier in ("a.onnx", "a.json"):
+    for earlier in ("a.onnx", "a.json", "a.html"):
         (tmp_path / earlier).write_text("earlier")
     replace_file = os.replace
 
@@ -108,27 +109,28 @@ def test_nothing_is_left_when_one_file_cannot_be_written(tmp_path, result, name,
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(ModelError, match=f"{name}: No space left on device"):
-        finish(result, tmp_path / "a.onnx", None, tmp_path / "plan.json", False)
+        finish(result, Outputs(tmp_path / "a.onnx", plan=tmp_path / "plan.json", html=tmp_path / "a.html"), False)
     assert files(tmp_path) <= {"plan.json"}
 
 
 def test_a_run_that_fails_leaves_no_earlier_result(tmp_path):
     for error in (ModelError, DataError):
-        (tmp_path / "a.onnx").touch()
-        with pytest.raises(error), no_stale_output(tmp_path / "a.onnx"):
+        for name in ("a.onnx", "a.json", "a.html"):
+            (tmp_path / name).touch()
+        with pytest.raises(error), no_stale_output(Outputs(tmp_path / "a.onnx", html=tmp_path / "a.html")):
             raise error("Unusable.")
         assert files(tmp_path) == set()
 
 
 def test_a_usage_error_leaves_it(tmp_path):
     (tmp_path / "a.onnx").touch()
-    with pytest.raises(UsageError), no_stale_output(tmp_path / "a.onnx"):
+    with pytest.raises(UsageError), no_stale_output(Outputs(tmp_path / "a.onnx")):
         raise UsageError("Wrong.")
     assert files(tmp_path) == {"a.onnx"}
 
 
 def test_a_good_result_is_written_with_its_report_and_plan(result, tmp_path, capsys):
-    assert end(result, tmp_path / "a.onnx", None, tmp_path / "plan.json", False) == 0
+    assert end(result, Outputs(tmp_path / "a.onnx", plan=tmp_path / "plan.json"), False) == 0
     assert files(tmp_path) == {"a.onnx", "a.json", "plan.json"}
     report = read_json(tmp_path / "a.json")
     assert report["output"] == {"path": str(tmp_path / "a.onnx"), "sha256": file_digest(tmp_path / "a.onnx")}
@@ -138,17 +140,34 @@ def test_a_good_result_is_written_with_its_report_and_plan(result, tmp_path, cap
 
 def test_a_rejected_result_leaves_no_model(result, tmp_path, capsys):
     (tmp_path / "a.onnx").touch()
-    assert end(rejected(result), tmp_path / "a.onnx", "-", None, False) == 4
+    assert end(rejected(result), Outputs(tmp_path / "a.onnx", "-"), False) == 4
     assert files(tmp_path) == {"a.json"}
     assert capsys.readouterr().err == "error: Too much is lost.\n"
 
 
 def test_a_rejected_result_can_be_kept(result, tmp_path):
-    assert end(rejected(result), tmp_path / "a.onnx", None, None, True) == 4
+    assert end(rejected(result), Outputs(tmp_path / "a.onnx"), True) == 4
     assert files(tmp_path) == {"a.onnx", "a.json"}
 
 
 def test_there_is_nothing_to_keep_where_the_target_is_out_of_reach(unreachable, tmp_path):
     assert isinstance(unreachable.error, TargetError)
-    assert end(unreachable, tmp_path / "a.onnx", None, tmp_path / "plan.json", True) == 5
-    assert files(tmp_path) == {"a.json"}
+    assert (
+        end(unreachable, Outputs(tmp_path / "a.onnx", plan=tmp_path / "plan.json", html=tmp_path / "p.html"), True)
+        == 5
+    )
+    assert files(tmp_path) == {"a.json", "p.html"}
+    assert "Target out of reach" in (tmp_path / "p.html").read_text(encoding="utf-8")
+
+
+def test_the_page_lies_beside_the_model_or_where_it_is_asked_for(tmp_path):
+    read = {"the model": tmp_path / "a.onnx"}
+    assert outputs(read, None, None, html=BESIDE).html == tmp_path / "a.shallow.html"
+    assert outputs(read, None, None, html=str(tmp_path / "p.html")).html == tmp_path / "p.html"
+    assert outputs(read, None, None).html is None
+
+
+def test_the_page_overwrites_nothing(tmp_path):
+    (tmp_path / "page.html").write_bytes(b"a model of an odd name")
+    with pytest.raises(UsageError, match="never overwritten"):
+        outputs({"the model": tmp_path / "page.html"}, tmp_path / "b.onnx", None, html=str(tmp_path / "page.html"))

@@ -81,7 +81,7 @@ def test_the_result_is_a_model_like_the_original(digits):
 
 def test_the_report_has_the_fields_of_the_contract(digits):
     report = digits.report
-    assert set(report) == REPORT_FIELDS
+    assert set(report) >= REPORT_FIELDS
     assert set(report["model"]) == set(report["output"]) == {"path", "sha256"}
     for part in ("original", "optimized"):
         assert set(report[part]) >= COST_FIELDS
@@ -176,7 +176,7 @@ def test_json_on_stdout_is_all_there_is(case):
     outcome = quick(model, data, "--target-relus", "0.7", "--json", "-")
     assert outcome.exit_code == 0
     report = strict_json(outcome.stdout)
-    assert set(report) == REPORT_FIELDS
+    assert set(report) >= REPORT_FIELDS
     assert report == read_json(model.with_name("net.shallow.json"))
 
 

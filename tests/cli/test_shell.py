@@ -173,6 +173,21 @@ def test_quiet_leaves_errors_and_what_was_asked_for(tmp_path):
     assert "net.shallow.onnx" in files(tmp_path)
 
 
+def test_notes_are_said_on_stderr(capsys):
+    start_logging("warning")
+    with Bars().stage("Working", 1):
+        pass
+    bars = Bars()
+    with bars.stage("Working", 1):
+        bars.note("so \x1bfar")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "so \\x1bfar\n" in captured.err
+    start_logging("error")
+    bars.note("no more")
+    assert capsys.readouterr().err == ""
+
+
 def test_version_and_help():
     assert run("--version").stdout == f"onnxshallow {__version__}\n"
     for command in ("analyze", "sensitivity", "optimize", "pareto", "apply", "validate", "bench", "doctor"):

@@ -35,7 +35,24 @@ def test_a_flipped_kernel_breaks_the_budget(digits, tmp_path):
     assert verdict["accuracy_lost"] > 0.01
     assert verdict["mcnemar_p"] < 0.01
     assert verdict["reasons"][0] in outcome.stderr
-    assert run("validate", digits.model, broken).exit_code == 0
+    assert_error(run("validate", digits.model, broken), 4, "No gate was given", "--max-drop 0.05")
+    assert run("validate", digits.model, broken, "--max-drop", "1").exit_code == 0
+
+
+def test_a_model_equals_itself_without_a_gate(digits):
+    outcome = run("validate", digits.model, digits.model)
+    assert outcome.exit_code == 0
+    assert "--max-drop holds: 0.0000 <= 0.05, the default." in outcome.stdout
+    assert "Note: No gate was given" in outcome.stdout
+
+
+def test_every_flipped_convolution_is_caught(digits, tmp_path):
+    """Without a gate, and with one."""
+    proto, broken = onnx.load(digits.model), tmp_path / "broken.onnx"
+    for kernel in [node.input[1] for node in proto.graph.node if node.op_type == "Conv"]:
+        onnx.save(flipped(proto, kernel), broken)
+        for gate in ((), ("--max-drop", "0.01"), ("--max-error", "0.1"), ("--min-agreement", "0.95")):
+            assert run("validate", digits.model, broken, *gate).exit_code == 4, (kernel, gate)
 
 
 def test_a_model_equals_itself(digits):
@@ -70,6 +87,87 @@ def test_people_see_both_accuracies(tmp_path):
     assert outcome.exit_code == 0
     for words in ("top-1, %", "top-5, %", "95 % interval", "same class for 100.00 %"):
         assert words in outcome.stdout
+
+
+def test_broken_gates_are_told_in_one_line(tmp_path):
+    first, second, data = pair(tmp_path, flipped(net(), "w3"))
+    gates = ("--max-drop", "0.01", "--min-agreement", "0.99", "--max-error", "0.1")
+    outcome = run("validate", first, second, "--data", data, *gates)
+    assert_error(outcome, 4, "--max-drop 0.01", "--min-agreement 0.99", "--max-error 0.1")
+    assert outcome.stdout.count("IS BROKEN") == 3
+    assert run("validate", first, first, "--data", data, *gates).exit_code == 0
+
+
+def test_gates_of_the_options_file_count(tmp_path):
+    first, second, data = pair(tmp_path, flipped(net(), "w3"))
+    (tmp_path / "onnxshallow.toml").write_text("min-agreement = 0.99\n")
+    assert_error(run("validate", first, second, "--data", data), 4, "--min-agreement 0.99")
+    (tmp_path / "onnxshallow.toml").write_text('metric = "own.py:best"\n')
+    assert_error(run("validate", first, second, "--data", data), 2, "metric is not an option")
+
+
+@pytest.mark.parametrize("gate", [("--min-agreement", "1.5"), ("--max-error", "-1"), ("--max-error", "nan")])
+def test_gates_that_mean_nothing_exit_with_2(tmp_path, gate):
+    model, data = save_case(tmp_path)
+    assert_error(run("validate", model, model, "--data", data, *gate), 2, gate[0])
+
+
+def test_a_gate_that_cannot_be_checked_exits_with_2(tmp_path):
+    proto = build("(float[N,3,6,6] x) => (float[N,3,6,6] y) { y = Relu(x) }")
+    model, data = save_case(tmp_path, proto)
+    assert_error(run("validate", model, model, "--data", data, "--min-agreement", "0.5"), 2, "--max-error")
+
+
+OWN = """
+def best(outputs, labels):
+    return outputs["y"].max(axis=1)
+
+def broken(outputs, labels):
+    raise KeyError("no\\x1b such key")
+"""
+
+
+def test_a_metric_of_the_users_own(tmp_path):
+    first, second, data = pair(tmp_path, flipped(net(), "w3"))
+    own = tmp_path / "own.py"
+    own.write_text(OWN)
+    outcome = run(
+        "validate", first, second, "--data", data, "--max-drop", "1", "--metric", f"{own}:best", "--json", "-"
+    )
+    assert outcome.exit_code == 0
+    (found,) = strict_json(outcome.stdout)["metrics"]
+    assert found["name"] == f"{own}:best"
+    assert found["difference_interval"][0] <= found["difference"] <= found["difference_interval"][1]
+    shown = run("validate", first, second, "--data", data, "--max-drop", "1", "--metric", f"{own}:best")
+    assert "own.py:best" in shown.stdout
+    outcome = run("validate", first, second, "--data", data, "--metric", f"{own}:broken")
+    assert_error(outcome, 3, "own.py:broken", "raised KeyError")
+    assert "\x1b" not in outcome.stderr
+    assert_error(run("validate", first, second, "--data", data, "--metric", "best"), 2, "file.py:function")
+    outcome = run("validate", first, second, "--data", data, "--metric", f"{own}:best", "--json", own)
+    assert_error(outcome, 2, "never overwritten")
+    assert own.read_text() == OWN
+
+
+def test_several_outputs_have_a_line_each(tmp_path):
+    text = NET.replace("=> (float[N,6] y)", "=> (float[N,6] y, int64[N] best, float[N,4,6,6] r2)")
+    text = text.replace("w3, b3)", "w3, b3)\n best = ArgMax<axis=1, keepdims=0>(y)")
+    proto = build(text, **NET_WEIGHTS)
+    first, second, data = pair(tmp_path, flipped(proto, "w2"), proto)
+    outcome = run("validate", first, second, "--data", data, "--max-drop", "1", "--json", tmp_path / "a.json")
+    assert outcome.exit_code == 0
+    listed = [line.split()[0] for line in outcome.stdout.splitlines() if line.startswith((" y", " best", " r2"))]
+    assert listed == ["y", "best", "r2"]
+    y, best, r2 = read_json(tmp_path / "a.json")["fidelity"]["outputs"]
+    assert (y["equal"], best["relative_error"], r2["shape"]) == (None, None, [4, 6, 6])
+    assert 0 <= best["equal"] < 1
+
+
+def test_a_long_set_has_a_first_answer(tmp_path):
+    model, data = save_case(tmp_path, x=smooth(1024, 3, 6))
+    outcome = run("validate", model, model, "--data", data)
+    assert outcome.stderr == "After 256 of 1024 samples: same class for 100.0 % (95 % interval 98.5 % to 100.0 %).\n"
+    assert run("validate", model, model, "--data", data, "--log-level", "error").stderr == ""
 
 
 def test_json_goes_to_a_file(tmp_path):

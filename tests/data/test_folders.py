@@ -27,6 +27,14 @@ def test_subfolders_are_classes_in_the_order_of_their_names(tmp_path, image_inpu
     assert samples.batch(range(3))["input"][:, 0, 0, 0].tolist() == [20, 10, 30]
 
 
+def test_samples_have_the_names_of_their_files(tmp_path, image_input):
+    for name in ("cat/1.png", "cat/deep/2.png", "dog/1.png"):
+        save(tmp_path / name, 1)
+    samples = samples_from_folder(tmp_path, [image_input], Preprocessing())
+    view = samples.take([2, 1])
+    assert [view.name(index) for index in range(2)] == ["dog/1.png", "cat/deep/2.png"]
+
+
 def test_a_flat_folder_has_no_labels(tmp_path, image_input):
     save(tmp_path / "b.png", 2)
     save(tmp_path / "a.png", 1)

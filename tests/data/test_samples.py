@@ -33,6 +33,13 @@ def test_views_of_views(samples):
     assert (len(view), view.batch([0, 1])["a"].ravel().tolist(), view.labels.tolist()) == (2, [1, 9], [1, 0])
 
 
+def test_samples_know_their_place_in_the_source(samples):
+    view = samples.take([9, 5, 1]).take([2, 0])
+    assert [view.position(index) for index in range(2)] == [1, 9]
+    assert samples.position(3) == 3
+    assert view.name(0) is None
+
+
 def test_an_index_outside_is_an_error(samples):
     with pytest.raises(IndexError):
         samples.take([1, 2]).batch([2])

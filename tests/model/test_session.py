@@ -30,6 +30,12 @@ def test_zero_pad_before_max_pool_on_negative_data(optimize):
     assert y.max() == 0
 
 
+def test_waiting_threads_change_no_result():
+    x = signed("x", (2, 3))
+    for yielding in (True, False):
+        np.testing.assert_array_equal(Session(parse(TWO), threads=2, yielding=yielding).run({"x": x})[1], -x)
+
+
 def test_models_that_onnxruntime_refuses():
     model = parse("(float[N,3] x) => (float[N,3] y) { y = mine.Thing(x) }", domains=["mine"])
     with pytest.raises(ModelError, match=r"onnxruntime does not run the model: .*Thing"):

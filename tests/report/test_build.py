@@ -1,8 +1,13 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from onnxshallow.analysis import analyze
 from onnxshallow.config import resolve
-from onnxshallow.damages import Damages
+from onnxshallow.damages import Damages, Sensitivity
+from onnxshallow.data.columns import ArrayColumn
+from onnxshallow.data.samples import Samples
 from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.model.document import load_document
 from onnxshallow.planning.plan import Plan
@@ -11,16 +16,18 @@ from onnxshallow.report.build import (
     accuracy_report,
     analysis_report,
     build_report,
+    class_details,
     cost_report,
-    decisions,
     fidelity_report,
     sensitivity_report,
     site_reports,
 )
+from onnxshallow.report.schema import ChangedSample, ClassReport
 from onnxshallow.stages import carry_out, find_every_candidate, load_inputs, observe, validate
+from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
+from onnxshallow.validation.outputs import OutputDifference
 from onnxshallow.validation.statistics import mcnemar
-from tests.networks import build
 from tests.runs import net, save_case
 
 FIDELITY = Fidelity(10, 0.9, 0.01, {"y": 0.1})
@@ -44,8 +51,6 @@ def candidates(inputs):
 
 
 def labelled():
-    import numpy as np
-
     right = np.array([True] * 9 + [False])
     return Comparison(ACCURACY, Accuracy(0.8, None, (0.7, 0.9), 10), FIDELITY, mcnemar(right, ~right), (0.0, 0.2))
 
@@ -66,34 +71,27 @@ def test_costs_and_accuracies_are_copied():
 
 
 def test_fidelity_is_copied():
-    report = fidelity_report(Comparison(None, None, FIDELITY), "a.npz", 0.5)
+    samples = Samples({"x": ArrayColumn(np.zeros((10, 1)), np.dtype(np.float32))}, "a.npz")
+    report = fidelity_report(Comparison(None, None, FIDELITY), samples, 0.5)
     assert (report.samples, report.source, report.agreement, report.kl) == (10, "a.npz", 0.9, 0.01)
     assert (report.relative_error, report.composition_error) == ({"y": 0.1}, 0.5)
 
 
-def test_what_happened_to_each_site_is_said_in_words(inputs, candidates):
-    chosen = (candidates["fuse:5x5:border:x->h1"], candidates["linearize:h2->r2"])
-    found = decisions(inputs.analysis, Plan(chosen, {"linearize:h2->r2": 0.25}))
-    assert [(d.name, d.action, d.exactness) for d in found] == [
-        ("r0", "fuse", "border"),
-        ("r1", "keep", None),
-        ("r2", "linearize", "fitted"),
+def test_samples_are_named_by_their_place_in_the_source():
+    fidelity = replace(FIDELITY, outputs=(OutputDifference("y", (3, None), 0.5, 0.9, 20.0, 1.5, 1, 0.7),))
+    changed = Changed(2, None, 1, None, 0.75, None)
+    comparison = Comparison(None, None, fidelity, classes=(ClassCount(1, 3, 2),), changed=(changed,), changed_total=1)
+    samples = Samples({"x": ArrayColumn(np.zeros((10, 1)), np.dtype(np.float32))}, "a.npz").take([4, 9, 6])
+    (output,) = fidelity_report(comparison, samples).outputs
+    assert (output.shape, output.worst_sample, output.worst_error, output.psnr_db) == ([3, None], 9, 0.7, 20.0)
+    details = class_details(comparison, samples)
+    assert details["changed"] == [
+        ChangedSample(
+            index=6, name=None, label=None, original=1, optimized=None, original_score=0.75, optimized_score=None
+        )
     ]
-    assert (found[0].kernel, found[0].merged_into, found[0].damage) == ([5, 5], "h1", None)
-    assert (found[2].kernel, found[2].merged_into, found[2].damage) == (None, None, 0.25)
-    assert "5x5 convolution, composed; exact except" in found[0].reason
-    assert found[1].reason == "not part of the plan"
-    assert "affine map" in found[2].reason
-
-
-def test_a_fitted_merger_says_so(inputs, candidates):
-    found = decisions(inputs.analysis, Plan((candidates["fuse:3x3:x->h1"],), {}))
-    assert "3x3 convolution, fitted" in found[0].reason
-
-
-def test_a_site_that_must_stay_says_why():
-    (decision,) = decisions(analyze(build("(float[N] x) => (float[N] y) { y = Relu(x) }")), Plan((), {}))
-    assert (decision.action, decision.reason) == ("keep", "cannot be removed: it has no channel axis")
+    assert details["classes"] == [ClassReport(label=1, samples=3, agree=2)]
+    assert details["changed_total"] == 1
 
 
 def test_an_analysis_is_reported(inputs):
@@ -151,12 +149,25 @@ def test_the_report_of_a_real_run(inputs, candidates):
     observation = observe(inputs, Silent())
     plan = Plan((candidates["fuse:5x5:border:x->h1"],), {})
     realized = carry_out(inputs, observation, plan, Silent())
-    cost = analyze(realized.model).cost
+    other = Plan((candidates["linearize:h2->r2"],), {}, 0.5)
     report = build_report(
-        inputs, plan, validate(inputs, realized, Silent()), cost, realized, {"original": 2.0, "optimized": 1.0}, None,
-        [], {},
+        inputs, plan, validate(inputs, realized, Silent()), analyze(realized.model), realized,
+        {"original": 2.0, "optimized": 1.0}, None, [], {}, [other, plan, other],
+        Sensitivity(tuple(candidates.values()), {}, {"linearize:h2->r2": 0.5, "fuse:5x5:border:x->h1": 0.75}),
     )  # fmt: skip
     assert report.optimized.size_bytes == realized.model.ByteSize()
     assert (report.optimized.relus, report.optimized.latency_ms) == (288, 1.0)
     assert report.fidelity.composition_error == pytest.approx(realized.composition_error)
+    assert [(change.key, change.sites) for change in report.changes] == [("fuse:5x5:border:x->h1", ["r0"])]
+    assert {(point.relus, point.damage, point.chosen) for point in report.plans} == {
+        (inputs.analysis.cost.relus - other.candidates[0].relus, 0.5, False),
+        (288, None, True),
+    }
+    assert len(report.plans) == 2
+    assert [decision.sensitivity for decision in report.decisions] == [0.75, None, 0.5]
+    assert [node.op for node in report.original_nodes].count("Conv") == 3
+    assert [node.op for node in report.optimized_nodes].count("Conv") == 2
     assert report.config["calib"] == inputs.config.calib
+    assert [output.name for output in report.fidelity.outputs] == ["y"]
+    assert sum(one.samples for one in report.classes) == report.fidelity.samples
+    assert report.changed_total == round((1 - report.fidelity.agreement) * report.fidelity.samples)

@@ -6,12 +6,15 @@ from pydantic import ValidationError
 from onnxshallow.report.schema import (
     SCHEMA_VERSION,
     AccuracyReport,
+    BenchModel,
+    BenchReport,
     CostReport,
     Decision,
     FidelityReport,
     FileReport,
     ParetoPoint,
     ParetoReport,
+    PrivateReport,
     Report,
     SiteReport,
     ValidationReport,
@@ -44,6 +47,24 @@ def test_what_is_written_can_be_read_again():
     assert whole.schema_version == SCHEMA_VERSION == 1
 
 
+def test_a_bench_needs_no_more_than_it_used_to_and_can_be_read_again():
+    old = {
+        "original": FILE, "optimized": FILE, "original_ms": 2, "optimized_ms": 1, "speedup": 2,
+        "speedup_interval": (1.5, 2.5), "batch_size": 4, "runs": 9, "threads": None, "versions": {},
+    }  # fmt: skip
+    assert BenchReport(**old).measurements == BenchReport(**old).private == []
+    private = PrivateReport(
+        model=0, protocol="p", title="P", rtt=0, bandwidth=1, comparisons=0, comparison_bytes=0, linear_bytes=None,
+        bytes=0, offline_bytes=None, messages=None, seconds=0, offline_seconds=None, counted=[], not_counted=["a"],
+        sources=["b"],
+    )  # fmt: skip
+    whole = BenchReport(**old, models=[BenchModel(path="a", sha256="b", size_bytes=1)], private=[private], seed=3)
+    assert BenchReport.model_validate_json(whole.model_dump_json()) == whole
+    assert strict_json(whole.model_dump_json())["private"][0]["kind"] == "estimate"
+    with pytest.raises(ValidationError):
+        PrivateReport(**{**private.model_dump(), "kind": "measurement"})
+
+
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_what_json_does_not_know_is_null(value):
     fidelity = FIDELITY.model_copy(update={"kl": value, "relative_error": {"y": value}, "composition_error": value})
@@ -62,6 +83,14 @@ def test_what_json_does_not_know_is_null(value):
     assert strict_json(site.model_dump_json())["damages"] == {"a": None}
     written = strict_json(point.model_dump_json())
     assert written["accuracy_lost"] is written["damage"] is written["fidelity"]["kl"] is None
+
+
+def test_reports_of_earlier_versions_are_read():
+    """They know nothing of single outputs, classes and samples."""
+    old = report().model_dump(exclude={"classes", "changed", "changed_total"})
+    del old["fidelity"]["outputs"]
+    read = Report.model_validate(old)
+    assert (read.classes, read.changed, read.changed_total, read.fidelity.outputs) == ([], [], 0, [])
 
 
 def test_parts_are_frozen_and_closed():

@@ -71,3 +71,12 @@ def test_a_ruined_output_is_damaged_beyond_comparison(measure, ruined):
 
 def test_mse_of_an_output_that_was_zero_is_bounded():
     assert damage("mse", [np.zeros((4, 3))], [np.ones((4, 3))]) == 1e6
+
+
+@pytest.mark.parametrize("measure", ["kl", "mse", "disagreement"])
+def test_masked_classes_are_no_damage(measure):
+    """A class whose score both networks give as -inf."""
+    before, after = np.array([[1.0, -np.inf, 3.0]]), np.array([[3.0, -np.inf, 1.0]])
+    assert damage(measure, [before], [before]) == pytest.approx(0, abs=1e-9)
+    assert 0 < damage(measure, [before], [after]) < 100
+    assert damage(measure, [np.zeros((1, 3))], [after]) == 1e6

@@ -26,5 +26,9 @@ def test_the_page_has_every_option_of_every_command(tool):
     assert list(sections) == list(commands)
     for name, command in commands.items():
         for parameter in command.params:
-            shown = parameter.opts[-1] if parameter.param_type_name == "option" else parameter.name.upper()
+            shown = (
+                parameter.opts[-1]
+                if parameter.param_type_name == "option"
+                else parameter.metavar or parameter.name.upper()
+            )
             assert shown in sections[name]

@@ -182,3 +182,50 @@ def test_comparisons_with_a_recorded_model_are_those_with_the_model():
     for other in others:
         expected = compare_models(Says(*original), Says(*other), labels)
         assert compare_models(recorded, Says(*other), labels) == expected
+
+
+# What is said of classes and samples.
+
+
+def test_a_masked_class_is_no_difference():
+    first, second = scores(0), scores(0)
+    first[:, 2] = second[:, 2] = -math.inf
+    fidelity = compare_models(Says(first), Says(second), batches(None)).fidelity
+    assert (fidelity.agreement, fidelity.relative_error) == (1.0, {"y": 0.0})
+    assert fidelity.kl == pytest.approx(0, abs=1e-9)
+
+
+def test_a_class_that_only_one_masks_is_a_finite_divergence():
+    first, second = scores(0), scores(0)
+    second[:, 2] = -math.inf
+    fidelity = compare_models(Says(first), Says(second), batches(None)).fidelity
+    assert 0 < fidelity.kl < 28
+    assert fidelity.relative_error == {"y": math.inf}
+
+
+def test_changes_are_listed():
+    comparison = compare_models(
+        Says(one_hot([0, 1]), one_hot([2])), Says(one_hot([0, 2]), one_hot([3])), batches([0, 1], [2])
+    )
+    assert comparison.changed_total == 2
+    assert [(one.index, one.label, one.optimized) for one in comparison.changed] == [(1, 1, 2), (2, 2, 3)]
+    assert [one.label for one in comparison.classes] == [0, 1, 2]
+
+
+def test_every_output_is_compared():
+    first, second = [np.arange(4).reshape(2, 2), one_hot([0, 1])], [np.zeros((2, 2), int), one_hot([0, 1])]
+    comparison = compare_models(Says(first, names=("i", "y")), Says(second, names=("i", "y")), batches(None))
+    integers, floats = comparison.fidelity.outputs
+    assert (integers.name, integers.equal, floats.name, floats.relative_error) == ("i", 0.25, "y", 0.0)
+
+
+def test_classes_say_how_many_samples_there_are():
+    """Where the first output is one number for the batch."""
+    first, second = [np.array(1.0), one_hot([0, 1, 2])], [np.array(2.0), one_hot([0, 1, 3])]
+    comparison = compare_models(Says(first, names=("a", "y")), Says(second, names=("a", "y")), batches(None))
+    assert (comparison.fidelity.samples, comparison.fidelity.agreement) == (3, pytest.approx(2 / 3))
+
+
+def test_sequences_are_an_error():
+    with pytest.raises(ModelError, match="'s' is no tensor"):
+        compare_models(Says([[one_hot([0])]], names=("s",)), Says([[one_hot([0])]], names=("s",)), batches(None))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import onnxshallow.validation.latency as module
-from onnxshallow.validation.latency import speedup, time_models
+from onnxshallow.validation.latency import Timing, median_interval, speedup, time_models
 
 
 class Clock:
@@ -34,21 +34,83 @@ def models(monkeypatch):
 
 def test_each_run_is_timed(models):
     times = time_models(models[0], {"x": 1}, 5)
-    assert times["slow"].tolist() == [3.0] * 5
-    assert times["fast"].tolist() == [1.0] * 5
+    assert times["slow"].turns.tolist() == [3.0] * 5
+    assert times["fast"].turns.tolist() == [1.0] * 5
+    assert times["slow"].runs == times["fast"].runs == 5
+    assert times["slow"].median == 3
 
 
-def test_models_take_turns_in_changing_order_after_warming_up(models):
+def test_models_take_turns_in_changing_order_and_warm_up_after_the_other(models):
     time_models(models[0], {"x": 1}, 3)
-    assert models[1] == ["slow", "fast", "slow", "fast", "fast", "slow", "slow", "fast"]
+    first = ["slow", "fast"]
+    assert models[1] == [*first, "slow", "slow", "fast", "fast", "fast", "slow", "slow", "slow", "fast", "fast"]
 
 
 def test_no_turn_is_begun_after_the_time_is_up(models):
     times = time_models(models[0], {"x": 1}, 100, seconds=9)
-    assert len(times["slow"]) == len(times["fast"]) == 3
+    assert times["slow"].runs == times["fast"].runs == 3
+    assert len(times["slow"].turns) == len(times["fast"].turns) == 1
 
 
-def test_the_speedup_is_the_ratio_of_the_medians():
+def test_some_turns_are_made_however_long_they_take(models):
+    times = time_models(models[0], {"x": 1}, None, seconds=0.001, least=5)
+    assert len(times["slow"].turns) == 5
+    assert times["slow"].runs == 15
+    assert len(time_models(models[0], {"x": 1}, 2, seconds=0.001, least=5)["slow"].turns) == 2
+
+
+def test_models_that_take_microseconds_run_many_times_a_turn(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    sessions = {name: Model(clock, name, 1e-5, []) for name in ("a", "b")}
+    times = time_models(sessions, {"x": 1}, None, seconds=1)
+    runs, turns = times["a"].runs, len(times["a"].turns)
+    assert 490 <= runs / turns <= 510
+    assert 80 <= turns <= 110
+    assert time_models(sessions, {"x": 1}, 60)["a"].turns.shape == (20,)
+
+
+def test_the_number_of_runs_is_kept_to_the_run(models):
+    """Also where the last turn has fewer; those after the other model are not counted."""
+    times = time_models(models[0], {"x": 1}, 47)
+    assert times["slow"].runs == 47
+    assert len(times["slow"].turns) == 24
+    assert (models[1].count("slow"), models[1].count("fast")) == (1 + 47 + 13, 1 + 47 + 12)
+
+
+def test_a_run_that_was_interrupted_moves_a_turn_little(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    steady, disturbed = Model(clock, "a", 0.004, []), Model(clock, "b", 0.004, [])
+    run = disturbed.run
+
+    def interrupted(feeds):
+        run(feeds)
+        clock.now += 5.0 if len(disturbed.order) % 3 == 0 else 0.0
+
+    disturbed.run = interrupted
+    times = time_models({"a": steady, "b": disturbed}, {"x": 1}, None, seconds=300)
+    assert times["b"].median == pytest.approx(0.004)
+    assert speedup(times["a"].turns, times["b"].turns)[0] == pytest.approx(1)
+
+
+def test_a_machine_that_slows_down_for_a_while_slows_all_models_of_a_turn():
+    load = np.repeat([1.0, 1.7, 3.0, 1.2], 25)
+    first, second = 2 * load, load
+    ratio, (low, high) = speedup(first, second)
+    assert (ratio, low, high) == (2, 2, 2)
+
+
+def test_a_median_and_its_interval():
+    values = np.random.default_rng(1).normal(10, 1, 200)
+    low, high = median_interval(values)
+    assert low < np.median(values) < high
+    assert 0.1 < high - low < 0.7
+    assert median_interval(values) == (low, high)
+    assert Timing(values, 200).median == np.median(values)
+
+
+def test_the_speedup_is_the_median_of_the_ratios():
     first = np.array([2.0, 2.0, 2.0, 90.0, 2.0])
     ratio, (low, high) = speedup(first, np.ones(5))
     assert ratio == 2
@@ -65,7 +127,7 @@ def test_noise_widens_the_interval_and_the_seed_fixes_it():
     ratio, (low, high) = speedup(first, second)
     assert low < ratio < high
     assert speedup(first, second) == (ratio, (low, high))
-    assert speedup(first, second, seed=1)[1] != (low, high)
+    assert len({speedup(first, second, seed)[1] for seed in range(5)}) > 1
 
 
 def test_one_run_is_enough():

@@ -1,0 +1,111 @@
+"""What was done to a network, site by site and change by change, and the plans that were looked at."""
+
+from collections.abc import Sequence
+
+from onnxshallow.actions.base import Candidate
+from onnxshallow.analysis import Analysis, Cost
+from onnxshallow.damages import Sensitivity
+from onnxshallow.planning.plan import Plan
+from onnxshallow.report.schema import ChangeReport, Decision, PlanPoint
+
+__all__ = ["change_reports", "decisions", "plan_points"]
+
+
+def decisions(analysis: Analysis, plan: Plan, sensitivity: Sensitivity | None = None) -> list[Decision]:
+    """One decision a site: what the plan does to it, or why it stays.
+
+    Args:
+        analysis: of the original.
+        plan: what was done.
+        sensitivity: what was measured, where something was.
+    """
+    by_site = {name: candidate for candidate in plan.candidates for name in candidate.sites}
+    result = []
+    for site in analysis.sites:
+        candidate = by_site.get(site.name)
+        least = None if sensitivity is None else _least_damage(site.name, sensitivity)
+        if candidate is None:
+            reason = f"cannot be removed: {site.refusal}" if site.refusal else "not part of the plan"
+            kept = Decision(
+                name=site.name, kind=site.kind, size=site.size, action="keep", reason=reason, sensitivity=least
+            )
+            result.append(kept)
+            continue
+        result.append(
+            Decision(
+                name=site.name,
+                kind=site.kind,
+                size=site.size,
+                action=candidate.action,
+                kernel=None if candidate.kernel is None else list(candidate.kernel),
+                reason=_reason(candidate),
+                damage=plan.damages.get(candidate.key),
+                exactness=candidate.exactness,
+                merged_into=candidate.output if candidate.kernel is not None else None,
+                sensitivity=least,
+            )
+        )
+    return result
+
+
+def _least_damage(site: str, sensitivity: Sensitivity) -> float | None:
+    """The least damage that was measured for removing `site` and no other site."""
+    alone = [c.key for c in sensitivity.candidates if c.sites == (site,)]
+    return min((sensitivity.damages[key] for key in alone if key in sensitivity.damages), default=None)
+
+
+def change_reports(plan: Plan) -> list[ChangeReport]:
+    """What the plan does, change by change."""
+    return [
+        ChangeReport(
+            key=candidate.key,
+            action=candidate.action,
+            sites=list(candidate.sites),
+            source=candidate.source,
+            output=candidate.output,
+            kernel=None if candidate.kernel is None else list(candidate.kernel),
+            rank=candidate.rank,
+            exactness=candidate.exactness,
+            relus_saved=candidate.relus,
+            macs_saved=candidate.macs,
+            damage=plan.damages.get(candidate.key),
+            what=_reason(candidate),
+        )
+        for candidate in plan.candidates
+    ]
+
+
+def plan_points(cost: Cost, plans: Sequence[Plan], chosen: Plan) -> list[PlanPoint]:
+    """The plans that were looked at, those that keep most ReLUs first.
+
+    Args:
+        cost: of the original.
+        plans: with their measured damages.
+        chosen: the plan that was carried out.
+    """
+    different = {plan.keys: plan for plan in plans}
+    points = [
+        PlanPoint(
+            relus=cost.relus - sum(c.relus for c in plan.candidates),
+            macs=cost.macs - sum(c.macs for c in plan.candidates),
+            damage=plan.damage,
+            predicted=plan.predicted,
+            chosen=plan.keys == chosen.keys,
+        )
+        for plan in different.values()
+    ]
+    return sorted(points, key=lambda point: (-point.relus, -point.macs, point.damage or 0.0))
+
+
+def _reason(candidate: Candidate) -> str:
+    if candidate.rank is not None:
+        return f"the layer that makes {candidate.output!r} became two, with {candidate.rank} channels between them"
+    if candidate.kernel is None:
+        return "replaced by the least-squares affine map of its channels"
+    kernel = "x".join(str(size) for size in candidate.kernel) or "single"
+    how = {
+        "fitted": f"one {kernel} convolution, fitted to calibration activations",
+        "exact": f"one {kernel} convolution, composed exactly",
+        "border": f"one {kernel} convolution, composed; exact except where padding reaches in from the border",
+    }
+    return f"the layers from {candidate.source!r} to {candidate.output!r} became {how[candidate.exactness]}"

@@ -1,0 +1,61 @@
+"""Tables of text and numbers for a terminal of any width."""
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+
+from onnxshallow.report.schema import CostReport
+
+__all__ = ["comparison_table", "count", "new_table", "number"]
+
+# Columns from which numbers have room to stay on one line.
+_WIDE = 72
+
+
+def new_table(console: Console, *columns: str, folded: Sequence[int] = (0,)) -> Table:
+    """A table of text, then numbers; the columns that are `folded` give way, in a narrow terminal all of them."""
+    narrow = console.width < _WIDE
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 0) if narrow else (0, 1))
+    for index, column in enumerate(columns):
+        justify: JustifyMethod = "left" if index == 0 else "right"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=not narrow and index not in folded)
+    return table
+
+
+def count(value: int | None) -> str:
+    """A whole number with its thousands apart; `?` where it is not known."""
+    return "?" if value is None else f"{value:,}".replace(",", " ")
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many digits after the point; `-` where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def comparison_table(console: Console, original: CostReport, optimized: CostReport, what: str = "optimized") -> Table:
+    """What two models cost, side by side; `what` the second one is."""
+    table = new_table(console, "", "original", what, "ratio")
+    for label, name in (
+        ("ReLUs", "relus"),
+        ("ReLU nodes", "relu_nodes"),
+        ("MACs", "macs"),
+        ("parameters", "params"),
+        ("convolutions", "conv_layers"),
+        ("depth", "depth"),
+        ("bytes", "size_bytes"),
+    ):
+        before, after = getattr(original, name), getattr(optimized, name)
+        if before is None or after is None:
+            continue
+        table.add_row(label, count(before), count(after), f"{after / before:.3f}" if before else "-")
+    if original.latency_ms is not None and optimized.latency_ms is not None:
+        ratio = optimized.latency_ms / original.latency_ms
+        table.add_row("latency, ms", f"{original.latency_ms:.3f}", f"{optimized.latency_ms:.3f}", f"{ratio:.3f}")
+    if original.accuracy is not None and optimized.accuracy is not None:
+        before, after = original.accuracy, optimized.accuracy
+        table.add_row("top-1, %", f"{100 * before.top1:.2f}", f"{100 * after.top1:.2f}", "")
+        if before.top5 is not None and after.top5 is not None:
+            table.add_row("top-5, %", f"{100 * before.top5:.2f}", f"{100 * after.top5:.2f}", "")
+    return table

@@ -1,0 +1,140 @@
+"""Where two classifiers agree, class by class, and the samples on which they do not."""
+
+import heapq
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxshallow.validation.metrics import FloatArray, as_log_probabilities
+
+__all__ = ["MOST_CHANGED", "Changed", "ClassCount", "ClassTally", "predictions"]
+
+MOST_CHANGED = 100
+"""How many samples whose class changed are kept, those first of which the first model was most sure."""
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """One class in numbers.
+
+    Attributes:
+        label: the class: of the labels or, where there are none, as the first model predicts it.
+        samples: samples of that class.
+        agree: on how many of them both models say the same.
+        original_correct: how many of them the first model gets right; None without labels.
+        optimized_correct: likewise for the second.
+    """
+
+    label: int
+    samples: int
+    agree: int
+    original_correct: int | None = None
+    optimized_correct: int | None = None
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A sample to which the second model gives another class.
+
+    Attributes:
+        index: which sample, counted from 0 in the order of the comparison.
+        label: its class, where that is known.
+        original: the first model's class; None where its scores are no numbers.
+        optimized: the second's, likewise.
+        original_score: the probability that the first model gives its own class.
+        optimized_score: the probability that the second gives its own.
+    """
+
+    index: int
+    label: int | None
+    original: int | None
+    optimized: int | None
+    original_score: float | None
+    optimized_score: float | None
+
+
+def predictions(scores: FloatArray) -> NDArray[np.intp]:
+    """The most likely class of each sample; -1 where a score is NaN or the largest is infinite.
+
+    A score of -inf is that of a class that is masked out.
+
+    Args:
+        scores: (N, K) class scores.
+
+    Returns:
+        (N,) classes.
+    """
+    usable = np.isfinite(scores.max(axis=1))  # a NaN is passed on by max
+    return np.where(usable, scores.argmax(axis=1), -1)
+
+
+class ClassTally:
+    """Counts over batches."""
+
+    def __init__(self) -> None:
+        self.changed_total = 0
+        self._counts: NDArray[np.int64] | None = None  # samples, agreeing, right by the first, right by the second
+        self._changed: list[tuple[float, int, Changed]] = []
+        self._samples = 0
+
+    def add(self, first: FloatArray, second: FloatArray, labels: NDArray[Any] | None) -> None:
+        """Add one batch.
+
+        Args:
+            first: (N, K) scores of the first model.
+            second: (N, K) scores of the second.
+            labels: (N,) classes from 0 to K - 1, or None.
+        """
+        a, b = predictions(first), predictions(second)
+        same = (a == b) & (a >= 0)
+        of = a if labels is None else labels
+        tallied = [same] if labels is None else [same, a == labels, b == labels]
+        if self._counts is None:
+            self._counts = np.zeros((1 + len(tallied), first.shape[1]), np.int64)
+        for row, which in zip(self._counts, [of >= 0, *tallied], strict=True):
+            row += np.bincount(of[which], minlength=len(row))
+        rows = np.flatnonzero(~same)
+        self.changed_total += len(rows)
+        if len(rows):
+            self._keep(rows, (a, b), (_own(first, a), _own(second, b)), labels)
+        self._samples += len(a)
+
+    def _keep(
+        self,
+        rows: NDArray[np.intp],
+        classes: tuple[NDArray[np.intp], NDArray[np.intp]],
+        scores: tuple[NDArray[np.float64], NDArray[np.float64]],
+        labels: NDArray[Any] | None,
+    ) -> None:
+        for row in rows:
+            said = [int(each[row]) if each[row] >= 0 else None for each in classes]
+            sure = [None if np.isnan(each[row]) else float(each[row]) for each in scores]
+            index = self._samples + int(row)
+            label = None if labels is None else int(labels[row])
+            entry = (-1.0 if sure[0] is None else sure[0], -index, Changed(index, label, *said, *sure))
+            if len(self._changed) < MOST_CHANGED:
+                heapq.heappush(self._changed, entry)
+            else:
+                heapq.heappushpop(self._changed, entry)
+
+    def classes(self) -> tuple[ClassCount, ...]:
+        """The classes that have samples."""
+        if self._counts is None:
+            return ()
+        present = np.flatnonzero(self._counts[0])
+        return tuple(ClassCount(int(label), *map(int, self._counts[:, label])) for label in present)
+
+    def changed(self) -> tuple[Changed, ...]:
+        """The samples kept, the surest first."""
+        return tuple(change for *_, change in sorted(self._changed, reverse=True))
+
+
+def _own(scores: FloatArray, classes: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The probability of each sample's own class, (N,); NaN where there is no class."""
+    own = np.full(len(scores), np.nan)
+    known = np.flatnonzero(classes >= 0)
+    if len(known):
+        own[known] = np.exp(as_log_probabilities(scores[known])[np.arange(len(known)), classes[known]])
+    return own

@@ -1,0 +1,178 @@
+"""How far one output of the second model is from the first's, summed up batch by batch.
+
+An infinity that both models give in the same place (the logit -inf of a class that is masked out) is no difference.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxshallow.errors import ModelError
+
+__all__ = ["OutputDifference", "OutputTally"]
+
+# Rows are turned to float64 so many elements at a time, so that large outputs need no copies of their own size.
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class OutputDifference:
+    """How far one output is from the first model's.
+
+    Attributes:
+        name: of the output.
+        shape: of one sample; None for an axis that varies.
+        relative_error: RMS of the difference over RMS of the first's; infinite where an output is not finite. None,
+            like the next three, for integers, booleans and text.
+        cosine: mean over samples of the cosine between both outputs, 1 where both are zero; NaN if not finite.
+        psnr_db: 20 lg(range of the first's output / RMS of the difference); None where nothing differs, where the
+            first's output is constant, or where the difference is not finite.
+        max_error: the largest absolute difference.
+        worst_sample: which sample differs most, counted from 0; None where none does or samples cannot be told
+            apart.
+        worst_error: its relative error, or its share of unequal elements.
+        equal: share of equal elements; None for floating-point outputs.
+        not_finite: samples at which the second model gives NaN, or infinities that the first does not give.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    relative_error: float | None = None
+    cosine: float | None = None
+    psnr_db: float | None = None
+    max_error: float | None = None
+    worst_sample: int | None = None
+    worst_error: float | None = None
+    equal: float | None = None
+    not_finite: int = 0
+
+
+class OutputTally:
+    """Sums over the batches of one output.
+
+    Args:
+        name: of the output.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._shape: tuple[int | None, ...] | None = None
+        self._samples = self._rows = self._elements = self._equal = self._not_finite = 0
+        self._by_sample, self._floating = True, False
+        self._difference = self._reference = self._cosines = self._max = 0.0
+        self._low, self._high = math.inf, -math.inf
+        self._worst, self._worst_error = -1, 0.0
+
+    def add(self, first: NDArray[Any], second: NDArray[Any], samples: int) -> None:
+        """Add one batch.
+
+        Args:
+            first: the first model's output, (N, ...), any element type; one that is not batch-first counts as one
+                sample.
+            second: the second model's, of the same shape.
+            samples: N.
+
+        Raises:
+            ModelError: the shapes differ.
+        """
+        if first.shape != second.shape:
+            raise ModelError(
+                f"The models cannot be compared: output {self._name!r} is {first.shape} in the first "
+                f"and {second.shape} in the second."
+            )
+        batched = first.ndim > 0 and len(first) == samples
+        self._by_sample = self._by_sample and batched
+        self._note_shape(first.shape[1:] if batched else first.shape)
+        self._floating = bool(np.issubdtype(first.dtype, np.floating))
+        rows = samples if batched else 1
+        for start, a, b in _chunks(first, second, rows):
+            errors = self._add_floats(a, b) if self._floating else self._add_others(a, b)
+            errors[np.isnan(errors)] = math.inf
+            worst = int(errors.argmax())
+            if errors[worst] > self._worst_error:
+                self._worst, self._worst_error = self._samples + start + worst, float(errors[worst])
+        self._samples += samples
+        self._rows += rows
+        self._elements += first.size
+
+    def _note_shape(self, shape: tuple[int, ...]) -> None:
+        known = self._shape or shape
+        if self._shape is None or len(known) != len(shape):
+            self._shape = shape
+        else:
+            self._shape = tuple(a if a == b else None for a, b in zip(known, shape, strict=True))
+
+    def _add_others(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
+        same = (first == second).sum(axis=1)
+        self._equal += int(same.sum())
+        shares: NDArray[np.float64] = 1.0 - same / first.shape[1]
+        return shares
+
+    def _add_floats(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
+        """Add rows, and say the relative error of each."""
+        a, b = first.astype(np.float64), second.astype(np.float64)
+        finite = np.isfinite(a)
+        self._low = min(self._low, float(a.min(initial=math.inf, where=finite)))
+        self._high = max(self._high, float(a.max(initial=-math.inf, where=finite)))
+        shared = ~finite & (a == b)
+        a[shared] = b[shared] = 0.0
+        self._not_finite += int((~np.isfinite(b)).any(axis=1).sum())
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            error = b - a
+            squares, reference, others, product = (
+                np.einsum("ij,ij->i", x, y) for x, y in ((error, error), (a, a), (b, b), (a, b))
+            )
+            # sqrt(xx yy) as two roots, which do not overflow
+            cosines = np.clip(product / (np.sqrt(reference) * np.sqrt(others)), -1.0, 1.0)
+            ratios: NDArray[np.float64] = np.sqrt(squares / reference)
+        same = squares == 0
+        zero = ((reference == 0) | (others == 0)) & ~same
+        self._cosines += float(np.where(same, 1.0, np.where(zero, 0.0, cosines)).sum())
+        self._difference += float(squares.sum())
+        self._reference += float(reference.sum())
+        largest = float(np.abs(error).max())
+        self._max = math.inf if math.isnan(largest) else max(self._max, largest)
+        return np.where(same, 0.0, ratios)
+
+    def result(self) -> OutputDifference:
+        """What the sums say."""
+        worst = self._worst if self._worst >= 0 and self._by_sample else None
+        found = OutputDifference(self._name, self._shape or (), worst_sample=worst)
+        if not self._floating:
+            equal = self._equal / self._elements if self._elements else 1.0
+            return replace(found, equal=equal, worst_error=self._worst_error)
+        return replace(
+            found,
+            relative_error=_ratio(self._difference, self._reference),
+            cosine=self._cosines / self._rows if self._elements else 1.0,
+            psnr_db=self._psnr(),
+            max_error=self._max,
+            worst_error=self._worst_error,
+            not_finite=self._not_finite,
+        )
+
+    def _psnr(self) -> float | None:
+        peak, mean_square = self._high - self._low, self._difference / max(self._elements, 1)
+        if not (math.isfinite(mean_square) and mean_square > 0 and math.isfinite(peak) and peak > 0):
+            return None
+        return 20 * math.log10(peak) - 10 * math.log10(mean_square)
+
+
+def _chunks(first: NDArray[Any], second: NDArray[Any], rows: int) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
+    """Some rows of both at a time, (R, elements), and where they start."""
+    if first.size == 0:
+        return
+    step = max(1, _CHUNK * rows // first.size)
+    for start in range(0, rows, step):
+        a, b = (output.reshape(rows, -1)[start : start + step] for output in (first, second))
+        yield start, a, b
+
+
+def _ratio(difference: float, reference: float) -> float:
+    if difference == 0:
+        return 0.0
+    return math.sqrt(difference / reference) if reference > 0 and math.isfinite(difference) else math.inf

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from onnxshallow.analysis import analyze
+from onnxshallow.private.estimate import estimate
+from onnxshallow.private.protocols import PROTOCOLS
+from tests.graphs import parse
+from tests.networks import build
+from tests.runs import net
+
+# 6 x 6 x 4 ReLUs, a max pooling of 2 x 2 (3 comparisons in two steps for each of 3 x 3 x 4), and 36 to 5 neurons.
+SMALL = """(float[N,3,6,6] x) => (float[N,5] y) {
+    h = Conv<pads=[1,1,1,1]>(x, w0) r = Relu(h) p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r) f = Flatten(p)
+    y = Gemm(f, w1) }"""
+COMPARISONS = 144 + 3 * 36
+LINEAR = 16 * (36 * 9 * 3 + 9 * 3 * 4) + 8 * 144 + 16 * (36 + 36 * 5) + 8 * 5
+
+
+@pytest.fixture(scope="module")
+def small():
+    return analyze(build(SMALL, w0=(4, 3, 3, 3), w1=(36, 5)))
+
+
+def test_semi2k(small):
+    made = estimate(small, PROTOCOLS["semi2k"], rtt=0.01, bandwidth=1e6)
+    assert made.comparisons == COMPARISONS
+    assert made.comparison_bytes == 144 * COMPARISONS
+    assert made.linear_bytes == LINEAR
+    assert made.bytes == 144 * COMPARISONS + LINEAR
+    assert made.messages == 8 * (1 + 2)
+    assert made.seconds == pytest.approx(24 * 0.005 + 8 * made.bytes / 1e6)
+    assert made.offline_bytes is made.offline_seconds is None
+    assert "messages of linear layers" in made.not_counted
+    assert "preparation before the input is known" in made.not_counted
+
+
+@pytest.mark.parametrize(("name", "each"), [("cryptflow2", 500), ("cheetah", 98.5), ("aby3", 172)])
+def test_protocols_of_which_only_bytes_are_known(small, name, each):
+    made = estimate(small, PROTOCOLS[name], rtt=5.0, bandwidth=1e6)
+    assert made.bytes == made.comparison_bytes == each * COMPARISONS
+    assert made.linear_bytes is made.messages is made.offline_bytes is None
+    assert made.seconds == pytest.approx(8 * each * COMPARISONS / 1e6)
+    assert {"waiting for messages", "2 linear layers", "the parties' own computation"} <= set(made.not_counted)
+
+
+def test_delphi_has_published_times_and_an_offline_phase(small):
+    made = estimate(small, PROTOCOLS["delphi"], rtt=5.0, bandwidth=1e6)
+    assert made.seconds == pytest.approx(21e-6 * COMPARISONS)
+    assert made.bytes == 2000 * COMPARISONS
+    assert made.offline_bytes == 17500 * COMPARISONS
+    assert made.offline_seconds == pytest.approx(8 * 17500 * COMPARISONS / 1e6)
+    assert made.messages is None
+    assert any("--rtt and --bandwidth" in words for words in made.not_counted)
+    assert not any("computation" in words or "preparation" in words for words in made.not_counted)
+
+
+def test_squares_and_products_have_a_price_where_layers_have():
+    text = "(float[N,1,2,2] x) => (float[N,1,2,2] y) { s = Mul(x, x) y = Mul(s, x) }"
+    analysis = analyze(parse(text))
+    made = estimate(analysis, PROTOCOLS["semi2k"])
+    assert made.bytes == (16 + 8) * 4 + (32 + 8) * 4
+    assert "bytes of 4 squares and 4 products of two values" in made.counted
+    assert "messages of linear layers and products" in made.not_counted
+    other = estimate(analysis, PROTOCOLS["aby3"])
+    assert other.bytes == 0
+    assert "4 squares and 4 products of two values" in other.not_counted
+
+
+def test_a_relu_less_is_cheaper_than_its_square_and_dearer_than_nothing():
+    def seconds(node):
+        text = "(float[N,4,4,4] x) => (float[N,4,4,4] y) {" + f"a = Conv(x, w) b = {node} y = Conv(b, w)" + "}"
+        return [estimate(analyze(parse(text, w=(4, 4, 1, 1))), p).seconds for p in PROTOCOLS.values()]
+
+    relu, square, none = seconds("Relu(a)"), seconds("Mul(a, a)"), seconds("Identity(a)")
+    assert all(r > s >= n for r, s, n in zip(relu, square, none, strict=True))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_slower_link_never_makes_it_faster(name):
+    analysis = analyze(net())
+    fast, far, thin = (
+        estimate(analysis, PROTOCOLS[name], rtt, bandwidth) for rtt, bandwidth in ((0, 1e9), (0.1, 1e9), (0, 1e6))
+    )
+    assert fast.seconds <= far.seconds
+    assert fast.seconds <= thin.seconds
+    assert fast.bytes == far.bytes == thin.bytes
+    assert all(made.sources for made in (fast, far, thin))
+
+
+def test_other_operators_and_unknown_shapes_are_said():
+    text = "(float[N,3,H,W] x) => (float[N,3,H,W] y) { r = Relu(x) y = Sigmoid(r) }"
+    made = estimate(analyze(parse(text)), PROTOCOLS["semi2k"])
+    assert made.bytes == 0
+    assert made.not_counted[-2:] == ("Sigmoid nodes (1)", "nodes whose shapes are not known (1)")
+
+
+def test_a_clip_is_two_comparisons_one_after_the_other():
+    text = "(float[N,1,4,4] x) => (float[N,1,4,4] y) { y = Clip(x, zero, six) }"
+    analysis = analyze(parse(text, zero=np.zeros((), "f"), six=np.full((), 6, "f")))
+    made = estimate(analysis, PROTOCOLS["semi2k"])
+    assert (made.bytes, made.messages) == (2 * 16 * 144, 16)

@@ -1,0 +1,94 @@
+import math
+
+import pytest
+
+from onnxshallow.errors import UsageError
+from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
+from onnxshallow.validation.gates import Limits, check_gates, not_finite
+from onnxshallow.validation.outputs import OutputDifference
+
+FLOATS = OutputDifference("y", (3,), relative_error=0.2)
+WORSE = OutputDifference("z", (3,), relative_error=0.4)
+INTEGERS = OutputDifference("i", (3,), equal=0.75)
+
+
+def compared(*outputs, agreement=None, accuracies=None):
+    models = [None if accuracies is None else Accuracy(top1, None, (0.0, 1.0), 8) for top1 in accuracies or (0, 0)]
+    return Comparison(*models, Fidelity(8, agreement, None, {}, outputs or (FLOATS,)))
+
+
+def broken(comparison, **limits):
+    """Names of the gates that are not met."""
+    return [gate.name for gate in check_gates(comparison, Limits(**limits)) if not gate.met]
+
+
+@pytest.mark.parametrize(
+    ("limits", "names"),
+    [
+        ({"max_drop": 0.125}, []),
+        ({"max_drop": 0.12}, ["max-drop"]),
+        ({"min_agreement": 0.75}, []),
+        ({"min_agreement": 0.8}, ["min-agreement"]),
+        ({"max_error": 0.2}, []),
+        ({"max_error": 0.1}, ["max-error"]),
+        ({"max_drop": 0.1, "min_agreement": 0.5, "max_error": 0.1}, ["max-drop", "max-error"]),
+    ],
+)
+def test_each_gate_is_checked(limits, names):
+    comparison = compared(agreement=0.75, accuracies=(0.875, 0.75))
+    assert broken(comparison, **limits) == names
+
+
+def test_without_labels_disagreement_is_the_drop():
+    (gate,) = check_gates(compared(agreement=0.75), Limits(max_drop=0.2))
+    assert (gate.value, gate.met) == (0.25, False)
+    assert gate.describe() == "25.00 points of agreement with the original are lost, more than --max-drop 0.2 allows."
+
+
+def test_without_classes_the_largest_error_is_the_drop():
+    (gate,) = check_gates(compared(FLOATS, WORSE), Limits(max_drop=0.3))
+    assert (gate.value, gate.met) == (0.4, False)
+    assert "points of output precision" in gate.describe()
+
+
+def test_the_worst_output_counts_whatever_its_type():
+    (gate,) = check_gates(compared(FLOATS, INTEGERS), Limits(max_error=0.22))
+    assert gate.describe() == "The share of unequal elements of 'i' is 0.25, more than --max-error 0.22 allows."
+    (gate,) = check_gates(compared(INTEGERS, WORSE), Limits(max_error=0.1))
+    assert gate.describe() == "The relative error of 'z' is 0.4, more than --max-error 0.1 allows."
+
+
+def test_an_infinite_error_is_too_large():
+    assert broken(compared(OutputDifference("y", (), relative_error=math.inf)), max_error=1e9) == ["max-error"]
+
+
+def test_agreement_is_told():
+    (gate,) = check_gates(compared(agreement=0.75), Limits(min_agreement=0.9))
+    assert gate.describe() == "75.00 % of the samples keep their class, fewer than --min-agreement 0.9 asks for."
+
+
+@pytest.mark.parametrize(
+    ("comparison", "name", "limit"),
+    [
+        (compared(agreement=0.9, accuracies=(1.0, 0.9)), "max-drop", 0.05),
+        (compared(agreement=0.9), "max-drop", 0.05),
+        (compared(), "max-error", 0.1),
+        (compared(INTEGERS), "max-error", 0.1),
+    ],
+)
+def test_there_is_a_gate_where_none_is_given(comparison, name, limit):
+    (gate,) = check_gates(comparison, Limits())
+    assert (gate.name, gate.limit, gate.met) == (name, limit, False)
+
+
+def test_a_gate_that_cannot_be_checked_is_an_error():
+    with pytest.raises(UsageError, match="--min-agreement needs class scores"):
+        check_gates(compared(), Limits(min_agreement=0.5, max_error=1))
+
+
+def test_outputs_that_are_no_numbers_are_told():
+    ruined = OutputDifference("y", (3,), relative_error=math.inf, not_finite=2)
+    assert not_finite(compared(FLOATS)) == []
+    assert not_finite(compared(FLOATS, ruined)) == [
+        "Output 'y' of the optimized model is NaN or infinite for 2 of 8 samples."
+    ]

@@ -1,0 +1,67 @@
+"""onnxshallow as a pass of Olive: an ONNX model comes in, a shallower one goes out.
+
+    "passes": {"shallow": {"type": "OnnxShallow", "target_relus": 0.58, "calib": "calibration.npz", "max_drop": 0.01}}
+
+Olive is not needed by anything else here. Written against olive-ai 0.13; `docs/how-to/olive.md` says how to use it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from olive.hardware import AcceleratorSpec
+from olive.model import ONNXModelHandler
+from olive.passes import Pass
+from olive.passes.pass_config import BasePassConfig, PassConfigParam
+
+__all__ = ["OnnxShallow"]
+
+# Options of onnxshallow that a workflow can set: name, type, and what they mean.
+_OPTIONS: tuple[tuple[str, Any, str], ...] = (
+    ("target_relus", float | str, "Keep at most this share (0.58) or number (320k) of ReLUs."),
+    ("target_macs", float | str, "Keep at most this share or number of multiply-adds."),
+    ("target_depth", float | str, "Keep at most this share or number of the linear layers on the longest path."),
+    ("max_drop", float, "Accuracy that may be lost, as a fraction; the pass fails beyond it."),
+    ("calib", str, "An .npz, a folder of images, or file.py:function."),
+    ("calib_samples", int, "How many to use."),
+    ("validate_data", str, "Where accuracy is measured; like calib."),
+    ("config_file", str, "An onnxshallow.toml with these and all other options."),
+    ("seed", int, "Of everything random."),
+)
+
+
+class OnnxShallow(Pass):
+    """Removes the ReLUs that matter least, fuses convolutions, and fits what is left; no training, no labels."""
+
+    @classmethod
+    def _default_config(cls, accelerator_spec: AcceleratorSpec) -> dict[str, PassConfigParam]:
+        """The options, none of which has to be given."""
+        return {
+            name: PassConfigParam(type_=kind, default_value=None, description=text) for name, kind, text in _OPTIONS
+        }
+
+    def _run_for_config(
+        self, model: ONNXModelHandler, config: type[BasePassConfig], output_model_path: str
+    ) -> ONNXModelHandler:
+        """Write the shallower model, and the report beside it.
+
+        Raises:
+            onnxshallow.OnnxshallowError: the target or the accuracy budget cannot be met, or model or data cannot be
+                used; nothing is written, and Olive reports the pass as failed.
+        """
+        import onnxshallow
+        from onnxshallow.config import resolve
+        from onnxshallow.model.files import write_text
+
+        given = {name: getattr(config, name) for name, _, _ in _OPTIONS}
+        file = given.pop("config_file")
+        options = {name: value for name, value in given.items() if value is not None}
+        source = Path(model.model_path)
+        resolved = resolve(options, source, Path(file) if file is not None else None)
+        result = onnxshallow.optimize(source, config=resolved)
+        target = Path(output_model_path)
+        # Olive names a folder where it leaves the name of the file to the pass.
+        target = target if target.suffix == ".onnx" else target / "model.onnx"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        result.save(target)
+        write_text(result.report.model_dump_json(indent=2) + "\n", target.with_suffix(".json"))
+        return ONNXModelHandler(str(target))
