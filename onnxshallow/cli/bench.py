@@ -19,7 +19,7 @@ _PRIVATE = "Private inference (an estimate from published and measured constants
 def command(
     original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The model to compare with.")],
     optimized: Annotated[Path, typer.Argument(metavar="OPTIMIZED", help="The model to time.")],
-    others: Annotated[list[Path] | None, typer.Argument(metavar="[...]", help="Further models.")] = None,
+    others: Annotated[list[Path] | None, typer.Argument(metavar="MORE", help="Further models.")] = None,
     batch_size: Annotated[
         list[str] | None,
         typer.Option("--batch-size", metavar="N,...", help="Samples a run; one or several [default: 1]."),
@@ -71,7 +71,8 @@ def command(
     with 95 % intervals; peak memory, measured in a process of its own; file size.
 
     Examples:
-      onnxshallow bench a.onnx b.onnx --threads 1,2 --batch-size 1,32
+      onnxshallow bench net.onnx net.shallow.onnx
+      onnxshallow bench a.onnx b.onnx c.onnx --threads 1,2 --batch-size 1,32
       onnxshallow bench a.onnx b.onnx --private-model semi2k --rtt 40ms
     """
     start_logging(log_level)
@@ -85,7 +86,7 @@ def command(
     from onnxshallow.config import resolve
     from onnxshallow.private.link import parse_bandwidth, parse_rtt
     from onnxshallow.private.protocols import choose_protocols
-    from onnxshallow.report.console import print_bench
+    from onnxshallow.report.console_bench import print_bench
 
     wanted = BenchOptions(
         batch_sizes=sizes or (1,),

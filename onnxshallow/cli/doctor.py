@@ -21,7 +21,7 @@ def command(json: Json = None, log_level: LogLevel = "warning") -> None:
     start_logging(log_level)
     check_outputs({"--json": json}, {})
     from onnxshallow.doctor import examine
-    from onnxshallow.report.installation import print_doctor
+    from onnxshallow.report.console_doctor import print_doctor
 
     report = examine()
     if json != "-":

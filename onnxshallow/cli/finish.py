@@ -142,7 +142,7 @@ def propose(proposal: "Proposal", json: str | None, plan_out: Path | None) -> No
     Raises:
         ModelError: a file cannot be written.
     """
-    from onnxshallow.report.proposal import print_plan
+    from onnxshallow.report.console import print_plan
 
     if plan_out is not None:
         proposal.save(plan_out)

@@ -24,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+_WITH_PAGES = ("optimize", "apply")
+
 for _name, _function, _summary in (
     ("analyze", analyze.command, "Count ReLUs, MACs, depth; say what can be removed."),
     ("sensitivity", sensitivity.command, "Measure what each possible change would damage."),
@@ -31,10 +33,10 @@ for _name, _function, _summary in (
     ("pareto", pareto.command, "Find what each of several ReLU targets would cost."),
     ("apply", apply.command, "Carry out a saved plan."),
     ("validate", validate.command, "Compare two models on data."),
-    ("bench", bench.command, "Time two models, in turns."),
+    ("bench", bench.command, "Time models, in turns."),
     ("doctor", doctor.command, "Check versions, execution providers and extras."),
 ):
-    app.command(_name, cls=WithHtml if _name in ("optimize", "apply") else Command, short_help=_summary)(_function)
+    app.command(_name, cls=WithHtml if _name in _WITH_PAGES else Command, short_help=_summary)(_function)
 
 
 def _version(asked: bool) -> None:

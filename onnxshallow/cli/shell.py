@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO
 
@@ -202,7 +201,7 @@ class Bars:
 
     def note(self, text: str) -> None:
         """Print a line on stderr, above the bar."""
-        if logging.getLogger().isEnabledFor(logging.WARNING):
+        if logging.getLogger().isEnabledFor(logging.WARNING) and not is_quiet():
             self._say(printable(text))
 
     @contextmanager
@@ -222,7 +221,7 @@ class Bars:
         with Progress(*columns, console=shown, transient=True, disable=hidden) as progress:
             task = progress.add_task(name, total=total)
             if not hidden:
-                self._say = partial(progress.console.print, markup=False, highlight=False, emoji=False)
+                self._say = progress.console.print
             try:
                 yield lambda: progress.advance(task)
             finally:

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, complain, files_read, start_logging, write_json
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging, write_json
+from onnxshallow.text import printable
 
 __all__ = ["command"]
 
@@ -93,7 +94,7 @@ def command(
     from onnxshallow.comparison import validate_files
     from onnxshallow.config import resolve
     from onnxshallow.data.readers import code_file
-    from onnxshallow.report.console import print_validation
+    from onnxshallow.report.console_validation import print_validation
 
     given = dict(
         validate=validate, validate_samples=validate_samples, max_drop=max_drop, min_agreement=min_agreement,
@@ -111,5 +112,5 @@ def command(
         print_validation(report)
     write_json(report, json)
     if report.verdict.exit_code:
-        complain(" ".join(report.verdict.reasons))
+        typer.echo(f"error: {printable(' '.join(report.verdict.reasons))}", err=True)
         raise typer.Exit(report.verdict.exit_code)

@@ -1,4 +1,4 @@
-"""Tables of text and numbers for a terminal of any width."""
+"""What the tables on the terminal share."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,16 @@ from rich.box import SIMPLE
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from onnxshallow.report.schema import CostReport
+from onnxshallow.report.schema import CostReport, FidelityReport, Verdict
+from onnxshallow.text import printable
 
-__all__ = ["comparison_table", "count", "new_table", "number"]
+__all__ = ["comparison_table", "count", "make_table", "number", "print_fidelity", "print_lost"]
 
 # Columns from which numbers have room to stay on one line.
 _WIDE = 72
 
 
-def new_table(console: Console, *columns: str, folded: Sequence[int] = (0,)) -> Table:
+def make_table(console: Console, *columns: str, folded: Sequence[int] = (0,)) -> Table:
     """A table of text, then numbers; the columns that are `folded` give way, in a narrow terminal all of them."""
     narrow = console.width < _WIDE
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 0) if narrow else (0, 1))
@@ -25,18 +26,18 @@ def new_table(console: Console, *columns: str, folded: Sequence[int] = (0,)) -> 
 
 
 def count(value: int | None) -> str:
-    """A whole number with its thousands apart; `?` where it is not known."""
+    """A whole number in groups of three."""
     return "?" if value is None else f"{value:,}".replace(",", " ")
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many digits after the point; `-` where there is none."""
+    """A number with so many digits after the point; a dash for none."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def comparison_table(console: Console, original: CostReport, optimized: CostReport, what: str = "optimized") -> Table:
-    """What two models cost, side by side; `what` the second one is."""
-    table = new_table(console, "", "original", what, "ratio")
+    """Two models' figures, and the ratios between them."""
+    table = make_table(console, "", "original", what, "ratio")
     for label, name in (
         ("ReLUs", "relus"),
         ("ReLU nodes", "relu_nodes"),
@@ -59,3 +60,22 @@ def comparison_table(console: Console, original: CostReport, optimized: CostRepo
         if before.top5 is not None and after.top5 is not None:
             table.add_row("top-5, %", f"{100 * before.top5:.2f}", f"{100 * after.top5:.2f}", "")
     return table
+
+
+def print_lost(console: Console, verdict: Verdict) -> None:
+    """The accuracy that was lost, where it is known."""
+    if verdict.accuracy_lost is not None and verdict.accuracy_lost_interval is not None:
+        low, high = (100 * value for value in verdict.accuracy_lost_interval)
+        console.print(
+            f"Accuracy lost: {100 * verdict.accuracy_lost:.2f} points (95 % interval {low:.2f} to {high:.2f}; "
+            f"McNemar p = {verdict.mcnemar_p or 0:.3g})."
+        )
+
+
+def print_fidelity(console: Console, fidelity: FidelityReport) -> None:
+    """How close the outputs are."""
+    parts = [f"relative error of {name!r} {number(value)}" for name, value in fidelity.relative_error.items()]
+    if fidelity.agreement is not None:
+        parts = [f"same class for {100 * fidelity.agreement:.2f} %", f"KL {number(fidelity.kl)}", *parts]
+    samples = f"{fidelity.samples} samples of {printable(fidelity.source)}"
+    console.print(f"Against the original on {samples}: {', '.join(parts)}.")

@@ -159,20 +159,6 @@ def test_bars_are_silent_where_nobody_looks(capsys):
     assert captured.err.strip() == ""
 
 
-def test_quiet_leaves_errors_and_what_was_asked_for(tmp_path):
-    model, _ = save_case(tmp_path)
-    outcome = run("analyze", model, "--quiet")
-    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, "", "")
-    assert json.loads(run("analyze", model, "-q", "--json", "-").stdout)["totals"]["relus"] == 432
-    outcome = run("analyze", tmp_path / "none.onnx", "-q", "--log-level", "debug")
-    assert_error(outcome, 3, "There is no model file")
-    outcome = run(
-        "optimize", model, "--target-relus", "0.7", "--sensitivity", "magnitude", "--calib-samples", "40", "-q"
-    )
-    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, "", "")
-    assert "net.shallow.onnx" in files(tmp_path)
-
-
 def test_notes_are_said_on_stderr(capsys):
     start_logging("warning")
     with Bars().stage("Working", 1):
@@ -186,6 +172,20 @@ def test_notes_are_said_on_stderr(capsys):
     start_logging("error")
     bars.note("no more")
     assert capsys.readouterr().err == ""
+
+
+def test_quiet_leaves_errors_and_what_was_asked_for(tmp_path):
+    model, _ = save_case(tmp_path)
+    outcome = run("analyze", model, "--quiet")
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, "", "")
+    assert json.loads(run("analyze", model, "-q", "--json", "-").stdout)["totals"]["relus"] == 432
+    outcome = run("analyze", tmp_path / "none.onnx", "-q", "--log-level", "debug")
+    assert_error(outcome, 3, "There is no model file")
+    outcome = run(
+        "optimize", model, "--target-relus", "0.7", "--sensitivity", "magnitude", "--calib-samples", "40", "-q"
+    )
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, "", "")
+    assert "net.shallow.onnx" in files(tmp_path)
 
 
 def test_version_and_help():

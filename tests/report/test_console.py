@@ -2,31 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from onnxshallow.report.console import (
-    print_analysis,
-    print_bench,
-    print_pareto,
-    print_result,
-    print_sensitivity,
-    print_validation,
-)
+from onnxshallow.report.console import print_analysis, print_pareto, print_result, print_sensitivity
 from onnxshallow.report.schema import (
     AccuracyReport,
     AnalysisReport,
-    BenchMeasurement,
-    BenchModel,
-    BenchReport,
-    ChangedSample,
     FileReport,
-    GateReport,
-    MetricReport,
-    OutputFidelity,
     ParetoPoint,
     ParetoReport,
-    PrivateReport,
     SensitivityReport,
     SiteReport,
-    ValidationReport,
 )
 from tests.report.test_schema import COST, FIDELITY, FILE, VERDICT, report
 
@@ -139,73 +123,6 @@ def test_a_network_of_nothing_has_no_ratio(capsys):
     assert "latency" not in capsys.readouterr().out
 
 
-def test_a_validation(capsys):
-    def validation(first, second):
-        return ValidationReport(
-            original=FILE, optimized=FILE, original_accuracy=first, optimized_accuracy=second,
-            fidelity=changed(FIDELITY, agreement=None), verdict=VERDICT,
-        )  # fmt: skip
-
-    print_validation(validation(ACCURACY, ACCURACY))
-    text = capsys.readouterr().out
-    assert "87.50" in text
-    assert "80.00 to 90.00" in text
-    assert "top-5" not in text
-    assert "same class" not in text
-    print_validation(validation(None, None))
-    assert capsys.readouterr().out.startswith("Against the original on 3 samples of a.npz: relative error of 'y'")
-
-
-def test_a_bench(capsys):
-    print_bench(
-        BenchReport(
-            original=changed(FILE, path="[a]b.onnx"), optimized=FILE, original_ms=2, optimized_ms=1, speedup=2,
-            speedup_interval=(1.5, 2.5), batch_size=4, runs=9, threads=None, versions={},
-        )
-    )  # fmt: skip
-    text = capsys.readouterr().out
-    assert "[a]b.onnx" in text
-    assert "2.000 times as fast (95 % interval 1.500 to 2.500), batch 4, 9 runs each, in turns." in text
-
-
-def test_a_bench_of_several_models_with_an_estimate(capsys):
-    models = [BenchModel(path=name, sha256="abc", size_bytes=size) for name, size in (("a.onnx", 2000000), ("b", 1))]
-    rows = [
-        BenchMeasurement(
-            model=n, batch_size=8, threads=None, runs=9, median_ms=2 - n, median_interval=(0.5, 2.5),
-            samples_per_second=4000.4, speedup=1 + n, speedup_interval=(0.9, 2.25), peak_memory_bytes=memory,
-        )
-        for n, memory in ((0, 3500000), (1, None))
-    ]  # fmt: skip
-    private = [
-        PrivateReport(
-            model=n, protocol="p", title="P", rtt=0.01, bandwidth=1e8, comparisons=1234, comparison_bytes=2e6,
-            linear_bytes=None, bytes=2e6, offline_bytes=None, messages=None, seconds=0.5, offline_seconds=None,
-            seconds_ratio=1 + n, counted=["c"], not_counted=missing, sources=["a paper"],
-        )
-        for n, missing in ((0, ["rounds"]), (1, ["rounds", "[red] nodes (1)"]))
-    ]  # fmt: skip
-    print_bench(
-        BenchReport(
-            original=FILE, optimized=FILE, original_ms=2, optimized_ms=1, speedup=2, speedup_interval=(1.5, 2.5),
-            batch_size=8, runs=1, threads=None, versions={}, models=models, measurements=rows, private=private,
-            notes=["Something."],
-        )
-    )  # fmt: skip
-    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    for line in (
-        "a.onnx 8 all 2.000 0.500 to 2.500 4 000 1.000 3.5 2.000",
-        "b 8 all 1.000 0.500 to 2.500 4 000 2.000 0.900 to 2.250 - 0.000",
-        "Estimate, not a measurement: private inference by P, one sample, 10 ms round trip, 100 Mbit/s.",
-        "a.onnx 1 234 2.000 - - 0.5000 - 1.000",
-        "Not counted for a.onnx: rounds.",
-        "Not counted for b: rounds; [red] nodes (1).",
-        "Sources: a paper.",
-        "Note: Something.",
-    ):
-        assert line in lines
-
-
 POINT = ParetoPoint(target_relus=1, optimized=changed(COST, relus=1, macs=6, latency_ms=0.25), fidelity=FIDELITY)
 
 
@@ -249,59 +166,3 @@ def test_a_frontier_on_synthetic_images_says_so(capsys):
     assert printed(capsys, POINT, validated=False).endswith(
         "Not validated: calibrated on synthetic images, no accuracy is known.\n"
     )
-
-
-FIDELITY_OF_TWO = changed(
-    FIDELITY,
-    outputs=[
-        OutputFidelity(
-            name="\x1by", shape=[3], relative_error=0.25, cosine=0.5, psnr_db=20.25, max_error=1.5, worst_sample=7,
-            worst_error=0.75,
-        ),
-        OutputFidelity(name="i", shape=[], equal=0.5),
-    ],
-)  # fmt: skip
-
-
-def test_a_validation_in_full(capsys):
-    print_validation(
-        ValidationReport(
-            original=FILE, optimized=FILE, original_accuracy=None, optimized_accuracy=None, fidelity=FIDELITY_OF_TWO,
-            verdict=changed(VERDICT, reasons=["No gate was given."]),
-            changed=[
-                ChangedSample(
-                    index=5, name=name, label=None, original=1, optimized=optimized, original_score=None,
-                    optimized_score=None,
-                )
-                for name, optimized in (("a/\nb.png", 2), (None, None))
-            ],
-            changed_total=2,
-            gates=[
-                GateReport(name="max-drop", limit=0.05, value=0.01, met=True, default=True),
-                GateReport(name="min-agreement", limit=0.9, value=0.95, met=True, default=False),
-                GateReport(name="min-agreement", limit=0.9, value=0.5, met=False, default=False),
-                GateReport(name="max-error", limit=0.1, value=0.25, met=False, default=False),
-            ],
-            metrics=[
-                MetricReport(
-                    name="own.py:f", original=1, optimized=2, difference=1, difference_interval=interval, samples=3
-                )
-                for interval in (None, (0.5, 1.5))
-            ],
-        )
-    )  # fmt: skip
-    text = capsys.readouterr().out
-    lines = [line.split() for line in text.splitlines()]
-    assert ["\\x1by", "0.2500", "0.5000", "20.2500", "1.5000", "7", "(0.7500)"] in lines
-    assert ["i", "50.00", "-"] in lines
-    assert ["own.py:f", "1.0000", "2.0000", "1.0000", "-"] in lines
-    assert ["own.py:f", "1.0000", "2.0000", "1.0000", "0.5000", "to", "1.5000"] in lines
-    for words in (
-        "2 samples changed their class, the surest first: a/\\nb.png (1 -> 2), 5 (1 -> none).\n",
-        "--max-drop holds: 0.0100 <= 0.05, the default.\n",
-        "--min-agreement holds: 0.9500 >= 0.9.\n",
-        "--min-agreement IS BROKEN: 0.5000 < 0.9.\n",
-        "--max-error IS BROKEN: 0.2500 > 0.1.\n",
-        "Note: No gate was given.\n",
-    ):
-        assert words in text

@@ -1,8 +1,8 @@
-"""What `doctor` shows."""
+"""What `doctor` found, on the terminal."""
 
 from onnxshallow.report import terminal
 from onnxshallow.report.schema import DoctorReport
-from onnxshallow.report.tables import new_table
+from onnxshallow.report.tables import make_table
 from onnxshallow.text import printable
 
 __all__ = ["print_doctor"]
@@ -11,7 +11,7 @@ __all__ = ["print_doctor"]
 def print_doctor(report: DoctorReport) -> None:
     """What is installed, and what to do about it."""
     console = terminal.console()
-    table = new_table(console, "package", "installed", "at least", "")
+    table = make_table(console, "package", "installed", "at least", "")
     for package in report.packages:
         style = None if package.ok else "red"
         table.add_row(package.name, package.version or "-", package.least or "-", _mark(package.ok), style=style)
