@@ -44,7 +44,7 @@ def main() -> None:
     for threads in (1, 2):
         for batch in (1, 32):
             feeds = synthesize(network.inputs, batch, 0, Preprocessing()).batch(np.arange(batch))
-            sessions = {name: Session(model, threads=threads, yielding=True) for name, model in models.items()}
+            sessions = {name: Session(model, threads=threads, in_turns=True) for name, model in models.items()}
             times = time_models(sessions, feeds, arguments.runs)
             row = {"threads": threads, "batch": batch}
             for name in models:

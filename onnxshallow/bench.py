@@ -170,7 +170,7 @@ def _time(
     """Time every model, for as long as the options say."""
 
     def part(runs: int | None, seconds: float) -> list[Timing]:
-        sessions = {str(n): Session(d.model, threads=threads, yielding=True) for n, d in enumerate(documents)}
+        sessions = {str(n): Session(d.model, threads=threads, in_turns=True) for n, d in enumerate(documents)}
         return list(time_models(sessions, feeds, runs, seconds, _LEAST_TURNS).values())
 
     if options.runs is not None:

@@ -40,7 +40,7 @@ def measured_latency(inputs: Inputs, models: Sequence[onnx.ModelProto]) -> list[
     feeds = inputs.data.report.batch(np.arange(inputs.data.batch if inputs.fixed_batch else 1))
     threads = inputs.calibration.threads
     sessions = {
-        str(n): Session(m, threads=threads, yielding=True) for n, m in enumerate([inputs.document.model, *models])
+        str(n): Session(m, threads=threads, in_turns=True) for n, m in enumerate([inputs.document.model, *models])
     }
     times = time_models(sessions, feeds, _RUNS, _SECONDS_EACH * len(sessions))
     return [round(1000 * timing.median, 4) for timing in times.values()]

@@ -65,7 +65,7 @@ class Layers:
 
     Args:
         network: the network; dynamic weights, quantized weights and unknown sizes where they matter make a node
-            that is no layer (see `reasons`).
+            that is no layer (see `reasons`, and `quantized` for nodes with quantized weights).
         boundaries: tensors that no layer reaches across, for those who are to find them again after an edit.
     """
 
@@ -73,6 +73,7 @@ class Layers:
         self.network = network
         self._boundaries = frozenset(boundaries)
         self.reasons: dict[int, str] = {}
+        self.quantized: set[int] = set()
         self._convolutions: dict[str, Convolution] = {}
         self._absorbed: set[int] = set()
         found = []
@@ -207,6 +208,7 @@ class Layers:
             stored = producer.inputs[0]
             producer = self.network.producer(stored)
         if producer is not None and producer.op == "DequantizeLinear":
+            self.quantized.add(node.index)
             self.reasons[node.index] = "its weights are quantized; optimize the model before quantizing it"
             return None
         if self.network.is_overridable(stored):

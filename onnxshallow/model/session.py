@@ -22,6 +22,12 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def _places(threads: int) -> str:
+    """A core for every thread but the first, which is the caller's, in onnxruntime's notation; "" to keep none."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return ";".join(str(core + 1) for core in cores[1:threads]) if threads <= len(cores) else ""
+
+
 class Session:
     """A model ready to run, on the CPU or on the providers of the block `running_on`.
 
@@ -31,8 +37,10 @@ class Session:
             cores of the machine and pins its threads to them, whatever `taskset` or a container says.
         spin: let onnxruntime's threads wait actively between runs. Worth it where runs follow each other at once,
             harmful where numpy computes in between.
-        yielding: let them stop waiting as soon as a run ends, for sessions that take turns: the threads of one would
-            take the cores from the other for milliseconds, and make it up to 1.7 times as slow.
+        in_turns: for sessions that are timed in turns. Its threads stop waiting as soon as a run ends; else those of
+            one session take the cores from the other for milliseconds, and make it up to 1.7 times as slow. And each
+            is kept on a core, the same in every session, where the system allows that and there are enough; else one
+            session's threads may share a core for as long as it lives, while the other's do not.
         arena: let onnxruntime keep memory for its next run. Outputs that are kept for long lie in the same blocks as
             what is used for a moment, so that those are never given back.
         optimize: let onnxruntime rewrite the graph. Its Pad fusion is left out: it is wrong for a zero Pad
@@ -48,7 +56,7 @@ class Session:
         *,
         threads: int = 0,
         spin: bool = True,
-        yielding: bool = False,
+        in_turns: bool = False,
         arena: bool = True,
         optimize: bool = True,
     ) -> None:
@@ -58,7 +66,10 @@ class Session:
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = arena
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
-        options.add_session_config_entry("session.force_spinning_stop", "1" if yielding else "0")
+        if in_turns:
+            options.add_session_config_entry("session.force_spinning_stop", "1")
+            if places := _places(options.intra_op_num_threads):
+                options.add_session_config_entry("session.intra_op_thread_affinities", places)
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
         wanted = current_providers()

@@ -105,7 +105,7 @@ def _linear_bytes(operations: Operations, cost: LinearCost) -> float:
     """Bytes of layers and products. A square opens its one factor once, a product of two tensors opens both."""
     opened = sum(layer.patches + layer.weights for layer in operations.linear)
     made = sum(layer.made for layer in operations.linear)
-    opened += operations.squares + 2 * operations.products
+    opened += operations.squares + operations.factors
     made += operations.squares + operations.products
     return cost.opened * opened + cost.made * made
 

@@ -1,5 +1,6 @@
 """What a network does that secure computation charges for: comparisons, layers with weights, products, the rest."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -47,6 +48,7 @@ class Operations:
         linear: linear layers whose weights are constants.
         squares: elements that are multiplied by themselves.
         products: elements of the products of two computed tensors.
+        factors: elements of these tensors.
         uncounted: how many nodes there are of each operator that is none of these, and not local to a party.
         unknown: nodes whose shapes are not known.
     """
@@ -56,6 +58,7 @@ class Operations:
     linear: tuple[LinearSize, ...]
     squares: int
     products: int
+    factors: int
     uncounted: tuple[tuple[str, int], ...]
     unknown: tuple[str, ...]
 
@@ -66,7 +69,7 @@ def count_operations(analysis: Analysis) -> Operations:
     linear: list[LinearSize] = []
     others: Counter[str] = Counter()
     unknown = [site.name for site in analysis.sites if site.size is None]
-    squares = products = 0
+    squares = products = factors = 0
     steps = sum(site.comparisons for site in analysis.sites)
     layers = analysis.layers.by_node
     for node in network.nodes:
@@ -85,18 +88,18 @@ def count_operations(analysis: Analysis) -> Operations:
             else:
                 linear.append(size)
         elif node.is_op("MaxPool"):
-            window = int(np.prod(node.attributes.get("kernel_shape", (1,)), dtype=np.int64))
+            window = math.prod(node.attributes.get("kernel_shape", (1,)))
             steps += (window - 1).bit_length()
             if _sizes(network, node.outputs[0]) is None:
                 unknown.append(node.name)
         elif _is_product(network, node):
-            elements = _elements(network, node.outputs[0])
-            if elements is None:
+            made, *read = (_elements(network, name) for name in (node.outputs[0], *node.inputs))
+            if made is None or None in read:
                 unknown.append(node.name)
             elif node.op == "Pow" or node.inputs[0] == node.inputs[1]:
-                squares += elements
+                squares += made
             else:
-                products += elements
+                products, factors = products + made, factors + sum(size or 0 for size in read)
         elif not (node.is_op(*_LOCAL) or _scales(network, node)):
             others[node.op] += 1
     return Operations(
@@ -105,15 +108,18 @@ def count_operations(analysis: Analysis) -> Operations:
         linear=tuple(linear),
         squares=squares,
         products=products,
+        factors=factors,
         uncounted=tuple(sorted(others.items())),
         unknown=tuple(unknown),
     )
 
 
 def _has_weights(network: Network, node: Node) -> bool:
-    """Whether the second factor is a constant, and no stack of matrices."""
-    weight = _sizes(network, node.inputs[1])
-    return network.is_constant(node.inputs[1]) and (node.op != "MatMul" or weight is None or len(weight) == 2)
+    """Whether the second factor is stored or computed from what is, and no stack of matrices."""
+    name = node.inputs[1]
+    weight = _sizes(network, name)
+    stored = network.is_constant(name) or network.is_overridable(name)
+    return stored and (node.op != "MatMul" or weight is None or len(weight) == 2)
 
 
 def _linear_size(network: Network, node: Node) -> LinearSize | None:
@@ -121,12 +127,12 @@ def _linear_size(network: Network, node: Node) -> LinearSize | None:
     data, weight, output = (_sizes(network, name) for name in (*node.inputs[:2], node.outputs[0]))
     if data is None or weight is None or output is None or len(output) < 2:
         return None
-    made = int(np.prod(output[1:]))
+    made = math.prod(output[1:])
     if node.is_op("BatchNormalization", "Mul"):  # a number a channel: a 1x1 convolution of one channel each
         return LinearSize(node.name, made, output[1], made)
-    weights = int(np.prod(weight))
+    weights = math.prod(weight)
     if node.op == "Conv":
-        return LinearSize(node.name, int(np.prod(output[2:])) * int(np.prod(weight[2:])) * data[1], weights, made)
+        return LinearSize(node.name, math.prod(output[2:]) * math.prod(weight[2:]) * data[1], weights, made)
     columns = max(output[-1], 1)
     return LinearSize(node.name, made // columns * (weights // columns), weights, made)
 
@@ -150,7 +156,7 @@ def _scales(network: Network, node: Node) -> bool:
 
 def _elements(network: Network, tensor: str) -> int | None:
     sizes = _sizes(network, tensor)
-    return None if sizes is None else int(np.prod(sizes[1:]))
+    return None if sizes is None else math.prod(sizes[1:])
 
 
 def _sizes(network: Network, tensor: str) -> tuple[int, ...] | None:

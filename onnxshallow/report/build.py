@@ -265,13 +265,21 @@ def build_report(
         original_nodes=node_reports(inputs.analysis, plan.candidates),
         optimized_nodes=[] if after is None else node_reports(after),
         fidelity=fidelity,
-        verdict=_verdict(comparison, inputs.data, error, reasons),
+        verdict=_verdict(comparison, inputs.data, error, [*_remarks(inputs.analysis), *reasons]),
         timings=dict(timings),
         versions=versions(),
         config=inputs.config.model_dump(mode="json", by_alias=True, exclude_none=True),
         seed=inputs.config.seed,
         **(class_details(comparison, inputs.data.report) if comparison is not None and validated else {}),
     )
+
+
+def _remarks(analysis: Analysis) -> list[str]:
+    """Why a network as a whole gives little to do."""
+    said = [] if analysis.sites else ["the model has no ReLU, so there was none to remove"]
+    if analysis.layers.quantized:
+        said.append("layers with quantized weights were left alone; optimize the model before quantizing it")
+    return said
 
 
 def _verdict(

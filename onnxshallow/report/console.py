@@ -69,7 +69,10 @@ def print_result(report: Report, path: Path) -> None:
     print_lost(console, verdict)
     met = verdict.exit_code == 0
     if met:
-        console.print("Goal met.", style="green")
+        known = verdict.validated
+        console.print(
+            "Goal met." if known else "Target reached, not validated.", style="green" if known else "yellow"
+        )
     for reason in verdict.reasons if met else verdict.reasons[1:]:
         console.print(f"Note: {printable(reason)}.")
     if report.output is not None:

@@ -5,7 +5,7 @@ speedup is the median over turns of the ratio within a turn. So what else the ma
 models of a turn alike) and single runs that were interrupted move it little.
 
 The first run after another model's is not timed: it finds the caches full of the other's weights. The sessions should
-be `yielding`, or the threads of one, which wait actively for its next run, take the cores from the other.
+be made for it (`Session(in_turns=True)`), or the threads of one take the cores from the other.
 """
 
 import math

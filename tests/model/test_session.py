@@ -1,8 +1,12 @@
+import os
+import sys
+import time
+
 import numpy as np
 import pytest
 
 from onnxshallow.errors import ModelError
-from onnxshallow.model.session import Session
+from onnxshallow.model.session import Session, _places
 from tests.graphs import parse, run_reference, signed
 
 TWO = "(float[N,3] x) => (float[N,3] r, float[N,3] s) { r = Relu(x) s = Neg(x) }"
@@ -30,10 +34,41 @@ def test_zero_pad_before_max_pool_on_negative_data(optimize):
     assert y.max() == 0
 
 
-def test_waiting_threads_change_no_result():
-    x = signed("x", (2, 3))
-    for yielding in (True, False):
-        np.testing.assert_array_equal(Session(parse(TWO), threads=2, yielding=yielding).run({"x": x})[1], -x)
+def test_sessions_that_take_turns_compute_the_same():
+    model = parse("(float[N,3,9,9] x) => (float[N,8,9,9] y) { y = Conv<pads=[1,1,1,1]>(x, w) }", w=(8, 3, 3, 3))
+    x = signed("x", (2, 3, 9, 9))
+    plain, turns = (Session(model, threads=2, in_turns=in_turns).run({"x": x})[0] for in_turns in (False, True))
+    np.testing.assert_array_equal(plain, turns)
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "places"),
+    [({0, 1, 2, 3}, 3, "2;3"), ({4, 2, 7}, 3, "5;8"), ({5}, 1, ""), ({0, 1}, 3, ""), (None, 2, "")],
+)
+def test_threads_are_kept_on_cores_that_the_process_may_use(monkeypatch, cores, threads, places):
+    if cores is None:
+        monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    else:
+        monkeypatch.setattr("os.sched_getaffinity", lambda process: cores, raising=False)
+    assert _places(threads) == places
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the threads of a process")
+def test_each_thread_of_a_session_that_takes_turns_has_one_core():
+    def masks():
+        return {thread: os.sched_getaffinity(int(thread)) for thread in os.listdir("/proc/self/task")}
+
+    cores, before = os.sched_getaffinity(0), masks()
+    session = Session(parse(TWO), threads=len(cores), in_turns=True)
+    expected = [{core} for core in sorted(cores)[1:]]
+    for _ in range(100):  # a thread goes to its core once it has begun
+        added = sorted((mask for thread, mask in masks().items() if thread not in before), key=min)
+        if added == expected:
+            break
+        time.sleep(0.02)
+    assert added == expected
+    assert os.sched_getaffinity(0) == cores
+    assert session.output_names == ("r", "s")
 
 
 def test_models_that_onnxruntime_refuses():

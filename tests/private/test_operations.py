@@ -58,8 +58,20 @@ def test_squares_and_products_are_told_apart():
     text = """(float[N,2,3,3] x) => (float[N,2,3,3] y) {
         a = Relu(x) s = Mul(a, a) q = Pow(s, two) y = Mul(q, x) }"""
     found = operations(text, two=np.full((), 2, "f"))
-    assert (found.squares, found.products) == (36, 18)
+    assert (found.squares, found.products, found.factors) == (36, 18, 36)
     assert found.uncounted == ()
+
+
+def test_a_factor_that_is_broadcast_is_opened_once():
+    text = "(float[N,2,3,3] x) => (float[N,2,3,3] y) { g = GlobalAveragePool(x) y = Mul(x, g) }"
+    found = operations(text)
+    assert (found.products, found.factors) == (18, 18 + 2)
+
+
+def test_weights_that_are_listed_as_inputs_are_weights():
+    text = "(float[N,2,3,3] x) => (float[N,4,3,3] y) { y = Conv(x, w) }"
+    found = count_operations(analyze(parse(text, w=(4, 2, 1, 1), as_inputs=True)))
+    assert found.linear == (LinearSize("y", 18, 8, 36),)
 
 
 def test_what_is_not_priced_is_listed_by_operator():

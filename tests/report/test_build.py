@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 from onnxshallow.analysis import analyze
@@ -28,6 +29,7 @@ from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
 from onnxshallow.validation.outputs import OutputDifference
 from onnxshallow.validation.statistics import mcnemar
+from tests.networks import build
 from tests.runs import net, save_case
 
 FIDELITY = Fidelity(10, 0.9, 0.01, {"y": 0.1})
@@ -171,3 +173,28 @@ def test_the_report_of_a_real_run(inputs, candidates):
     assert [output.name for output in report.fidelity.outputs] == ["y"]
     assert sum(one.samples for one in report.classes) == report.fidelity.samples
     assert report.changed_total == round((1 - report.fidelity.agreement) * report.fidelity.samples)
+
+
+def verdict_of(folder, text, **weights):
+    path = folder / "net.onnx"
+    onnx.save(build(text, **weights), path)
+    options = {"calib_samples": 20, "target_relus": 0.5}
+    inputs = load_inputs(load_document(path), resolve(options, path))
+    return build_report(inputs, Plan((), {}), None, None, None, {}, None, [], {}).verdict
+
+
+def test_a_network_without_relus_says_so(tmp_path):
+    text = "(float[N,3,6,6] x) => (float[N,4,6,6] y) { h = Conv<pads=[1,1,1,1]>(x, w)\n y = Sigmoid(h) }"
+    assert any("has no ReLU" in reason for reason in verdict_of(tmp_path, text, w=(4, 3, 3, 3)).reasons)
+
+
+def test_a_quantized_network_says_so(tmp_path):
+    text = """(float[N,3,6,6] x) => (float[N,4,6,6] y) {
+        w = DequantizeLinear(q, scale)
+        h = Conv<pads=[1,1,1,1]>(x, w)
+        y = Relu(h)
+    }"""
+    quantized = np.ones((4, 3, 3, 3), np.int8)
+    reasons = verdict_of(tmp_path, text, q=quantized, scale=0.5).reasons
+    assert any("optimize the model before quantizing it" in reason for reason in reasons)
+    assert not any("has no ReLU" in reason for reason in reasons)
