@@ -1,5 +1,6 @@
 """The pipeline: document, analysis, measurement, plan, application, validation, report, in a line."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ __all__ = [
     "optimize",
     "plan",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 def analyze(
@@ -111,6 +114,8 @@ def plan(
             "A plan that is not carried out needs a target, such as --target-relus 0.58; what --max-drop allows is "
             "only known of models that are made."
         )
+    if config.max_drop is not None:
+        logger.warning("--max-drop is not looked at, since it takes a model to know what is lost.")
     with computing(config.threads), running_on(config.providers):
         clock = Clock()
         with clock("load"):

@@ -173,10 +173,13 @@ def test_plan_says_what_would_be_done_and_makes_no_model(case, tmp_path, monkeyp
     assert "ReLUs 432 -> " in repr(proposal)
 
 
-def test_plan_needs_a_target_that_can_be_reached(case):
+def test_plan_needs_a_target_that_can_be_reached(case, caplog):
     model, options = case
     with pytest.raises(UsageError, match="--target-relus"):
         plan(model, max_drop=0.1, **options)
+    with caplog.at_level("WARNING"):
+        plan(model, max_drop=0.1, target_relus=0.7, **options)
+    assert "--max-drop is not looked at" in caplog.text
     with pytest.raises(TargetError, match="144 ReLUs"):
         plan(model, target_relus=0.01, **options)
 

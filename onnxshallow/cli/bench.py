@@ -49,6 +49,7 @@ def command(
             "--private-model",
             metavar="delphi|cryptflow2|cheetah|semi2k|aby3|all",
             help="Protocol to estimate the cost of; one or several.",
+            autocompletion=options.one_of("delphi", "cryptflow2", "cheetah", "semi2k", "aby3", "all"),
             rich_help_panel=_PRIVATE,
         ),
     ] = None,

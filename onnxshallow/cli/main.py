@@ -1,5 +1,7 @@
 """The `onnxshallow` command."""
 
+import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -8,6 +10,8 @@ from onnxshallow import __version__
 from onnxshallow.cli import analyze, apply, bench, doctor, optimize, pareto, sensitivity, validate
 from onnxshallow.cli.help import Command
 from onnxshallow.cli.optional import WithHtml
+from onnxshallow.cli.shell import complain
+from onnxshallow.errors import ExitCode
 
 __all__ = ["app", "main"]
 
@@ -51,5 +55,12 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; what nobody foresaw is shown whole, with what to do about it."""
+    try:
+        app()
+    except Exception:
+        traceback.print_exc()
+        complain(
+            "This is a bug in onnxshallow; please report it with the lines above and what `onnxshallow doctor` says."
+        )
+        sys.exit(int(ExitCode.INTERNAL))

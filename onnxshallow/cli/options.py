@@ -44,6 +44,7 @@ __all__ = [
     "Threads",
     "Validate",
     "ValidateSamples",
+    "one_of",
 ]
 
 GOAL = "Goal"
@@ -53,7 +54,7 @@ _PIXELS = "Preprocessing of uint8 images"
 _HOW = "How to work"
 
 
-def _one_of(*values: str) -> Callable[[str], list[str]]:
+def one_of(*values: str) -> Callable[[str], list[str]]:
     """Completion of an option that takes one of `values`."""
     return lambda incomplete: [value for value in values if value.startswith(incomplete)]
 
@@ -82,7 +83,7 @@ LogLevel = Annotated[
         "--log-level",
         metavar="LEVEL",
         help="debug, info, warning or error; logs go to stderr.",
-        autocompletion=_one_of("debug", "info", "warning", "error"),
+        autocompletion=one_of("debug", "info", "warning", "error"),
     ),
 ]
 InputShape = Annotated[
@@ -144,7 +145,7 @@ Kernel = Annotated[
         metavar="auto|exact|3|5",
         help="Kernel of fused convolutions [default: auto].",
         rich_help_panel=GOAL,
-        autocompletion=_one_of("auto", "exact", "3", "5"),
+        autocompletion=one_of("auto", "exact", "3", "5"),
     ),
 ]
 
@@ -178,7 +179,7 @@ Preset = Annotated[
         metavar="NAME",
         help="imagenet, cifar10, cifar100 or mnist.",
         rich_help_panel=_PIXELS,
-        autocompletion=_one_of("imagenet", "cifar10", "cifar100", "mnist"),
+        autocompletion=one_of("imagenet", "cifar10", "cifar100", "mnist"),
     ),
 ]
 Mean = Annotated[
@@ -189,7 +190,7 @@ Std = Annotated[
 ]
 Scale = Annotated[
     float | None,
-    typer.Option("--scale", help="Divides pixels first [default: 255].", rich_help_panel=_PIXELS),
+    typer.Option("--scale", metavar="X", help="Divides pixels first [default: 255].", rich_help_panel=_PIXELS),
 ]
 Layout = Annotated[
     str | None,
@@ -198,11 +199,19 @@ Layout = Annotated[
         metavar="nchw|nhwc",
         help="Of stored arrays.",
         rich_help_panel=_PIXELS,
-        autocompletion=_one_of("nchw", "nhwc"),
+        autocompletion=one_of("nchw", "nhwc"),
     ),
 ]
-Resize = Annotated[int | None, typer.Option("--resize", help="Shorter side, in pixels.", rich_help_panel=_PIXELS)]
-Crop = Annotated[int | None, typer.Option("--crop", help="Central square, in pixels.", rich_help_panel=_PIXELS)]
+Resize = Annotated[
+    int | None,
+    typer.Option("--resize", metavar="PIXELS", help="The shorter side is scaled to this.", rich_help_panel=_PIXELS),
+]
+Crop = Annotated[
+    int | None,
+    typer.Option(
+        "--crop", metavar="PIXELS", help="The central square of this size is used.", rich_help_panel=_PIXELS
+    ),
+]
 Channels = Annotated[
     str | None,
     typer.Option(
@@ -210,7 +219,7 @@ Channels = Annotated[
         metavar="rgb|bgr",
         help="The network's order [default: rgb].",
         rich_help_panel=_PIXELS,
-        autocompletion=_one_of("rgb", "bgr"),
+        autocompletion=one_of("rgb", "bgr"),
     ),
 ]
 
@@ -220,20 +229,24 @@ Measure = Annotated[
         "--sensitivity",
         metavar="kl|mse|disagreement|magnitude",
         help="Measure of damage [default: kl].",
-        autocompletion=_one_of("kl", "mse", "disagreement", "magnitude"),
+        autocompletion=one_of("kl", "mse", "disagreement", "magnitude"),
         rich_help_panel=_HOW,
     ),
 ]
 Ridge = Annotated[
     float | None,
-    typer.Option("--ridge", help="Strength of the ridge [default: 0.001; 10 without data].", rich_help_panel=_HOW),
+    typer.Option(
+        "--ridge", metavar="X", help="Strength of the ridge [default: 0.001; 10 without data].", rich_help_panel=_HOW
+    ),
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure anew; keep nothing.", rich_help_panel=_HOW)]
 NoCorrection = Annotated[
     bool,
     typer.Option("--no-correction", help="Do not re-fit the layers after a change.", rich_help_panel=_HOW),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Of everything random [default: 0].", rich_help_panel=_HOW)]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Of everything random [default: 0].", rich_help_panel=_HOW)
+]
 Memory = Annotated[
     str | None,
     typer.Option(
@@ -262,10 +275,11 @@ MaxData = Annotated[
     ),
 ]
 BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", help="Samples a batch [default: 64].", rich_help_panel=_HOW)
+    int | None, typer.Option("--batch-size", metavar="N", help="Samples a batch [default: 64].", rich_help_panel=_HOW)
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", help="Of onnxruntime [default: all cores].", rich_help_panel=_HOW)
+    int | None,
+    typer.Option("--threads", metavar="N", help="Of onnxruntime [default: all cores].", rich_help_panel=_HOW),
 ]
 Providers = Annotated[
     str | None,
@@ -274,6 +288,6 @@ Providers = Annotated[
         metavar="A,B",
         help="Execution providers of onnxruntime, such as cuda [default: cpu].",
         rich_help_panel=_HOW,
-        autocompletion=_one_of("cpu", "cuda", "tensorrt", "openvino", "dml", "coreml"),
+        autocompletion=one_of("cpu", "cuda", "tensorrt", "openvino", "dml", "coreml"),
     ),
 ]

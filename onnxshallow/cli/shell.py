@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO
 import typer
 from pydantic import BaseModel
 
-from onnxshallow.errors import OnnxshallowError, UsageError
+from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
 from onnxshallow.report.terminal import console, is_quiet, keeping_quiet
 from onnxshallow.text import printable
 
@@ -54,6 +54,9 @@ def command_line(function: Callable[P, None]) -> Callable[P, None]:
             except OnnxshallowError as error:
                 complain(str(error))
                 raise typer.Exit(int(error.exit_code)) from error
+            except MemoryError:
+                complain("There is not enough memory; set a lower --memory or --batch-size, or give fewer samples.")
+                raise typer.Exit(int(ExitCode.UNUSABLE_INPUT)) from None
             except KeyboardInterrupt:
                 typer.echo("interrupted", err=True)
                 raise typer.Exit(130) from None

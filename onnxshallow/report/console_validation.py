@@ -36,7 +36,10 @@ def print_validation(report: ValidationReport) -> None:
         at_least = gate.name == "min-agreement"
         relation = (">=" if at_least else "<=") if gate.met else "<" if at_least else ">"
         state, source = "holds" if gate.met else "IS BROKEN", ", the default" if gate.default else ""
-        console.print(f"--{gate.name} {state}: {number(gate.value)} {relation} {gate.limit:g}{source}.")
+        console.print(
+            f"--{gate.name} {state}: {number(gate.value)} {relation} {gate.limit:g}{source}.",
+            style="green" if gate.met else "red",
+        )
     for reason in report.verdict.reasons if report.verdict.exit_code == 0 else ():
         console.print(f"Note: {printable(reason)}", soft_wrap=True)
 

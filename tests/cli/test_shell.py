@@ -9,6 +9,7 @@ import typer
 from pydantic import BaseModel
 
 from onnxshallow import __version__
+from onnxshallow.cli import main as main_module
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, start_logging, write_json
 from onnxshallow.errors import (
     AccuracyError,
@@ -67,6 +68,30 @@ def test_what_is_not_ours_is_let_through():
 
     with pytest.raises(ZeroDivisionError):
         command()
+
+
+def test_what_nobody_foresaw_is_shown_whole_and_said_to_be_a_bug(monkeypatch, capsys):
+    def fail():
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr(main_module, "app", fail)
+    with pytest.raises(SystemExit) as caught:
+        main_module.main()
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError: by nought" in said
+    assert said.splitlines()[-1].startswith("error: This is a bug in onnxshallow; please report it")
+
+
+def test_too_little_memory_is_a_sentence(capsys):
+    @command_line
+    def command():
+        raise MemoryError
+
+    with pytest.raises(typer.Exit) as caught:
+        command()
+    assert caught.value.exit_code == 3
+    assert "--memory" in capsys.readouterr().err
 
 
 def test_a_command_keeps_its_name_and_help():
