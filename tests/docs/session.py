@@ -25,7 +25,7 @@ _SHIMS = Path(__file__).parent / "shims"
 _SHELL = ("bash", "-uo", "pipefail", "-c")
 _SECONDS = 300
 # What pages need and `pip install '.[test]'` does not bring; without it their tests are skipped.
-_OPTIONAL = {"sklearn", "sympy", "torch"}
+_OPTIONAL = {"sklearn", "torch"}
 # Blocks that are shown, not run; each is checked for its syntax.
 _PARSERS = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
 
