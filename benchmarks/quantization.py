@@ -22,11 +22,10 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 import onnxshallow
-from onnxshallow.comparison import validate_files
+from onnxshallow.comparison import validate
 from onnxshallow.config import Config, resolve
 from onnxshallow.errors import OnnxshallowError
 from onnxshallow.model.document import load_document
-from onnxshallow.progress import Silent
 from onnxshallow.stages import load_inputs
 from onnxshallow.versions import versions
 
@@ -71,7 +70,7 @@ def quantize(model: Path, target: Path, batches: Sequence[Mapping[str, np.ndarra
 
 def compare(first: Path, second: Path, config: Config) -> dict[str, object]:
     """Top-1 of two models on the validation samples, as `onnxshallow validate` measures it."""
-    report = validate_files(first, second, config, Silent())
+    report = validate(first, second, config=config)
     if report.original_accuracy is None or report.optimized_accuracy is None:
         raise SystemExit("The validation data need labels.")
     return {

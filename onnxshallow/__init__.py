@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxshallow.analysis import Analysis
+    from onnxshallow.comparison import validate
     from onnxshallow.config import Config
     from onnxshallow.errors import OnnxshallowError
     from onnxshallow.front import pareto
@@ -11,9 +12,11 @@ if TYPE_CHECKING:
     from onnxshallow.planning.plan import Plan
     from onnxshallow.report.schema import Report
     from onnxshallow.result import Proposal, Result
+    from onnxshallow.timing import BenchOptions, bench
 
 __all__ = [
     "Analysis",
+    "BenchOptions",
     "Config",
     "OnnxshallowError",
     "Plan",
@@ -22,10 +25,12 @@ __all__ = [
     "Result",
     "analyze",
     "apply_plan",
+    "bench",
     "measure_sensitivity",
     "optimize",
     "pareto",
     "plan",
+    "validate",
 ]
 
 __version__ = "0.1.0"
@@ -33,6 +38,7 @@ __version__ = "0.1.0"
 # No module may have the name of a function here: importing it would take the function's place.
 _HOMES = {
     "Analysis": "onnxshallow.analysis",
+    "BenchOptions": "onnxshallow.timing",
     "Config": "onnxshallow.config",
     "OnnxshallowError": "onnxshallow.errors",
     "Plan": "onnxshallow.planning.plan",
@@ -41,10 +47,12 @@ _HOMES = {
     "Result": "onnxshallow.result",
     "analyze": "onnxshallow.pipeline",
     "apply_plan": "onnxshallow.pipeline",
+    "bench": "onnxshallow.timing",
     "measure_sensitivity": "onnxshallow.pipeline",
     "optimize": "onnxshallow.pipeline",
     "pareto": "onnxshallow.front",
     "plan": "onnxshallow.pipeline",
+    "validate": "onnxshallow.comparison",
 }
 
 

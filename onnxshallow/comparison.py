@@ -1,47 +1,66 @@
 """Model files side by side: `validate`, and what `bench` shares with it."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from onnxshallow.arguments import read_arguments
 from onnxshallow.config import Config
 from onnxshallow.data.prepare import is_fixed, labelled_batches, load_report_samples
 from onnxshallow.errors import ModelError, UsageError
-from onnxshallow.model.document import Document, load_document
+from onnxshallow.model.document import Document, ModelSource, as_document
 from onnxshallow.model.network import Network
+from onnxshallow.model.providers import running_on
 from onnxshallow.model.session import Session
 from onnxshallow.model.tensors import TensorInfo, common_info, with_sizes
-from onnxshallow.progress import Progress, counted
+from onnxshallow.progress import Progress, Silent, counted
 from onnxshallow.report.build import accuracy_report, class_details, fidelity_report
 from onnxshallow.report.build_validation import first_answer, gate_report, gates_verdict
 from onnxshallow.report.schema import FileReport, MetricReport, ValidationReport
 from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
 from onnxshallow.validation.gates import Limits, check_gates
-from onnxshallow.validation.user_metric import load_metric
+from onnxshallow.validation.user_metric import UserMetric, load_metric
 
-__all__ = ["load_models", "validate_files"]
+__all__ = ["load_models", "validate"]
 
 
-def validate_files(
-    original: Path, optimized: Path, config: Config, progress: Progress, metrics: Sequence[str] = ()
+def validate(
+    original: ModelSource,
+    optimized: ModelSource,
+    data: object = None,
+    *,
+    metrics: Sequence[str | Callable[..., object]] = (),
+    config: Config | None = None,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> ValidationReport:
-    """Compare two models on validation data.
+    """Compare two models on data; the report's verdict says whether the second may take the place of the first.
 
     Args:
-        original: path of the reference model.
-        optimized: path of the model to check, with the same inputs and outputs.
-        config: `validate_data`, preprocessing, and the gates `max_drop`, `min_agreement` and `max_error`; where none
-            is set, a default one counts, see `check_gates`.
+        original: path of the reference model, or the model.
+        optimized: the model to check, with the same inputs and outputs.
+        data: what to compare them on, see `optimize`; the option `validate` is the same.
+        metrics: of the user's own: functions of a batch's outputs by name and its labels, see
+            `onnxshallow.validation.user_metric`, or `file.py:function`, whose file is run.
+        config: all options; else they are taken from `options` and from an `onnxshallow.toml` beside the original.
         progress: shows how it goes.
-        metrics: of the user's own, `file.py:function`; the files are run.
+        **options: single options by name, such as the gates `max_drop`, `min_agreement` and `max_error`; where none
+            is set, a default one counts, see `check_gates`.
 
     Raises:
         UsageError: no validation data are given, or a gate cannot be checked on this network.
         ModelError: a model cannot be used, or the two do not match.
         DataError: the data or a metric cannot be used.
     """
+    config = read_arguments(original, config, options, validation=data)
     if config.validate_data is None:
         raise UsageError("Say what to compare the models on: --data DATA.")
-    own = [load_metric(source) for source in metrics]
+    with running_on(config.providers):
+        return _validate(original, optimized, config, progress or Silent(), [load_metric(m) for m in metrics])
+
+
+def _validate(
+    original: ModelSource, optimized: ModelSource, config: Config, progress: Progress, own: Sequence[UserMetric]
+) -> ValidationReport:
     limits = Limits(config.max_drop, config.min_agreement, config.max_error)
     (first, second), inputs = load_models([original, optimized], config)
     samples, batch = load_report_samples(config, inputs)
@@ -74,34 +93,35 @@ def validate_files(
     )
 
 
-def load_models(paths: Sequence[Path], config: Config) -> tuple[tuple[Document, ...], tuple[TensorInfo, ...]]:
+def load_models(
+    sources: Sequence[ModelSource], config: Config
+) -> tuple[tuple[Document, ...], tuple[TensorInfo, ...]]:
     """Models that are to be compared, and their common inputs with the sizes that the user gave.
 
     An axis that one model fixes and another leaves open is fixed.
 
     Args:
-        paths: of two models or more; each is compared with the first.
+        sources: two models or more, or their paths; each is compared with the first.
         config: `input_shape` and `max_tensor`.
 
     Raises:
         ModelError: one cannot be used, or has other inputs or outputs than the first.
     """
-    documents = tuple(load_document(path, config.tensor_limit) for path in paths)
+    documents = tuple(as_document(source, config.tensor_limit) for source in sources)
     networks = [Network(document.model) for document in documents]
     inputs = networks[0].inputs
-    for path, network in zip(paths[1:], networks[1:], strict=True):
+    for document, network in zip(documents[1:], networks[1:], strict=True):
+        both = f"{documents[0].path} and {document.path} cannot be compared"
         for what, names in (
             ("inputs", [[info.name for info in each.inputs] for each in (networks[0], network)]),
             ("outputs", [list(each.output_names) for each in (networks[0], network)]),
         ):
             if names[0] != names[1]:
-                raise ModelError(
-                    f"{paths[0]} and {path} cannot be compared: their {what} are {names[0]} and {names[1]}."
-                )
+                raise ModelError(f"{both}: their {what} are {names[0]} and {names[1]}; export both alike.")
         try:
             inputs = tuple(common_info(*pair) for pair in zip(inputs, network.inputs, strict=True))
         except ValueError as error:
-            raise ModelError(f"{paths[0]} and {path} cannot be compared: {error}.") from error
+            raise ModelError(f"{both}: {error}; export both alike.") from error
     return documents, with_sizes(inputs, config.input_shape)
 
 

@@ -8,7 +8,9 @@ import onnx
 
 from onnxshallow.errors import OnnxshallowError, TargetError, UsageError
 from onnxshallow.model.document import Document, save_model
+from onnxshallow.model.files import write_text
 from onnxshallow.planning.plan import Plan, save_plan
+from onnxshallow.report.html import html_report
 from onnxshallow.report.schema import CostReport, PlanReport, Report
 
 __all__ = ["Proposal", "Result"]
@@ -60,6 +62,18 @@ class Result:
         if self.plan is None:
             raise self.error or TargetError("There is no plan to save; raise the target.")
         save_plan(self.plan, self.document.sha256, Path(path))
+
+    def save_report(self, path: str | os.PathLike[str]) -> None:
+        """Write the report: as a page where the path ends in `.html`, else as JSON.
+
+        It does not say where the model was saved, as that is not known to it.
+
+        Raises:
+            ModelError: the folder cannot be written to.
+        """
+        target = Path(path)
+        page = target.suffix.lower() in (".html", ".htm")
+        write_text(html_report(self.report) if page else self.report.model_dump_json(indent=2) + "\n", target)
 
     def __repr__(self) -> str:
         report = self.report

@@ -240,3 +240,48 @@ def test_analyze_counts():
     analysis = analyze(net())
     assert isinstance(analysis, Analysis)
     assert analysis.cost.relus == 432
+
+
+def test_two_models_are_compared_from_python(tmp_path):
+    model, inputs = net(), smooth(40, 3, 6)
+    report = onnxshallow.validate(model, model, inputs, metrics=[lambda outputs, labels: outputs["y"].max(axis=1)])
+    assert (report.verdict.exit_code, report.fidelity.samples, report.fidelity.agreement) == (0, 40, 1.0)
+    assert report.metrics[0].difference == 0
+    assert report.metrics[0].name == "<lambda>"
+    onnx.save(model, tmp_path / "net.onnx")
+    assert onnxshallow.validate(tmp_path / "net.onnx", model, {"x": inputs}, max_drop=0).verdict.status == "met"
+    with pytest.raises(UsageError, match="one and the same"):
+        onnxshallow.validate(model, model, inputs, validate="data.npz")
+
+
+def test_models_are_timed_from_python(tmp_path):
+    model = net()
+    onnx.save(model, tmp_path / "net.onnx")
+    brief = onnxshallow.BenchOptions(runs=6)
+    report = onnxshallow.bench(tmp_path / "net.onnx", model, measure=brief, threads=1)
+    assert [timed.path for timed in report.models] == [str(tmp_path / "net.onnx"), "<memory>"]
+    assert report.models[0].size_bytes == report.models[1].size_bytes > 0
+    assert report.measurements[0].peak_memory_bytes > 0
+    assert report.measurements[1].peak_memory_bytes is None
+    assert any("<memory> is not known" in note for note in report.notes)
+    with pytest.raises(UsageError, match="two models"):
+        onnxshallow.bench(model)
+
+
+def test_the_report_is_saved_as_json_or_as_a_page(case, tmp_path):
+    path, options = case
+    result = optimize(path, target_relus=0.7, cache=None, **options)
+    result.save_report(tmp_path / "r.json")
+    result.save_report(tmp_path / "r.html")
+    assert Report.model_validate_json((tmp_path / "r.json").read_text(encoding="utf-8")) == result.report
+    assert (tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_an_unknown_provider_is_told_where_models_are_compared(tmp_path):
+    model = net()
+    for run in (
+        lambda **o: onnxshallow.validate(model, model, smooth(4, 3, 6), **o),
+        lambda **o: onnxshallow.bench(model, model, **o),
+    ):
+        with pytest.raises(UsageError, match="no execution provider 'abacus'"):
+            run(providers="abacus")

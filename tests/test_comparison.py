@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshallow.comparison import load_models, validate_files
+from onnxshallow.comparison import load_models, validate
 from onnxshallow.config import Config
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.sources import load_samples
@@ -18,7 +18,7 @@ def compared(folder, second=None, first=None, labels=None, arrays=None, **option
     model, data = save_case(folder, first, labels, **(arrays or {}))
     other = folder / "other.onnx"
     onnx.save(second if second is not None else net(), other)
-    return validate_files(model, other, Config(validate_data=str(data), **options), Silent())
+    return validate(model, other, config=Config(validate_data=str(data), **options))
 
 
 def test_equal_models_lose_nothing(tmp_path):
@@ -140,7 +140,7 @@ class Notes(Silent):
 def test_long_sets_have_a_first_answer(tmp_path, samples, notes):
     model, data = save_case(tmp_path, x=smooth(samples, 3, 6), labels=np.zeros(samples, int))
     progress = Notes()
-    validate_files(model, model, Config(validate_data=str(data)), progress)
+    validate(model, model, config=Config(validate_data=str(data)), progress=progress)
     assert len(progress.said) == notes
     if notes:
         assert progress.said[0].startswith("After 256 of 1024 samples: top-1 ")
@@ -153,7 +153,7 @@ def test_gates_that_cannot_be_checked_are_told_early(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("onnxshallow.comparison.counted", lambda items, step: (seen.append(1) or i for i in items))
     with pytest.raises(UsageError, match="--min-agreement"):
-        validate_files(model, model, Config(validate_data=str(data), min_agreement=0.5), Silent())
+        validate(model, model, config=Config(validate_data=str(data), min_agreement=0.5))
     assert len(seen) == 256 / 64
 
 
@@ -161,7 +161,7 @@ def test_the_users_metrics_are_reported(tmp_path):
     own = tmp_path / "own.py"
     own.write_text("def best(outputs, labels): return outputs['y'].max(axis=1)\n")
     model, data = save_case(tmp_path)
-    (found,) = validate_files(model, model, Config(validate_data=str(data)), Silent(), [f"{own}:best"]).metrics
+    (found,) = validate(model, model, metrics=[f"{own}:best"], config=Config(validate_data=str(data))).metrics
     expected = run_plain(net(), {"x": smooth(40, 3, 6)})[0].max(axis=1).mean()
     assert (found.original, found.samples) == (pytest.approx(expected, rel=1e-4), 40)
     assert (found.difference, found.difference_interval) == (0, (0, 0))
@@ -170,7 +170,7 @@ def test_the_users_metrics_are_reported(tmp_path):
 def test_data_are_needed(tmp_path):
     model, _ = save_case(tmp_path)
     with pytest.raises(UsageError, match="--data"):
-        validate_files(model, model, Config(), Silent())
+        validate(model, model, config=Config())
 
 
 def test_models_with_other_inputs_cannot_be_compared(tmp_path):

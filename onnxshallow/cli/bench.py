@@ -62,6 +62,7 @@ def command(
     input_shape: options.InputShape = None,
     seed: options.Seed = None,
     max_tensor: options.MaxTensor = None,
+    providers: options.Providers = None,
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
 ) -> None:
@@ -82,11 +83,11 @@ def command(
     if seconds is not None and not 0 < seconds < float("inf"):
         raise UsageError(f"--seconds {seconds:g}: give a time above zero, such as 3.")
     sizes, counts = _counts("--batch-size", batch_size), _counts("--threads", threads)
-    from onnxshallow.bench import BenchOptions, bench_files
     from onnxshallow.config import resolve
     from onnxshallow.private.link import parse_bandwidth, parse_rtt
     from onnxshallow.private.protocols import choose_protocols
     from onnxshallow.report.console_bench import print_bench
+    from onnxshallow.timing import BenchOptions, bench
 
     wanted = BenchOptions(
         batch_sizes=sizes or (1,),
@@ -98,8 +99,10 @@ def command(
         rtt=parse_rtt(rtt),
         bandwidth=parse_bandwidth(bandwidth),
     )
-    config = resolve({"input_shape": input_shape, "seed": seed, "max_tensor": max_tensor}, original)
-    report = bench_files(models, config, wanted, Bars())
+    config = resolve(
+        {"input_shape": input_shape, "seed": seed, "max_tensor": max_tensor, "providers": providers}, original
+    )
+    report = bench(*models, measure=wanted, config=config, progress=Bars())
     if json != "-":
         print_bench(report)
     write_json(report, json)

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging, write_json
-from onnxshallow.text import printable
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, complain, files_read, start_logging, write_json
 
 __all__ = ["command"]
 
@@ -76,6 +75,7 @@ def command(
     threads: options.Threads = None,
     max_tensor: options.MaxTensor = None,
     max_data: options.MaxData = None,
+    providers: options.Providers = None,
     config: options.ConfigPath = None,
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
@@ -91,7 +91,7 @@ def command(
       onnxshallow validate a.onnx b.onnx --data images/ --crop 224 --max-drop 0.01
     """
     start_logging(log_level)
-    from onnxshallow.comparison import validate_files
+    from onnxshallow.comparison import validate as compare
     from onnxshallow.config import resolve
     from onnxshallow.data.readers import code_file
     from onnxshallow.report.console_validation import print_validation
@@ -100,17 +100,17 @@ def command(
         validate=validate, validate_samples=validate_samples, max_drop=max_drop, min_agreement=min_agreement,
         max_error=max_error, preset=preset, mean=mean, std=std, scale=scale, layout=layout, resize=resize, crop=crop,
         channels=channels, input_shape=input_shape, batch_size=batch_size, threads=threads,
-        max_tensor=max_tensor, max_data=max_data,
+        max_tensor=max_tensor, max_data=max_data, providers=providers,
     )  # fmt: skip
     resolved = resolve(given, original, config)
     read = {**files_read(original, resolved, config), "the optimized model": optimized}
     for source in metric or ():
         read[f"the file of --metric {source}"] = code_file(source) or Path(source)
     check_outputs({"--json": json}, read)
-    report = validate_files(original, optimized, resolved, Bars(), metric or ())
+    report = compare(original, optimized, metrics=metric or (), config=resolved, progress=Bars())
     if json != "-":
         print_validation(report)
     write_json(report, json)
     if report.verdict.exit_code:
-        typer.echo(f"error: {printable(' '.join(report.verdict.reasons))}", err=True)
+        complain(" ".join(report.verdict.reasons))
         raise typer.Exit(report.verdict.exit_code)

@@ -72,7 +72,7 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
     preprocessing = config.preprocessing()
     batch = _batch_size(inputs, config)
     if config.calib is None:
-        unknown = "" if config.validate_data else " The result is NOT validated."
+        unknown = "" if config.validate_data is not None else " The result is NOT validated."
         logger.warning("No calibration data: using synthetic images.%s Give real inputs with --calib.", unknown)
         calibration = synthesize(inputs, config.calib_samples, config.seed, preprocessing, config.data_limit)
     else:
@@ -111,7 +111,7 @@ def load_report_samples(config: Config, inputs: Sequence[TensorInfo]) -> tuple[S
         DataError: they cannot be read, do not fit the network, or are too few for its batch.
     """
     samples = load_samples(
-        config.validate_data or "",
+        "" if config.validate_data is None else config.validate_data,
         inputs,
         config.preprocessing(),
         limit=config.validate_samples,

@@ -7,7 +7,7 @@ search path, and holds onnxruntime and the model alone.
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,12 @@ class FootprintError(Exception):
     """Why there is no figure, without a full stop."""
 
 
-def peak_memory(path: Path, feeds: Mapping[str, np.ndarray], threads: int) -> int:
+def peak_memory(
+    path: Path,
+    feeds: Mapping[str, np.ndarray],
+    threads: int,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+) -> int:
     """Bytes by which the resident set of a fresh process grows at most while it loads and runs a model.
 
     What Python, numpy, onnxruntime and the input take is not counted. The model is loaded from its file, as a service
@@ -31,6 +36,7 @@ def peak_memory(path: Path, feeds: Mapping[str, np.ndarray], threads: int) -> in
         path: the model.
         feeds: the input, of which the process gets the names, types and shapes; its values are zeros.
         threads: intra-op threads.
+        providers: execution providers; what one takes of a device's own memory is not counted.
 
     Raises:
         FootprintError: the process cannot be started or fails, or the system does not say what a process holds.
@@ -38,6 +44,7 @@ def peak_memory(path: Path, feeds: Mapping[str, np.ndarray], threads: int) -> in
     order = {
         "path": str(path.absolute()),
         "threads": threads,
+        "providers": list(providers),
         "feeds": {name: [str(value.dtype), list(value.shape)] for name, value in feeds.items()},
     }
     # -P keeps the folder of this file, whose modules have short names, off the child's search path.
@@ -65,7 +72,7 @@ def _main() -> None:
     options.inter_op_num_threads = 1
     before = _forget_peak()
     session = ort.InferenceSession(
-        order["path"], options, providers=["CPUExecutionProvider"], disabled_optimizers=["Pad_Fusion"]
+        order["path"], options, providers=order["providers"], disabled_optimizers=["Pad_Fusion"]
     )
     for _ in range(_RUNS):
         session.run(None, feeds)

@@ -110,13 +110,15 @@ class UserMetric:
         return MetricResult(self._name, original, optimized, optimized - original, interval, self._samples)
 
 
-def load_metric(source: str) -> UserMetric:
-    """The metric that `file.py:function` names.
+def load_metric(source: str | Callable[..., object]) -> UserMetric:
+    """The metric that `file.py:function` names, or that a function is.
 
     Raises:
         UsageError: the source has another form.
         DataError: there is no such file or function, or the file raises.
     """
+    if not isinstance(source, str):
+        return UserMetric(getattr(source, "__name__", type(source).__name__), source)
     if not names_code(source):
         raise UsageError(f"--metric {source}: write it as file.py:function.")
     return UserMetric(source, user_function(source))

@@ -5,15 +5,14 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshallow import bench
+from onnxshallow import timing
 from onnxshallow.analysis import analyze
-from onnxshallow.bench import BenchOptions, bench_files
 from onnxshallow.config import Config
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.private.estimate import estimate
 from onnxshallow.private.protocols import PROTOCOLS
-from onnxshallow.progress import Silent
 from onnxshallow.runtime.footprint import FootprintError
+from onnxshallow.timing import BenchOptions, bench
 from onnxshallow.validation.latency import Timing
 from tests.networks import build
 from tests.runs import NET, NET_WEIGHTS, net, save_case
@@ -22,7 +21,7 @@ BRIEF = dict(runs=2, memory=False)
 
 
 def benched(paths, config=None, **options):
-    return bench_files(paths, config or Config(threads=1), BenchOptions(**{**BRIEF, **options}), Silent())
+    return bench(*paths, measure=BenchOptions(**{**BRIEF, **options}), config=config or Config(threads=1))
 
 
 def test_what_ran_is_reported(tmp_path):
@@ -110,7 +109,7 @@ def test_memory_that_cannot_be_measured_is_noted_and_the_rest_goes_on(tmp_path, 
     def fail(*arguments):
         raise FootprintError("the process that was to measure it failed: killed")
 
-    monkeypatch.setattr(bench, "peak_memory", fail)
+    monkeypatch.setattr(timing, "peak_memory", fail)
     model, _ = save_case(tmp_path)
     with caplog.at_level(logging.WARNING):
         report = benched([model, model], memory=True)
@@ -170,8 +169,8 @@ class Parts:
 def test_a_setting_takes_longer_while_the_interval_is_wide(tmp_path, monkeypatch, noise, seconds, parts):
     model, _ = save_case(tmp_path)
     fake = Parts(noise)
-    monkeypatch.setattr(bench, "time", fake)
-    monkeypatch.setattr(bench, "time_models", fake.time_models)
+    monkeypatch.setattr(timing, "time", fake)
+    monkeypatch.setattr(timing, "time_models", fake.time_models)
     report = benched([model, model], runs=None, seconds=seconds)
     assert report.runs == 60 * parts
     assert fake.now == (seconds or 3) / 4 * parts
@@ -183,13 +182,13 @@ def test_a_setting_takes_longer_while_the_interval_is_wide(tmp_path, monkeypatch
 def test_inputs_follow_the_seed(tmp_path, monkeypatch):
     model, _ = save_case(tmp_path)
     seen = []
-    time_models = bench.time_models
+    time_models = timing.time_models
 
     def watched(sessions, feeds, *arguments):
         seen.append(feeds["x"])
         return time_models(sessions, feeds, *arguments)
 
-    monkeypatch.setattr(bench, "time_models", watched)
+    monkeypatch.setattr(timing, "time_models", watched)
     for seed in (0, 1, 0):
         benched([model, model], Config(threads=1, seed=seed))
     assert np.array_equal(seen[0], seen[2])

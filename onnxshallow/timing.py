@@ -4,22 +4,25 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from onnxshallow.analysis import analyze
+from onnxshallow.arguments import read_arguments
 from onnxshallow.comparison import load_models
 from onnxshallow.config import Config
 from onnxshallow.data.prepare import is_fixed
 from onnxshallow.data.synthetic import synthesize
 from onnxshallow.errors import ModelError, UsageError
-from onnxshallow.model.document import Document
+from onnxshallow.model.document import MEMORY, Document, ModelSource
+from onnxshallow.model.providers import current_providers, running_on
 from onnxshallow.model.session import Session, usable_cores
 from onnxshallow.model.tensors import TensorInfo
+from onnxshallow.model.weights import byte_size
 from onnxshallow.private.estimate import PrivateEstimate, estimate
 from onnxshallow.private.protocols import Protocol
-from onnxshallow.progress import Progress
+from onnxshallow.progress import Progress, Silent
 from onnxshallow.report.schema import (
     BenchMeasurement,
     BenchModel,
@@ -32,7 +35,7 @@ from onnxshallow.runtime.footprint import FootprintError, peak_memory
 from onnxshallow.validation.latency import Timing, median_interval, speedup, time_models
 from onnxshallow.versions import versions
 
-__all__ = ["BenchOptions", "bench_files"]
+__all__ = ["BenchOptions", "bench"]
 
 logger = logging.getLogger(__name__)
 
@@ -71,23 +74,36 @@ class BenchOptions:
     bandwidth: float = 1e9
 
 
-def bench_files(paths: Sequence[Path], config: Config, options: BenchOptions, progress: Progress) -> BenchReport:
+def bench(
+    *models: ModelSource,
+    measure: BenchOptions | None = None,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> BenchReport:
     """Time models in turns, and compare each with the first.
 
     Args:
-        paths: of two models or more, with the same inputs and outputs.
-        config: `input_shape`, `max_tensor`, `threads` and `seed`.
-        options: what to measure.
+        *models: two or more, or their paths, with the same inputs and outputs.
+        measure: what to measure; `BenchOptions()` where it is not given.
+        config: all other options; else they are taken from `options` and from an `onnxshallow.toml` beside the first.
         progress: shows how it goes.
+        **options: single options by name: `input_shape`, `max_tensor`, `threads`, `providers` and `seed` count.
 
     Raises:
-        UsageError: there is only one model.
+        UsageError: there is only one model, or options are wrong.
         ModelError: a model cannot be used, or does not match the first.
         DataError: an input's size is open; says how to give it.
     """
-    if len(paths) < 2:
+    if len(models) < 2:
         raise UsageError("Name two models or more to compare.")
-    documents, inputs = load_models(paths, config)
+    config = read_arguments(models[0], config, options)
+    with running_on(config.providers):
+        return _bench(models, measure or BenchOptions(), config, progress or Silent())
+
+
+def _bench(models: Sequence[ModelSource], options: BenchOptions, config: Config, progress: Progress) -> BenchReport:
+    documents, inputs = load_models(models, config)
     notes: list[str] = []
     settings = _settings(inputs, config, options, notes)
     measurements: list[BenchMeasurement] = []
@@ -191,7 +207,9 @@ def _is_wide(timings: Sequence[Timing], seed: int) -> bool:
 
 def _peak(document: Document, feeds: Mapping[str, np.ndarray], threads: int, notes: list[str]) -> int | None:
     try:
-        return peak_memory(document.path, feeds, threads)
+        if document.path == MEMORY:
+            raise FootprintError("it is measured of files only")
+        return peak_memory(document.path, feeds, threads, current_providers())
     except FootprintError as error:
         note = f"The peak memory of {document.path} is not known: {error}."
         if note not in notes:
@@ -201,7 +219,9 @@ def _peak(document: Document, feeds: Mapping[str, np.ndarray], threads: int, not
 
 
 def _size(document: Document) -> int:
-    """Bytes of a model's files."""
+    """Bytes of a model's files, or of the model where it has none."""
+    if document.path == MEMORY:
+        return byte_size(document.model)
     try:
         return sum(path.stat().st_size for path in (document.path, *document.data_files))
     except OSError as error:
