@@ -85,7 +85,9 @@ class Run:
         return Damages(self.inputs, self.observation, self.progress, self.cache_folder)
 
     def frontier(self) -> list[Plan]:
-        """What other ReLU counts would cost, to be expected from what was measured."""
+        """What other ReLU counts would cost, to be expected from what was measured; nothing where nothing was."""
+        if self.inputs.config.sensitivity == "magnitude":
+            return []
         measured, analysis = self.damages.measured, self.inputs.analysis
         budget = read_budget(self.inputs.config, analysis)
         with self.clock("plan"):

@@ -111,9 +111,9 @@ class Planner:
             yield plan
 
     def expected(self) -> Plan | None:
-        """The plan of least expected damage, which it carries, from all that was learned; None where none reaches."""
+        """A plan of about the least expected damage, which it carries, from all that was learned; None for none."""
         believed = self._believed(optimism=0.0)
-        best = self._problem.least_damage(believed)
+        best = self._problem.least_damage(believed, roughly=True)
         if best is None:
             return None
         return Plan(best, {c.key: self.damages[c.key] for c in best}, self._sum(best, believed))

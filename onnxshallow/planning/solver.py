@@ -31,6 +31,9 @@ __all__ = ["NEIGHBOURHOOD", "Budget", "Problem", "conflicts"]
 NEIGHBOURHOOD = 4
 """How many candidates a neighbour of a plan adds or drops."""
 
+# Where a plan near the least is enough: how far it may be from it, and how many nodes are searched.
+_ROUGH_GAP, _ROUGH_NODES = 0.05, 20
+
 # How often a choice that misses a budget by the solver's tolerance is excluded before giving up.
 _MOST_REPEATS = 20
 
@@ -109,6 +112,7 @@ class Problem:
         damages: Mapping[str | Pair, float],
         tried: Collection[frozenset[str]] = (),
         near: frozenset[str] | None = None,
+        roughly: bool = False,
     ) -> tuple[Candidate, ...] | None:
         """The plan of least total damage that is not among `tried`; None where no plan reaches the budget.
 
@@ -117,8 +121,10 @@ class Problem:
             tried: plans to leave out, as sets of keys.
             near: a plan from which the result may differ in `NEIGHBOURHOOD` candidates at the most (local branching;
                 Fischetti and Lodi, 2003).
+            roughly: whether a plan near the least, found with little search, is enough.
         """
-        return self._solve(self._damage_row(damages), [] if near is None else [self._near_row(near)], tried)
+        row = self._damage_row(damages)
+        return self._solve(row, [] if near is None else [self._near_row(near)], tried, roughly)
 
     def cheapest(
         self, damages: Mapping[str | Pair, float], most: float, tried: Collection[frozenset[str]] = ()
@@ -162,7 +168,11 @@ class Problem:
         return np.where(inside, -1.0, 1.0), -np.inf, NEIGHBOURHOOD - float(inside.sum())
 
     def _solve(
-        self, cost: NDArray[np.float64], extra: Sequence[_Row], tried: Collection[frozenset[str]]
+        self,
+        cost: NDArray[np.float64],
+        extra: Sequence[_Row],
+        tried: Collection[frozenset[str]],
+        roughly: bool = False,
     ) -> tuple[Candidate, ...] | None:
         """The choice of least cost that keeps the budget in whole numbers and is not among `tried`.
 
@@ -170,14 +180,18 @@ class Problem:
         """
         seen = set(tried)
         for _ in range(_MOST_REPEATS):
-            chosen = self._solve_once(cost, extra, seen)
+            chosen = self._solve_once(cost, extra, seen, roughly)
             if chosen is None or self.reached(chosen):
                 return chosen
             seen.add(frozenset(c.key for c in chosen))
         return None
 
     def _solve_once(
-        self, cost: NDArray[np.float64], extra: Sequence[_Row], tried: Collection[frozenset[str]]
+        self,
+        cost: NDArray[np.float64],
+        extra: Sequence[_Row],
+        tried: Collection[frozenset[str]],
+        roughly: bool,
     ) -> tuple[Candidate, ...] | None:
         from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -192,7 +206,7 @@ class Problem:
                 constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
                 integrality=np.ones(count + len(self.pairs), dtype=np.int64),
                 bounds=Bounds(0, 1),
-                options={"mip_rel_gap": 0.0},
+                options={"mip_rel_gap": _ROUGH_GAP, "node_limit": _ROUGH_NODES} if roughly else {"mip_rel_gap": 0.0},
             )
         if result.x is None:
             return None

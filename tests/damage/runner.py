@@ -95,7 +95,7 @@ def measured(work: Callable[[], int]) -> Outcome:
     A child that goes far beyond the limits is killed. What other tests have left in this process is no child's fault
     and is taken off.
     """
-    inherited = max(0.0, _resident(os.getpid()) - _AT_FIRST)
+    inherited = max(0.0, _anonymous() - _AT_FIRST)
     with tempfile.TemporaryFile() as errors:
         start = time.monotonic()
         child = os.fork()
@@ -144,8 +144,17 @@ def _resident(process: int) -> float:
         return 0.0
 
 
+def _anonymous() -> float:
+    """MiB that this process holds and no file backs: what a child begins with, as it maps files anew."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:")), 0.0)
+
+
 # What this process holds with the imports done and nothing else.
-_AT_FIRST = _resident(os.getpid())
+_AT_FIRST = _anonymous()
 
 
 def _command(arguments: Sequence[str]) -> Callable[[], int]:
