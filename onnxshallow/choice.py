@@ -51,11 +51,11 @@ class Attempt:
 
     def drop(self) -> float:
         """Accuracy lost, or disagreement with the original; without classes the largest relative output error."""
-        agreement = self.comparison.fidelity.agreement
+        disagreement = self.comparison.fidelity.disagreement
         if self.by_labels and self.comparison.drop is not None:
             return self.comparison.drop
-        if agreement is not None:
-            return 1.0 - agreement
+        if disagreement is not None:
+            return disagreement
         return max(self.comparison.fidelity.relative_error.values(), default=0.0)
 
 

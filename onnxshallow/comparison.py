@@ -80,13 +80,17 @@ def _validate(
             glance=glance,
         )
     gates = check_gates(comparison, limits)
+    verdict = gates_verdict(comparison, gates, limits)
+    if (left := len(samples) - comparison.fidelity.samples) > 0:
+        note = f"{left} of {len(samples)} samples were left out, as the model runs on batches of {batch} only."
+        verdict = verdict.model_copy(update={"reasons": [*verdict.reasons, note]})
     return ValidationReport(
         original=_file(first),
         optimized=_file(second),
         original_accuracy=accuracy_report(comparison.first),
         optimized_accuracy=accuracy_report(comparison.second),
         fidelity=fidelity_report(comparison, samples),
-        verdict=gates_verdict(comparison, gates, limits),
+        verdict=verdict,
         **class_details(comparison, samples),
         gates=[gate_report(gate, limits) for gate in gates],
         metrics=[MetricReport(**vars(metric.result())) for metric in own],

@@ -1,6 +1,7 @@
 """The whole frontier in one run: what is lost at each of several ReLU targets.
 
-The sweep and the plans tried are shared by all targets, and each point is fitted and validated as `optimize` would.
+The sweep and the plans tried are shared by all targets, and each point is fitted and validated as `optimize` would,
+which tries more plans for its one target, and may find a better one.
 """
 
 from collections.abc import Sequence

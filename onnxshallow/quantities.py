@@ -1,5 +1,6 @@
 """Quantities that people write: targets such as 0.58 or 320k, latencies such as 3.5ms, sizes such as 4G."""
 
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -9,10 +10,14 @@ from onnxshallow.errors import UsageError
 
 __all__ = ["NUMBER", "parse_bytes", "parse_latency", "parse_target", "read_bytes", "read_latency", "read_target"]
 
+logger = logging.getLogger(__name__)
+
 COUNT_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 BYTE_SUFFIXES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 NUMBER = r"(?P<number>\d+(?:\.\d*)?(?:e[+-]?\d{1,2})?|\.\d+)"
 """A number as people write it, for patterns."""
+# Counts up to this, where there are many times as many, may be meant as per cent.
+_LIKE_PERCENT = 100
 
 
 def parse_target(value: float | str, total: int) -> int:
@@ -33,7 +38,11 @@ def parse_target(value: float | str, total: int) -> int:
         target = read_target(value)
     except ValueError as error:
         raise UsageError(f"The target {value!r} cannot be used: {error}.") from error
-    return math.floor(target * total) if isinstance(target, Fraction) else target
+    if isinstance(target, Fraction):
+        return math.floor(target * total)
+    if target <= _LIKE_PERCENT < total // 10:
+        logger.warning("the target %s is a count; for %s %% write %s", value, value, target / 100)
+    return target
 
 
 def parse_latency(value: float | str, original: float) -> float:

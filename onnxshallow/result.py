@@ -40,15 +40,12 @@ class Result:
         Raises:
             AccuracyError: the accuracy budget is broken.
             TargetError: there is no model, as the target cannot be reached.
-            UsageError: `path` is a data file of the original.
+            UsageError: `path` is a file of the original.
             ModelError: the folder cannot be written to.
         """
         if self.error is not None:
             raise self.error
-        if Path(path).resolve() in self.document.data_files:
-            raise UsageError(
-                f"{path} holds weights of the input model, which are never overwritten; give another path."
-            )
+        self._require_free(path)
         if self.model is not None:
             save_model(self.model, path, external=self.document.external)
 
@@ -57,10 +54,12 @@ class Result:
 
         Raises:
             TargetError: there is no plan, as the target cannot be reached.
+            UsageError: `path` is a file of the original.
             ModelError: the folder cannot be written to.
         """
         if self.plan is None:
             raise self.error or TargetError("There is no plan to save; raise the target.")
+        self._require_free(path)
         save_plan(self.plan, self.document.sha256, Path(path))
 
     def save_report(self, path: str | os.PathLike[str]) -> None:
@@ -69,11 +68,22 @@ class Result:
         It does not say where the model was saved, as that is not known to it.
 
         Raises:
+            UsageError: `path` is a file of the original.
             ModelError: the folder cannot be written to.
         """
+        self._require_free(path)
         target = Path(path)
         page = target.suffix.lower() in (".html", ".htm")
         write_text(html_report(self.report) if page else self.report.model_dump_json(indent=2) + "\n", target)
+
+    def _require_free(self, path: str | os.PathLike[str]) -> None:
+        """Make sure that `path` is no file of the original.
+
+        Raises:
+            UsageError: it is.
+        """
+        if self.document.owns(Path(path)):
+            raise UsageError(f"{path} belongs to the input model, which is never overwritten; give another path.")
 
     def __repr__(self) -> str:
         report = self.report

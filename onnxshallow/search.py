@@ -105,7 +105,7 @@ def search_together(
     tried: dict[frozenset[str], Plan] = {}
     failures: list[TargetError | None] = [None for _ in budgets]
     proposals = [planner.proposals() for planner in planners]
-    tries = max(len(budgets), _affordable_tries(inputs) * 2 // 3)
+    tries = max(len(budgets), _affordable_tries(inputs) * 3 // 2)
     with progress.stage("Comparing plans", tries) as step:
         for number in itertools.islice(itertools.cycle(range(len(budgets))), tries):
             plan = None

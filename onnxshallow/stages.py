@@ -11,7 +11,7 @@ from onnxshallow.actions.apply import ACTIONS
 from onnxshallow.actions.base import Candidate, Evidence, FindOptions
 from onnxshallow.analysis import Analysis, analyze
 from onnxshallow.config import Config
-from onnxshallow.data.prepare import Prepared, is_fixed, labelled_batches, prepare
+from onnxshallow.data.prepare import Prepared, is_fixed, labelled_batches, open_sizes, prepare
 from onnxshallow.errors import ModelError, TargetError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
@@ -110,6 +110,10 @@ def load_inputs(document: Document, config: Config) -> Inputs:
     """
     analysis = analyze(document.model, config.input_shape)
     data = prepare(config, analysis.network.inputs)
+    if analysis.cost.unknown and (sizes := open_sizes(data.fit, analysis.network.inputs)):
+        config = config.model_copy(update={"input_shape": {**sizes, **(config.input_shape or {})}})
+        analysis = analyze(document.model, config.input_shape)
+    _require_sizes(document, analysis, config)
     memory = divide_memory(config)
     whole = is_fixed(analysis.network.inputs)
     if not whole:
@@ -126,6 +130,19 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         threads=config.threads or 0,
     )
     return Inputs(document, analysis, config, data, calibration, _trial(analysis, calibration))
+
+
+def _require_sizes(document: Document, analysis: Analysis, config: Config) -> None:
+    """Make sure that targets can be checked.
+
+    Raises:
+        ModelError: the size of no activation is known, though there are some.
+    """
+    if config.target_relus is not None and analysis.sites and not analysis.cost.relus:
+        raise ModelError(
+            f"The size of none of the {len(analysis.sites)} activations of {document.path} is known, so no part of "
+            "them can be asked for; fix the open axes of the inputs with --input-shape NAME:1,3,224,224."
+        )
 
 
 def _trial(analysis: Analysis, calibration: Calibration) -> Calibration:

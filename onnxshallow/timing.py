@@ -12,7 +12,7 @@ from onnxshallow.analysis import analyze
 from onnxshallow.arguments import read_arguments
 from onnxshallow.comparison import load_models
 from onnxshallow.config import Config
-from onnxshallow.data.prepare import is_fixed
+from onnxshallow.data.prepare import batch_size_of, is_fixed
 from onnxshallow.data.synthetic import synthesize
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.document import MEMORY, Document, ModelSource
@@ -138,7 +138,7 @@ def _settings(
     """Every batch size with every number of threads; a batch that a model fixes is the only one."""
     sizes = tuple(dict.fromkeys(options.batch_sizes))
     if is_fixed(inputs):
-        own = next(int(i.shape[0] or 1) for i in inputs if i.shape and isinstance(i.shape[0], int))
+        own = batch_size_of(inputs, config)
         if sizes != (own,):
             notes.append(f"A model fixes its batch at {own}, so that is what all of them run on.")
         sizes = (own,)
@@ -157,6 +157,9 @@ def _measure(
     """Every model at one setting."""
     batch, threads = setting.batch_size, setting.threads or usable_cores()
     feeds = synthesize(inputs, batch, config.seed, config.preprocessing()).batch(np.arange(batch))
+    for info in inputs:
+        if info.shape is not None and len(info.shape) == 1 and isinstance(info.shape[0], int):  # no batch, a vector
+            feeds[info.name] = np.resize(feeds[info.name], info.shape[0])
     peaks = [_peak(document, feeds, threads, notes) if options.memory else None for document in documents]
     timings = _time(documents, feeds, threads, options, config.seed)
     found = []

@@ -285,3 +285,16 @@ def test_an_unknown_provider_is_told_where_models_are_compared(tmp_path):
     ):
         with pytest.raises(UsageError, match="no execution provider 'abacus'"):
             run(providers="abacus")
+
+
+def test_files_of_the_original_are_not_overwritten(case, tmp_path):
+    path, options = case
+    result = optimize(path, target_relus=0.7, cache=None, **options)
+    link = tmp_path / "link.onnx"
+    link.symlink_to(path)
+    before = Path(path).read_bytes()
+    for save in (result.save, result.save_plan, result.save_report):
+        for target in (path, link):
+            with pytest.raises(UsageError, match="belongs to the input model"):
+                save(target)
+    assert Path(path).read_bytes() == before

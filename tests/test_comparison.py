@@ -221,3 +221,10 @@ def test_models_are_loaded_with_their_common_inputs(tmp_path):
 def test_what_differs_between_models_is_said(tmp_path, other, words):
     with pytest.raises(ModelError, match=words):
         loaded(tmp_path, RELU, RELU, other)
+
+
+def test_samples_that_fill_no_batch_are_told(tmp_path):
+    fixed = build(NET.replace("[N,3,6,6]", "[16,3,6,6]"), **NET_WEIGHTS)
+    report = compared(tmp_path, fixed, fixed, max_drop=0)
+    assert report.fidelity.samples == 32
+    assert any("8 of 40 samples were left out" in reason for reason in report.verdict.reasons)

@@ -1,9 +1,14 @@
 import numpy as np
+import onnx
 import pytest
 
+import onnxshallow
+from onnxshallow import stages
 from onnxshallow.actions.base import FindOptions
 from onnxshallow.analysis import analyze
+from onnxshallow.config import resolve
 from onnxshallow.errors import ModelError, TargetError
+from onnxshallow.model.document import load_document
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.solver import Budget
 from onnxshallow.progress import Silent
@@ -12,12 +17,13 @@ from onnxshallow.stages import (
     find_candidates,
     find_every_candidate,
     find_options,
+    load_inputs,
     observe,
     require_reachable,
     validate,
 )
 from tests.networks import build, smooth
-from tests.runs import NET, NET_WEIGHTS, load_case, net
+from tests.runs import NET, NET_WEIGHTS, load_case, net, save_case
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +156,27 @@ def test_a_model_without_a_floating_point_output_cannot_be_measured(tmp_path):
     )
     with pytest.raises(ModelError, match=r"No output of .* is a floating-point tensor"):
         observe(load_case(tmp_path, model), Silent())
+
+
+def open_case(folder, **options):
+    """A network whose height and width are open, and its data."""
+    path, data = save_case(folder)
+    onnx.save(build(NET.replace("[N,3,6,6]", "[N,3,H,W]"), **NET_WEIGHTS), path)
+    return path, {"calib": str(data), "sensitivity": "magnitude", **options}
+
+
+def test_open_sizes_are_those_of_the_samples(tmp_path):
+    path, options = open_case(tmp_path, target_relus=0.7)
+    assert load_document(path).model.graph.input[0].type.tensor_type.shape.dim[2].dim_param == "H"
+    inputs = load_inputs(load_document(path), resolve(options, path))
+    assert inputs.analysis.cost.relus == 432
+    assert inputs.config.input_shape == {"x": (1, 3, 6, 6)}
+    result = onnxshallow.optimize(path, **options, cache=None)
+    assert 0 < result.report.optimized.relus <= 0.7 * 432
+
+
+def test_a_target_for_activations_of_unknown_size_is_refused(tmp_path, monkeypatch):
+    path, options = open_case(tmp_path, target_relus=0.7)
+    monkeypatch.setattr(stages, "open_sizes", lambda samples, inputs: {})
+    with pytest.raises(ModelError, match=r"size of none of the 3 activations .* --input-shape"):
+        load_inputs(load_document(path), resolve(options, path))

@@ -193,3 +193,11 @@ def test_inputs_follow_the_seed(tmp_path, monkeypatch):
         benched([model, model], Config(threads=1, seed=seed))
     assert np.array_equal(seen[0], seen[2])
     assert not np.array_equal(seen[0], seen[1])
+
+
+def test_the_batch_is_that_of_the_inputs_that_have_one(tmp_path):
+    text = "(float[1] k, float[4,3,8,8] x) => (float[4,3,8,8] y) { s = Mul(x, k) y = Relu(s) }"
+    path = tmp_path / "net.onnx"
+    onnx.save(build(text), path)
+    report = bench(path, path, measure=BenchOptions(runs=2, memory=False), threads=1)
+    assert report.batch_size == 4

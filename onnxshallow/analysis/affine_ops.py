@@ -4,7 +4,7 @@ import numpy as np
 
 from onnxshallow.model.network import Network, Node
 
-__all__ = ["batch_normalization", "channel_constant", "is_passthrough"]
+__all__ = ["batch_normalization", "channel_constant", "is_passthrough", "training_nodes"]
 
 
 def is_passthrough(network: Network, node: Node) -> bool:
@@ -21,6 +21,27 @@ def is_passthrough(network: Network, node: Node) -> bool:
         training = network.constant(node.inputs[2])
         return training is not None and not bool(np.any(training))
     return True
+
+
+def training_nodes(network: Network) -> list[str]:
+    """Names of the nodes that run as in training: their outputs depend on the batch, or on chance."""
+    return [
+        node.name
+        for node in network.nodes
+        if node.index in network.alive
+        and (
+            (node.is_op("BatchNormalization") and bool(node.attributes.get("training_mode", 0)))
+            or (node.is_op("Dropout") and _drops(network, node))
+        )
+    ]
+
+
+def _drops(network: Network, node: Node) -> bool:
+    """Whether a Dropout leaves values out for sure."""
+    if network.opset < 12 or len(node.inputs) < 3 or not node.inputs[2]:
+        return False
+    training = network.constant(node.inputs[2])
+    return training is not None and bool(np.any(training))
 
 
 def batch_normalization(network: Network, node: Node) -> tuple[np.ndarray, np.ndarray] | None:

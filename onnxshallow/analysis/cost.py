@@ -1,5 +1,6 @@
 """What a network costs: ReLUs, multiply-adds, parameters and depth, per sample."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -93,13 +94,12 @@ def layer_macs(network: Network, node: Node) -> int | None:
     if inputs[0] is None or inputs[1] is None or output is None:
         return None
     data, weight = inputs[0], inputs[1]
-    batch = max(output[0], 1) if len(output) > 1 else 1
-    if node.op == "Conv":
-        return int(np.prod(output[1:], dtype=np.int64)) * int(np.prod(weight[1:], dtype=np.int64))
-    if node.op == "ConvTranspose":
-        return int(np.prod(data[1:], dtype=np.int64)) * int(np.prod(weight[1:], dtype=np.int64))
-    inner = data[0] if node.op == "Gemm" and node.attributes.get("transA", 0) else data[-1]
-    return int(np.prod(output, dtype=np.int64)) * inner // batch
+    if node.op in ("Conv", "ConvTranspose"):
+        places = output if node.op == "Conv" else data
+        return network.per_sample(math.prod(places) * math.prod(weight[1:]))
+    if node.op == "Gemm" and node.attributes.get("transA", 0):  # samples are columns
+        return math.prod(output[1:]) * data[0]
+    return network.per_sample(math.prod(output) * data[-1])
 
 
 def _full(shape: tuple[int | None, ...] | None) -> tuple[int, ...] | None:
@@ -114,7 +114,7 @@ def _pooling_comparisons(network: Network, alive: Collection[int]) -> int:
         if node.index in alive and node.is_op("MaxPool"):
             output = _full(network.shape(node.outputs[0]))
             window = int(np.prod(node.attributes.get("kernel_shape", (1,)), dtype=np.int64))
-            total += 0 if output is None else int(np.prod(output[1:], dtype=np.int64)) * (window - 1)
+            total += 0 if output is None else network.per_sample(math.prod(output)) * (window - 1)
     return total
 
 

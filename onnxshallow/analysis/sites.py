@@ -120,9 +120,7 @@ def _site(network: Network, node: Node, kind: Kind) -> Site:
     known = sizes is not None and all(size is not None for size in sizes)
     size = None
     if sizes is not None and known:
-        batch = _batch(network)
-        total = int(np.prod([int(s or 0) for s in sizes], dtype=np.int64))
-        size = total // batch if total % batch == 0 else total
+        size = network.per_sample(int(np.prod([int(s or 0) for s in sizes], dtype=np.int64)))
     by_channel = sizes is not None and len(sizes) >= 2 and (len(sizes) == 2 or _has_channels(network, source))
     channels = int(sizes[1] or 0) if sizes is not None and by_channel else 1
     return Site(
@@ -137,15 +135,6 @@ def _site(network: Network, node: Node, kind: Kind) -> Site:
         dtype=dtype,
         refusal=_refusal(network, node, kind, sizes, dtype),
     )
-
-
-def _batch(network: Network) -> int:
-    """Samples in the batch that shape inference assumed: 1, unless the model fixes another number."""
-    for info in network.inputs:
-        sizes = network.shape(info.name)
-        if sizes is not None and len(sizes) > 1 and sizes[0]:
-            return sizes[0]
-    return 1
 
 
 def _refusal(

@@ -79,7 +79,7 @@ def outputs(
 
 @contextmanager
 def no_stale_output(targets: Outputs) -> Iterator[None]:
-    """Remove an earlier model, report and page from `targets` when the run fails on its model or data.
+    """Remove an earlier run's results from `targets` when this one fails on its model or data.
 
     So no earlier result is taken for this run's.
     """
@@ -98,8 +98,9 @@ def _remove(targets: Outputs) -> None:
     with suppress(OnnxshallowError, OSError):
         remove_model(targets.model)
         targets.report.unlink(missing_ok=True)
-        if targets.html is not None:
-            targets.html.unlink(missing_ok=True)
+        for path in (targets.plan, targets.html, None if targets.json in (None, "-") else Path(str(targets.json))):
+            if path is not None:
+                path.unlink(missing_ok=True)
 
 
 def finish(result: "Result", targets: Outputs, keep_rejected: bool) -> None:
@@ -116,7 +117,7 @@ def finish(result: "Result", targets: Outputs, keep_rejected: bool) -> None:
     from onnxshallow.report.console import print_result
 
     for path in targets.files.values():
-        if path is not None and path.resolve() in result.document.data_files:
+        if path is not None and result.document.owns(path):
             raise UsageError(
                 f"{path} holds weights of the input model, which are never overwritten; give another path."
             )
@@ -129,7 +130,7 @@ def finish(result: "Result", targets: Outputs, keep_rejected: bool) -> None:
     if targets.json == "-":
         write_json(report, "-")
     else:
-        print_result(report, targets.report)
+        print_result(report, targets.report, targets.html)
     if result.error is not None:
         complain(str(result.error))
         raise typer.Exit(int(result.error.exit_code))
@@ -168,6 +169,8 @@ def _write(result: "Result", targets: Outputs, keep_rejected: bool) -> "Report":
         remove_model(targets.model)
     if targets.plan is not None and result.plan is not None:
         save_plan(result.plan, result.document.sha256, targets.plan)
+    elif targets.plan is not None:
+        targets.plan.unlink(missing_ok=True)
     write_json(report, targets.report)
     if targets.json != "-":
         write_json(report, targets.json)

@@ -8,6 +8,7 @@ import typer
 from onnxshallow.cli import options
 from onnxshallow.cli.finish import finish, no_stale_output, outputs, propose
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging
+from onnxshallow.errors import UsageError
 
 __all__ = ["command"]
 
@@ -106,6 +107,9 @@ def command(
     )  # fmt: skip
     resolved = resolve(given, model, config)
     if dry_run:
+        for option, given_too in (("--output", output), ("--html", html), ("--keep-rejected", keep_rejected or None)):
+            if given_too is not None:
+                raise UsageError(f"{option} means nothing with --dry-run, which makes no model; leave one out.")
         check_outputs({"--json": json, "--plan-out": plan_out}, files_read(model, resolved, config))
         propose(plan(model, config=resolved, progress=Bars(), cache=not no_cache), json, plan_out)
         return

@@ -21,7 +21,7 @@ class WithHtml(Command):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Give a lone `--html` its value, then parse as ever."""
         end = args.index("--") if "--" in args else len(args)
-        following = [*args[1:end], ""]
+        following = [*args[1:end], ""][:end]
         lone = [
             a == "--html" and not b.lower().endswith(_SUFFIXES) for a, b in zip(args[:end], following, strict=True)
         ]

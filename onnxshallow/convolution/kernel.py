@@ -142,11 +142,6 @@ class Convolution:
         return tuple(dilation * (kernel - 1) + 1 for kernel, dilation in pairs)
 
     @property
-    def is_depthwise(self) -> bool:
-        """Whether every output channel reads one input channel of several (channel multipliers included)."""
-        return self.groups > 1 and self.weight.shape[1] == 1
-
-    @property
     def is_pointwise(self) -> bool:
         """Whether every output pixel reads exactly one pixel: one tap, neither padding nor cropping."""
         return all(kernel == 1 for kernel in self.kernel_shape) and not any(self.pads_begin + self.pads_end)

@@ -53,6 +53,10 @@ def samples_from_arrays(
         columns[tensor.name] = _column(array, tensor, preprocessing, where)
     unused = [name for name in LABEL_NAMES if name in arrays and name not in chosen.values()]
     labels = _labels(arrays[unused[0]], f"{source}: array {unused[0]!r}") if unused else None
+    ignored = [name for name in arrays if name not in chosen.values() and name not in LABEL_NAMES]
+    if ignored:
+        listed = ", ".join(map(repr, ignored))
+        logger.warning("%s: %s not used; labels are looked for under 'labels' or 'y'", source, listed)
     return Samples(columns, source=source, labels=labels)
 
 
@@ -78,6 +82,7 @@ def _match(arrays: Arrays, inputs: Sequence[TensorInfo], source: str) -> dict[st
 def _column(array: NDArray[np.generic], tensor: TensorInfo, preprocessing: Preprocessing, where: str) -> Column:
     image = ImageInput.from_tensor(tensor)
     if array.dtype == np.uint8 and image is not None:
+        preprocessing.warn_if_bare(where)
         return PixelColumn.from_array(array.view(np.uint8), image, preprocessing, where)
     dtype = tensor.dtype if tensor.dtype is not None else array.dtype
     _check_type(array, dtype, tensor, where)

@@ -31,7 +31,8 @@ def as_batch(item: object, inputs: Sequence[TensorInfo], source: str) -> Batch:
     """A batch as arrays whose first axes agree.
 
     Args:
-        item: a dict of arrays; or, for a network with one input, an array, or a pair of an array and labels. One
+        item: a dict of arrays; or, for a network with one input, an array, alone or in a list, or a pair of an array
+            and labels. One
             sample without a batch axis becomes a batch of one.
         inputs: the network's inputs.
         source: where the batch comes from, for messages.
@@ -61,8 +62,8 @@ def _by_name(item: object, inputs: Sequence[TensorInfo], source: str) -> Mapping
         return {str(name): value for name, value in item.items()}
     if len(inputs) == 1 and is_array(item):
         return {inputs[0].name: item}
-    if len(inputs) == 1 and isinstance(item, tuple | list) and len(item) == 2 and is_array(item[0]):
-        return {inputs[0].name: item[0], LABEL_NAMES[0]: item[1]}
+    if len(inputs) == 1 and isinstance(item, tuple | list) and len(item) in (1, 2) and is_array(item[0]):
+        return dict(zip((inputs[0].name, LABEL_NAMES[0]), item, strict=False))
     names = ", ".join(repr(tensor.name) for tensor in inputs)
     raise DataError(
         f"{source}: gave {type(item).__name__}; each batch must be a dict of input names to arrays, or for a network "

@@ -16,7 +16,15 @@ from onnxshallow.data.synthetic import synthesize
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo, with_sizes
 
-__all__ = ["Prepared", "is_fixed", "labelled_batches", "load_report_samples", "prepare"]
+__all__ = [
+    "Prepared",
+    "batch_size_of",
+    "is_fixed",
+    "labelled_batches",
+    "load_report_samples",
+    "open_sizes",
+    "prepare",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +78,7 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
     """
     inputs = with_sizes(inputs, config.input_shape)
     preprocessing = config.preprocessing()
-    batch = _batch_size(inputs, config)
+    batch = batch_size_of(inputs, config)
     if config.calib is None:
         unknown = "" if config.validate_data is not None else " The result is NOT validated."
         logger.warning("No calibration data: using synthetic images.%s Give real inputs with --calib.", unknown)
@@ -118,9 +126,19 @@ def load_report_samples(config: Config, inputs: Sequence[TensorInfo]) -> tuple[S
         seed=config.seed,
         max_bytes=config.data_limit,
     )
-    batch = _batch_size(inputs, config)
+    batch = batch_size_of(inputs, config)
     _check_enough(inputs, batch, samples)
     return samples, batch
+
+
+def open_sizes(samples: Samples, inputs: Sequence[TensorInfo]) -> dict[str, tuple[int, ...]]:
+    """The shapes that samples have, for inputs with open axes besides the batch, by name; for a batch of one."""
+    first = samples.batch([0])
+    found = {}
+    for info in inputs:
+        if info.shape is None or not all(isinstance(size, int) for size in info.shape[1:]):
+            found[info.name] = first[info.name].shape
+    return found
 
 
 def is_fixed(inputs: Sequence[TensorInfo]) -> bool:
@@ -128,7 +146,12 @@ def is_fixed(inputs: Sequence[TensorInfo]) -> bool:
     return any(info.shape and len(info.shape) > 1 and isinstance(info.shape[0], int) for info in inputs)
 
 
-def _batch_size(inputs: Sequence[TensorInfo], config: Config) -> int:
+def batch_size_of(inputs: Sequence[TensorInfo], config: Config) -> int:
+    """Samples a batch: as many as the inputs fix, else what the options say.
+
+    Raises:
+        DataError: the inputs fix different numbers.
+    """
     firsts = {info.name: info.shape[0] for info in inputs if info.shape and len(info.shape) > 1}
     fixed = {name: size for name, size in firsts.items() if isinstance(size, int)}
     if len(set(fixed.values())) > 1:

@@ -5,6 +5,7 @@ centre, put the channels in the network's order, divide by `scale`, subtract `me
 data never passes through here: it counts as already preprocessed.
 """
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from onnxshallow.errors import DataError, UsageError
 
 __all__ = ["PRESETS", "Preprocessing"]
+
+logger = logging.getLogger(__name__)
 
 PRESETS: dict[str, dict[str, Any]] = {
     "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "resize": 256, "crop": 224},
@@ -83,6 +86,15 @@ class Preprocessing:
             values.update({key: values[key][::-1] for key in ("mean", "std") if key in values})
         values.update({key: value for key, value in given.items() if value is not None})
         return cls(**values)
+
+    def warn_if_bare(self, where: str) -> None:
+        """Say that pixels become values from 0 to 1 and nothing else, where no option says that this is meant."""
+        if self.mean is None and self.std is None and self.scale == 255:
+            logger.warning(
+                "%s: pixels are divided by 255, and that is all; if the network was trained on standardized images, "
+                "give --preset or --mean and --std (--mean 0 --std 1 if not)",
+                where,
+            )
 
     def check_channels(self, channels: int) -> None:
         """Checks that mean and std fit images of so many channels.

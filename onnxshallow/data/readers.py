@@ -144,7 +144,8 @@ def _items(make: Callable[[], object], source: str) -> Iterator[object]:
     """What the user's code gives, one by one; it runs in here, and only in here."""
     given = make()
     if hasattr(given, "get_next"):
-        yield from iter(given.get_next, None)
+        while (item := given.get_next()) is not None:
+            yield item
     elif isinstance(given, Iterable) and not isinstance(given, Mapping | str):
         yield from given
     else:

@@ -82,7 +82,7 @@ def _column(tensor: TensorInfo, count: int, seed: int, preprocessing: Preprocess
         raise DataError(
             f"Synthetic data needs the size of every axis, but input {tensor.name!r} is "
             f"{describe_shape(tensor)}; give its sizes, like --input-shape {tensor.name}:{example}, "
-            "or data with --calib."
+            "or give real samples."
         )
     image = ImageInput.from_tensor(tensor)
     if image is not None:

@@ -52,6 +52,12 @@ class Document:
         """Whether any tensor came from a data file."""
         return bool(self.data_files)
 
+    def owns(self, path: Path) -> bool:
+        """Whether `path` is one of the model's own files, by whatever name."""
+        files = [file for file in (self.path, *self.data_files) if file != MEMORY]
+        same = any(path.resolve() == file.resolve() for file in files)
+        return same or (path.exists() and any(file.exists() and path.samefile(file) for file in files))
+
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the model with its data files."""
@@ -112,6 +118,8 @@ def load_document(path: str | os.PathLike[str], max_tensor: int = MAX_TENSOR) ->
     """
     path = Path(path)
     if not path.is_file():
+        if path.is_dir():
+            raise ModelError(f"{path} is a folder; name a model file in it.")
         raise ModelError(f"There is no model file {path}; check the path.")
     try:
         content = path.read_bytes()

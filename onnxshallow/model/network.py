@@ -224,6 +224,19 @@ class Network:
             return None
         return tuple(size if isinstance(size, int) else None for size in info.shape)
 
+    def per_sample(self, count: int) -> int:
+        """What of a count over the batch that `shape` speaks of falls to one sample, where it can be divided."""
+        return count // self._batch if count % self._batch == 0 else count
+
+    @cached_property
+    def _batch(self) -> int:
+        """Samples in the batch that shapes are inferred for: 1, unless the model fixes another number."""
+        for info in self.inputs:
+            sizes = self.shape(info.name)
+            if sizes is not None and len(sizes) > 1 and sizes[0]:
+                return sizes[0]
+        return 1
+
     def dtype(self, tensor: str) -> np.dtype | None:
         """Element type of `tensor`, None where unknown."""
         info = self.infos.get(tensor)

@@ -96,6 +96,10 @@ def infer_shapes(
     for value in skeleton.graph.input:
         if value.name not in given:
             _fix_sizes(value, wanted.pop(value.name, None))
+    inputs = {value.name: value for value in skeleton.graph.input}
+    for value in skeleton.graph.output:  # an input that is passed on has one shape, not two
+        if value.name in inputs:
+            value.CopyFrom(inputs[value.name])
     if wanted:
         names = ", ".join(value.name for value in model.graph.input if value.name not in given)
         raise UsageError(

@@ -9,6 +9,7 @@ from typing import Any
 from onnxshallow.actions.base import Candidate
 from onnxshallow.errors import UsageError
 from onnxshallow.model.files import write_text
+from onnxshallow.text import first_line
 
 __all__ = ["Plan", "load_plan", "match_plan", "plan_to_json", "save_plan"]
 
@@ -85,13 +86,14 @@ def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         entries = list(content["actions"])
-        wanted = tuple(_stub(entry) for entry in entries)
+        wanted = tuple(_stub(entry, number) for number, entry in enumerate(entries))
         stated = [None if entry.get("damage") is None else float(entry["damage"]) for entry in entries]
     except OSError as error:
         raise UsageError(f"Cannot read the plan {path}: {error.strerror}; check the path.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else first_line(error)
         raise UsageError(
-            f"{path} is not a plan written by onnxshallow --plan-out ({error!r}); write one with "
+            f"{path} is not a plan written by onnxshallow --plan-out ({what}); write one with "
             "`onnxshallow optimize MODEL --plan-out PATH`."
         ) from error
     pairs = zip(wanted, stated, strict=True)
@@ -119,6 +121,11 @@ def match_plan(plan: Plan, available: Sequence[Candidate], source: str = "the pl
                 f"Entry {number} of {source} ({wanted.key}) is not possible on this model; "
                 "`onnxshallow sensitivity MODEL` lists what is."
             )
+        if wanted.sites and set(wanted.sites) != set(found.sites):
+            raise UsageError(
+                f"Entry {number} of {source} names the sites {', '.join(wanted.sites)}, but its source and output "
+                f"enclose {', '.join(found.sites) or 'none'}; change both, or leave sites out."
+            )
         for other in chosen:
             if other.nodes & found.nodes:
                 raise UsageError(f"Entries {other.key} and {found.key} of {source} change the same nodes; keep one.")
@@ -126,7 +133,10 @@ def match_plan(plan: Plan, available: Sequence[Candidate], source: str = "the pl
     return Plan(tuple(chosen), plan.damages)
 
 
-def _stub(entry: Mapping[str, Any]) -> Candidate:
+def _stub(entry: Mapping[str, Any], number: int) -> Candidate:
+    for name in ("action", "source", "output"):
+        if name not in entry:
+            raise ValueError(f"entry {number} has no {name!r}")
     kernel = entry.get("kernel")
     return Candidate(
         action=str(entry["action"]),

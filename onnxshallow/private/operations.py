@@ -78,7 +78,14 @@ def count_operations(analysis: Analysis) -> Operations:
         layer = layers.get(node.index)
         if layer is not None and layer.main != node.index:
             continue  # folded into the layer's weights
-        if node.is_op("Conv", "Gemm", "MatMul") or layer is not None:
+        factor = _factor(network, node)
+        if factor is not None:
+            made = _elements(network, node.outputs[0])
+            if made is None:
+                unknown.append(node.name)
+            elif factor > 1:  # one number for all is no secret, and each party multiplies its own share
+                linear.append(LinearSize(node.name, made, factor, made))
+        elif node.is_op("Conv", "Gemm", "MatMul") or layer is not None:
             if layer is None and not _has_weights(network, node):
                 others[node.op] += 1
                 continue
@@ -100,7 +107,7 @@ def count_operations(analysis: Analysis) -> Operations:
                 squares += made
             else:
                 products, factors = products + made, factors + sum(size or 0 for size in read)
-        elif not (node.is_op(*_LOCAL) or _scales(network, node)):
+        elif not node.is_op(*_LOCAL):
             others[node.op] += 1
     return Operations(
         comparisons=analysis.cost.comparisons,
@@ -127,12 +134,13 @@ def _linear_size(network: Network, node: Node) -> LinearSize | None:
     data, weight, output = (_sizes(network, name) for name in (*node.inputs[:2], node.outputs[0]))
     if data is None or weight is None or output is None or len(output) < 2:
         return None
-    made = math.prod(output[1:])
-    if node.is_op("BatchNormalization", "Mul"):  # a number a channel: a 1x1 convolution of one channel each
+    made = network.per_sample(math.prod(output))
+    if node.is_op("BatchNormalization"):  # a number a channel: a 1x1 convolution of one channel each
         return LinearSize(node.name, made, output[1], made)
     weights = math.prod(weight)
     if node.op == "Conv":
-        return LinearSize(node.name, math.prod(output[2:]) * math.prod(weight[2:]) * data[1], weights, made)
+        places = network.per_sample(math.prod((output[0], *output[2:])))
+        return LinearSize(node.name, places * math.prod(weight[2:]) * data[1], weights, made)
     columns = max(output[-1], 1)
     return LinearSize(node.name, made // columns * (weights // columns), weights, made)
 
@@ -147,16 +155,19 @@ def _is_product(network: Network, node: Node) -> bool:
     return exponent is not None and exponent.size == 1 and float(np.ravel(exponent)[0]) == 2
 
 
-def _scales(network: Network, node: Node) -> bool:
-    """Whether a node multiplies or divides by constants."""
-    if node.is_op("Mul"):
-        return any(network.is_constant(name) for name in node.inputs)
-    return node.is_op("Div") and network.is_constant(node.inputs[1])
+def _factor(network: Network, node: Node) -> int | None:
+    """How many numbers a node multiplies or divides a tensor by; None where it is another kind of node."""
+    places = {"Mul": (0, 1), "Div": (1,)}.get(node.op, ()) if node.is_op("Mul", "Div") else ()
+    constants = [node.inputs[place] for place in places if network.is_constant(node.inputs[place])]
+    if not constants:
+        return None
+    sizes = _sizes(network, constants[0])
+    return 1 if sizes is None else math.prod(sizes)
 
 
 def _elements(network: Network, tensor: str) -> int | None:
     sizes = _sizes(network, tensor)
-    return None if sizes is None else math.prod(sizes[1:])
+    return None if sizes is None else network.per_sample(math.prod(sizes))
 
 
 def _sizes(network: Network, tensor: str) -> tuple[int, ...] | None:

@@ -6,6 +6,7 @@ from typing import Any
 from onnxshallow.actions.apply import ACTIONS
 from onnxshallow.actions.base import FindOptions
 from onnxshallow.analysis import Analysis, Cost
+from onnxshallow.analysis.affine_ops import training_nodes
 from onnxshallow.damages import Sensitivity
 from onnxshallow.data.prepare import Prepared
 from onnxshallow.data.samples import Samples
@@ -277,6 +278,13 @@ def build_report(
 def _remarks(analysis: Analysis) -> list[str]:
     """Why a network as a whole gives little to do."""
     said = [] if analysis.sites else ["the model has no ReLU, so there was none to remove"]
+    if analysis.cost.unknown:
+        said.append(f"{len(analysis.cost.unknown)} nodes have shapes that are not known, and count as zero")
+    if names := training_nodes(analysis.network):
+        said.append(
+            f"node {names[0]!r} runs in training mode, so that outputs depend on the batch or on chance; export the "
+            "model in evaluation mode"
+        )
     if analysis.layers.quantized:
         said.append("layers with quantized weights were left alone; optimize the model before quantizing it")
     return said

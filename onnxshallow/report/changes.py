@@ -27,7 +27,7 @@ def decisions(analysis: Analysis, plan: Plan, sensitivity: Sensitivity | None = 
         if candidate is None:
             reason = f"cannot be removed: {site.refusal}" if site.refusal else "not part of the plan"
             kept = Decision(
-                name=site.name, kind=site.kind, size=site.size, action="keep", reason=reason, sensitivity=least
+                name=site.name, kind=site.kind, size=site.size, action="keep", reason=reason, least_damage=least
             )
             result.append(kept)
             continue
@@ -42,7 +42,7 @@ def decisions(analysis: Analysis, plan: Plan, sensitivity: Sensitivity | None = 
                 damage=plan.damages.get(candidate.key),
                 exactness=candidate.exactness,
                 merged_into=candidate.output if candidate.kernel is not None else None,
-                sensitivity=least,
+                least_damage=least,
             )
         )
     return result

@@ -4,10 +4,21 @@ from pathlib import Path
 
 from onnxshallow.report import terminal
 from onnxshallow.report.schema import AnalysisReport, ParetoReport, PlanReport, Report, SensitivityReport
-from onnxshallow.report.tables import comparison_table, count, make_table, number, print_fidelity, print_lost
+from onnxshallow.report.tables import (
+    comparison_table,
+    count,
+    make_table,
+    number,
+    print_fidelity,
+    print_lost,
+    show_table,
+)
 from onnxshallow.text import printable
 
 __all__ = ["print_analysis", "print_pareto", "print_plan", "print_result", "print_sensitivity"]
+
+# Options that a run may fail to keep to.
+_GOALS = ("target-relus", "target-macs", "target-depth", "target-latency", "max-drop")
 
 
 def print_analysis(report: AnalysisReport) -> None:
@@ -18,7 +29,7 @@ def print_analysis(report: AnalysisReport) -> None:
         fate = "removed, fused" if site.fusable else "removed" if site.removable else "-"
         style = None if site.removable else "dim"
         table.add_row(printable(site.name), site.kind, count(site.size), count(site.depth), fate, style=style)
-    console.print(table)
+    show_table(console, table)
     for site in report.sites:
         if site.reason:
             what = "stays" if not site.removable else "is not fused"
@@ -49,35 +60,40 @@ def print_sensitivity(report: SensitivityReport) -> None:
             printable(best or "-"),
             number(merged[best]) if best else "-",
         )
-    console.print(table)
+    show_table(console, table)
     console.print(f"Damage by {report.measure} on {report.samples} held-out samples of {printable(report.source)}.")
 
 
-def print_result(report: Report, path: Path) -> None:
+def print_result(report: Report, path: Path, page: Path | None = None) -> None:
     """Before and after, and the verdict.
 
     Args:
         report: of the run.
         path: where the JSON report is.
+        page: where the HTML report is, if there is one.
     """
     console = terminal.console()
     if report.optimized is not None:
-        console.print(comparison_table(console, report.original, report.optimized))
+        show_table(console, comparison_table(console, report.original, report.optimized))
     if report.fidelity is not None:
         print_fidelity(console, report.fidelity)
     verdict = report.verdict
     print_lost(console, verdict)
     met = verdict.exit_code == 0
     if met:
-        known = verdict.validated
-        console.print(
-            "Goal met." if known else "Target reached, not validated.", style="green" if known else "yellow"
-        )
+        asked = any(name in report.config for name in _GOALS)
+        known = "Goal met." if asked else "Plan carried out."
+        said, style = (known, "green") if verdict.validated else ("Target reached, not validated.", "yellow")
+        if not asked and not verdict.validated:
+            said = "Plan carried out, not validated."
+        console.print(said, style=style)
     for reason in verdict.reasons if met else verdict.reasons[1:]:
         console.print(f"Note: {printable(reason)}.")
     if report.output is not None:
         console.print(f"Written: {printable(report.output.path)}", soft_wrap=True)
     console.print(f"Report: {printable(str(path))}", soft_wrap=True)
+    if page is not None:
+        console.print(f"Page: {printable(str(page))}", soft_wrap=True)
 
 
 def print_plan(report: PlanReport) -> None:
@@ -96,8 +112,8 @@ def print_plan(report: PlanReport) -> None:
             count(entry["macs_saved"]),
             number(entry["damage"]),
         )
-    console.print(table)
-    console.print(comparison_table(console, report.original, report.predicted, "predicted"))
+    show_table(console, table)
+    show_table(console, comparison_table(console, report.original, report.predicted, "predicted"))
     console.print(
         f"Damages add up to {number(report.damage)}, by {report.measure}, each measured alone on {report.samples} "
         f"held-out samples of {printable(report.source)}."
@@ -110,7 +126,15 @@ def print_pareto(report: ParetoReport) -> None:
     console = terminal.console()
     labelled = any(point.accuracy_lost is not None for point in report.points)
     table = make_table(
-        console, "ReLUs kept", "MACs", "depth", "latency", "same class, %", "KL", "points lost" if labelled else ""
+        console,
+        "target",
+        "ReLUs kept",
+        "MACs",
+        "depth",
+        "latency",
+        "same class, %",
+        "KL",
+        "points lost" if labelled else "",
     )
     before = report.original
     for point in report.points:
@@ -121,6 +145,7 @@ def print_pareto(report: ParetoReport) -> None:
         if after.latency_ms is not None and before.latency_ms:
             latency = after.latency_ms / before.latency_ms
         table.add_row(
+            number(point.target_relus / before.relus if before.relus else None, 3),
             number(after.relus / before.relus if before.relus else None, 3),
             number(after.macs / before.macs if before.macs else None, 3),
             f"{before.depth} -> {after.depth}",
@@ -129,7 +154,7 @@ def print_pareto(report: ParetoReport) -> None:
             number(fidelity.kl),
             "" if point.accuracy_lost is None else f"{100 * point.accuracy_lost:.2f}",
         )
-    console.print(table)
+    show_table(console, table)
     for point in report.points:
         if point.reason is not None:
             console.print(f"{count(point.target_relus)} ReLUs: {printable(point.reason)}", soft_wrap=True)

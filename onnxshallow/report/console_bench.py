@@ -7,7 +7,7 @@ from rich.table import Table
 
 from onnxshallow.report import terminal
 from onnxshallow.report.schema import BenchReport, PrivateReport
-from onnxshallow.report.tables import count, make_table, number
+from onnxshallow.report.tables import count, make_table, number, show_table
 from onnxshallow.text import printable
 
 __all__ = ["print_bench"]
@@ -17,7 +17,7 @@ def print_bench(report: BenchReport) -> None:
     """Latency of models side by side, and what private inference is estimated to cost."""
     console = terminal.console()
     if report.measurements:
-        console.print(_bench_table(console, report))
+        show_table(console, _bench_table(console, report))
     low, high = report.speedup_interval
     runs = "1 run" if report.runs == 1 else f"{report.runs} runs"
     original, optimized = printable(report.original.path), printable(report.optimized.path)
@@ -76,7 +76,7 @@ def _print_private(console: Console, report: BenchReport, estimates: Sequence[Pr
             number(row.offline_seconds),
             number(row.seconds_ratio, 3),
         )
-    console.print(table)
+    show_table(console, table)
     alike = all(row.not_counted == first.not_counted for row in estimates)
     for row in estimates[:1] if alike else estimates:
         of = "" if alike else f" for {printable(report.models[row.model].path)}"

@@ -2,7 +2,7 @@
 
 from onnxshallow.report import terminal
 from onnxshallow.report.schema import DoctorReport
-from onnxshallow.report.tables import make_table
+from onnxshallow.report.tables import make_table, show_table
 from onnxshallow.text import printable
 
 __all__ = ["print_doctor"]
@@ -15,7 +15,7 @@ def print_doctor(report: DoctorReport) -> None:
     for package in report.packages:
         style = None if package.ok else "red"
         table.add_row(package.name, package.version or "-", package.least or "-", _mark(package.ok), style=style)
-    console.print(table)
+    show_table(console, table)
     memory = "unknown" if report.memory_bytes is None else f"{report.memory_bytes / 2**30:.1f} GiB"
     cache = report.cache
     lines = {

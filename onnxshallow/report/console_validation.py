@@ -7,7 +7,7 @@ from rich.table import Table
 
 from onnxshallow.report import terminal
 from onnxshallow.report.schema import MetricReport, OutputFidelity, ValidationReport
-from onnxshallow.report.tables import count, make_table, number, print_fidelity, print_lost
+from onnxshallow.report.tables import count, make_table, number, print_fidelity, print_lost, show_table
 from onnxshallow.text import printable
 
 __all__ = ["print_validation"]
@@ -24,14 +24,14 @@ def print_validation(report: ValidationReport) -> None:
                 table.add_row(label, f"{100 * a:.2f}", f"{100 * b:.2f}")
         intervals = [" to ".join(f"{100 * value:.2f}" for value in x.top1_interval) for x in (before, after)]
         table.add_row("top-1, 95 % interval", *intervals)
-        console.print(table)
+        show_table(console, table)
     print_lost(console, report.verdict)
     print_fidelity(console, report.fidelity)
     if report.fidelity.outputs:
-        console.print(_outputs_table(console, report.fidelity.outputs))
+        show_table(console, _outputs_table(console, report.fidelity.outputs))
     _print_changed(console, report)
     if report.metrics:
-        console.print(_metrics_table(console, report.metrics))
+        show_table(console, _metrics_table(console, report.metrics))
     for gate in report.gates:
         at_least = gate.name == "min-agreement"
         relation = (">=" if at_least else "<=") if gate.met else "<" if at_least else ">"

@@ -3,12 +3,13 @@
 Everything on the page comes from the JSON report, so that a page can be made of a report that was kept.
 """
 
+import re
 from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from onnxshallow.report.schema import Report
 from onnxshallow.report.view import drawn_rows, frontier_chart, in_short, layer_rows, share, tiles
@@ -34,6 +35,7 @@ def html_report(report: Report) -> str:
         "number": _number,
         "shown": _shown,
         "plain": printable,
+        "wrapped": _wrapped,
     }
     environment.filters.update(filters)
     chart = frontier_chart(report)
@@ -52,7 +54,7 @@ def html_report(report: Report) -> str:
         share=share,
         most_macs=max((n.macs or 0 for n in (*report.original_nodes, *report.optimized_nodes)), default=0),
         most_relus=max((n.relus or 0 for n in report.original_nodes), default=0),
-        most_sensitive=max((d.sensitivity or 0.0 for d in report.decisions), default=0.0),
+        most_damaging=max((d.least_damage or 0.0 for d in report.decisions), default=0.0),
     )
 
 
@@ -64,6 +66,11 @@ def _headline(report: Report) -> str:
     if report.verdict.status == "met" and not report.verdict.validated:
         return "Target reached, not validated"
     return _HEADLINES[report.verdict.status]
+
+
+def _wrapped(name: str) -> Markup:
+    """A name that may go on in the next line after each of its parts."""
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[/._:])", printable(name)))
 
 
 def _count(value: float | None) -> str:

@@ -76,8 +76,8 @@ class CostReport(Part):
 class Decision(Part):
     """What was done to one site, and why.
 
-    `damage` is that of the change that was made, `sensitivity` the least that was measured for removing this site
-    alone.
+    `damage` is that of the change that was made, `least_damage` the least that was measured for
+    removing this site and no other, alone or within a merger.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Decision(Part):
     damage: Number = None
     exactness: Literal["exact", "border", "fitted"] | None = None
     merged_into: str | None = None
-    sensitivity: Number = None
+    least_damage: Number = None
 
 
 class ChangeReport(Part):

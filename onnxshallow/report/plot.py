@@ -138,4 +138,9 @@ def pareto_chart(report: ParetoReport) -> str:
     y_label = "points of accuracy lost" if labelled else "% of samples that change"
     if not labelled and not any(p.fidelity and p.fidelity.agreement is not None for p in report.points):
         y_label = "relative output error, %"
-    return line_chart(curves, title="What is lost", x_label="share of the original that is kept", y_label=y_label)
+    return line_chart(
+        {name: sorted(points, reverse=True) for name, points in curves.items()},
+        title="What is lost",
+        x_label="share of the original that is kept",
+        y_label=y_label,
+    )

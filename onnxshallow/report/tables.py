@@ -9,7 +9,7 @@ from rich.table import Table
 from onnxshallow.report.schema import CostReport, FidelityReport, Verdict
 from onnxshallow.text import printable
 
-__all__ = ["comparison_table", "count", "make_table", "number", "print_fidelity", "print_lost"]
+__all__ = ["comparison_table", "count", "make_table", "number", "print_fidelity", "print_lost", "show_table"]
 
 # Columns from which numbers have room to stay on one line.
 _WIDE = 72
@@ -23,6 +23,22 @@ def make_table(console: Console, *columns: str, folded: Sequence[int] = (0,)) ->
         justify: JustifyMethod = "left" if index == 0 else "right"
         table.add_column(column, justify=justify, overflow="fold", no_wrap=not narrow and index not in folded)
     return table
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table; one whose numbers do not fit side by side is printed row by row, a line a column."""
+    unlimited = console.options.update_width(10_000)
+    if console.measure(table, options=unlimited).minimum <= console.width:
+        console.print(table)
+        return
+    headers = [f"{column.header}:" for column in table.columns]
+    width = max(map(len, headers)) + 1
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        console.print()
+        for header, cell in zip(headers, cells, strict=True):
+            if cell:
+                console.print(f"{header:<{width}}{cell}", soft_wrap=True)
+    console.print()
 
 
 def count(value: int | None) -> str:

@@ -52,7 +52,7 @@ class DrawnRow:
         kind: `layer`, `site`, `join`, `fused`, `removed` or `end`.
         decision: of its site, where it is one.
         what: what happened to it; empty where nothing did.
-        bar: its sensitivity as a share of the largest.
+        bar: its least damage as a share of the largest.
     """
 
     svg: str
@@ -63,9 +63,9 @@ class DrawnRow:
     bar: float | None
 
     @property
-    def sensitivity(self) -> float | None:
-        """The least damage of removing the site alone."""
-        return None if self.decision is None else self.decision.sensitivity
+    def least_damage(self) -> float | None:
+        """The least damage of removing the site and no other."""
+        return None if self.decision is None else self.decision.least_damage
 
     @property
     def relus(self) -> int:
@@ -124,15 +124,16 @@ def drawn_rows(report: Report) -> list[DrawnRow]:
     """The original network from input to output, with what became of each part."""
     decisions = {decision.name: decision for decision in report.decisions}
     what = {change.key: in_short(change) for change in report.changes}
-    most = max((d.sensitivity or 0.0 for d in report.decisions), default=0.0)
+    most = max((d.least_damage or 0.0 for d in report.decisions), default=0.0)
     rows = lay_out(report.original_nodes)
     width = widest(rows)
     found = []
     for row in rows:
-        decision = decisions.get(row.main.name) if len(row.nodes) == 1 else None
+        site = len(row.nodes) == 1 and row.main.op not in _ENDS
+        decision = decisions.get(row.main.name) if site else None
         kind = _kind(row, decision)
         said = what.get(row.main.change or "", "")
-        bar = share(decision.sensitivity, most) if decision is not None else None
+        bar = share(decision.least_damage, most) if decision is not None else None
         found.append(DrawnRow(draw_row(row, width, kind), row, kind, decision, said, bar))
     return found
 
@@ -153,24 +154,29 @@ def layer_rows(report: Report) -> list[LayerRow]:
     A node of the optimized model is the one before whose output has the same name, or which has the same name and
     operator; others are new.
     """
-    before = {node.output: node for node in report.original_nodes}
-    named = {(node.name, node.op): node for node in report.original_nodes}
+    original, optimized = (_inner(nodes) for nodes in (report.original_nodes, report.optimized_nodes))
+    before = {node.output: node for node in original}
+    named = {(node.name, node.op): node for node in original}
     partners: dict[str, tuple[int, NodeReport]] = {}
     new = []
-    for place, node in enumerate(report.optimized_nodes):
+    for place, node in enumerate(optimized):
         partner = before.get(node.output) or named.get((node.name, node.op))
         if partner is None or partner.output in partners:
             new.append((place, node))
         else:
             partners[partner.output] = place, node
     found: list[LayerRow] = []
-    for node in report.original_nodes:
+    for node in original:
         place, later = partners.get(node.output, (-1, None))
         while new and new[0][0] < place:
             found.append(LayerRow(new[0][1], None, new.pop(0)[1]))
         found.append(LayerRow(node, node, later))
     found += [LayerRow(node, None, node) for _, node in new]
     return [row for row in found if any(n is not None and (n.macs or n.relus) for n in (row.before, row.after))]
+
+
+def _inner(nodes: Sequence[NodeReport]) -> list[NodeReport]:
+    return [node for node in nodes if node.op not in _ENDS]
 
 
 def frontier_chart(report: Report) -> str | None:

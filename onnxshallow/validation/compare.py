@@ -57,6 +57,11 @@ class Fidelity:
     relative_error: Mapping[str, float]
     outputs: tuple[OutputDifference, ...] = ()
 
+    @property
+    def disagreement(self) -> float | None:
+        """Share of samples whose class changed; None where there are no classes."""
+        return None if self.agreement is None else _without_noise(1.0 - self.agreement)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -87,8 +92,13 @@ class Comparison:
     def drop(self) -> float | None:
         """Accuracy lost, as a fraction: top-1 with labels, else disagreement; None where there are no classes."""
         if self.first is not None and self.second is not None:
-            return self.first.top1 - self.second.top1
-        return None if self.fidelity.agreement is None else 1.0 - self.fidelity.agreement
+            return _without_noise(self.first.top1 - self.second.top1)
+        return self.fidelity.disagreement
+
+
+def _without_noise(share: float) -> float:
+    """A difference of shares, without the rounding that makes 1 - 0.85 more than a limit of 0.15."""
+    return round(share, 12)
 
 
 @dataclass
@@ -105,17 +115,17 @@ class _Tally:
     classes: ClassTally = field(default_factory=ClassTally)
     correct: list[list[NDArray[np.bool_]]] = field(default_factory=lambda: [[], [], [], []])
 
-    def add(self, first: list[np.ndarray], second: list[np.ndarray], labels: NDArray[Any] | None) -> None:
-        """Add one batch's outputs."""
+    def add(
+        self, first: list[np.ndarray], second: list[np.ndarray], labels: NDArray[Any] | None, samples: int
+    ) -> None:
+        """Add the outputs of one batch of so many samples."""
         self.outputs = self.outputs or [OutputTally(name) for name in self.names]
         for name, *pair in zip(self.names, first, second, strict=True):
             if not all(isinstance(output, np.ndarray) for output in pair):
                 raise ModelError(
                     f"The models cannot be compared: output {name!r} is no tensor but a sequence or a map."
                 )
-        scores = _class_scores(first, second)
-        whole = first[0] if scores is None else scores[0]
-        samples = len(whole) if np.ndim(whole) else 1
+        scores = _class_scores(first, second, samples)
         for tally, a, b in zip(self.outputs, first, second, strict=True):
             tally.add(a, b, samples)
         if scores is not None:
@@ -161,11 +171,13 @@ class _Tally:
         )
 
 
-def _class_scores(first: list[np.ndarray], second: list[np.ndarray]) -> tuple[FloatArray, FloatArray] | None:
-    """Both models' first output that holds class scores."""
+def _class_scores(
+    first: list[np.ndarray], second: list[np.ndarray], samples: int
+) -> tuple[FloatArray, FloatArray] | None:
+    """Both models' first output that holds class scores, one row a sample."""
     for a, b in zip(first, second, strict=True):
         scores, others = class_scores(a), class_scores(b)
-        if scores is not None and others is not None:
+        if scores is not None and others is not None and len(scores) == len(others) == samples:
             return scores, others
     return None
 
@@ -245,7 +257,7 @@ def compare_models(
     for feeds, labels in batches:
         outputs = first.run(feeds), second.run(feeds, names)
         before = tally.samples
-        tally.add(*outputs, labels)
+        tally.add(*outputs, labels, len(next(iter(feeds.values()))))
         for metric in metrics:
             by_name, others = (dict(zip(names, values, strict=True)) for values in outputs)
             metric.add(by_name, others, labels, tally.samples - before)

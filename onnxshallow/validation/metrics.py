@@ -18,7 +18,6 @@ __all__ = [
     "agreement",
     "as_log_probabilities",
     "class_scores",
-    "is_classifier_output",
     "kl_divergence",
     "log_softmax",
     "mean_squared_error",
@@ -234,11 +233,6 @@ def class_scores(outputs: NDArray[Any]) -> FloatArray | None:
     if any(extent != 1 for extent in outputs.shape[2:]):
         return None
     return outputs.reshape(outputs.shape[:2])
-
-
-def is_classifier_output(outputs: NDArray[Any]) -> bool:
-    """Whether the outputs look like class scores: floats, (N, K) or (N, K, 1, ...), K at least 2."""
-    return class_scores(outputs) is not None
 
 
 def _are_probabilities(values: NDArray[np.float64]) -> bool:

@@ -33,7 +33,7 @@ def test_the_plan_of_the_digits_gives_the_same_bytes(digits, tmp_path):
     report = read_json(tmp_path / "again.json")
     for part in ("changes", "fidelity", "verdict"):
         assert report[part] == digits.report[part]
-    measured = [{**decision, "sensitivity": None} for decision in digits.report["decisions"]]
+    measured = [{**decision, "least_damage": None} for decision in digits.report["decisions"]]
     assert report["decisions"] == measured  # a plan says nothing of the sites that it leaves alone
 
 

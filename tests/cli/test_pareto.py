@@ -28,8 +28,8 @@ def quick(model, data, *arguments):
 
 def rows(text):
     """The lines of the table, in cells; its head first."""
-    lines = [line.split() for line in text.splitlines() if line.startswith((" ReLUs kept", " 0.", " 1."))]
-    assert lines[0][:3] == ["ReLUs", "kept", "MACs"]
+    lines = [line.split() for line in text.splitlines() if line.startswith((" target", " 0.", " 1."))]
+    assert lines[0][:4] == ["target", "ReLUs", "kept", "MACs"]
     return lines
 
 
@@ -43,7 +43,7 @@ def test_people_see_one_line_a_target(tmp_path):
     assert outcome.stderr == ""
     head, *table = rows(outcome.stdout)
     assert head[-2:] == ["points", "lost"]
-    assert [float(line[0]) for line in table] == [0.667, 0.333]
+    assert [float(line[1]) for line in table] == [0.667, 0.333]
     assert "4 ReLUs: The target of 4 ReLUs" in outcome.stdout
     assert "cannot be reached" in outcome.stdout
     assert files(tmp_path) == {"net.onnx", "data.npz"}

@@ -23,7 +23,6 @@ def test_properties():
     assert (conv.rank, conv.out_channels, conv.in_channels) == (2, 6, 6)
     assert conv.kernel_shape == (3, 1)
     assert conv.extent == (5, 1)
-    assert not conv.is_depthwise
     assert not conv.is_pointwise
 
 
@@ -31,12 +30,6 @@ def test_a_linear_layer_has_rank_zero_and_is_pointwise():
     conv = Convolution.of(np.ones((3, 5)))
     assert (conv.rank, conv.kernel_shape, conv.extent) == (0, (), ())
     assert conv.is_pointwise
-
-
-@pytest.mark.parametrize("multiplier", [1, 2])
-def test_depthwise(multiplier):
-    assert Convolution.of(np.ones((4 * multiplier, 1, 3, 3)), groups=4).is_depthwise
-    assert not Convolution.of(np.ones((multiplier, 1, 3, 3))).is_depthwise
 
 
 @pytest.mark.parametrize("pads", [(1, 0), (0, -1)])

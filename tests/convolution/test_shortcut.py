@@ -76,7 +76,7 @@ def test_average_pooling():
 
 def test_depthwise_and_identity_stay_depthwise():
     conv = random_conv(4, 1, 3, 3, pads_begin=(1, 1), groups=4)
-    assert assert_adds(conv, identity(4, 2), (5, 5)).is_depthwise
+    assert assert_adds(conv, identity(4, 2), (5, 5)).groups == 4
 
 
 def test_a_dilated_kernel_keeps_its_dilation():

@@ -135,3 +135,24 @@ def test_loaders_of_torch_are_read():
     dicts = torch.utils.data.DataLoader([{"x": image.detach(), "y": 1} for image in images], batch_size=3)
     assert read(dicts).labels.tolist() == [1] * 10
     assert len(read(images.requires_grad_())) == 10
+
+
+def test_a_batch_may_be_a_list_of_one_array():
+    """As the DataLoader of a TensorDataset without labels gives it."""
+    given = [[np.zeros((2, 3, 4, 4), np.float32)], [np.ones((1, 3, 4, 4), np.float32)]]
+    tensor = TensorInfo("x", np.dtype(np.float32), ("N", 3, 4, 4))
+    samples = samples_from_object(given, [tensor], Preprocessing(), None)
+    assert len(samples) == 3
+    assert samples.labels is None
+
+
+def test_a_reader_may_give_arrays():
+    class Reader:
+        left = 2
+
+        def get_next(self):
+            self.left -= 1
+            return np.zeros((2, 3, 4, 4), np.float32) if self.left >= 0 else None
+
+    tensor = TensorInfo("x", np.dtype(np.float32), ("N", 3, 4, 4))
+    assert len(samples_from_object(Reader(), [tensor], Preprocessing(), None)) == 4

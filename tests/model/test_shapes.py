@@ -6,6 +6,7 @@ from onnxshallow.errors import UsageError
 from onnxshallow.model.network import Network
 from onnxshallow.model.shapes import infer_shapes, numpy_dtype, observe_shapes, tensor_info
 from tests.graphs import frozen, parse
+from tests.networks import build
 
 CONV = "(float[{}] x) => (float[N,4,h,w] y) {{ z = Conv(x, w) y = Relu(z) }}"
 
@@ -158,3 +159,13 @@ def test_functions_are_looked_into():
 def test_old_models_with_weights_as_inputs():
     model = parse(CONV.format("N,3,8,8"), opset=8, ir=3, as_inputs=True, w=(4, 3, 3, 3))
     assert Network(model).shape("z") == (1, 4, 6, 6)
+
+
+def test_an_input_that_is_an_output_too_has_the_batch_of_one():
+    model = build(
+        "(float[N,3,6,6] x) => (float[N,4,6,6] y, float[N,3,6,6] x) { y = Conv<pads=[1,1,1,1]>(x, w) }",
+        w=(4, 3, 3, 3),
+    )
+    infos = infer_shapes(model)
+    assert infos["y"].shape == (1, 4, 6, 6)
+    assert infos["x"].shape == (1, 3, 6, 6)

@@ -55,8 +55,28 @@ def test_kernel_and_exactness_tell_candidates_of_one_place_apart(tmp_path):
 
 
 def test_what_else_an_entry_says_is_recomputed(tmp_path):
-    path = write(tmp_path / "plan.json", {"actions": [entry(FUSE, relus_saved=999, sites=["nonsense"])]})
+    path = write(tmp_path / "plan.json", {"actions": [entry(FUSE, relus_saved=999)]})
     assert load_plan(path, AVAILABLE).candidates == (FUSE,)
+
+
+def test_sites_that_do_not_lie_at_the_place_are_an_error(tmp_path):
+    path = write(tmp_path / "plan.json", {"actions": [entry(FUSE, sites=["nonsense"])]})
+    with pytest.raises(UsageError, match=r"Entry 0 of .* names the sites nonsense, but .* enclose a, b"):
+        load_plan(path, AVAILABLE)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [('{"actions": [{"action": "fuse", "output": "y"}]}', "entry 0 has no 'source'"), ("{}", "it has no 'actions'"),
+     ('{"actions": [', "line 1 column 14")],
+)  # fmt: skip
+def test_what_is_wrong_with_a_plan_is_told_in_words(tmp_path, text, words):
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_plan(path, AVAILABLE)
+    assert words in str(caught.value)
+    assert "Error(" not in str(caught.value)
 
 
 def test_a_plan_written_by_hand_needs_the_place_only(tmp_path):

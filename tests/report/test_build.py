@@ -166,7 +166,7 @@ def test_the_report_of_a_real_run(inputs, candidates):
         (288, None, True),
     }
     assert len(report.plans) == 2
-    assert [decision.sensitivity for decision in report.decisions] == [0.75, None, 0.5]
+    assert [decision.least_damage for decision in report.decisions] == [0.75, None, 0.5]
     assert [node.op for node in report.original_nodes].count("Conv") == 3
     assert [node.op for node in report.optimized_nodes].count("Conv") == 2
     assert report.config["calib"] == inputs.config.calib
@@ -198,3 +198,14 @@ def test_a_quantized_network_says_so(tmp_path):
     reasons = verdict_of(tmp_path, text, q=quantized, scale=0.5).reasons
     assert any("optimize the model before quantizing it" in reason for reason in reasons)
     assert not any("has no ReLU" in reason for reason in reasons)
+
+
+def test_a_network_in_training_mode_says_so(tmp_path):
+    text = """(float[N,3,6,6] x) => (float[N,4,6,6] y) {
+        h = Conv<pads=[1,1,1,1]>(x, w)
+        n, m, v = BatchNormalization<training_mode=1>(h, ones, zeros, zeros, ones)
+        y = Relu(n)
+    }"""
+    ones, zeros = np.ones(4, np.float32), np.zeros(4, np.float32)
+    reasons = verdict_of(tmp_path, text, w=(4, 3, 3, 3), ones=ones, zeros=zeros).reasons
+    assert any("runs in training mode" in reason for reason in reasons)

@@ -48,7 +48,7 @@ def test_the_least_damage_of_removing_a_site_alone_is_its_sensitivity(inputs, ca
     damages = {"linearize:h1->r1": 0.5, "fuse:3x3:x->h1": 0.25, "linearize:h0->r0": 0.75}
     sensitivity = Sensitivity(tuple(candidates.values()), {}, damages)
     found = decisions(inputs.analysis, Plan((), {}), sensitivity)
-    assert [decision.sensitivity for decision in found] == [0.25, 0.5, None]
+    assert [decision.least_damage for decision in found] == [0.25, 0.5, None]
 
 
 def test_every_change_is_listed_also_one_that_removes_no_site(inputs, candidates):

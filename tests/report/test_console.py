@@ -142,8 +142,8 @@ def test_a_frontier(capsys):
     text = printed(capsys, POINT, lossy)
     assert "points lost" in text
     first, second = (line.split() for line in text.splitlines() if line.startswith(" 0."))
-    assert first == ["0.500", "0.667", "1", "->", "1", "0.500", "50.00", "0.1000"]
-    assert second == ["0.500", "0.667", "1", "->", "1", "0.500", "90.00", "0.5000", "1.25"]
+    assert first == ["0.500", "0.500", "0.667", "1", "->", "1", "0.500", "50.00", "0.1000"]
+    assert second == ["0.500", "0.500", "0.667", "1", "->", "1", "0.500", "90.00", "0.5000", "1.25"]
     assert "validated" not in text
 
 
@@ -159,7 +159,7 @@ def test_a_frontier_of_what_is_not_known(capsys):
     bare = changed(POINT, fidelity=fidelity, optimized=changed(COST, latency_ms=None))
     text = printed(capsys, bare, original=changed(COST, relus=0, macs=0))
     assert "points lost" not in text
-    assert ["-", "-", "1", "->", "1", "-", "-", "-"] in [line.split() for line in text.splitlines()]
+    assert ["-", "-", "-", "1", "->", "1", "-", "-", "-"] in [line.split() for line in text.splitlines()]
 
 
 def test_a_frontier_on_synthetic_images_says_so(capsys):

@@ -69,8 +69,8 @@ def rows_for(*nodes, decisions=(), changes=()):
 
 def test_rows_say_what_became_of_a_part():
     decisions = [
-        Decision(name="r", kind="relu", size=4, action="keep", reason="", sensitivity=0.5),
-        Decision(name="s", kind="relu", size=4, action="linearize", reason="", sensitivity=0.25),
+        Decision(name="r", kind="relu", size=4, action="keep", reason="", least_damage=0.5),
+        Decision(name="s", kind="relu", size=4, action="linearize", reason="", least_damage=0.25),
     ]
     nodes = [
         node("x", "Input"),
@@ -122,3 +122,12 @@ def test_without_a_measured_plan_there_is_no_chart():
     assert frontier_chart(REPORT) is None
     unmeasured = PlanPoint(relus=5, macs=1, damage=None, predicted=0.1, chosen=True)
     assert frontier_chart(REPORT.model_copy(update={"plans": [unmeasured]})) is None
+
+
+def test_inputs_and_outputs_are_no_layers_and_no_sites():
+    """Though an output has the name of the tensor that the last layer makes, and perhaps of a site."""
+    before = [node("r", "Input"), node("a", output="y", macs=5), node("y", "Output")]
+    report = REPORT.model_copy(update={"original_nodes": before, "optimized_nodes": before})
+    assert [(row.before.name, row.after.name) for row in layer_rows(report)] == [("a", "a")]
+    decisions = [Decision(name=name, kind="relu", size=4, action="keep", reason="") for name in ("r", "y")]
+    assert [row.kind for row in rows_for(*before, decisions=decisions)] == ["end", "layer", "end"]
