@@ -113,7 +113,6 @@ def load_inputs(document: Document, config: Config) -> Inputs:
     if analysis.cost.unknown and (sizes := open_sizes(data.fit, analysis.network.inputs)):
         config = config.model_copy(update={"input_shape": {**sizes, **(config.input_shape or {})}})
         analysis = analyze(document.model, config.input_shape)
-    _require_sizes(document, analysis, config)
     memory = divide_memory(config)
     whole = is_fixed(analysis.network.inputs)
     if not whole:
@@ -130,19 +129,6 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         threads=config.threads or 0,
     )
     return Inputs(document, analysis, config, data, calibration, _trial(analysis, calibration))
-
-
-def _require_sizes(document: Document, analysis: Analysis, config: Config) -> None:
-    """Make sure that targets can be checked.
-
-    Raises:
-        ModelError: the size of no activation is known, though there are some.
-    """
-    if config.target_relus is not None and analysis.sites and not analysis.cost.relus:
-        raise ModelError(
-            f"The size of none of the {len(analysis.sites)} activations of {document.path} is known, so no part of "
-            "them can be asked for; fix the open axes of the inputs with --input-shape NAME:1,3,224,224."
-        )
 
 
 def _trial(analysis: Analysis, calibration: Calibration) -> Calibration:
@@ -185,8 +171,15 @@ def require_reachable(inputs: Inputs, budget: Budget) -> None:
 
     Raises:
         TargetError: none does; says what can be reached.
-        ModelError: the model does not run, which counts for more.
+        ModelError: the model does not run, which counts for more; or the size of no activation is known.
     """
+    sizes = [site.size for site in inputs.analysis.sites if site.node >= 0]
+    if budget.relus is not None and sizes and all(size is None for size in sizes):
+        Session(inputs.document.model, threads=inputs.calibration.threads)
+        raise ModelError(
+            f"The size of none of the {len(sizes)} activations of {inputs.document.path} is known, so no part of "
+            "them can be asked for; fix the open axes of the inputs with --input-shape NAME:1,3,224,224."
+        )
     candidates, _ = inputs.found
     try:
         next(Planner(inputs.analysis, candidates, {c.key: 0.0 for c in candidates}, budget).proposals())

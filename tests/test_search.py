@@ -94,7 +94,7 @@ def test_a_plan_that_was_carried_out_for_a_harder_budget_is_taken_where_it_does_
 ):
     monkeypatch.setattr(search_module, "damage", lambda measure, reference, outputs: next(values))
     monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: 2)
-    values = iter([0.5, 0.1])
+    values = itertools.chain([0.5, 0.1], itertools.repeat(0.9))
     (first, last), _ = together(inputs, observation, sensitivity, 0.7, 0.4)
     assert first == last
     assert first.damage == 0.1

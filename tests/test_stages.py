@@ -179,4 +179,4 @@ def test_a_target_for_activations_of_unknown_size_is_refused(tmp_path, monkeypat
     path, options = open_case(tmp_path, target_relus=0.7)
     monkeypatch.setattr(stages, "open_sizes", lambda samples, inputs: {})
     with pytest.raises(ModelError, match=r"size of none of the 3 activations .* --input-shape"):
-        load_inputs(load_document(path), resolve(options, path))
+        onnxshallow.optimize(path, **options, cache=None)
