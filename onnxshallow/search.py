@@ -22,6 +22,8 @@ __all__ = ["search", "search_together"]
 
 # What comparing plans may cost, and how many plans are compared at the most.
 _SEARCH_FLOPS, _MOST_TRIES = 2.1e13, 24
+# How many plans are compared for each target at the most where several share them.
+_MOST_EACH = 12
 
 
 def search(
@@ -105,7 +107,7 @@ def search_together(
     tried: dict[frozenset[str], Plan] = {}
     failures: list[TargetError | None] = [None for _ in budgets]
     proposals = [planner.proposals() for planner in planners]
-    tries = max(len(budgets), _affordable_tries(inputs) * 3 // 2)
+    tries = min(max(len(budgets), _affordable_tries(inputs) * 3 // 2), _MOST_EACH * len(budgets))
     with progress.stage("Comparing plans", tries) as step:
         for number in itertools.islice(itertools.cycle(range(len(budgets))), tries):
             plan = None

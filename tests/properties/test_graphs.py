@@ -11,7 +11,7 @@ from tests.properties.features import PROMISED, features
 from tests.properties.generator import random_model
 from tests.properties.run import check_model, check_seed
 
-SEEDS = range(150)
+SEEDS = range(100)
 GROUP = 10
 # Whole runs take most of the time; here one of so many models is made shallower, in the command all are.
 WHOLE = 6
