@@ -14,7 +14,7 @@ from tests.properties.run import check_model, check_seed
 SEEDS = range(100)
 GROUP = 10
 # Whole runs take most of the time; here one of so many models is made shallower, in the command all are.
-WHOLE = 6
+WHOLE = 8
 
 
 @pytest.mark.parametrize("first", SEEDS[::GROUP])
