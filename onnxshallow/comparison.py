@@ -13,9 +13,9 @@ from onnxshallow.model.providers import running_on
 from onnxshallow.model.session import Session
 from onnxshallow.model.tensors import TensorInfo, common_info, with_sizes
 from onnxshallow.progress import Progress, Silent, counted
-from onnxshallow.report.build import accuracy_report, class_details, fidelity_report
+from onnxshallow.report.build import accuracy_report, class_details, fidelity_report, file_report
 from onnxshallow.report.build_validation import first_answer, gate_report, gates_verdict
-from onnxshallow.report.schema import FileReport, MetricReport, ValidationReport
+from onnxshallow.report.schema import MetricReport, ValidationReport
 from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
 from onnxshallow.validation.gates import Limits, check_gates
 from onnxshallow.validation.user_metric import UserMetric, load_metric
@@ -85,8 +85,8 @@ def _validate(
         note = f"{left} of {len(samples)} samples were left out, as the model runs on batches of {batch} only."
         verdict = verdict.model_copy(update={"reasons": [*verdict.reasons, note]})
     return ValidationReport(
-        original=_file(first),
-        optimized=_file(second),
+        original=file_report(first),
+        optimized=file_report(second),
         original_accuracy=accuracy_report(comparison.first),
         optimized_accuracy=accuracy_report(comparison.second),
         fidelity=fidelity_report(comparison, samples),
@@ -127,7 +127,3 @@ def load_models(
         except ValueError as error:
             raise ModelError(f"{both}: {error}; export both alike.") from error
     return documents, with_sizes(inputs, config.input_shape)
-
-
-def _file(document: Document) -> FileReport:
-    return FileReport(path=str(document.path), sha256=document.sha256)

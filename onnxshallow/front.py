@@ -24,9 +24,9 @@ from onnxshallow.planning.plan import Plan, plan_to_json
 from onnxshallow.planning.planner import read_budget
 from onnxshallow.planning.realize import Realized
 from onnxshallow.progress import Clock, Progress, Silent
-from onnxshallow.report.build import cost_report, fidelity_report
+from onnxshallow.report.build import cost_report, fidelity_report, file_report
 from onnxshallow.report.changes import decisions
-from onnxshallow.report.schema import FileReport, ParetoPoint, ParetoReport
+from onnxshallow.report.schema import ParetoPoint, ParetoReport
 from onnxshallow.search import search_together
 from onnxshallow.stages import Inputs, carry_out, load_inputs, observe, validate
 from onnxshallow.validation.compare import Comparison, Recorded
@@ -104,7 +104,7 @@ def pareto(
     first = next((c.first for _, c in done.values()), None) if inputs.data.validated else None
     document = inputs.document
     return ParetoReport(
-        model=FileReport(path=str(document.path), sha256=document.sha256),
+        model=file_report(document),
         original=cost_report(inputs.analysis.cost, first, byte_size(document.model), latency[0]),
         points=points,
         validated=inputs.data.validated,

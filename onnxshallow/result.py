@@ -10,7 +10,6 @@ from onnxshallow.errors import OnnxshallowError, TargetError, UsageError
 from onnxshallow.model.document import Document, save_model
 from onnxshallow.model.files import write_text
 from onnxshallow.planning.plan import Plan, save_plan
-from onnxshallow.report.html import html_report
 from onnxshallow.report.schema import CostReport, PlanReport, Report
 
 __all__ = ["Proposal", "Result"]
@@ -71,6 +70,8 @@ class Result:
             UsageError: `path` is a file of the original.
             ModelError: the folder cannot be written to.
         """
+        from onnxshallow.report.html import html_report
+
         self._require_free(path)
         target = Path(path)
         page = target.suffix.lower() in (".html", ".htm")

@@ -23,12 +23,12 @@ from onnxshallow.model.weights import byte_size
 from onnxshallow.private.estimate import PrivateEstimate, estimate
 from onnxshallow.private.protocols import Protocol
 from onnxshallow.progress import Progress, Silent
+from onnxshallow.report.build import file_report
 from onnxshallow.report.schema import (
     BenchMeasurement,
     BenchModel,
     BenchReport,
     BenchSetting,
-    FileReport,
     PrivateReport,
 )
 from onnxshallow.runtime.footprint import FootprintError, peak_memory
@@ -113,8 +113,8 @@ def _bench(models: Sequence[ModelSource], options: BenchOptions, config: Config,
             step()
     first, second = measurements[0], measurements[1]
     return BenchReport(
-        original=FileReport(path=str(documents[0].path), sha256=documents[0].sha256),
-        optimized=FileReport(path=str(documents[1].path), sha256=documents[1].sha256),
+        original=file_report(documents[0]),
+        optimized=file_report(documents[1]),
         original_ms=first.median_ms,
         optimized_ms=second.median_ms,
         speedup=second.speedup,

@@ -42,8 +42,9 @@ class Outputs:
 
     @property
     def files(self) -> dict[str, Path | None]:
-        """Every file that is written, by option; a copy of the report in its own place is none."""
-        copy = None if self.json is None or Path(self.json) == self.report else Path(self.json)
+        """Every file that is written, by option; stdout, and a copy of the report in its own place, are none."""
+        copy = None if self.json is None or self.json == "-" else Path(self.json)
+        copy = None if copy == self.report else copy
         named = {"--output": self.model, "the report": self.report, "--json": copy}
         return {**named, "--plan-out": self.plan, "--html": self.html}
 
@@ -97,8 +98,7 @@ def _remove(targets: Outputs) -> None:
 
     with suppress(OnnxshallowError, OSError):
         remove_model(targets.model)
-        targets.report.unlink(missing_ok=True)
-        for path in (targets.plan, targets.html, None if targets.json in (None, "-") else Path(str(targets.json))):
+        for path in targets.files.values():
             if path is not None:
                 path.unlink(missing_ok=True)
 
@@ -157,7 +157,6 @@ def _write(result: "Result", targets: Outputs, keep_rejected: bool) -> "Report":
     from onnxshallow.model.document import remove_model, save_model
     from onnxshallow.model.files import file_digest, write_text
     from onnxshallow.planning.plan import save_plan
-    from onnxshallow.report.html import html_report
     from onnxshallow.report.schema import FileReport
 
     report = result.report
@@ -175,5 +174,7 @@ def _write(result: "Result", targets: Outputs, keep_rejected: bool) -> "Report":
     if targets.json != "-":
         write_json(report, targets.json)
     if targets.html is not None:
+        from onnxshallow.report.html import html_report
+
         write_text(html_report(report), targets.html)
     return report

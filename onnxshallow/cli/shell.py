@@ -139,7 +139,7 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
         UsageError: a result would overwrite an input or another result, is a folder, or its folder does not exist.
         ModelError: its folder cannot be written to.
     """
-    from onnxshallow.model.files import require_writable
+    from onnxshallow.model.files import require_writable, same_file
 
     taken = {f"{what}, which is never overwritten": path for what, path in inputs.items()}
     for option, output in outputs.items():
@@ -151,7 +151,7 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
         if not path.parent.is_dir():
             raise UsageError(f"{option} {path}: there is no folder {path.parent}; create it first.")
         for what, other in taken.items():
-            if _same(path, other):
+            if same_file(path, other):
                 raise UsageError(f"{option} {path} is {what}; give another path.")
         taken[f"where {option} goes"] = path
         require_writable(path)
@@ -173,10 +173,6 @@ def files_read(model: Path, config: "Config", options_file: Path | None) -> dict
         if source is not None:
             read[what] = code_file(source) or Path(source)
     return read
-
-
-def _same(path: Path, other: Path) -> bool:
-    return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
 
 
 def write_json(value: BaseModel | dict[str, Any], target: str | Path | None) -> None:

@@ -14,7 +14,7 @@ from onnx import external_data_helper
 
 from onnxshallow.errors import ModelError
 from onnxshallow.model.external import read_external_data, remove_stale_data, write_external_data
-from onnxshallow.model.files import atomic_path, file_digest
+from onnxshallow.model.files import atomic_path, file_digest, same_file
 from onnxshallow.model.limits import MAX_TENSOR, require_types, require_within_limits
 from onnxshallow.model.session import Session
 from onnxshallow.model.weights import byte_size, is_apart
@@ -54,9 +54,7 @@ class Document:
 
     def owns(self, path: Path) -> bool:
         """Whether `path` is one of the model's own files, by whatever name."""
-        files = [file for file in (self.path, *self.data_files) if file != MEMORY]
-        same = any(path.resolve() == file.resolve() for file in files)
-        return same or (path.exists() and any(file.exists() and path.samefile(file) for file in files))
+        return any(same_file(path, file) for file in (self.path, *self.data_files) if file != MEMORY)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -15,7 +15,7 @@ try:
 except ImportError:  # Windows, where no open file can be removed, so that no lock is needed to tell who uses it
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["atomic_path", "file_digest", "locked", "require_writable", "temporary_beside", "write_text"]
+__all__ = ["atomic_path", "file_digest", "locked", "require_writable", "same_file", "temporary_beside", "write_text"]
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> None:
@@ -35,6 +35,11 @@ def file_digest(path: str | os.PathLike[str]) -> str:
     """The sha256 of a file, in hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def same_file(path: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, links followed; also where it does not exist yet."""
+    return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
 
 
 def require_writable(path: Path) -> None:

@@ -45,6 +45,7 @@ __all__ = [
     "class_details",
     "cost_report",
     "fidelity_report",
+    "file_report",
     "plan_report",
     "sensitivity_report",
     "site_reports",
@@ -71,6 +72,11 @@ def cost_report(
         accuracy=accuracy_report(accuracy),
         latency_ms=latency_ms,
     )
+
+
+def file_report(document: Document) -> FileReport:
+    """Where a model came from."""
+    return FileReport(path=str(document.path), sha256=document.sha256)
 
 
 def accuracy_report(accuracy: Accuracy | None) -> AccuracyReport | None:
@@ -127,7 +133,7 @@ def class_details(comparison: Comparison, samples: Samples) -> dict[str, Any]:
 def analysis_report(document: Document, analysis: Analysis) -> AnalysisReport:
     """What `analyze` says of a model."""
     return AnalysisReport(
-        model=FileReport(path=str(document.path), sha256=document.sha256),
+        model=file_report(document),
         totals=cost_report(analysis.cost, size_bytes=byte_size(document.model)),
         sites=site_reports(analysis),
         unknown=list(analysis.cost.unknown),
@@ -137,7 +143,7 @@ def analysis_report(document: Document, analysis: Analysis) -> AnalysisReport:
 def sensitivity_report(inputs: Inputs, sensitivity: Sensitivity) -> SensitivityReport:
     """What `sensitivity` says of a model."""
     return SensitivityReport(
-        model=FileReport(path=str(inputs.document.path), sha256=inputs.document.sha256),
+        model=file_report(inputs.document),
         totals=cost_report(inputs.analysis.cost, size_bytes=byte_size(inputs.document.model)),
         sites=site_reports(inputs.analysis, sensitivity),
         measure=inputs.config.sensitivity,
@@ -159,7 +165,7 @@ def plan_report(inputs: Inputs, plan: Plan, cost: Cost, timings: Mapping[str, fl
     """
     document, config = inputs.document, inputs.config
     return PlanReport(
-        model=FileReport(path=str(document.path), sha256=document.sha256),
+        model=file_report(document),
         original=cost_report(inputs.analysis.cost, size_bytes=byte_size(document.model)),
         predicted=cost_report(cost),
         damage=plan.predicted,
@@ -252,7 +258,7 @@ def build_report(
         composition_error = None if realized is None else realized.composition_error
         fidelity = fidelity_report(comparison, inputs.data.report, composition_error)
     return Report(
-        model=FileReport(path=str(document.path), sha256=document.sha256),
+        model=file_report(document),
         output=None,
         original=cost_report(inputs.analysis.cost, first, byte_size(inputs.document.model), latency.get("original")),
         optimized=optimized,
