@@ -89,8 +89,8 @@ def is_linear(network: Network, node: Node) -> bool:
 
 def layer_macs(network: Network, node: Node) -> int | None:
     """Multiply-adds of one linear node per sample; None where a shape is not known."""
-    inputs = [_full(network.shape(name)) for name in node.inputs[:2]]
-    output = _full(network.shape(node.outputs[0]))
+    inputs = [network.full_shape(name) for name in node.inputs[:2]]
+    output = network.full_shape(node.outputs[0])
     if inputs[0] is None or inputs[1] is None or output is None:
         return None
     data, weight = inputs[0], inputs[1]
@@ -102,17 +102,11 @@ def layer_macs(network: Network, node: Node) -> int | None:
     return network.per_sample(math.prod(output) * data[-1])
 
 
-def _full(shape: tuple[int | None, ...] | None) -> tuple[int, ...] | None:
-    if shape is None or any(size is None for size in shape):
-        return None
-    return tuple(int(size or 0) for size in shape)
-
-
 def _pooling_comparisons(network: Network, alive: Collection[int]) -> int:
     total = 0
     for node in network.nodes:
         if node.index in alive and node.is_op("MaxPool"):
-            output = _full(network.shape(node.outputs[0]))
+            output = network.full_shape(node.outputs[0])
             window = int(np.prod(node.attributes.get("kernel_shape", (1,)), dtype=np.int64))
             total += 0 if output is None else network.per_sample(math.prod(output)) * (window - 1)
     return total

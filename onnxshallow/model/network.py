@@ -224,6 +224,13 @@ class Network:
             return None
         return tuple(size if isinstance(size, int) else None for size in info.shape)
 
+    def full_shape(self, tensor: str) -> tuple[int, ...] | None:
+        """Sizes of `tensor` for one sample's batch; None where one of them is not known."""
+        shape = self.shape(tensor)
+        if shape is None or any(size is None for size in shape):
+            return None
+        return tuple(int(size or 0) for size in shape)
+
     def per_sample(self, count: int) -> int:
         """What of a count over the batch that `shape` speaks of falls to one sample, where it can be divided."""
         return count // self._batch if count % self._batch == 0 else count

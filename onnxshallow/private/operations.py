@@ -172,8 +172,7 @@ def _elements(network: Network, tensor: str) -> int | None:
 
 def _sizes(network: Network, tensor: str) -> tuple[int, ...] | None:
     """Sizes for one sample's batch; None where one is not known."""
-    shape = network.shape(tensor)
-    if shape is None:
-        value = network.constant(tensor)
-        return None if value is None else value.shape
-    return None if any(size is None for size in shape) else tuple(int(size or 0) for size in shape)
+    if network.shape(tensor) is not None:
+        return network.full_shape(tensor)
+    value = network.constant(tensor)
+    return None if value is None else value.shape
