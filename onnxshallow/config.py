@@ -26,8 +26,6 @@ from pydantic import (
 from onnxshallow.errors import UsageError
 from onnxshallow.quantities import (
     parse_bytes,
-    parse_latency,
-    parse_target,
     read_bytes,
     read_latency,
     read_target,
@@ -41,9 +39,6 @@ __all__ = [
     "Config",
     "describe_data",
     "load_config",
-    "parse_bytes",
-    "parse_latency",
-    "parse_target",
     "resolve",
 ]
 
@@ -55,8 +50,8 @@ CONFIG_NAME = "onnxshallow.toml"
 _LIMITS = frozenset({"max_tensor", "max_data"})
 
 
-def _numbers(value: object) -> object:
-    """Lets "0.4, 0.5, 0.6" and a single number stand for a tuple."""
+def _listed(value: object) -> object:
+    """Lets "0.4, 0.5, 0.6", "cuda, cpu" and a single number stand for a tuple."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
     return (value,) if isinstance(value, int | float) else value
@@ -91,14 +86,9 @@ def describe_data(source: object) -> str | None:
     return source if source is None or isinstance(source, str) else f"<{type(source).__name__}>"
 
 
-def _names(value: object) -> object:
-    """Lets "cuda, cpu" stand for a tuple."""
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
-
-
 Target = float | str | None
 Data = Annotated[Any, BeforeValidator(_data), PlainSerializer(describe_data)]
-Numbers = Annotated[tuple[float, ...] | None, BeforeValidator(_numbers)]
+Numbers = Annotated[tuple[float, ...] | None, BeforeValidator(_listed)]
 Size = Annotated[int, Field(gt=0)]
 
 
@@ -179,7 +169,7 @@ class Config(BaseModel):
     batch_size: Size = 64
     threads: Size | None = None
     input_shape: Annotated[dict[str, tuple[Size, ...]] | None, BeforeValidator(_shapes)] = None
-    providers: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = None
+    providers: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None
 
     @field_validator("target_relus", "target_macs", "target_depth", mode="before")
     @classmethod

@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 
 from onnxshallow.actions.apply import apply_candidates
-from onnxshallow.config import parse_latency
 from onnxshallow.damages import Damages
 from onnxshallow.errors import TargetError
 from onnxshallow.model.session import Session
 from onnxshallow.planning.planner import Planner
 from onnxshallow.planning.solver import Budget
+from onnxshallow.quantities import parse_latency
 from onnxshallow.stages import Inputs, Observation
 from onnxshallow.validation.latency import time_models
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxshallow.analysis import Analysis
-from onnxshallow.config import Config, parse_bytes
+from onnxshallow.config import Config
 from onnxshallow.fitting.correction import FitOptions
+from onnxshallow.quantities import parse_bytes
 from onnxshallow.runtime.store import default_memory, memory_in_use, return_freed_memory
 
 __all__ = ["Memory", "divide_memory"]

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from onnxshallow.config import Config, load_config, parse_bytes, parse_target, resolve
+from onnxshallow.config import Config, load_config, resolve
 from onnxshallow.data.preprocessing import PRESETS, Preprocessing
 from onnxshallow.errors import UsageError
+from onnxshallow.quantities import parse_bytes, parse_target
 
 
 @pytest.fixture

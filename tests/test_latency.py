@@ -2,12 +2,12 @@ import pytest
 
 from onnxshallow import latency as latency_module
 from onnxshallow.analysis import analyze
-from onnxshallow.config import parse_latency
 from onnxshallow.damages import Damages
 from onnxshallow.errors import TargetError, UsageError
 from onnxshallow.latency import budget_for_latency, check_latency, measured_latency
 from onnxshallow.planning.planner import read_budget
 from onnxshallow.progress import Silent
+from onnxshallow.quantities import parse_latency
 from onnxshallow.stages import observe
 from tests.runs import load_case
 

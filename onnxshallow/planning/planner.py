@@ -23,11 +23,12 @@ import numpy as np
 from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis, Cost
 from onnxshallow.analysis.cost import node_depths
-from onnxshallow.config import Config, parse_target
+from onnxshallow.config import Config
 from onnxshallow.errors import TargetError
 from onnxshallow.planning.outlook import Pair, interactions
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.solver import Budget, Problem
+from onnxshallow.quantities import parse_target
 
 __all__ = ["Planner", "most_useful", "read_budget"]
 
