@@ -1,0 +1,60 @@
+"""Partial activations: a site that activates some of its elements, and makes the others by a polynomial.
+
+    y = act(z)                                          where the element keeps its activation
+    y = square * z^2 + linear * z + constant            elsewhere
+
+An element is a channel, or one place of one channel. An affine map, a constant and the identity are polynomials too.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Partial"]
+
+
+@dataclass(frozen=True, eq=False)
+class Partial:
+    """What takes the place of an activation.
+
+    Attributes:
+        source: the tensor z (N, C, *spatial) that is read.
+        output: the tensor y that is made.
+        kept: (C,) or (C, *spatial), which elements keep the activation.
+        square: like `kept`, coefficients; zero where the activation is kept, as for the following.
+        linear: coefficients.
+        constant: coefficients.
+    """
+
+    source: str
+    output: str
+    kept: NDArray[np.bool_]
+    square: NDArray[np.float64]
+    linear: NDArray[np.float64]
+    constant: NDArray[np.float64]
+
+    @property
+    def squared(self) -> NDArray[np.bool_]:
+        """Which elements take a multiplication by themselves."""
+        return ~self.kept & (self.square != 0)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether what is not kept is z itself."""
+        rest = ~self.kept
+        return bool(np.all(self.square[rest] == 0) and np.all(self.linear[rest] == 1) and np.all(self.constant == 0))
+
+    def polynomial(self, z: np.ndarray) -> np.ndarray:
+        """The polynomial of all elements of z (N, C, *spatial), in z's type."""
+        square, linear, constant = (
+            value.reshape(value.shape + (1,) * (z.ndim - 1 - value.ndim)).astype(z.dtype)
+            for value in (self.square, self.linear, self.constant)
+        )
+        made: np.ndarray = (square * z + linear) * z + constant
+        return made
+
+    def __call__(self, z: np.ndarray, active: np.ndarray) -> np.ndarray:
+        """What is made of z and act(z), (N, C, *spatial) each."""
+        kept = self.kept.reshape(self.kept.shape + (1,) * (z.ndim - 1 - self.kept.ndim))
+        return np.where(kept, active, self.polynomial(z))
