@@ -1,7 +1,7 @@
 """The stage that chooses: plans are searched, the best are carried out and validated, and one is kept."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -123,7 +123,11 @@ def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
     plans = _search(run, budget)
     best: Attempt | None = None
     for tries in range(1, MAX_VALIDATED + 1):
-        chosen = most_useful(plans, cost) if tries == 1 else min(plans, key=lambda plan: plan.damage or 0.0)
+        chosen = (
+            most_useful(plans, cost, budget.shallower)
+            if tries == 1
+            else min(plans, key=lambda plan: plan.damage or 0.0)
+        )
         plans = [plan for plan in plans if plan is not chosen]
         attempt = run.attempt(chosen)
         if best is None or attempt.drop() < best.drop():
@@ -147,14 +151,14 @@ def _search(run: Run, budget: Budget) -> list[Plan]:
 
 def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
     """As few ReLUs as the accuracy budget allows, by bisection over shares of the ReLU count."""
-    cost = run.inputs.analysis.cost
+    cost, free = run.inputs.analysis.cost, read_budget(run.inputs.config, run.inputs.analysis)
     best = run.attempt(Plan((), {}))
     low, high = 0, len(_SHARES)
     while low < high:
         middle = (low + high) // 2
-        budget = Budget(int(_SHARES[middle] * cost.relus), cost.macs)
+        budget = replace(free, relus=int(_SHARES[middle] * cost.relus))
         try:
-            attempt = run.attempt(most_useful(_search(run, budget), cost))
+            attempt = run.attempt(most_useful(_search(run, budget), cost, budget.shallower))
         except TargetError:
             high = middle
             continue

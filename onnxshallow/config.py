@@ -147,6 +147,8 @@ class Config(BaseModel):
     min_agreement: float | None = Field(None, ge=0, le=1)
     max_error: float | None = Field(None, ge=0)
     kernel: Annotated[Literal["auto", "exact", "3", "5"], BeforeValidator(_text)] = "auto"
+    granularity: Literal["layer", "channel", "pixel"] = "layer"
+    polynomials: bool = False
     calib: Data = None
     calib_samples: Size = 1024
     validate_data: Data = Field(None, alias="validate")

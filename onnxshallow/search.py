@@ -122,7 +122,10 @@ def search_together(
                     other.learn(plan, tried[plan.keys].damage or 0.0)
             step()
     return [
-        failure or most_useful([plan for plan in tried.values() if planner.reaches(plan)], inputs.analysis.cost)
+        failure
+        or most_useful(
+            [plan for plan in tried.values() if planner.reaches(plan)], inputs.analysis.cost, planner.budget.shallower
+        )
         for planner, failure in zip(planners, failures, strict=True)
     ]
 

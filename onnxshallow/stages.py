@@ -163,7 +163,13 @@ def find_options(inputs: Inputs) -> FindOptions:
     config = inputs.config
     faster = config.target_macs is not None or config.target_latency is not None
     measured = config.kernel != "exact" and config.sensitivity != "magnitude"
-    return FindOptions(config.kernel, inputs.calibration.fit.memory, deeper=measured and faster)
+    return FindOptions(
+        config.kernel,
+        inputs.calibration.fit.memory,
+        deeper=measured and faster,
+        granularity=config.granularity,
+        polynomials=config.polynomials,
+    )
 
 
 def require_reachable(inputs: Inputs, budget: Budget) -> None:

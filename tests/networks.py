@@ -13,7 +13,7 @@ from onnxshallow.actions.base import Candidate, Evidence
 from onnxshallow.analysis import Analysis, analyze
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
-from onnxshallow.fitting.moments import Affine
+from onnxshallow.fitting.moments import Parabola, Response
 from onnxshallow.model.session import Session
 from onnxshallow.runtime.store import ActivationStore
 from onnxshallow.sensitivity.evidence import collect_evidence
@@ -158,16 +158,16 @@ def evidence_of(analysis: Analysis, calibration: Calibration) -> Evidence:
 
 
 def some_evidence(analysis: Analysis, seed: int = 0) -> Evidence:
-    """Made-up affine maps for all sites, so that nothing is right by accident."""
+    """Made-up polynomials for all sites, so that nothing is right by accident."""
     random = np.random.default_rng(seed)
-    return {
-        site.name: Affine(
-            random.uniform(0.3, 0.9, site.channels),
-            random.uniform(0.1, 0.6, site.channels),
-            np.zeros(site.channels),
-        )
-        for site in analysis.sites
-    }
+    found = {}
+    for site in analysis.sites:
+        scale, shift = random.uniform(0.3, 0.9, site.channels), random.uniform(0.1, 0.6, site.channels)
+        curve = Parabola(*(random.uniform(0.1, 0.5, site.channels) for _ in range(3)))
+        left = random.uniform(0.1, 0.2, site.channels)
+        edge = np.full(site.channels, 3.0)
+        found[site.name] = Response(scale, shift, left, curve, left / 2, -edge, edge)
+    return found
 
 
 def with_affine(

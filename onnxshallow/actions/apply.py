@@ -10,14 +10,17 @@ from onnxshallow.actions.decompose import Decompose
 from onnxshallow.actions.emission import layer_nodes
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
+from onnxshallow.actions.mask import Mask
+from onnxshallow.actions.quadratic import Quadratic
 from onnxshallow.analysis import Analysis, Layer, Layers, analyze
+from onnxshallow.analysis.partial import Partial
 from onnxshallow.convolution import Convolution
 from onnxshallow.model.network import Network
 from onnxshallow.model.surgery import Workbench
 
 __all__ = ["ACTIONS", "Rewritten", "apply_candidates", "write_layers"]
 
-ACTIONS: tuple[Action, ...] = (Decompose(), Fuse(), Linearize())
+ACTIONS: tuple[Action, ...] = (Decompose(), Fuse(), Linearize(), Mask(), Quadratic())
 """The actions, in the order in which their candidates are applied."""
 
 
@@ -29,11 +32,13 @@ class Rewritten:
         analysis: of the rewritten model.
         fit: outputs of the layers that must be fitted.
         frozen: outputs of the layers that must not be.
+        partials: activations of which a part is kept, in graph order.
     """
 
     analysis: Analysis
     fit: frozenset[str]
     frozen: frozenset[str]
+    partials: tuple[Partial, ...] = ()
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -62,6 +67,7 @@ def apply_candidates(
     by_name = {action.name: action for action in ACTIONS}
     fit: set[str] = set()
     frozen: set[str] = set()
+    partials: list[Partial] = []
     shapes = analysis.network.input_shapes
     ordered = sorted(candidates, key=lambda c: (rank[c.action], min(c.nodes, default=0)))
     for position, candidate in enumerate(ordered, start=1):
@@ -71,7 +77,9 @@ def apply_candidates(
         analysis = analyze(bench.finish(), shapes, ends.union(boundaries))
         fit.update(outcome.fit)
         frozen.update(outcome.frozen)
-    return Rewritten(analysis, _outputs_of_layers(analysis, fit), _outputs_of_layers(analysis, frozen))
+        partials.extend(outcome.partials)
+    fitted, kept = (_outputs_of_layers(analysis, tensors) for tensors in (fit, frozen))
+    return Rewritten(analysis, fitted, kept, tuple(partials))
 
 
 def _outputs_of_layers(analysis: Analysis, tensors: Collection[str]) -> frozenset[str]:

@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from onnxshallow.analysis import Analysis
-from onnxshallow.fitting.moments import Affine
+from onnxshallow.analysis.partial import Partial
+from onnxshallow.fitting.moments import Response
 from onnxshallow.model.surgery import Workbench
 
-__all__ = ["Action", "Candidate", "Evidence", "Exactness", "FindOptions", "Found", "Rewrite"]
+__all__ = ["Action", "Candidate", "Evidence", "Exactness", "FindOptions", "Found", "Granularity", "Rewrite"]
 
 Exactness = Literal["exact", "border", "fitted"]
 """`exact`: composed, right everywhere; `border`: composed, wrong at the border; `fitted`: to activations."""
 
-Evidence = Mapping[str, Affine]
-"""The least-squares affine map of every removable site, by the site's name."""
+Granularity = Literal["layer", "channel", "pixel"]
+
+Evidence = Mapping[str, Response]
+"""What every removable site does to its channels, by the site's name."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,16 @@ class FindOptions:
         memory: bytes that a candidate's fit may take.
         deeper: whether candidates that add layers, to save multiply-adds, are wanted.
         every_size: list also candidates that are not worth trying, for plans written by hand.
+        granularity: `layer`, or of what elements of an activation some may be kept and others not.
+        polynomials: whether activations may become parabolas.
     """
 
     kernel: str = "auto"
     memory: int = 2 << 30
     deeper: bool = False
     every_size: bool = False
+    granularity: Granularity = "layer"
+    polynomials: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class Candidate:
         depth: linear layers that it takes off the longest path through it; negative where it adds some.
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
         rank: channels between two convolutions that take the place of one.
+        kept: channels, or elements of a sample, of the site that keep their activation; None where none does.
+        squares: squares per sample that it adds.
     """
 
     action: str
@@ -67,6 +76,13 @@ class Candidate:
     depth: int = 0
     nodes: frozenset[int] = field(default=frozenset(), repr=False)
     rank: int | None = None
+    kept: int | None = None
+    squares: int = 0
+
+    @property
+    def removed(self) -> int:
+        """How many sites go altogether and leave nothing nonlinear."""
+        return 0 if self.kept or self.squares else len(self.sites)
 
     @property
     def place(self) -> str:
@@ -78,8 +94,9 @@ class Candidate:
         """What names the candidate in plans, caches and reports."""
         kernel = "" if self.kernel is None else ":" + "x".join(str(size) for size in self.kernel)
         rank = "" if self.rank is None else f":rank{self.rank}"
+        kept = "" if self.kept is None else f":kept{self.kept}"
         exact = "" if self.exactness == "fitted" else f":{self.exactness}"
-        return f"{self.action}{kernel}{rank}{exact}:{self.source}->{self.output}"
+        return f"{self.action}{kernel}{rank}{kept}{exact}:{self.source}->{self.output}"
 
 
 @dataclass(frozen=True)
@@ -102,10 +119,12 @@ class Rewrite:
     Attributes:
         fit: outputs of layers whose weights are to be fitted.
         frozen: outputs of layers that must stay as they were written.
+        partials: activations of which a part is kept.
     """
 
     fit: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
+    partials: tuple[Partial, ...] = ()
 
 
 class Action(Protocol):

@@ -1,21 +1,71 @@
-"""Write a partial activation as ONNX nodes, in the form that fits are made on.
+"""Keep a part of an activation: y = act(z) on the channels that need it most, a polynomial on the others.
 
-    z -> act --------------------------------> Where(kept, act(z), polynomial) -> y
+While layers are fitted, the network computes
+
+    z -> act -------------------------------> Where(kept, act(z), polynomial) -> y
     z -> Mul(square), Add(linear), Mul(z), Add(constant)
 
-Channels stay in their order, so that tensors can be compared with the original's. It computes everything twice;
-`onnxshallow.actions.packing` writes what saves work.
+with its channels in their order, so that tensors can be compared with the original's. An affine polynomial costs
+nothing where what comes before can make it:
+
+    Layer -> act            those rows of the layer make a z + b
+    Add -> act              a layer that feeds the sum and a scale on its other side are fitted to make it
+
+`onnxshallow.actions.packing` then writes what saves work.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
+from onnxshallow.actions.base import Rewrite
+from onnxshallow.actions.before import feeding_layer, fold, folding_layer, scaled_sum
+from onnxshallow.analysis import Analysis, NotLinearError, Site
 from onnxshallow.analysis.partial import Partial
+from onnxshallow.fitting.moments import Parabola
 from onnxshallow.model.surgery import Workbench
 
-__all__ = ["write_partial"]
+__all__ = ["keep_partly", "write_partial"]
+
+
+def keep_partly(
+    bench: Workbench, analysis: Analysis, site: Site, kept: NDArray[np.bool_], curve: Parabola
+) -> Rewrite:
+    """Let `site` activate some of its elements only.
+
+    Args:
+        bench: the graph under edit.
+        analysis: of the graph as it is now.
+        site: the activation.
+        kept: (C,) or (C, *spatial), which elements keep it.
+        curve: like `kept`, what the others become.
+
+    Raises:
+        NotLinearError: the site's element type is not known.
+    """
+    if site.dtype is None:
+        raise NotLinearError(f"the element type of {site.name!r} is not known")
+    square, linear, constant = (
+        np.where(kept, 0.0, values) for values in (curve.square, curve.linear, curve.constant)
+    )
+    straight = ~kept & (square == 0)
+    layer, fed_by = folding_layer(analysis, site), feeding_layer(analysis, site)
+    fit: tuple[str, ...] = ()
+    if kept.ndim == 1 and layer is not None:
+        scale, shift = np.where(straight, linear, 1.0), np.where(straight, constant, 0.0)
+        fold(bench, analysis, layer, scale, shift, site.source)
+        fit = (site.source,)
+    elif kept.ndim == 1 and fed_by is not None:
+        if straight.any():
+            scaled_sum(bench, analysis, site, fed_by, site.source)
+        fit = (fed_by.output,)
+    if fit:
+        linear, constant = np.where(straight, 1.0, linear), np.where(straight, 0.0, constant)
+    partial = Partial(site.source, site.output, kept, square, linear, constant)
+    write_partial(bench, partial, name=site.name, dtype=site.dtype, rank=site.rank)
+    return Rewrite(fit=fit, partials=(partial,))
 
 
 def write_partial(bench: Workbench, partial: Partial, *, name: str, dtype: np.dtype, rank: int) -> None:

@@ -37,13 +37,19 @@ class Partial:
     @property
     def squared(self) -> NDArray[np.bool_]:
         """Which elements take a multiplication by themselves."""
-        return ~self.kept & (self.square != 0)
+        squared: NDArray[np.bool_] = ~self.kept & (self.square != 0)
+        return squared
+
+    @property
+    def passed(self) -> NDArray[np.bool_]:
+        """Which elements are z itself, which the layer before makes into what they should be."""
+        passed: NDArray[np.bool_] = ~self.kept & (self.square == 0) & (self.linear == 1) & (self.constant == 0)
+        return passed
 
     @property
     def is_plain(self) -> bool:
-        """Whether what is not kept is z itself."""
-        rest = ~self.kept
-        return bool(np.all(self.square[rest] == 0) and np.all(self.linear[rest] == 1) and np.all(self.constant == 0))
+        """Whether every element is kept or passed on."""
+        return bool(np.all(self.kept | self.passed))
 
     def polynomial(self, z: np.ndarray) -> np.ndarray:
         """The polynomial of all elements of z (N, C, *spatial), in z's type."""

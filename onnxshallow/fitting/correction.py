@@ -20,9 +20,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnxshallow.analysis import Layer, Layers
+from onnxshallow.analysis.partial import Partial
 from onnxshallow.analysis.sites import rectifier_bound
 from onnxshallow.convolution import Convolution, compose, scale_output
 from onnxshallow.fitting.bottleneck import fit_bottleneck
+from onnxshallow.fitting.parabolas import fit_polynomials, inputs_of
 from onnxshallow.fitting.patches import gather_outputs, gather_patches, sample_positions
 from onnxshallow.fitting.regression import Fit, Rectifier, Rows, bytes_needed, regress
 from onnxshallow.model.network import Network
@@ -66,11 +68,18 @@ class Target:
         tensor: the original's tensor.
         minus: the rewritten network's tensor to subtract from it, or None.
         through: where the layer is the first of two that one was split into, the second.
+        partial: what reads the tensor, where an activation is kept in part.
     """
 
     tensor: str
     minus: str | None = None
     through: Layer | None = None
+    partial: Partial | None = None
+
+    @property
+    def wanted(self) -> list[str]:
+        """The original's tensors: where elements pass the activation by, what it makes of them as well."""
+        return [self.tensor] if self.partial is None else [self.tensor, self.partial.output]
 
 
 def find_target(original: Network, rewritten: Network, layers: Layers, layer: Layer) -> Target | None:
@@ -161,8 +170,9 @@ def correct(
     *,
     changed: Collection[str] = (),
     known: Layers | None = None,
+    partials: Sequence[Partial] = (),
 ) -> dict[str, Convolution]:
-    """Re-fit layers of the rewritten network in order.
+    """Re-fit layers and polynomials of the rewritten network in order.
 
     Args:
         original: frontier of the original network.
@@ -174,24 +184,32 @@ def correct(
         step: called after each layer.
         changed: outputs of layers that are new, and so are fitted by however few rows.
         known: the original network's layers; the one that was split in two is what these start from.
+        partials: the rewritten network's partial activations, whose polynomials are fitted as well
+            (`rewritten.partials`).
 
     Returns:
         The fitted convolutions by the name of the layer's output.
     """
     fitted: dict[str, Convolution] = {}
-    places = []
+    places: list[tuple[Layer, Target] | Partial] = [p for p in partials if not p.is_plain]
+    by_source = {partial.source: partial for partial in partials}
     for layer in chosen:
         target = find_target(original.network, rewritten.network, layers, layer)
         if target is None:
             logger.debug("Layer %s makes a tensor that the original lacks; it is left as it is.", layer.name)
             step()
         else:
-            places.append((layer, target))
+            places.append((layer, replace(target, partial=by_source.get(target.tensor))))
+    places.sort(key=lambda place: _position(rewritten.network, place))
     goals = original.goals, rewritten.goals
-    for position, (layer, target) in enumerate(places):
-        to_come = places[position:]
-        original.goals = goals[0] | {later.tensor for _, later in to_come}
-        rewritten.goals = goals[1] | {name for later, aim in to_come for name in (later.source, aim.minus) if name}
+    for position, place in enumerate(places):
+        to_come = [_needs(rewritten.network, later) for later in places[position:]]
+        original.goals = goals[0] | {name for first, _ in to_come for name in first}
+        rewritten.goals = goals[1] | {name for _, second in to_come for name in second}
+        if isinstance(place, Partial):
+            fit_polynomials(original, rewritten, place, fit_batches)
+            continue
+        layer, target = place
         if target.through is not None:
             parts = _fit_parts(original, rewritten, layers, known, layer, target, fit_batches, options)
             for part, convolution in zip((layer, target.through), parts, strict=True):
@@ -213,6 +231,19 @@ def correct(
         step()
     original.goals, rewritten.goals = goals
     return fitted
+
+
+def _position(network: Network, place: tuple[Layer, Target] | Partial) -> int:
+    maker = network.producer(place.output) if isinstance(place, Partial) else None
+    return place[0].main if not isinstance(place, Partial) else maker.index if maker is not None else -1
+
+
+def _needs(network: Network, place: tuple[Layer, Target] | Partial) -> tuple[list[str], list[str]]:
+    """The tensors of the original and of the rewritten network that a fit takes."""
+    if isinstance(place, Partial):
+        return [place.output], list(inputs_of(network, place))
+    layer, target = place
+    return target.wanted, [layer.source] if target.minus is None else [layer.source, target.minus]
 
 
 def fit_layer(
@@ -240,7 +271,9 @@ def fit_layer(
     convolution = rewritten.replaced.get(layer) or layers.convolution(layer)
     rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
     rows = replace(rows, free_scale=free_scale)
-    rectifier = _rectifier_after(original.network, rewritten.network, target.tensor)
+    rectifier = _rectifier_after(original.network, rewritten.network, target)
+    if target.partial is not None and rectifier is not None:
+        rectifier = _partly(rectifier, target.partial, layers.groups(layer))
     return regress(convolution, rows, options.ridge, rectifier=rectifier, rounds=options.rounds)
 
 
@@ -271,7 +304,7 @@ def _fit_parts(
 
 
 def _advance(original: Frontier, rewritten: Frontier, layer: Layer, target: Target) -> None:
-    original.advance([target.tensor])
+    original.advance(target.wanted)
     rewritten.advance([layer.source] if target.minus is None else [layer.source, target.minus])
 
 
@@ -309,7 +342,7 @@ def _gather(
     def fill(index: int) -> None:
         part, chosen = slice(ends[index] - counts[index], ends[index]), positions[index]
         gather_patches(inputs[index], convolution, chosen, patches[:, part])
-        gather_outputs(targets[index], groups, chosen, wanted[:, part])
+        gather_outputs(_wanted(original, target, index), groups, chosen, wanted[:, part])
         if offsets is not None and added is not None:
             gather_outputs(offsets[index], groups, chosen, added[:, part])
         original.store.rest()
@@ -317,6 +350,24 @@ def _gather(
     with ThreadPoolExecutor(original.threads or usable_cores()) as pool:
         list(pool.map(fill, range(len(targets))))
     return Rows(patches, wanted, added)
+
+
+def _wanted(original: Frontier, target: Target, batch: int) -> np.ndarray:
+    """The target's values; where an element passes the activation by, what the activation makes of it."""
+    values, partial = original[target.tensor][batch], target.partial
+    if partial is None or not partial.passed.any():
+        return values
+    passed = partial.passed.reshape(partial.passed.shape + (1,) * (values.ndim - 1 - partial.passed.ndim))
+    return np.where(passed, original[partial.output][batch], values)
+
+
+def _partly(rectifier: Rectifier, partial: Partial, groups: int) -> Rectifier | None:
+    """The rectifier of the channels that keep it; None where elements of one channel differ."""
+    if partial.kept.ndim > 1:
+        return None
+    kept = partial.kept.reshape(groups, 1, -1)
+    lower = np.where(kept, rectifier.lower, -np.inf).astype(np.float32)
+    return Rectifier(np.where(kept, rectifier.upper, np.inf).astype(np.float32), lower)
 
 
 def _row_share(convolution: Convolution, targets: Sequence[np.ndarray], options: FitOptions) -> float:
@@ -332,9 +383,15 @@ def _count_rows(targets: Sequence[np.ndarray]) -> int:
     return sum(t.size // t.shape[1] for t in targets)
 
 
-def _rectifier_after(original: Network, rewritten: Network, tensor: str) -> Rectifier | None:
-    """The ReLU or Clip that alone reads `tensor` in both networks, if one does."""
-    if not (original.is_private(tensor) and rewritten.is_private(tensor)):
+def _rectifier_after(original: Network, rewritten: Network, target: Target) -> Rectifier | None:
+    """The ReLU or Clip that alone reads the target in both networks, if one does."""
+    tensor = target.tensor
+    if not original.is_private(tensor):
+        return None
+    if target.partial is not None:
+        bound = rectifier_bound(original, original.consumers(tensor)[0])
+        return None if bound is None else Rectifier(bound)
+    if not rewritten.is_private(tensor):
         return None
     upper = rectifier_bound(rewritten, rewritten.consumers(tensor)[0])
     same = rectifier_bound(original, original.consumers(tensor)[0])

@@ -1,8 +1,14 @@
-"""First and second moments of activations, channel by channel, and the affine map that follows from them.
+"""Moments of activations, channel by channel, and the polynomials of degree one and two that follow from them.
 
 The least-squares affine map for y = act(z) on one channel is y ~ a z + b with
 
     a = Cov(z, y) / Var(z),        b = E[y] - a E[z].
+
+The least-squares parabola y ~ p t^2 + r t + s follows likewise from the moments of t = (z - E[z]) / sd(z), where
+
+    p = (E[t^2 y] - E[y] - E[t^3] E[t y]) / (E[t^4] - 1 - E[t^3]^2),      r = E[t y] - p E[t^3],      s = E[y] - p.
+
+Moments also tell the mean squared error of any such polynomial on other samples than it was fitted to.
 """
 
 from collections.abc import Iterable
@@ -11,26 +17,44 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Affine", "Moments", "affine_fit"]
+__all__ = ["Moments", "Parabola", "Response", "response"]
 
 
 # Elements that are summed at a time, in double precision.
 _PIECE = 1 << 20
+_PRODUCTS = ("z", "zz", "zzz", "zzzz", "y", "zy", "zzy", "yy")
 
 
 @dataclass(frozen=True, eq=False)
-class Affine:
-    """y = scale * z + shift, channel by channel.
+class Parabola:
+    """y = square * z^2 + linear * z + constant, channel by channel; (C,) each."""
+
+    square: NDArray[np.float64]
+    linear: NDArray[np.float64]
+    constant: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """What an activation does to each channel: y ~ scale * z + shift, or a parabola.
 
     Attributes:
-        scale: (C,), or (1,) for all channels alike.
-        shift: like `scale`.
-        unexplained: variance of y that the map leaves, (C,) or (1,).
+        scale: (C,), or (1,) for all channels alike, as for the following.
+        shift: (C,).
+        unexplained: mean square of y that the affine map leaves.
+        parabola: the best one.
+        bent: mean square of y that the parabola leaves.
+        low: the smallest z.
+        high: the largest z.
     """
 
     scale: NDArray[np.float64]
     shift: NDArray[np.float64]
     unexplained: NDArray[np.float64]
+    parabola: Parabola
+    bent: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 class Moments:
@@ -43,7 +67,8 @@ class Moments:
     def __init__(self, channels: int) -> None:
         self.channels = channels
         self.count = 0
-        self.sums = np.zeros((5, channels))  # z, y, zz, zy, yy
+        self.sums = {name: np.zeros(channels) for name in _PRODUCTS}
+        self.low, self.high = np.full(channels, np.inf), np.full(channels, -np.inf)
 
     def add(self, z: np.ndarray, y: np.ndarray) -> None:
         """Add a batch of activations, (N, C, *spatial) each; any shape where C is 1."""
@@ -52,24 +77,84 @@ class Moments:
         samples = max(1, _PIECE // max(z[:1].size, 1))
         for start in range(0, len(z), samples):
             first, second = (part[start : start + samples].astype(np.float64) for part in (z, y))
-            products = (first, second, first * first, first * second, second * second)
-            self.sums += [product.sum(axis=(0, 2)) for product in products]
+            square = first * first
+            self.low = np.minimum(self.low, first.min(axis=(0, 2)))
+            self.high = np.maximum(self.high, first.max(axis=(0, 2)))
+            for name, (a, b) in {
+                "zz": (first, first),
+                "zzz": (first, square),
+                "zzzz": (square, square),
+                "zy": (first, second),
+                "zzy": (square, second),
+                "yy": (second, second),
+            }.items():
+                self.sums[name] += np.einsum("ncs,ncs->c", a, b)
+            self.sums["z"] += first.sum(axis=(0, 2))
+            self.sums["y"] += second.sum(axis=(0, 2))
         self.count += z.shape[0] * z.shape[2]
 
-    def affine(self) -> Affine:
-        """The least-squares map from z to y; a constant where z does not vary."""
-        z, y, zz, zy, yy = self.sums / max(self.count, 1)
-        variance = zz - z * z
-        covariance = zy - z * y
+    def _mean(self, name: str) -> NDArray[np.float64]:
+        return self.sums[name] / max(self.count, 1)
+
+    def affine(self) -> Parabola:
+        """The least-squares map from z to y without a square; a constant where z does not vary."""
+        z, zz, y, zy = (self._mean(name) for name in ("z", "zz", "y", "zy"))
+        variance, covariance = zz - z * z, zy - z * y
         varies = variance > 1e-12 * np.maximum(zz, 1e-30)
         scale = np.where(varies, covariance / np.where(varies, variance, 1.0), 0.0)
-        unexplained = np.maximum(yy - y * y - scale * covariance, 0.0)
-        return Affine(scale, y - scale * z, unexplained)
+        return Parabola(np.zeros(self.channels), scale, y - scale * z)
+
+    def parabola(self) -> Parabola:
+        """The least-squares parabola; the affine map where z takes too few values."""
+        z, zz, zzz, zzzz, y, zy, zzy = (self._mean(name) for name in _PRODUCTS[:-1])
+        line = self.affine()
+        varies = zz - z * z > 1e-9 * np.maximum(zz, 1e-30)
+        deviation = np.sqrt(np.where(varies, zz - z * z, 1.0))
+        third = (zzz - 3 * z * zz + 2 * z**3) / deviation**3
+        fourth = (zzzz - 4 * z * zzz + 6 * z * z * zz - 3 * z**4) / deviation**4
+        slope = (zy - z * y) / deviation
+        bend = (zzy - 2 * z * zy + z * z * y) / deviation**2
+        spread = fourth - 1 - third**2
+        bends = varies & (spread > 1e-6)
+        p = np.where(bends, (bend - y - third * slope) / np.where(bends, spread, 1.0), 0.0)
+        r, s = slope - p * third, y - p
+        square, linear = p / deviation**2, r / deviation - 2 * p * z / deviation**2
+        constant = s - r * z / deviation + p * z * z / deviation**2
+        chosen = zip((square, linear, constant), (line.square, line.linear, line.constant), strict=True)
+        return Parabola(*(np.where(bends, one, other) for one, other in chosen))
+
+    def error(self, curve: Parabola) -> NDArray[np.float64]:
+        """Mean squared difference between y and a polynomial of z, (C,)."""
+        q, a, b = curve.square, curve.linear, curve.constant
+        z, zz, zzz, zzzz, y, zy, zzy, yy = (self._mean(name) for name in _PRODUCTS)
+        own = q * q * zzzz + 2 * q * a * zzz + (a * a + 2 * q * b) * zz + 2 * a * b * z + b * b
+        return np.maximum(yy - 2 * (q * zzy + a * zy + b * y) + own, 0.0)
 
 
-def affine_fit(pairs: Iterable[tuple[np.ndarray, np.ndarray]], channels: int) -> Affine:
-    """The least-squares affine map over batches of (z, y)."""
-    moments = Moments(channels)
-    for z, y in pairs:
-        moments.add(z, y)
-    return moments.affine()
+def response(
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    channels: int,
+    held_out: Iterable[tuple[np.ndarray, np.ndarray]] = (),
+) -> Response:
+    """The least-squares polynomials over batches of (z, y).
+
+    Args:
+        pairs: to fit to.
+        channels: number of channels, see `Moments`.
+        held_out: to measure the errors and the range on as well; without any, the errors are those of the fit.
+    """
+    fitted, others = Moments(channels), Moments(channels)
+    for moments, batches in ((fitted, pairs), (others, held_out)):
+        for z, y in batches:
+            moments.add(z, y)
+    judge = others if others.count else fitted
+    line, parabola = fitted.affine(), fitted.parabola()
+    return Response(
+        scale=line.linear,
+        shift=line.constant,
+        unexplained=judge.error(line),
+        parabola=parabola,
+        bent=judge.error(parabola),
+        low=np.minimum(fitted.low, others.low),
+        high=np.maximum(fitted.high, others.high),
+    )

@@ -24,6 +24,7 @@ activation is what counts, and may rise where outputs change their sign, so the 
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,12 +45,27 @@ _RIDGE_FACTORS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 _RIDGE_OUTPUTS = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rectifier:
-    """The activation that reads the fitted sum: min(max(z, 0), upper); with `lower` at minus infinity, none."""
+    """The activation that reads the fitted sum: min(max(z, 0), upper); with `lower` at minus infinity, none.
 
-    upper: float = float("inf")
-    lower: float = 0.0
+    Bounds may be arrays that are broadcast against (groups, rows, outputs).
+    """
+
+    upper: float | NDArray[np.float32] = float("inf")
+    lower: float | NDArray[np.float32] = 0.0
+
+    def part(self, which: slice) -> "Rectifier":
+        """The bounds of some of the rows."""
+        return self._cut(lambda bound: bound if bound.shape[1] == 1 else bound[:, which])
+
+    def outputs(self, which: slice) -> "Rectifier":
+        """The bounds of some of the outputs."""
+        return self._cut(lambda bound: bound[:, :, which])
+
+    def _cut(self, cut: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> "Rectifier":
+        upper, lower = (cut(b) if isinstance(b, np.ndarray) else b for b in (self.upper, self.lower))
+        return Rectifier(upper, lower)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +148,8 @@ def regress(
     cut = max(1, count * 3 // 4)
     inner, outer = rows.part(slice(0, cut)), rows.part(slice(cut, None))
     system = System.of(inner.patches, inner.residual_targets())
-    ridge = _held_out_ridge(convolution, system, outer, ridge, rectifier or Rectifier(lower=-np.inf))
+    judge = rectifier.part(slice(cut, None)) if rectifier is not None else Rectifier(lower=-np.inf)
+    ridge = _held_out_ridge(convolution, system, outer, ridge, judge)
     system.add(System.of(outer.patches, outer.residual_targets()))
     return _Regression(convolution, rows, system, ridge).fit(rectifier, rounds)
 
@@ -153,7 +170,7 @@ def _held_out_ridge(
         rectifier: the activation to look through.
     """
     which = slice(None, None, -(-outer.targets.shape[2] // _RIDGE_OUTPUTS))
-    outer, system = outer.outputs(which), system.outputs(which)
+    outer, system, rectifier = outer.outputs(which), system.outputs(which), rectifier.outputs(which)
     start = weight_columns(convolution)[:, which]
     given = convolution.bias.reshape(len(start), -1)[:, which]
     sides = system.centred(start)
@@ -274,8 +291,8 @@ def _renewed_targets(
     targets: NDArray[np.float32], now: NDArray[np.float32], rectifier: Rectifier
 ) -> NDArray[np.float32]:
     """Targets that cost nothing where the activation hides the difference."""
-    renewed = np.where(targets <= 0, np.minimum(now, 0), targets)
-    if np.isfinite(rectifier.upper):
+    renewed = np.where(targets <= rectifier.lower, np.minimum(now, rectifier.lower), targets)
+    if np.any(np.isfinite(rectifier.upper)):
         renewed = np.where(targets >= rectifier.upper, np.maximum(now, rectifier.upper), renewed)
     result: NDArray[np.float32] = renewed.astype(np.float32, copy=False)
     return result

@@ -29,7 +29,7 @@ Pair = tuple[str, str]
 # Changes whose sites are no further apart than this, counted in sites, are neighbours.
 _REACH = 2
 
-_KERNEL_POWER, _RANK_POWER = 0.4, 2.0
+_KERNEL_POWER, _RANK_POWER, _KEPT_POWER = 0.4, 2.0, 2.0
 
 
 def first_look(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -54,7 +54,7 @@ def outlook(candidates: Sequence[Candidate], damages: Mapping[str, float]) -> di
             else:
                 nearest = _middle(group)
                 start = sum(least.get(site, 0.0) for site in candidate.sites)
-            power = _KERNEL_POWER if candidate.rank is None else _RANK_POWER
+            power = _power(candidate)
             found[candidate.key] = start * float((_size(nearest) / _size(candidate)) ** power)
     return found
 
@@ -73,7 +73,7 @@ def interactions(
     """
     places = []
     for place, group in _by_place(candidates).items():
-        if len(group[0].sites) == 1:
+        if len(group[0].sites) == 1 and group[0].kept is None:
             places.append((place, order[group[0].sites[0]], min(max(damages[c.key], 0.0) for c in group)))
     return {
         (first, second): float(np.sqrt(one * other))
@@ -103,6 +103,14 @@ def _middle(group: Sequence[Candidate]) -> Candidate:
     return sorted(group, key=_size)[len(group) // 2]
 
 
+def _power(candidate: Candidate) -> float:
+    if candidate.kept is not None:
+        return _KEPT_POWER
+    return _KERNEL_POWER if candidate.rank is None else _RANK_POWER
+
+
 def _size(candidate: Candidate) -> float:
-    """What orders the candidates of one place: the rank, or the taps of the kernel."""
+    """What orders the candidates of one place: what is kept, the rank, or the taps of the kernel."""
+    if candidate.kept is not None:
+        return 1.0 / candidate.relus
     return float(candidate.rank or np.prod(candidate.kernel or (1,)))

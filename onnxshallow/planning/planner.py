@@ -49,6 +49,7 @@ def read_budget(config: Config, analysis: Analysis) -> Budget:
 
     Multiply-adds may not rise above the original's: fewer ReLUs are not to be paid for with compute that nobody
     offered. Exact composition, which costs multiply-adds, is the exception; who asks for it gets one merger at least.
+    Who asks for activations below the layer pays for these, and a shallower network is worth no damage.
 
     Raises:
         UsageError: a target is malformed.
@@ -58,7 +59,8 @@ def read_budget(config: Config, analysis: Analysis) -> Budget:
     depth = None if config.target_depth is None else parse_target(config.target_depth, analysis.cost.depth)
     if config.kernel == "exact":
         return Budget(relus, macs, depth_saved=1, depth=depth)
-    return Budget(relus, analysis.cost.macs if macs is None else macs, depth=depth)
+    shallower = config.granularity == "layer" and not config.polynomials
+    return Budget(relus, analysis.cost.macs if macs is None else macs, depth=depth, shallower=shallower)
 
 
 @dataclass
@@ -95,7 +97,9 @@ class Planner:
         Raises:
             TargetError: no plan reaches the budget; says what can be reached.
         """
-        for kind in itertools.cycle(("cheap", "least", "near", "near")):
+        for kind in itertools.cycle(
+            ("cheap", "least", "near", "near") if self.budget.shallower else ("least", "near")
+        ):
             believed = self._believed()
             best = self._problem.least_damage(believed, self._tried)
             if best is None:
@@ -176,7 +180,7 @@ class Planner:
         return self.damages[term] if isinstance(term, str) else self._interactions[term]
 
 
-def most_useful(plans: Sequence[Plan], cost: Cost) -> Plan:
+def most_useful(plans: Sequence[Plan], cost: Cost, shallower: bool = True) -> Plan:
     """The plan to keep of those carried out: the cheapest of those with about the least damage.
 
     Plans that save neither layers nor multiply-adds count only where the others do much more damage.
@@ -184,7 +188,10 @@ def most_useful(plans: Sequence[Plan], cost: Cost) -> Plan:
     Args:
         plans: with measured damages, at least one.
         cost: of the original.
+        shallower: whether that is wanted; else it is the plan of least damage.
     """
+    if not shallower:
+        return min(plans, key=_damage)
     least = min(_damage(plan) for plan in plans)
     shallower = [p for p in plans if _saving(p, cost) > 0 and _damage(p) <= least * (1 + _SHALLOWER)]
     usable = shallower or list(plans)

@@ -9,6 +9,7 @@ import onnx
 from onnxshallow.actions.apply import Rewritten, apply_candidates, write_layers
 from onnxshallow.actions.base import Candidate, Evidence
 from onnxshallow.analysis import Analysis, Layer, analyze
+from onnxshallow.analysis.partial import Partial
 from onnxshallow.fitting.calibration import Calibration, Step
 from onnxshallow.fitting.correction import correct, downstream
 from onnxshallow.runtime.frontier import Frontier
@@ -67,7 +68,9 @@ def realize(
     ends = {name for c in composed for name in _ends(analysis, c)}
     rewritten = apply_candidates(analysis, apart, evidence, ends)
     touched = _chosen(rewritten, rewritten.fit, correction)
-    model = _fit(analysis, rewritten.analysis, touched, rewritten.fit, calibration, step)
+    model, partials = _fit(analysis, rewritten, touched, rewritten.fit, calibration, step)
+    if partials and not composed:
+        model = write_partials(analyze(model, analysis.network.input_shapes), partials)
     outputs = _selection_outputs(model, calibration)
     if not composed:
         return Realized(model, outputs)
@@ -78,7 +81,7 @@ def realize(
     if not correction or all(c.exactness == "exact" for c in composed):
         return Realized(merged.model, merged_outputs, error)
     touched = [layer for layer in _chosen(merged, merged.frozen, True) if layer.output not in merged.frozen]
-    model = _fit(analysis, merged.analysis, touched, rewritten.fit, calibration, step)
+    model, partials = _fit(analysis, merged, touched, rewritten.fit, calibration, step)
     return Realized(model, _selection_outputs(model, calibration), error)
 
 
@@ -112,36 +115,67 @@ def _chosen(rewritten: Rewritten, changed: Collection[str], correction: bool) ->
     """The layers to fit: those that make `changed` tensors, and with correction those after them."""
     layers = rewritten.analysis.layers
     if correction:
-        return downstream(rewritten.analysis.network, layers, changed)
+        return downstream(rewritten.analysis.network, layers, {*changed, *(p.output for p in rewritten.partials)})
     return [layer for layer in layers if layer.output in changed]
 
 
 def _fit(
     original: Analysis,
-    rewritten: Analysis,
+    rewritten: Rewritten,
     chosen: Sequence[Layer],
     changed: Collection[str],
     calibration: Calibration,
     step: Step,
-) -> onnx.ModelProto:
-    """The rewritten model with `chosen` layers fitted to the original's activations."""
+) -> tuple[onnx.ModelProto, list[Partial]]:
+    """The rewritten model with `chosen` layers and its partial activations fitted to the original's activations."""
     batches = calibration.batches[calibration.fitting]
     before, after = (
         Frontier.at_inputs(analysis.network, batches, calibration.store, goals=(), threads=calibration.threads)
-        for analysis in (original, rewritten)
+        for analysis in (original, rewritten.analysis)
     )
+    layers = rewritten.analysis.layers
     correct(
         before,
         after,
-        rewritten.layers,
+        layers,
         chosen,
         len(batches),
         calibration.fit,
         step,
         changed=changed,
         known=original.layers,
+        partials=rewritten.partials,
     )
-    return write_layers(rewritten.network, rewritten.layers, after.replaced)
+    partials = [after.partials.get(partial.output, partial) for partial in rewritten.partials]
+    return write_layers(rewritten.analysis.network, layers, after.replaced), partials
+
+
+def write_partials(analysis: Analysis, partials: Sequence[Partial]) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    model.CopyFrom(analysis.network.model)
+    net = analysis.network
+    inits = {t.name: t for t in model.graph.initializer}
+
+    def put(name, values):
+        t = inits[name]
+        old = onnx.numpy_helper.to_array(t)
+        t.CopyFrom(onnx.numpy_helper.from_array(values.reshape(old.shape).astype(old.dtype), name))
+
+    for p in partials:
+        if p.is_plain:
+            continue
+        w = net.producer(p.output)
+        add = net.producer(w.inputs[2])
+        put(add.inputs[1], p.constant)
+        mul = net.producer(add.inputs[0])
+        slope = mul.inputs[1]
+        if slope in inits:
+            put(slope, p.linear)
+        else:
+            tilt = net.producer(slope)
+            put(tilt.inputs[1], p.linear)
+            put(net.producer(tilt.inputs[0]).inputs[1], p.square)
+    return model
 
 
 def _selection_outputs(model: onnx.ModelProto, calibration: Calibration) -> list[np.ndarray]:

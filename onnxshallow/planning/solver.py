@@ -49,12 +49,14 @@ class Budget:
         macs: the largest number of multiply-adds that is allowed, or None.
         depth: the largest number of linear layers on the longest path that is allowed, or None.
         depth_saved: the smallest number of linear layers to save, or None where some may be added.
+        shallower: whether a plan that saves layers or multiply-adds is worth some more damage.
     """
 
     relus: int | None = None
     macs: int | None = None
     depth_saved: int | None = None
     depth: int | None = None
+    shallower: bool = True
 
 
 def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
@@ -70,7 +72,11 @@ def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
             at_node.setdefault(node, []).append(position)
     found = {tuple(positions) for positions in at_node.values() if len(positions) > 1}
     mergers = {(c.source, c.kernel, frozenset(c.sites)) for c in candidates if c.kernel is not None}
-    removals = [(position, c) for position, c in enumerate(candidates) if c.kernel is None and len(c.sites) == 1]
+    removals = [
+        (position, c)
+        for position, c in enumerate(candidates)
+        if c.kernel is None and c.kept is None and len(c.sites) == 1
+    ]
     for position, candidate in enumerate(candidates):
         for other, removal in removals:
             both = (candidate.source, candidate.kernel, frozenset({*candidate.sites, *removal.sites}))
@@ -228,7 +234,7 @@ class Problem:
         return within and shallow and (self.budget.macs is None or macs <= self.budget.macs)
 
     def _budget_rows(self) -> list[_Row]:
-        rows: list[_Row] = [(np.array([float(len(c.sites)) for c in self.candidates]), 0, self.sites - 1)]
+        rows: list[_Row] = [(np.array([float(c.removed) for c in self.candidates]), 0, self.sites - 1)]
         if self.budget.depth_saved is not None:
             rows.append((self._column("depth"), self.budget.depth_saved, np.inf))
         if self.budget.depth is not None and self.depth is not None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from onnxshallow.analysis.layers import Layer
+from onnxshallow.analysis.partial import Partial
 from onnxshallow.convolution import Convolution
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
@@ -47,6 +48,7 @@ class Frontier:
         self.threads = threads
         self.goals = set(network.output_names if goals is None else goals)
         self.replaced: dict[Layer, Convolution] = {}
+        self.partials: dict[str, Partial] = {}
         self._stored = {name: list(arrays) for name, arrays in stored.items()}
 
     @classmethod
@@ -79,6 +81,10 @@ class Frontier:
     def replace(self, layer: Layer, convolution: Convolution) -> None:
         """Let `layer`, which has not been run yet, compute `convolution` from now on."""
         self.replaced[layer] = convolution
+
+    def put(self, tensor: str, arrays: Sequence[np.ndarray]) -> None:
+        """Let `tensor` have other values than the network gives it, one array a batch."""
+        self._stored[tensor] = [self.store.keep(array) for array in arrays]
 
     def rescale(self, tensor: str, scale: np.ndarray) -> None:
         """Multiply what is known of a tensor (N, C, *spatial) by one number a channel, (C,)."""

@@ -155,11 +155,11 @@ def _damage_of(
 ) -> float:
     network, layers = rewritten.analysis.network, rewritten.analysis.layers
     after = frontier.fork(network)
-    touched = rewritten.fit | rewritten.frozen
+    touched = rewritten.fit | rewritten.frozen | {partial.output for partial in rewritten.partials}
     following = [layer for layer in downstream(network, layers, touched) if layer.output not in touched]
     near = set(following[: options.lookahead])
     chosen = [layer for layer in layers if layer.output in rewritten.fit or layer in near]
-    if chosen:
+    if chosen or rewritten.partials:
         before = frontier.fork(frontier.network)
         before.goals = set()
         correct(
@@ -171,6 +171,7 @@ def _damage_of(
             calibration.fit,
             changed=rewritten.fit,
             known=known,
+            partials=rewritten.partials,
         )
     after.restrict(calibration.selection)
     return damage(options.measure, reference, join_batches(after.outputs()))

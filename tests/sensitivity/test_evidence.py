@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 
 from onnxshallow.analysis import analyze
-from onnxshallow.fitting.moments import affine_fit
+from onnxshallow.fitting.moments import response
 from onnxshallow.runtime import frontier as frontier_module
 from onnxshallow.sensitivity.evidence import collect_evidence
 from tests.networks import build, calibration_of, evidence_of, residual, run_exactly, signed, smooth
@@ -21,7 +21,7 @@ def test_the_maps_are_those_of_each_sites_own_values():
     probe.graph.output.extend(value for value in inferred if value.name in names)
     values = dict(zip((v.name for v in probe.graph.output), run_exactly(probe, {"x": x}), strict=True))
     for site in analysis.sites:
-        expected = affine_fit([(values[site.source], values[site.output])], site.channels)
+        expected = response([(values[site.source], values[site.output])], site.channels)
         np.testing.assert_allclose(evidence[site.name].scale, expected.scale, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(evidence[site.name].shift, expected.shift, rtol=1e-4, atol=1e-6)
 

@@ -1,0 +1,73 @@
+"""Where a parabola may take an activation's place.
+
+Outside the range that it was fitted on, a parabola leaves the activation quickly, and what is too large in one layer
+is squared in the next. So a channel becomes a parabola only where
+
+    it bends upwards, and explains clearly more than the affine map does on samples it was not fitted to;
+    beyond the range of all calibration samples, by a fifth of its width on either side, it stays near the activation.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxshallow.analysis.partial import Partial
+from onnxshallow.fitting.moments import Parabola, Response, response
+from onnxshallow.model.network import Network
+from onnxshallow.runtime.frontier import Frontier
+
+__all__ = ["fit_polynomials", "inputs_of", "trusted"]
+
+# The share of the affine map's error that a parabola may leave.
+_GAIN = 0.9
+# How far beyond the range a parabola is looked at, and how far off it may be there, in widths of the range.
+_MARGIN, _STRAY = 0.2, 2.0
+
+
+def trusted(found: Response) -> NDArray[np.bool_]:
+    """The channels of a site that may become parabolas, (C,)."""
+    width = found.high - found.low
+    curve = found.parabola
+    bends = (curve.square > 0) & (found.bent < _GAIN * found.unexplained) & np.isfinite(width)
+    for edge in (found.low - _MARGIN * width, found.high + _MARGIN * width):
+        made = (curve.square * edge + curve.linear) * edge + curve.constant
+        bends &= np.abs(made - np.maximum(edge, 0.0)) <= _STRAY * width
+    return bends
+
+
+def inputs_of(network: Network, partial: Partial) -> tuple[str, str]:
+    """The tensors that a partial activation reads and that its activation makes."""
+    choice = network.producer(partial.output)
+    assert choice is not None
+    return partial.source, choice.inputs[1]
+
+
+def fit_polynomials(original: Frontier, rewritten: Frontier, partial: Partial, fit_batches: int) -> Partial:
+    """Fit the polynomials of one site to what the original makes there, and let the rewritten network go on with them.
+
+    Args:
+        original: frontier of the original, at the site or before it.
+        rewritten: frontier of the rewritten network, likewise.
+        partial: what the site computes now.
+        fit_batches: number of leading batches to fit on.
+    """
+    source, active = inputs_of(rewritten.network, partial)
+    original.advance([partial.output])
+    rewritten.advance([source, active])
+    shape, elements = partial.kept.shape, partial.kept.size
+    pairs = zip(rewritten[source][:fit_batches], original[partial.output][:fit_batches], strict=True)
+    by_element = ((z.reshape(len(z), elements, -1), y.reshape(len(y), elements, -1)) for z, y in pairs)
+    found = response(by_element, elements)
+    line = Parabola(0 * found.scale, found.scale, found.shift)
+    bends = partial.squared.reshape(-1) & trusted(found)
+    straight = ~(partial.kept | partial.passed).reshape(-1) & ~bends
+    parts = {}
+    for name in ("square", "linear", "constant"):
+        values = getattr(partial, name).reshape(-1)
+        values = np.where(bends, getattr(found.parabola, name), np.where(straight, getattr(line, name), values))
+        parts[name] = values.reshape(shape)
+    fitted = replace(partial, **parts)
+    rewritten.partials[partial.output] = fitted
+    rewritten.put(partial.output, [fitted(*pair) for pair in zip(rewritten[source], rewritten[active], strict=True)])
+    return fitted
