@@ -214,7 +214,8 @@ def observe(inputs: Inputs, progress: Progress) -> Observation:
         )
     sites = [site for site in inputs.analysis.sites if site.refusal is None]
     with progress.stage("Reading activations", len(sites)) as step:
-        return Observation(collect_evidence(inputs.analysis, sites, calibration, step), reference)
+        evidence = collect_evidence(inputs.analysis, sites, calibration, step, stirred=inputs.config.polynomials)
+        return Observation(evidence, reference)
 
 
 def carry_out(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress) -> Realized:

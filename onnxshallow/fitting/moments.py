@@ -12,12 +12,12 @@ Moments also tell the mean squared error of any such polynomial on other samples
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Moments", "Parabola", "Response", "response"]
+__all__ = ["Moments", "Parabola", "Response", "response", "widened"]
 
 
 # Elements that are summed at a time, in double precision.
@@ -158,3 +158,12 @@ def response(
         low=np.minimum(fitted.low, others.low),
         high=np.maximum(fitted.high, others.high),
     )
+
+
+def widened(found: Response, batches: Iterable[np.ndarray]) -> Response:
+    """The response with the range of further values z (N, C, *spatial) taken in."""
+    low, high, channels = found.low, found.high, len(found.low)
+    for z in batches:
+        flat = z.reshape(len(z), channels, -1) if channels > 1 else z.reshape(1, 1, -1)
+        low, high = np.minimum(low, flat.min(axis=(0, 2))), np.maximum(high, flat.max(axis=(0, 2)))
+    return replace(found, low=low, high=high)

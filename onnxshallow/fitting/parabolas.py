@@ -22,7 +22,7 @@ __all__ = ["fit_polynomials", "inputs_of", "trusted"]
 # The share of the affine map's error that a parabola may leave.
 _GAIN = 0.9
 # How far beyond the range a parabola is looked at, and how far off it may be there, in widths of the range.
-_MARGIN, _STRAY = 0.2, 2.0
+_MARGIN, _STRAY = 0.0, 2.0
 
 
 def trusted(found: Response) -> NDArray[np.bool_]:

@@ -7,10 +7,12 @@ import numpy as np
 from onnxshallow.actions.base import Evidence
 from onnxshallow.analysis import Analysis, Site
 from onnxshallow.fitting.calibration import Calibration, Step
-from onnxshallow.fitting.moments import response
-from onnxshallow.runtime.frontier import Frontier
+from onnxshallow.fitting.moments import response, widened
+from onnxshallow.runtime.frontier import Batches, Frontier
 
-__all__ = ["collect_evidence"]
+__all__ = ["collect_evidence", "stir"]
+
+_STIRS = ((1.2, 0.0), (0.8, 0.0), (1.0, 0.2), (1.0, -0.2))
 
 
 def collect_evidence(
@@ -18,6 +20,8 @@ def collect_evidence(
     sites: Sequence[Site],
     calibration: Calibration,
     step: Step = lambda: None,
+    *,
+    stirred: bool = False,
 ) -> Evidence:
     """The least-squares polynomials of each of `sites`, by name.
 
@@ -26,19 +30,41 @@ def collect_evidence(
         sites: removable sites, in graph order.
         calibration: inputs, whose fitting batches the polynomials are fitted to; errors are those on the others.
         step: called after each site.
+        stirred: whether the range of what a site reads is that of changed inputs as well (`stir`).
     """
     goals = {tensor for site in sites for tensor in (site.source, site.output)}
+    held_out = calibration.batches[calibration.selection]
+    batches = [*calibration.batches, *(stir(held_out) if stirred else ())]
+    parts = calibration.fitting, slice(calibration.fit_batches, len(calibration.batches))
     frontier = Frontier.at_inputs(
-        analysis.network, calibration.batches, calibration.store, goals=goals, threads=calibration.threads
+        analysis.network, batches, calibration.store, goals=goals, threads=calibration.threads
     )
     evidence = {}
     for site in sites:
         frontier.advance([site.source, site.output])
-        parts = (_pairs(frontier, site, part) for part in (calibration.fitting, calibration.selection))
-        evidence[site.name] = response(next(parts), site.channels, next(parts))
+        fitted, judged = (_pairs(frontier, site, part) for part in parts)
+        found = response(fitted, site.channels, judged)
+        changed = frontier[site.source][len(calibration.batches) :]
+        evidence[site.name] = widened(found, changed)
         frontier.goals -= {site.source, site.output}
         step()
     return evidence
+
+
+def stir(batches: Batches) -> list[dict[str, np.ndarray]]:
+    """Inputs as they may come out of another camera: scaled by a fifth up and down, shifted by a fifth of their spread.
+
+    Args:
+        batches: inputs by name, batch by batch; other than floating-point ones stay as they are.
+    """
+    return [
+        {
+            name: (scale * x + shift * x.std()).astype(x.dtype) if x.dtype.kind == "f" else x
+            for name, x in batch.items()
+        }
+        for scale, shift in _STIRS
+        for batch in batches
+    ]
 
 
 def _pairs(frontier: Frontier, site: Site, batches: slice) -> Iterator[tuple[np.ndarray, np.ndarray]]:
