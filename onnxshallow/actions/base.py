@@ -54,6 +54,8 @@ class Candidate:
         depth: linear layers that it takes off the longest path through it; negative where it adds some.
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
         rank: channels between two convolutions that take the place of one.
+        squares: squares per sample that it adds.
+        kept: elements or channels of the site that keep their activation; None where none is kept.
     """
 
     action: str
@@ -67,10 +69,12 @@ class Candidate:
     depth: int = 0
     nodes: frozenset[int] = field(default=frozenset(), repr=False)
     rank: int | None = None
+    squares: int = 0
+    kept: int | None = None
 
     @property
     def place(self) -> str:
-        """What candidates that differ only in their kernel size, rank or exactness have in common."""
+        """What candidates that differ only in their kernel size, rank, exactness or what they keep have in common."""
         return f"{self.action}:{self.source}->{self.output}"
 
     @property
@@ -78,8 +82,9 @@ class Candidate:
         """What names the candidate in plans, caches and reports."""
         kernel = "" if self.kernel is None else ":" + "x".join(str(size) for size in self.kernel)
         rank = "" if self.rank is None else f":rank{self.rank}"
+        kept = "" if self.kept is None else f":kept{self.kept}"
         exact = "" if self.exactness == "fitted" else f":{self.exactness}"
-        return f"{self.action}{kernel}{rank}{exact}:{self.source}->{self.output}"
+        return f"{self.action}{kernel}{rank}{kept}{exact}:{self.source}->{self.output}"
 
 
 @dataclass(frozen=True)
