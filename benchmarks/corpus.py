@@ -136,7 +136,7 @@ def run(path: Path, made_by: str, options: list[str], timeout: float) -> Row:
             except AssertionError as error:
                 outcome = f"WRONG: {error}"
     count, refused = _sites(path, shapes)
-    taken = [d for d in report["decisions"] if d["action"] != "keep"] if report else []
+    taken = [d for d in report["decisions"] if d["action"] != "keep" and not d.get("kept")] if report else []
     after = report["optimized"] if report else None
     return Row(
         model=path.stem,

@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
@@ -105,6 +106,11 @@ class Config(BaseModel):
         min_agreement: the least share of samples to which `validate` wants both models to give the same class.
         max_error: the largest relative error of an output that `validate` allows.
         kernel: kernel of a fused convolution: "3", "5", "exact" (the composed extent) or "auto".
+        granularity: what of an activation may be taken away: the whole `layer`, or also all but some of its channels
+            (`channel`) or of its elements (`pixel`).
+        polynomials: whether activations may also become squares, which secure computation has more cheaply.
+        mask_form: how an activation that stays in part is written: `split` into two sets of channels, or `prelu`, one
+            node with a slope an element; None for `split` for channels and `prelu` for pixels.
         calib: where calibration samples come from: `.npz`, folder or `file.py:function`, or in Python whatever
             `onnxshallow.data.objects` reads; None for synthetic ones.
         calib_samples: how many of them to use.
@@ -149,6 +155,7 @@ class Config(BaseModel):
     kernel: Annotated[Literal["auto", "exact", "3", "5"], BeforeValidator(_text)] = "auto"
     granularity: Literal["layer", "channel", "pixel"] = "layer"
     polynomials: bool = False
+    mask_form: Literal["split", "prelu"] | None = None
     calib: Data = None
     calib_samples: Size = 1024
     validate_data: Data = Field(None, alias="validate")
@@ -192,6 +199,16 @@ class Config(BaseModel):
     def _check_bytes(cls, value: str | None) -> str | None:
         if value is not None:
             read_bytes(value)
+        return value
+
+    @field_validator("mask_form")
+    @classmethod
+    def _check_form(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value == "split" and info.data.get("granularity") == "pixel":
+            raise ValueError(
+                "pixel masks have only the prelu form; leave it out, or take granularity channel, whose masks can be "
+                "split"
+            )
         return value
 
     @property

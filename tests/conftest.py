@@ -9,6 +9,8 @@ from hypothesis import settings
 
 from onnxshallow import search
 from onnxshallow.damages import Damages
+from onnxshallow.fitting.threads import computing
+from onnxshallow.model import session
 from onnxshallow.progress import Silent
 from onnxshallow.stages import observe
 from tests.runs import DIGITS, DigitsRun, load_case, run
@@ -38,6 +40,17 @@ def logging_as_before():
     root.setLevel(level)
     for handler in set(root.handlers) - set(handlers):
         root.removeHandler(handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """One thread of onnxruntime and of the BLAS, for who asks for no number, in the tests' own process.
+
+    Results do not depend on it, and for networks as small as these more threads only wait for each other.
+    """
+    with pytest.MonkeyPatch.context() as patch, computing(1):
+        patch.setattr(session, "usable_cores", lambda: 1)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -86,6 +86,7 @@ def test_defaults():
         "kl",
         True,
     )
+    assert (config.granularity, config.polynomials, config.mask_form) == ("layer", False, None)
     assert config.preprocessing() == Preprocessing()
 
 
@@ -127,6 +128,9 @@ def test_a_whole_config_file(write, tmp_path):
         target-macs = 0.7
         max-drop = 0.01
         kernel = 3
+        granularity = "channel"
+        polynomials = true
+        mask-form = "split"
         calib = "data/train.npz"
         calib-samples = 768
         validate = "/data/validation.npz"
@@ -139,6 +143,7 @@ def test_a_whole_config_file(write, tmp_path):
     assert config == resolve({}, Path("elsewhere.onnx"), path)
     assert (config.target_relus, config.target_macs, config.max_drop) == ("320k", 0.7, 0.01)
     assert (config.kernel, config.calib_samples, config.mean, config.memory) == ("3", 768, (0.5,), "1000000")
+    assert (config.granularity, config.polynomials, config.mask_form) == ("channel", True, "split")
     assert config.calib == str(tmp_path / "data" / "train.npz")
     assert config.validate_data == "/data/validation.npz"
     assert config.input_shape == {"input": (1, 3, 32, 32)}
@@ -189,6 +194,14 @@ def test_tables_are_no_options(write):
             "target-macs cannot be 1.5: it is neither a fraction up to 1 nor a whole count.",
         ),
         ('kernel = "7"', "kernel cannot be \"7\": should be 'auto', 'exact', '3' or '5'."),
+        ('granularity = "row"', "granularity cannot be \"row\": should be 'layer', 'channel' or 'pixel'."),
+        ('polynomials = "some"', 'polynomials cannot be "some": should be a valid boolean'),
+        ('mask-form = "where"', "mask-form cannot be \"where\": should be 'split' or 'prelu'."),
+        (
+            'granularity = "pixel"\nmask-form = "split"',
+            'mask-form cannot be "split": pixel masks have only the prelu form; leave it out, or take granularity '
+            "channel, whose masks can be split.",
+        ),
         ("max-drop = 2", "max-drop cannot be 2: should be less than or equal to 1."),
         ('mean = "0.4;0.5"', 'mean cannot be "0.4;0.5": should be a valid number'),
         ('memory = "lots"', 'memory cannot be "lots": write it like 4G or 512M.'),
@@ -252,6 +265,17 @@ def test_a_preset_that_is_given_counts_for_more_than_the_file(tmp_path):
     assert (plain.mean, plain.scale) == ((0.1,), 16)
     given = resolve({"preset": "cifar10", "std": "0.5"}, tmp_path / "model.onnx")
     assert (given.mean, given.std, given.scale, given.seed) == (None, (0.5,), 255, 3)
+
+
+@pytest.mark.parametrize("form", [None, "prelu"])
+def test_pixel_masks_have_the_prelu_form(form):
+    assert resolve({"granularity": "pixel", "mask_form": form}, Path("model.onnx")).mask_form == form
+
+
+def test_a_mask_form_contradicts_the_granularity_of_the_file(write, tmp_path):
+    write('granularity = "pixel"')
+    with pytest.raises(UsageError, match='--mask-form cannot be "split": pixel masks have only the prelu form'):
+        resolve({"mask_form": "split"}, tmp_path / "model.onnx")
 
 
 def test_limits():

@@ -50,11 +50,11 @@ def test_magnitude_needs_no_sweep(tmp_path):
 
 # Measuring what matters to a budget.
 
-DEPTH = 6
+DEPTH = 5
 
 
 def deep():
-    """A chain of six convolutions with ReLUs and a classifier of six classes."""
+    """A chain of five convolutions with ReLUs and a classifier of six classes."""
     nodes, weights = [], {"v": (6, 4), "c": (6,)}
     for layer in range(DEPTH):
         before = f"r{layer - 1}" if layer else "x"

@@ -86,7 +86,7 @@ class Candidate:
 
     @property
     def place(self) -> str:
-        """What candidates that differ only in their kernel size, rank or exactness have in common."""
+        """What candidates that differ only in their kernel size, rank, exactness or what they keep have in common."""
         return f"{self.action}:{self.source}->{self.output}"
 
     @property

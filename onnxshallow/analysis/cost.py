@@ -1,4 +1,4 @@
-"""What a network costs: ReLUs, multiply-adds, parameters and depth, per sample."""
+"""What a network costs: ReLUs, squares, multiply-adds, parameters and depth, per sample."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +10,7 @@ import onnx
 from onnxshallow.analysis.sites import Site
 from onnxshallow.model.network import Network, Node
 
-__all__ = ["Cost", "is_linear", "layer_macs", "measure_cost", "node_depths"]
+__all__ = ["Cost", "is_linear", "is_square", "layer_macs", "measure_cost", "node_depths"]
 
 _LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -29,7 +29,8 @@ class Cost:
         conv_layers: number of Conv and ConvTranspose nodes.
         linear_layers: number of Conv, ConvTranspose, Gemm and MatMul nodes.
         depth: linear layers on the longest path from an input to an output.
-        unknown: names of linear nodes and sites whose shapes are not known; they count as zero.
+        unknown: names of linear nodes, sites and squares whose shapes are not known; they count as zero.
+        squares: elements that are multiplied by themselves.
 
     Nodes on which no output depends are not run, and count for nothing but their parameters.
     """
@@ -43,6 +44,7 @@ class Cost:
     linear_layers: int
     depth: int
     unknown: tuple[str, ...]
+    squares: int = 0
 
 
 def measure_cost(network: Network, sites: Sequence[Site]) -> Cost:
@@ -52,6 +54,10 @@ def measure_cost(network: Network, sites: Sequence[Site]) -> Cost:
     macs = {node.name: layer_macs(network, node) for node in linear}
     unknown = [name for name, count in macs.items() if count is None]
     unknown += [site.name for site in sites if site.size is None]
+    squares = {
+        node.name: _made(network, node) for node in network.nodes if node.index in alive and is_square(network, node)
+    }
+    unknown += [name for name, count in squares.items() if count is None]
     depths = node_depths(network)
     return Cost(
         relus=sum(site.size or 0 for site in sites),
@@ -63,6 +69,7 @@ def measure_cost(network: Network, sites: Sequence[Site]) -> Cost:
         linear_layers=len(linear),
         depth=max((depths[index] for index in alive), default=0),
         unknown=tuple(unknown),
+        squares=sum(count or 0 for count in squares.values()),
     )
 
 
@@ -87,6 +94,16 @@ def is_linear(network: Network, node: Node) -> bool:
     return node.is_op(*_LINEAR) and not network.is_constant(node.outputs[0])
 
 
+def is_square(network: Network, node: Node) -> bool:
+    """Whether a node multiplies a computed tensor by itself: Mul(x, x), or Pow(x, 2)."""
+    if not node.is_op("Mul", "Pow") or network.is_constant(node.inputs[0]):
+        return False
+    if node.op == "Mul":
+        return node.inputs[0] == node.inputs[1]
+    exponent = network.constant(node.inputs[1])
+    return exponent is not None and exponent.size == 1 and float(np.ravel(exponent)[0]) == 2
+
+
 def layer_macs(network: Network, node: Node) -> int | None:
     """Multiply-adds of one linear node per sample; None where a shape is not known."""
     inputs = [network.full_shape(name) for name in node.inputs[:2]]
@@ -100,6 +117,12 @@ def layer_macs(network: Network, node: Node) -> int | None:
     if node.op == "Gemm" and node.attributes.get("transA", 0):  # samples are columns
         return math.prod(output[1:]) * data[0]
     return network.per_sample(math.prod(output) * data[-1])
+
+
+def _made(network: Network, node: Node) -> int | None:
+    """Elements of what a node makes, per sample; None where the shape is not known."""
+    output = network.full_shape(node.outputs[0])
+    return None if output is None else network.per_sample(math.prod(output))
 
 
 def _pooling_comparisons(network: Network, alive: Collection[int]) -> int:

@@ -49,6 +49,7 @@ def command(
     channels: options.Channels = None,
     ridge: options.Ridge = None,
     no_correction: options.NoCorrection = False,
+    mask_form: options.MaskForm = None,
     input_shape: options.InputShape = None,
     seed: options.Seed = None,
     memory: options.Memory = None,
@@ -76,8 +77,8 @@ def command(
         max_drop=max_drop, calib=calib, calib_samples=calib_samples, validate=validate,
         validate_samples=validate_samples, preset=preset, mean=mean, std=std, scale=scale, layout=layout,
         resize=resize, crop=crop, channels=channels, ridge=ridge, correction=False if no_correction else None,
-        input_shape=input_shape, seed=seed, memory=memory, batch_size=batch_size, threads=threads,
-        max_tensor=max_tensor, max_data=max_data, providers=providers,
+        mask_form=mask_form, input_shape=input_shape, seed=seed, memory=memory, batch_size=batch_size,
+        threads=threads, max_tensor=max_tensor, max_data=max_data, providers=providers,
     )  # fmt: skip
     resolved = resolve(given, model, config)
     targets = outputs({**files_read(model, resolved, config), "the plan": plan}, output, json, None, html)

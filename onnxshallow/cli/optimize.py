@@ -22,6 +22,8 @@ def command(
     target_latency: options.TargetLatency = None,
     max_drop: options.MaxDrop = None,
     kernel: options.Kernel = None,
+    granularity: options.Granularity = None,
+    polynomials: options.Polynomials = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -69,6 +71,7 @@ def command(
     sensitivity: options.Measure = None,
     ridge: options.Ridge = None,
     no_correction: options.NoCorrection = False,
+    mask_form: options.MaskForm = None,
     no_cache: options.NoCache = False,
     input_shape: options.InputShape = None,
     seed: options.Seed = None,
@@ -99,7 +102,8 @@ def command(
     given = dict(
         target_relus=target_relus, target_macs=target_macs, target_depth=target_depth,
         target_latency=target_latency, max_drop=max_drop,
-        kernel=kernel, calib=calib, calib_samples=calib_samples, validate=validate, validate_samples=validate_samples,
+        kernel=kernel, granularity=granularity, polynomials=polynomials or None, mask_form=mask_form,
+        calib=calib, calib_samples=calib_samples, validate=validate, validate_samples=validate_samples,
         preset=preset, mean=mean, std=std, scale=scale, layout=layout, resize=resize, crop=crop, channels=channels,
         sensitivity=sensitivity, ridge=ridge, correction=False if no_correction else None,
         input_shape=input_shape, seed=seed, memory=memory, batch_size=batch_size, threads=threads,

@@ -15,12 +15,14 @@ __all__ = [
     "Channels",
     "ConfigPath",
     "Crop",
+    "Granularity",
     "Html",
     "InputShape",
     "Json",
     "Kernel",
     "Layout",
     "LogLevel",
+    "MaskForm",
     "MaxData",
     "MaxDrop",
     "MaxTensor",
@@ -30,6 +32,7 @@ __all__ = [
     "Model",
     "NoCache",
     "NoCorrection",
+    "Polynomials",
     "Preset",
     "Providers",
     "Resize",
@@ -146,6 +149,29 @@ Kernel = Annotated[
         help="Kernel of fused convolutions [default: auto].",
         rich_help_panel=GOAL,
         autocompletion=one_of("auto", "exact", "3", "5"),
+    ),
+]
+Granularity = Annotated[
+    str | None,
+    typer.Option(
+        "--granularity",
+        metavar="layer|channel|pixel",
+        help="Whether a ReLU goes as a whole, or may stay for some channels or pixels [default: layer].",
+        rich_help_panel=GOAL,
+        autocompletion=one_of("layer", "channel", "pixel"),
+    ),
+]
+Polynomials = Annotated[
+    bool, typer.Option("--polynomials", help="Also replace ReLUs by squares.", rich_help_panel=GOAL)
+]
+MaskForm = Annotated[
+    str | None,
+    typer.Option(
+        "--mask-form",
+        metavar="split|prelu",
+        help="How a ReLU that stays in part is written [default: split for channels, prelu for pixels].",
+        rich_help_panel=_HOW,
+        autocompletion=one_of("split", "prelu"),
     ),
 ]
 

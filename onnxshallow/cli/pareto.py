@@ -26,6 +26,8 @@ def command(
     target_macs: options.TargetMacs = None,
     target_depth: options.TargetDepth = None,
     kernel: options.Kernel = None,
+    granularity: options.Granularity = None,
+    polynomials: options.Polynomials = False,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="SVG", help="Draw the frontier.", rich_help_panel=options.RESULT),
@@ -54,6 +56,7 @@ def command(
     sensitivity: options.Measure = None,
     ridge: options.Ridge = None,
     no_correction: options.NoCorrection = False,
+    mask_form: options.MaskForm = None,
     no_cache: options.NoCache = False,
     input_shape: options.InputShape = None,
     seed: options.Seed = None,
@@ -91,10 +94,10 @@ def command(
                 f"--plans {plans}: the folder cannot be made ({error.strerror}); choose another place."
             ) from error
     given = dict(
-        target_macs=target_macs, target_depth=target_depth, kernel=kernel, calib=calib, calib_samples=calib_samples,
-        validate=validate,
-        validate_samples=validate_samples, preset=preset, mean=mean, std=std, scale=scale, layout=layout,
-        resize=resize, crop=crop, channels=channels, sensitivity=sensitivity, ridge=ridge,
+        target_macs=target_macs, target_depth=target_depth, kernel=kernel, granularity=granularity,
+        polynomials=polynomials or None, mask_form=mask_form, calib=calib, calib_samples=calib_samples,
+        validate=validate, validate_samples=validate_samples, preset=preset, mean=mean, std=std, scale=scale,
+        layout=layout, resize=resize, crop=crop, channels=channels, sensitivity=sensitivity, ridge=ridge,
         correction=False if no_correction else None, input_shape=input_shape, seed=seed, memory=memory,
         batch_size=batch_size, threads=threads,
         max_tensor=max_tensor, max_data=max_data, providers=providers,

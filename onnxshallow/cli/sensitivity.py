@@ -10,6 +10,8 @@ __all__ = ["command"]
 def command(
     model: options.Model,
     kernel: options.Kernel = None,
+    granularity: options.Granularity = None,
+    polynomials: options.Polynomials = False,
     calib: options.Calib = None,
     calib_samples: options.CalibSamples = None,
     preset: options.Preset = None,
@@ -47,7 +49,8 @@ def command(
     from onnxshallow.report.console import print_sensitivity
 
     given = dict(
-        kernel=kernel, calib=calib, calib_samples=calib_samples, preset=preset, mean=mean, std=std, scale=scale,
+        kernel=kernel, granularity=granularity, polynomials=polynomials or None,
+        calib=calib, calib_samples=calib_samples, preset=preset, mean=mean, std=std, scale=scale,
         layout=layout, resize=resize, crop=crop, channels=channels, sensitivity=sensitivity, ridge=ridge,
         correction=False if no_correction else None, input_shape=input_shape, seed=seed, memory=memory,
         batch_size=batch_size, threads=threads,

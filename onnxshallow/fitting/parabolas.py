@@ -44,7 +44,7 @@ def inputs_of(network: Network, partial: Partial) -> tuple[str, str]:
 
 
 def fit_polynomials(original: Frontier, rewritten: Frontier, partial: Partial, fit_batches: int) -> Partial:
-    """Fit the polynomials of one site to what the original makes there, and let the rewritten network go on with them.
+    """Fit the polynomials of one site to what the original makes there; the rewritten network goes on with them.
 
     Args:
         original: frontier of the original, at the site or before it.

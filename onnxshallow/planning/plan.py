@@ -55,9 +55,11 @@ def plan_to_json(plan: Plan, model_sha256: str) -> dict[str, Any]:
                 "output": candidate.output,
                 "kernel": None if candidate.kernel is None else list(candidate.kernel),
                 "rank": candidate.rank,
+                "kept": candidate.kept,
                 "exactness": candidate.exactness,
                 "relus_saved": candidate.relus,
                 "macs_saved": candidate.macs,
+                "squares_added": candidate.squares,
                 "damage": plan.damages.get(candidate.key),
             }
             for candidate in plan.candidates
@@ -77,8 +79,8 @@ def save_plan(plan: Plan, model_sha256: str, path: Path) -> None:
 def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
     """Read a plan and find its entries among the candidates of a model.
 
-    An entry is recognised by `action`, `source`, `output`, `kernel`, `rank` and `exactness`; what else it says is
-    recomputed.
+    An entry is recognised by `action`, `source`, `output`, `kernel`, `rank`, `kept` and `exactness`; what else it
+    says is recomputed.
 
     Raises:
         UsageError: the file is no plan, or an entry does not fit the model.
@@ -146,4 +148,5 @@ def _stub(entry: Mapping[str, Any], number: int) -> Candidate:
         kernel=None if kernel is None else tuple(int(size) for size in kernel),
         rank=None if entry.get("rank") is None else int(entry["rank"]),
         exactness=entry.get("exactness", "fitted"),
+        kept=None if entry.get("kept") is None else int(entry["kept"]),
     )

@@ -4,9 +4,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
-
 from onnxshallow.analysis import Analysis
+from onnxshallow.analysis.cost import is_square
 from onnxshallow.model.network import Network, Node
 
 __all__ = ["LinearSize", "Operations", "count_operations"]
@@ -69,7 +68,7 @@ def count_operations(analysis: Analysis) -> Operations:
     linear: list[LinearSize] = []
     others: Counter[str] = Counter()
     unknown = [site.name for site in analysis.sites if site.size is None]
-    squares = products = factors = 0
+    products = factors = 0
     steps = sum(site.comparisons for site in analysis.sites)
     layers = analysis.layers.by_node
     for node in network.nodes:
@@ -99,12 +98,13 @@ def count_operations(analysis: Analysis) -> Operations:
             steps += (window - 1).bit_length()
             if _sizes(network, node.outputs[0]) is None:
                 unknown.append(node.name)
+        elif is_square(network, node):
+            if _elements(network, node.outputs[0]) is None:
+                unknown.append(node.name)
         elif _is_product(network, node):
             made, *read = (_elements(network, name) for name in (node.outputs[0], *node.inputs))
             if made is None or None in read:
                 unknown.append(node.name)
-            elif node.op == "Pow" or node.inputs[0] == node.inputs[1]:
-                squares += made
             else:
                 products, factors = products + made, factors + sum(size or 0 for size in read)
         elif not node.is_op(*_LOCAL):
@@ -113,7 +113,7 @@ def count_operations(analysis: Analysis) -> Operations:
         comparisons=analysis.cost.comparisons,
         steps=steps,
         linear=tuple(linear),
-        squares=squares,
+        squares=analysis.cost.squares,
         products=products,
         factors=factors,
         uncounted=tuple(sorted(others.items())),
@@ -146,13 +146,8 @@ def _linear_size(network: Network, node: Node) -> LinearSize | None:
 
 
 def _is_product(network: Network, node: Node) -> bool:
-    """Whether a node multiplies two computed tensors, or one by itself."""
-    if node.is_op("Mul"):
-        return not any(network.is_constant(name) for name in node.inputs)
-    if not node.is_op("Pow"):
-        return False
-    exponent = network.constant(node.inputs[1])
-    return exponent is not None and exponent.size == 1 and float(np.ravel(exponent)[0]) == 2
+    """Whether a node multiplies two computed tensors."""
+    return node.is_op("Mul") and not any(network.is_constant(name) for name in node.inputs)
 
 
 def _factor(network: Network, node: Node) -> int | None:

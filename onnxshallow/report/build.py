@@ -68,6 +68,7 @@ def cost_report(
         conv_layers=cost.conv_layers,
         linear_layers=cost.linear_layers,
         depth=cost.depth,
+        squares=cost.squares,
         size_bytes=size_bytes,
         accuracy=accuracy_report(accuracy),
         latency_ms=latency_ms,
@@ -207,13 +208,14 @@ def site_reports(analysis: Analysis, sensitivity: Sensitivity | None = None) -> 
 
 
 def _damages_at(site: str, sensitivity: Sensitivity) -> dict[str, float | None]:
-    """Damage of every candidate that removes `site`, by key."""
+    """Damage of every candidate that removes `site`, as a whole or in part, by key."""
     return {c.key: sensitivity.damages.get(c.key) for c in sensitivity.candidates if site in c.sites}
 
 
 def _single_damage(site: str, sensitivity: Sensitivity) -> float | None:
     """The site's ReLU sensitivity: the damage of removing it and nothing else."""
-    own = [c for c in sensitivity.candidates if c.sites == (site,) and c.kernel is None]
+    alone = (c for c in sensitivity.candidates if c.sites == (site,) and c.kernel is None)
+    own = [c for c in alone if not c.kept and not c.squares]
     return sensitivity.damages.get(own[0].key) if own else None
 
 
@@ -263,7 +265,7 @@ def build_report(
         original=cost_report(inputs.analysis.cost, first, byte_size(inputs.document.model), latency.get("original")),
         optimized=optimized,
         decisions=decisions(inputs.analysis, plan, sensitivity),
-        changes=change_reports(plan),
+        changes=change_reports(inputs.analysis, plan),
         plans=plan_points(inputs.analysis.cost, looked_at, plan),
         frontier=[
             FrontierPoint(relus=point.relus, macs=point.macs, expected=point.damage)

@@ -1,6 +1,7 @@
 """What was done to a network, site by site and change by change, and the plans that were looked at."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis, Cost
@@ -8,7 +9,7 @@ from onnxshallow.damages import Sensitivity
 from onnxshallow.planning.plan import Plan
 from onnxshallow.report.schema import ChangeReport, Decision, PlanPoint
 
-__all__ = ["change_reports", "decisions", "plan_points"]
+__all__ = ["change_reports", "counted", "decisions", "plan_points"]
 
 
 def decisions(analysis: Analysis, plan: Plan, sensitivity: Sensitivity | None = None) -> list[Decision]:
@@ -38,11 +39,14 @@ def decisions(analysis: Analysis, plan: Plan, sensitivity: Sensitivity | None = 
                 size=site.size,
                 action=candidate.action,
                 kernel=None if candidate.kernel is None else list(candidate.kernel),
-                reason=_reason(candidate),
+                reason=_reason(candidate, _unit(analysis, candidate)),
                 damage=plan.damages.get(candidate.key),
                 exactness=candidate.exactness,
                 merged_into=candidate.output if candidate.kernel is not None else None,
                 least_damage=least,
+                kept=candidate.kept,
+                kept_unit=_unit(analysis, candidate),
+                squares=candidate.squares,
             )
         )
     return result
@@ -50,12 +54,17 @@ def decisions(analysis: Analysis, plan: Plan, sensitivity: Sensitivity | None = 
 
 def _least_damage(site: str, sensitivity: Sensitivity) -> float | None:
     """The least damage that was measured for removing `site` and no other site."""
-    alone = [c.key for c in sensitivity.candidates if c.sites == (site,)]
+    alone = [c.key for c in sensitivity.candidates if c.sites == (site,) and not c.kept]
     return min((sensitivity.damages[key] for key in alone if key in sensitivity.damages), default=None)
 
 
-def change_reports(plan: Plan) -> list[ChangeReport]:
-    """What the plan does, change by change."""
+def change_reports(analysis: Analysis, plan: Plan) -> list[ChangeReport]:
+    """What the plan does, change by change.
+
+    Args:
+        analysis: of the original.
+        plan: what was done.
+    """
     return [
         ChangeReport(
             key=candidate.key,
@@ -69,7 +78,10 @@ def change_reports(plan: Plan) -> list[ChangeReport]:
             relus_saved=candidate.relus,
             macs_saved=candidate.macs,
             damage=plan.damages.get(candidate.key),
-            what=_reason(candidate),
+            what=_reason(candidate, _unit(analysis, candidate)),
+            kept=candidate.kept,
+            kept_unit=_unit(analysis, candidate),
+            squares=candidate.squares,
         )
         for candidate in plan.candidates
     ]
@@ -97,11 +109,29 @@ def plan_points(cost: Cost, plans: Sequence[Plan], chosen: Plan) -> list[PlanPoi
     return sorted(points, key=lambda point: (-point.relus, -point.macs, point.damage or 0.0))
 
 
-def _reason(candidate: Candidate) -> str:
+def counted(kept: int, unit: str | None) -> str:
+    """So many channels or elements, in words."""
+    words = unit or "channels"
+    return f"{kept} {words.removesuffix('s') if kept == 1 else words}"
+
+
+def _unit(analysis: Analysis, candidate: Candidate) -> Literal["channels", "elements"] | None:
+    """What `kept` counts: elements where it is just what the sites have more than the change saves."""
+    if candidate.kept is None:
+        return None
+    size = sum(analysis.site_by_name[name].size or 0 for name in candidate.sites if name in analysis.site_by_name)
+    return "elements" if candidate.kept == size - candidate.relus else "channels"
+
+
+def _reason(candidate: Candidate, unit: Literal["channels", "elements"] | None) -> str:
     if candidate.rank is not None:
         return f"the layer that makes {candidate.output!r} became two, with {candidate.rank} channels between them"
     if candidate.kernel is None:
-        return "replaced by the least-squares affine map of its channels"
+        form = "quadratic" if candidate.squares else "affine map"
+        if not candidate.kept:
+            return f"replaced by the least-squares {form} of its channels"
+        kept = counted(candidate.kept, unit)
+        return f"keeps the activation of {kept}; the others are replaced by their least-squares {form}s"
     kernel = "x".join(str(size) for size in candidate.kernel) or "single"
     how = {
         "fitted": f"one {kernel} convolution, fitted to calibration activations",

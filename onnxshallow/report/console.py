@@ -37,7 +37,8 @@ def print_analysis(report: AnalysisReport) -> None:
     totals = report.totals
     console.print(
         f"\n{count(totals.relus)} ReLUs in {totals.relu_nodes} sites, {count(totals.macs)} MACs, "
-        f"{count(totals.params)} parameters, {totals.conv_layers} convolutions, depth {totals.depth}."
+        f"{count(totals.params)} parameters, {totals.conv_layers} convolutions, depth {totals.depth}"
+        + (f", {count(totals.squares)} squares." if totals.squares else ".")
     )
     if report.unknown:
         console.print(
@@ -51,7 +52,7 @@ def print_sensitivity(report: SensitivityReport) -> None:
     console = terminal.console()
     table = make_table(console, "site", "size", "sensitivity", "best merger", "its damage", folded=(0, 3))
     for site in report.sites:
-        merged = {k: v for k, v in (site.damages or {}).items() if v is not None and not k.startswith("linearize")}
+        merged = {k: v for k, v in (site.damages or {}).items() if v is not None and k.startswith("fuse")}
         best = min(merged, key=lambda key: merged[key] or 0.0) if merged else None
         table.add_row(
             printable(site.name),
@@ -100,15 +101,18 @@ def print_plan(report: PlanReport) -> None:
     """What a plan would do, which nothing was done of."""
     console = terminal.console()
     sites = {decision.name: decision for decision in report.decisions}
-    table = make_table(console, "sites", "change", "kernel", "ReLUs saved", "MACs saved", "damage")
+    squared = any(entry.get("squares_added") for entry in report.plan["actions"])
+    headers = ("sites", "change", "kernel", "ReLUs saved", *["squares added"] * squared, "MACs saved", "damage")
+    table = make_table(console, *headers)
     for entry in report.plan["actions"]:
         kernel = "x".join(map(str, entry["kernel"])) if entry["kernel"] else "-"
         names = [name for name in entry["sites"] if name in sites] or [entry["output"]]
         table.add_row(
             printable(", ".join(names)),
-            entry["action"],
+            f"{entry['action']}, keeps {count(entry['kept'])}" if entry.get("kept") else entry["action"],
             kernel,
             count(entry["relus_saved"]),
+            *[count(entry["squares_added"])] * squared,
             count(entry["macs_saved"]),
             number(entry["damage"]),
         )
@@ -125,10 +129,14 @@ def print_pareto(report: ParetoReport) -> None:
     """One line a target."""
     console = terminal.console()
     labelled = any(point.accuracy_lost is not None for point in report.points)
+    squared = any(
+        cost.squares for cost in (report.original, *(p.optimized for p in report.points)) if cost is not None
+    )
     table = make_table(
         console,
         "target",
         "ReLUs kept",
+        *["squares"] * squared,
         "MACs",
         "depth",
         "latency",
@@ -147,6 +155,7 @@ def print_pareto(report: ParetoReport) -> None:
         table.add_row(
             number(point.target_relus / before.relus if before.relus else None, 3),
             number(after.relus / before.relus if before.relus else None, 3),
+            *[count(after.squares)] * squared,
             number(after.macs / before.macs if before.macs else None, 3),
             f"{before.depth} -> {after.depth}",
             number(latency, 3),

@@ -117,7 +117,7 @@ def draw_row(row: Row, width: int, glyph: str) -> str:
     Args:
         row: the row.
         width: lanes of the whole drawing.
-        glyph: class of the mark, which says its shape: `layer`, `site`, `join`, `fused`, `removed` or `end`.
+        glyph: class of the mark, which says its shape: one of the kinds of `onnxshallow.report.view.DrawnRow`.
     """
     middle, x = ROW_HEIGHT // 2, _across(row.lane)
     paths = [_line(lane, 0, ROW_HEIGHT) for lane in row.before if lane in row.after and lane != row.lane]
@@ -150,6 +150,7 @@ def _mark(glyph: str, x: int, y: int) -> str:
         "layer": f'<rect x="{x - 5}" y="{y - 5}" width="10" height="10" rx="1"/>',
         "fused": f'<rect x="{x - 7}" y="{y - 10}" width="14" height="20" rx="5"/>',
         "join": f'<path d="M{x} {y - 5}L{x + 5} {y}L{x} {y + 5}L{x - 5} {y}Z"/>',
+        "partial": f'<circle cx="{x}" cy="{y}" r="5.5"/><path d="M{x} {y - 5.5}A5.5 5.5 0 0 0 {x} {y + 5.5}Z"/>',
         "end": f'<path d="M{x - 6} {y - 4}H{x + 6}L{x} {y + 6}Z"/>',
     }
     shape = shapes.get(glyph, f'<circle cx="{x}" cy="{y}" r="5.5"/>')

@@ -47,6 +47,7 @@ def html_report(report: Report) -> str:
         rows=drawn_rows(report),
         layers=layer_rows(report),
         changes={site: in_short(change) for change in report.changes for site in change.sites},
+        partial=any(decision.kept for decision in report.decisions),
         chart=None if chart is None else Markup(chart),
         style=Markup(_read("report.css")),
         script=Markup(_read("report.js")),

@@ -68,6 +68,7 @@ class CostReport(Part):
     conv_layers: int
     linear_layers: int
     depth: int
+    squares: int = 0
     size_bytes: int | None = None
     accuracy: AccuracyReport | None = None
     latency_ms: Number = None
@@ -77,7 +78,8 @@ class Decision(Part):
     """What was done to one site, and why.
 
     `damage` is that of the change that was made, `least_damage` the least that was measured for
-    removing this site and no other, alone or within a merger.
+    removing this site and no other, alone or within a merger. `kept` is how many of its `kept_unit` keep their
+    activation, where only some do; `squares` is what the change adds of them.
     """
 
     name: str
@@ -90,10 +92,16 @@ class Decision(Part):
     exactness: Literal["exact", "border", "fitted"] | None = None
     merged_into: str | None = None
     least_damage: Number = None
+    kept: int | None = None
+    kept_unit: Literal["channels", "elements"] | None = None
+    squares: int = 0
 
 
 class ChangeReport(Part):
-    """One change of the plan; a site's decision says which one removed it, and some changes remove no site."""
+    """One change of the plan; a site's decision says which one removed it, and some changes remove no site.
+
+    `kept`, `kept_unit` and `squares` are as in `Decision`.
+    """
 
     key: str
     action: str
@@ -107,6 +115,9 @@ class ChangeReport(Part):
     macs_saved: int
     damage: Number
     what: str
+    kept: int | None = None
+    kept_unit: Literal["channels", "elements"] | None = None
+    squares: int = 0
 
 
 class NodeReport(Part):

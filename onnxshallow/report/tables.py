@@ -57,6 +57,7 @@ def comparison_table(console: Console, original: CostReport, optimized: CostRepo
     for label, name in (
         ("ReLUs", "relus"),
         ("ReLU nodes", "relu_nodes"),
+        ("squares", "squares"),
         ("MACs", "macs"),
         ("parameters", "params"),
         ("convolutions", "conv_layers"),
@@ -64,7 +65,7 @@ def comparison_table(console: Console, original: CostReport, optimized: CostRepo
         ("bytes", "size_bytes"),
     ):
         before, after = getattr(original, name), getattr(optimized, name)
-        if before is None or after is None:
+        if before is None or after is None or (name == "squares" and not before and not after):
             continue
         table.add_row(label, count(before), count(after), f"{after / before:.3f}" if before else "-")
     if original.latency_ms is not None and optimized.latency_ms is not None:

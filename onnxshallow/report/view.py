@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from onnxshallow.report.changes import counted
 from onnxshallow.report.drawing import Row, draw_row, lay_out, widest
 from onnxshallow.report.plot import line_chart
 from onnxshallow.report.schema import ChangeReport, CostReport, Decision, NodeReport, Report
@@ -12,6 +13,7 @@ __all__ = ["DrawnRow", "LayerRow", "Tile", "drawn_rows", "frontier_chart", "in_s
 _ENDS = ("Input", "Output")
 _COUNTS = (
     ("ReLUs", "relus"),
+    ("squares", "squares"),
     ("depth", "depth"),
     ("convolutions", "conv_layers"),
     ("MACs", "macs"),
@@ -49,7 +51,7 @@ class DrawnRow:
     Attributes:
         svg: its lines and its mark.
         row: what it stands for.
-        kind: `layer`, `site`, `join`, `fused`, `removed` or `end`.
+        kind: `layer`, `site`, `join`, `fused`, `removed`, `partial` (a site that stays in part) or `end`.
         decision: of its site, where it is one.
         what: what happened to it; empty where nothing did.
         bar: its least damage as a share of the largest.
@@ -95,7 +97,8 @@ def tiles(original: CostReport, optimized: CostReport) -> list[Tile]:
         found.append(Tile("top-1 accuracy", original.accuracy.top1, optimized.accuracy.top1, "points"))
     for label, name in _COUNTS:
         before, after = getattr(original, name), getattr(optimized, name)
-        if before is not None and after is not None:
+        shown = name != "squares" or before or after
+        if before is not None and after is not None and shown:
             found.append(Tile(label, before, after))
     if original.latency_ms is not None and optimized.latency_ms is not None:
         found.append(Tile("latency", original.latency_ms, optimized.latency_ms, "ms"))
@@ -114,7 +117,10 @@ def in_short(change: ChangeReport) -> str:
     if change.rank is not None:
         return f"split in two, {change.rank} channels between"
     if change.kernel is None:
-        return "removed: an affine map"
+        form = "quadratic" if change.squares else "affine"
+        if change.kept:
+            return f"{counted(change.kept, change.kept_unit)} kept, the others {form}"
+        return f"removed: {'a' if change.squares else 'an'} {form} map"
     kernel = "\N{MULTIPLICATION SIGN}".join(str(size) for size in change.kernel)
     layer = f"one {kernel} convolution" if kernel else "one linear layer"
     return f"{layer}, {'exact but for the border' if change.exactness == 'border' else change.exactness}"
@@ -142,7 +148,7 @@ def _kind(row: Row, decision: Decision | None) -> str:
     if len(row.nodes) > 1:
         return "fused"
     if decision is not None:
-        return "site" if decision.action == "keep" else "removed"
+        return "site" if decision.action == "keep" else "partial" if decision.kept else "removed"
     if row.main.op in _ENDS:
         return "end"
     return "join" if len(row.joins) > 1 else "layer"

@@ -52,7 +52,7 @@ def collect_evidence(
 
 
 def stir(batches: Batches) -> list[dict[str, np.ndarray]]:
-    """Inputs as they may come out of another camera: scaled by a fifth up and down, shifted by a fifth of their spread.
+    """Inputs as another camera may give them: scaled by a fifth up and down, shifted by a fifth of their spread.
 
     Args:
         batches: inputs by name, batch by batch; other than floating-point ones stay as they are.

@@ -55,6 +55,30 @@ def test_counts_of_a_small_network():
     )
 
 
+@pytest.mark.parametrize(
+    ("nodes", "squares"),
+    [
+        ("y = Mul(x, x)", 18),
+        ("y = Pow(x, two)", 18),
+        ("a = Mul(x, x) y = Mul(a, a)", 36),
+        ("y = Pow(x, three)", 0),
+        ("y = Pow(two, x)", 0),
+        ("a = Neg(x) y = Mul(a, x)", 0),
+        ("y = Mul(x, two)", 0),
+        ("a = Mul(two, two) y = Mul(x, a)", 0),
+        ("y = Neg(x) a = Mul(x, x)", 0),
+    ],
+)
+def test_squares_are_what_is_multiplied_by_itself(nodes, squares):
+    constants = dict(two=np.full((), 2, "f"), three=np.full((), 3, "f"))
+    assert cost(parse(f"(float[N,2,3,3] x) => (float[N,2,3,3] y) {{ {nodes} }}", **constants)).squares == squares
+
+
+def test_squares_of_unknown_shape_are_named():
+    found = cost(parse("(float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Mul(x, x) }"))
+    assert (found.squares, found.unknown) == (0, ("y",))
+
+
 def test_constants_count_as_parameters_but_not_as_layers():
     text = """(float[N,2] x) => (float[N,2] y) {
         k = Constant<value = float[2,2] {1.0, 2.0, 3.0, 4.0}>() i = Constant<value = int64[1] {3}>()

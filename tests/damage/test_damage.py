@@ -15,18 +15,28 @@ from tests.damage.runner import LONGEST, MOST, Outcome, measured, runs_of
 
 @pytest.fixture(scope="module")
 def clean():
-    """A process with the imports done and no threads: what is forked from one with threads may wait for ever."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_be_impatient) as pool:
-        yield pool
+    """Processes with the imports done and no threads: what is forked from one with threads may wait for ever."""
+    pool = ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=_be_impatient)
+    yield pool
+    pool.shutdown(cancel_futures=True)
 
 
 def _be_impatient() -> None:
     trial.MAX_SECONDS = 1.0  # the children inherit it
 
 
+@pytest.fixture(scope="module")
+def damaged_runs(request, clean):
+    """What becomes of each kind that a test is to look at, two at a time."""
+    calls = (
+        item.callspec.params for item in request.session.items if "damaged_runs" in getattr(item, "fixturenames", ())
+    )
+    return {params["kind"]: clean.submit(runs_of, 0, params["kind"], commands=1) for params in calls}
+
+
 @pytest.mark.parametrize("kind", every_kind())
-def test_damaged_files_are_refused(clean, kind):
-    for run in clean.submit(runs_of, 0, kind, commands=1).result():
+def test_damaged_files_are_refused(damaged_runs, kind):
+    for run in damaged_runs[kind].result():
         assert run.outcome.problem() is None, run.outcome.errors
 
 

@@ -2,7 +2,7 @@ import threading
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from onnxshallow.fitting.products import cross_product, gram, predict
 from onnxshallow.fitting.threads import computing, in_order
@@ -31,10 +31,11 @@ def test_as_many_threads_work_as_were_asked_for_and_as_results_fit():
 def test_every_blas_has_one_thread_inside_and_what_it_had_outside():
     import scipy.linalg  # noqa: F401  so that its BLAS is there to be looked at
 
-    before = blas_threads()
-    with computing(3):
-        assert blas_threads() == {1}
-    assert blas_threads() == before
+    with threadpool_limits(limits=2, user_api="blas"):
+        assert blas_threads() == {2}
+        with computing(3):
+            assert blas_threads() == {1}
+        assert blas_threads() == {2}
 
 
 def test_errors_of_the_work_are_raised():

@@ -41,9 +41,11 @@ def test_the_file_names_the_model_and_what_is_saved():
             "output": "w",
             "kernel": None,
             "rank": None,
+            "kept": None,
             "exactness": "fitted",
             "relus_saved": 5,
             "macs_saved": 0,
+            "squares_added": 0,
             "damage": 0.5,
         }
     ]
@@ -210,3 +212,30 @@ def test_two_ranks_of_one_layer_exclude_each_other(tmp_path):
     path = write(tmp_path / "plan.json", {"actions": [entry(SPLIT), entry(NARROWER)]})
     with pytest.raises(UsageError, match="change the same nodes"):
         load_plan(path, [SPLIT, NARROWER])
+
+
+MASKS = [Candidate("mask", ("c",), "z", "w", relus=10 - kept, nodes=frozenset({4}), kept=kept) for kept in (2, 4)]
+SQUARE = Candidate("quadratic", ("c",), "z", "w", relus=5, nodes=frozenset({4}), squares=5, kept=2)
+
+
+@pytest.mark.parametrize("candidate", [*MASKS, SQUARE])
+def test_what_a_site_keeps_tells_candidates_of_one_place_apart(tmp_path, candidate):
+    save_plan(Plan((candidate,), {candidate.key: 0.5}), "abc", tmp_path / "plan.json")
+    found = load_plan(tmp_path / "plan.json", [SINGLE, *MASKS, SQUARE])
+    assert found.candidates == (candidate,)
+    assert found.damages == {candidate.key: 0.5}
+
+
+def test_what_is_kept_is_part_of_the_key_but_not_of_the_place():
+    assert [mask.key for mask in MASKS] == ["mask:kept2:z->w", "mask:kept4:z->w"]
+    assert len({mask.place for mask in MASKS}) == 1
+
+
+def test_an_entry_says_what_is_kept_and_how_many_squares_it_adds():
+    assert (entry(SQUARE)["kept"], entry(SQUARE)["squares_added"]) == (2, 5)
+
+
+@pytest.mark.parametrize("kept", ["some", [3], {"a": 1}])
+def test_a_kept_count_that_is_no_number_is_a_usage_error(tmp_path, kept):
+    with pytest.raises(UsageError, match="is not a plan written by onnxshallow"):
+        load_plan(write(tmp_path / "plan.json", {"actions": [entry(MASKS[0], kept=kept)]}), MASKS)

@@ -117,6 +117,15 @@ def test_a_sensitivity_is_reported(inputs):
         assert site.sensitivity in site.damages.values()
 
 
+def test_the_sensitivity_of_a_site_is_that_of_its_removal(inputs, candidates):
+    removal = candidates["linearize:h1->r1"]
+    mask = replace(removal, action="mask", kept=3)
+    square = replace(removal, action="quadratic", squares=20)
+    damages = {mask.key: 0.125, square.key: 0.25, removal.key: 0.5}
+    found = site_reports(inputs.analysis, Sensitivity((mask, square, removal), {}, damages))[1]
+    assert (found.sensitivity, found.damages) == (0.5, damages)
+
+
 def test_a_goal_that_is_met(inputs):
     report = reported(inputs, labelled(), reasons=["a remark"])
     assert (report.verdict.status, report.verdict.exit_code, report.verdict.validated) == ("met", 0, True)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from onnxshallow.analysis import analyze
@@ -54,13 +56,56 @@ def test_the_least_damage_of_removing_a_site_alone_is_its_sensitivity(inputs, ca
 def test_every_change_is_listed_also_one_that_removes_no_site(inputs, candidates):
     split = next(c for c in candidates.values() if c.rank is not None)
     merged = candidates["fuse:3x3:x->h1"]
-    found = change_reports(Plan((split, merged), {merged.key: 0.5}))
+    found = change_reports(inputs.analysis, Plan((split, merged), {merged.key: 0.5}))
     assert [(change.key, change.damage, change.sites) for change in found] == [
         (split.key, None, []),
         (merged.key, 0.5, ["r0"]),
     ]
     assert f"became two, with {split.rank} channels" in found[0].what
     assert found[1].relus_saved == merged.relus > 0
+
+
+@pytest.fixture(scope="module")
+def partial(candidates):
+    """A candidate that keeps three channels of a site."""
+    removal = candidates["linearize:h1->r1"]
+    return replace(removal, action="mask", kept=3, relus=removal.relus // 2)
+
+
+def test_a_site_that_stays_in_part_says_how_much_of_it_does(inputs, partial):
+    (change,) = change_reports(inputs.analysis, Plan((partial,), {partial.key: 0.5}))
+    decision = decisions(inputs.analysis, Plan((partial,), {partial.key: 0.5}))[1]
+    for found, words in ((decision, decision.reason), (change, change.what)):
+        assert (found.action, found.kept, found.kept_unit, found.squares) == ("mask", 3, "channels", 0)
+        assert found.damage == 0.5
+        assert (
+            words == "keeps the activation of 3 channels; the others are replaced by their least-squares affine maps"
+        )
+
+
+def test_kept_elements_are_told_from_kept_channels(inputs, partial):
+    size = inputs.analysis.site_by_name["r1"].size
+    (change,) = change_reports(inputs.analysis, Plan((replace(partial, kept=1, relus=size - 1),), {}))
+    assert (change.kept, change.kept_unit) == (1, "elements")
+    assert change.what.startswith("keeps the activation of 1 element;")
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        (3, "keeps the activation of 3 channels; the others are replaced by their least-squares quadratics"),
+        (None, "replaced by the least-squares quadratic of its channels"),
+    ],
+)
+def test_squares_make_a_quadratic(inputs, partial, kept, words):
+    changed = replace(partial, action="quadratic", squares=20, kept=kept)
+    decision = decisions(inputs.analysis, Plan((changed,), {}))[1]
+    assert (decision.action, decision.squares, decision.reason) == ("quadratic", 20, words)
+
+
+def test_keeping_a_site_in_part_is_not_removing_it(inputs, partial):
+    sensitivity = Sensitivity((partial,), {}, {partial.key: 0.125})
+    assert [d.least_damage for d in decisions(inputs.analysis, Plan((), {}), sensitivity)] == [None, None, None]
 
 
 def test_plans_come_in_the_order_of_what_they_keep(inputs, candidates):

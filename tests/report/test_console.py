@@ -2,13 +2,16 @@ from pathlib import Path
 
 import pytest
 
-from onnxshallow.report.console import print_analysis, print_pareto, print_result, print_sensitivity
+from onnxshallow.actions.base import Candidate
+from onnxshallow.planning.plan import Plan, plan_to_json
+from onnxshallow.report.console import print_analysis, print_pareto, print_plan, print_result, print_sensitivity
 from onnxshallow.report.schema import (
     AccuracyReport,
     AnalysisReport,
     FileReport,
     ParetoPoint,
     ParetoReport,
+    PlanReport,
     SensitivityReport,
     SiteReport,
 )
@@ -80,7 +83,10 @@ def test_long_paths_stay_in_one_line(capsys):
 
 def test_a_sensitivity(capsys):
     site = changed(
-        SITE, sensitivity=0.25, damages={"linearize:a->b": 0.25, "fuse:a": 0.5, "fuse:b": None, "fuse:c": 0.125}
+        SITE,
+        sensitivity=0.25,
+        damages={"linearize:a->b": 0.25, "fuse:a": 0.5, "fuse:b": None, "fuse:c": 0.125}
+        | {"mask:kept3:a->b": 0.0625},
     )
     none = changed(SITE, name="s", damages={})
     print_sensitivity(
@@ -92,6 +98,7 @@ def test_a_sensitivity(capsys):
     assert "fuse:c" in text
     assert "0.1250" in text
     assert "fuse:a" not in text
+    assert "mask" not in text
     assert "Damage by mse on 8 held-out samples of a.npz." in text
 
 
@@ -166,3 +173,39 @@ def test_a_frontier_on_synthetic_images_says_so(capsys):
     assert printed(capsys, POINT, validated=False).endswith(
         "Not validated: calibrated on synthetic images, no accuracy is known.\n"
     )
+
+
+def test_squares_are_told_where_there_are_any(capsys):
+    with_some = changed(COST, squares=1234)
+    print_analysis(analysis(SITE))
+    print_result(report(original=COST, optimized=COST), Path("a.json"))
+    assert "square" not in capsys.readouterr().out
+    assert "square" not in printed(capsys, POINT)
+    print_analysis(AnalysisReport(model=FILE, totals=with_some, sites=[], unknown=[]))
+    assert "1 234 squares." in capsys.readouterr().out
+    print_result(report(original=COST, optimized=with_some), Path("a.json"))
+    assert ["squares", "0", "1", "234", "-"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    lines = printed(capsys, changed(POINT, optimized=changed(POINT.optimized, squares=1234))).splitlines()
+    assert "squares" in lines[1]
+    assert ["0.500", "0.500", "1", "234", "0.667"] in [line.split()[:5] for line in lines]
+
+
+def test_a_plan_says_what_a_site_keeps_and_what_squares_it_adds(capsys):
+    candidate = Candidate("mask", ("r",), "a", "b", relus=5, kept=1200)
+    square = Candidate("quadratic", ("s",), "b", "c", relus=7, squares=3400)
+
+    def told(*candidates):
+        print_plan(
+            PlanReport(
+                model=FILE, original=COST, predicted=COST, damage=0.5, decisions=[],
+                plan=plan_to_json(Plan(candidates, {}), ""), measure="kl", samples=8, source="a.npz", validated=True,
+                timings={}, versions={}, config={}, seed=0,
+            )
+        )  # fmt: skip
+        return capsys.readouterr().out
+
+    assert "mask, keeps 1 200" in told(candidate)
+    assert "squares" not in told(candidate)
+    text = told(candidate, square)
+    assert "squares added" in text
+    assert "3 400" in text

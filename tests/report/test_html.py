@@ -109,6 +109,22 @@ def test_a_run_without_a_model_has_a_page_too():
     assert "Before and after" not in text
 
 
+def partly(**values):
+    decision = Decision(name="r", kind="relu", size=4, action="mask", reason="", **values)
+    node = NodeReport(name="r", op="Relu", output="r", inputs=[], relus=4)
+    return html_report(REPORT.model_copy(update={"decisions": [decision], "original_nodes": [node]}))
+
+
+def test_the_key_explains_sites_that_stay_in_part_where_there_are_some():
+    page = partly(kept=2, kept_unit="channels")
+    assert "ReLU that stays in part" in Page(page).text
+    assert page.count('<g class="partial">') == 2
+    assert '<td class="partial">mask</td>' in page
+    page = partly()
+    assert "ReLU that stays in part" not in Page(page).text
+    assert '<td class="removed">mask</td>' in page
+
+
 def test_what_is_not_validated_is_never_called_met():
     verdict = REPORT.verdict.model_copy(update={"status": "met", "exit_code": 0})
     text = html_report(REPORT.model_copy(update={"verdict": verdict}))

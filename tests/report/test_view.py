@@ -33,6 +33,13 @@ def test_only_known_figures_have_tiles():
     assert "bytes" not in found
 
 
+@pytest.mark.parametrize(("before", "after", "shown"), [(0, 0, False), (0, 8, True), (8, 0, True)])
+def test_squares_have_a_tile_where_there_are_any(before, after, shown):
+    found = {tile.label: tile for tile in tiles(cost(squares=before), cost(squares=after))}
+    assert ("squares" in found) is shown
+    assert not shown or (found["squares"].before, found["squares"].after) == (before, after)
+
+
 def test_there_is_no_ratio_to_nothing():
     assert tiles(cost(relus=0), cost(relus=0))[0].ratio is None
 
@@ -53,6 +60,9 @@ def test_a_share_lies_between_nothing_and_all(part, whole, expected):
         ({"kernel": []}, "one linear layer, fitted"),
         ({"kernel": None}, "removed: an affine map"),
         ({"kernel": None, "rank": 4}, "split in two, 4 channels between"),
+        ({"kernel": None, "kept": 12, "kept_unit": "channels"}, "12 channels kept, the others affine"),
+        ({"kernel": None, "kept": 1, "kept_unit": "elements", "squares": 3}, "1 element kept, the others quadratic"),
+        ({"kernel": None, "squares": 4}, "removed: a quadratic map"),
     ],
 )
 def test_a_change_is_said_in_short(values, said):
@@ -65,6 +75,14 @@ def rows_for(*nodes, decisions=(), changes=()):
             update={"original_nodes": list(nodes), "decisions": list(decisions), "changes": list(changes)}
         )
     )
+
+
+def test_a_site_that_stays_in_part_has_a_mark_of_its_own():
+    kept = Decision(name="r", kind="relu", size=4, action="mask", reason="", kept=2, kept_unit="channels")
+    change = changed(action="mask", kernel=None, kept=2, kept_unit="channels")
+    (row,) = rows_for(node("r", "Relu", relus=4, change="k"), decisions=[kept], changes=[change])
+    assert (row.kind, row.what) == ("partial", "2 channels kept, the others affine")
+    assert '<g class="partial"><circle' in row.svg
 
 
 def test_rows_say_what_became_of_a_part():
