@@ -54,7 +54,7 @@ class Damages:
         self, inputs: Inputs, observation: Observation, progress: Progress, cache_folder: Path | None
     ) -> None:
         self._inputs, self._observation, self._progress = inputs, observation, progress
-        self._candidates, self._refusals = inputs.found
+        self._candidates, self._refusals = inputs.found_with(observation.evidence)
         self._cache = SweepCache(_identity(inputs), cache_folder)
         self._known: dict[str, float] = {}
         self._asked: set[str] = set()

@@ -213,7 +213,7 @@ def apply_plan(
             possible = find_every_candidate(inputs)
             wanted = match_plan(plan, possible) if isinstance(plan, Plan) else load_plan(Path(plan), possible)
         with clock("observe"):
-            observation = observe(inputs, progress)
+            observation = observe(inputs, progress, wanted)
         attempt = Run(inputs, observation, progress, clock).attempt(wanted)
         return _result(inputs, attempt, verdict(config, inputs, attempt), [], clock)
 

@@ -75,6 +75,10 @@ class Inputs:
         """The candidates that the options allow, and the reason for each site that has none."""
         return find_candidates(self.analysis, find_options(self))
 
+    def found_with(self, evidence: Evidence) -> tuple[tuple[Candidate, ...], dict[str, str]]:
+        """The same once samples have been seen."""
+        return find_candidates(self.analysis, replace(find_options(self), evidence=evidence))
+
     @property
     def report_batches(self) -> int:
         """How many batches the samples of the report make; a rest is left out where the model fixes its batch."""
@@ -153,7 +157,11 @@ def find_candidates(analysis: Analysis, options: FindOptions) -> tuple[tuple[Can
 def find_every_candidate(inputs: Inputs) -> tuple[Candidate, ...]:
     """Every candidate with every kernel size and exactness, for plans that people write."""
     memory = inputs.calibration.fit.memory
-    options = (FindOptions("auto", memory, deeper=True, every_size=True), FindOptions("exact", memory))
+    options = [
+        FindOptions("auto", memory, deeper=True, every_size=True, polynomials=True),
+        FindOptions("exact", memory),
+    ]
+    options += [replace(options[0], granularity=granularity) for granularity in ("channel", "pixel")]
     found = {c.key: c for option in options for c in find_candidates(inputs.analysis, option)[0]}
     return tuple(found.values())
 
@@ -194,8 +202,13 @@ def require_reachable(inputs: Inputs, budget: Budget) -> None:
         raise
 
 
-def observe(inputs: Inputs, progress: Progress) -> Observation:
+def observe(inputs: Inputs, progress: Progress, plan: Plan | None = None) -> Observation:
     """Run the original on the calibration samples.
+
+    Args:
+        inputs: model and data.
+        progress: shows how it goes.
+        plan: what is to be done, where that is known; else what the options allow.
 
     Raises:
         ModelError: onnxruntime fails on the model, or it computes values that are not finite.
@@ -214,7 +227,16 @@ def observe(inputs: Inputs, progress: Progress) -> Observation:
         )
     sites = [site for site in inputs.analysis.sites if site.refusal is None]
     with progress.stage("Reading activations", len(sites)) as step:
-        evidence = collect_evidence(inputs.analysis, sites, calibration, step, stirred=inputs.config.polynomials)
+        config, known = inputs.config, () if plan is None else plan.candidates
+        pixels = config.granularity == "pixel" or any(c.pixels for c in known)
+        evidence = collect_evidence(
+            inputs.analysis,
+            sites,
+            calibration,
+            step,
+            stirred=config.polynomials or any(c.squares for c in known),
+            pixels=pixels and inputs.analysis.network.is_fixed,
+        )
         return Observation(evidence, reference)
 
 

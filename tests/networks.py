@@ -166,7 +166,7 @@ def some_evidence(analysis: Analysis, seed: int = 0) -> Evidence:
         curve = Parabola(*(random.uniform(0.1, 0.5, site.channels) for _ in range(3)))
         left = random.uniform(0.1, 0.2, site.channels)
         edge = np.full(site.channels, 3.0)
-        found[site.name] = Response(scale, shift, left, curve, left / 2, -edge, edge)
+        found[site.name] = Response(scale, shift, left, curve, left / 2, -edge, edge, 0 * edge, edge)
     return found
 
 

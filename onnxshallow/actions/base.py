@@ -35,6 +35,7 @@ class FindOptions:
         every_size: list also candidates that are not worth trying, for plans written by hand.
         granularity: `layer`, or of what elements of an activation some may be kept and others not.
         polynomials: whether activations may become parabolas.
+        evidence: what is known of the sites, once samples have been seen.
     """
 
     kernel: str = "auto"
@@ -43,6 +44,7 @@ class FindOptions:
     every_size: bool = False
     granularity: Granularity = "layer"
     polynomials: bool = False
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Candidate:
         depth: linear layers that it takes off the longest path through it; negative where it adds some.
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
         rank: channels between two convolutions that take the place of one.
-        kept: channels, or elements of a sample, of the site that keep their activation; None where none does.
+        kept: channels, or elements of a sample, of the site that keep their activation; None where that is not asked.
+        pixels: whether elements are kept, and not whole channels.
         squares: squares per sample that it adds.
     """
 
@@ -77,6 +80,7 @@ class Candidate:
     nodes: frozenset[int] = field(default=frozenset(), repr=False)
     rank: int | None = None
     kept: int | None = None
+    pixels: bool = False
     squares: int = 0
 
     @property
@@ -94,7 +98,7 @@ class Candidate:
         """What names the candidate in plans, caches and reports."""
         kernel = "" if self.kernel is None else ":" + "x".join(str(size) for size in self.kernel)
         rank = "" if self.rank is None else f":rank{self.rank}"
-        kept = "" if self.kept is None else f":kept{self.kept}"
+        kept = "" if self.kept is None else f":kept{self.kept}{'pixels' * self.pixels}"
         exact = "" if self.exactness == "fitted" else f":{self.exactness}"
         return f"{self.action}{kernel}{rank}{kept}{exact}:{self.source}->{self.output}"
 

@@ -154,9 +154,7 @@ class Fuse:
         self, analysis: Analysis, region: Region, affine: Callable[[Site], tuple[np.ndarray, np.ndarray]]
     ) -> np.ndarray | None:
         """The region's constant part at each pixel; None where the sizes change from run to run."""
-        declared = {info.name: info.shape for info in analysis.network.inputs}
-        fixed = all(isinstance(size, int) for shape in declared.values() for size in (shape or (None,))[1:])
-        return constant_part(analysis, region, affine) if fixed else None
+        return constant_part(analysis, region, affine) if analysis.network.is_fixed else None
 
 
 def _kernels(shape: Convolution, options: FindOptions) -> list[tuple[int, ...]]:

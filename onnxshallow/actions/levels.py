@@ -5,50 +5,49 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxshallow.actions.base import Candidate, FindOptions, Found
+from onnxshallow.actions.base import Candidate, FindOptions
 from onnxshallow.analysis import Analysis, Site
 
-__all__ = ["most_needed", "partial_candidates"]
+__all__ = ["most_needed", "partial_candidates", "partly_refused"]
+
+# Pixel masks that a plan written by hand may ask for keep so many parts of the elements.
+_PARTS = 64
 
 
-def partial_candidates(name: str, analysis: Analysis, options: FindOptions, shares: Sequence[float]) -> Found:
-    """One candidate for each site and each share of its channels that keeps the activation.
+def partial_candidates(name: str, site: Site, options: FindOptions, levels: Sequence[int]) -> list[Candidate]:
+    """The candidates of one site.
 
     Args:
         name: the action's name.
-        analysis: of the original.
+        site: the activation.
         options: of the search.
-        shares: which part of the channels is kept, in ascending order.
+        levels: how many channels are kept; with pixel masks how many elements.
     """
-    candidates: list[Candidate] = []
-    refusals: dict[str, str] = {}
-    for site in analysis.sites:
-        reason = _refusal(analysis, site)
-        if reason is not None:
-            refusals[site.name] = reason
-            continue
-        if options.granularity == "layer":
-            shares = [share for share in shares if share == 0]
-        levels = sorted({round(share * site.channels) for share in shares})
-        candidates.extend(_candidate(name, site, kept) for kept in levels if kept < site.channels)
-    return Found(tuple(candidates), refusals)
+    pixels = name == "mask" and options.granularity == "pixel"
+    elements = site.size or 0
+    whole = elements if pixels else site.channels
+    if options.every_size:
+        levels = range(0, whole, max(1, whole // _PARTS) if pixels else 1)
+    found = []
+    for kept in sorted({level for level in levels if 0 <= level < whole}):
+        gone = elements - kept if pixels else elements // site.channels * (site.channels - kept)
+        found.append(
+            Candidate(
+                action=name,
+                sites=(site.name,),
+                source=site.source,
+                output=site.output,
+                relus=gone,
+                nodes=frozenset({site.node}),
+                kept=kept,
+                pixels=pixels,
+                squares=gone if name == "quadratic" else 0,
+            )
+        )
+    return found
 
 
-def _candidate(name: str, site: Site, kept: int) -> Candidate:
-    gone = (site.size or 0) // site.channels * (site.channels - kept)
-    return Candidate(
-        action=name,
-        sites=(site.name,),
-        source=site.source,
-        output=site.output,
-        relus=gone,
-        nodes=frozenset({site.node}),
-        kept=kept,
-        squares=gone if name == "quadratic" else 0,
-    )
-
-
-def _refusal(analysis: Analysis, site: Site) -> str | None:
+def partly_refused(analysis: Analysis, site: Site, pixels: bool) -> str | None:
     """Why a part of a site cannot be kept; None where it can."""
     if site.refusal is not None:
         return site.refusal
@@ -56,6 +55,10 @@ def _refusal(analysis: Analysis, site: Site) -> str | None:
         return "it has one channel only"
     if analysis.network.opset < 9:
         return f"opset {analysis.network.opset} is older than 9; convert the model with onnx.version_converter first"
+    if pixels and site.kind == "clip":
+        return "a Clip cannot be kept for single pixels; use --granularity channel"
+    if pixels and not analysis.network.is_fixed:
+        return "pixels need inputs of fixed height and width; export the model so, or use --granularity channel"
     return None
 
 
@@ -68,7 +71,7 @@ def most_needed(analysis: Analysis, site: Site, left: NDArray[np.float64], count
         left: (C,) or (C, *spatial), mean squared error of each element where it is not kept.
         count: how many to keep.
     """
-    weight = reader_norms(analysis, site.output, site.channels)
+    weight = _reader_norms(analysis, site.output, site.channels)
     harm = left * weight.reshape(-1, *(1,) * (left.ndim - 1))
     order = np.argsort(-harm, axis=None, kind="stable")[:count]
     kept = np.zeros(left.size, dtype=np.bool_)
@@ -76,7 +79,7 @@ def most_needed(analysis: Analysis, site: Site, left: NDArray[np.float64], count
     return kept.reshape(left.shape)
 
 
-def reader_norms(analysis: Analysis, tensor: str, channels: int) -> NDArray[np.float64]:
+def _reader_norms(analysis: Analysis, tensor: str, channels: int) -> NDArray[np.float64]:
     """For each channel of `tensor`, the squared norm of the weights by which the next layers read it, (C,)."""
     found = np.zeros(channels)
     todo, seen = [tensor], set[str]()
@@ -85,12 +88,12 @@ def reader_norms(analysis: Analysis, tensor: str, channels: int) -> NDArray[np.f
         if name in seen:
             continue
         seen.add(name)
-        readers = analysis.layers.sources.get(name, ())
+        readers = [layer for layer in analysis.layers.sources.get(name, ()) if layer.kind != "affine"]
         for layer in readers:
             if analysis.layers.groups(layer) == 1 and layer.weight_shape[1] == channels:
                 weight = analysis.layers.convolution(layer).weight
                 found += np.square(weight).sum(axis=(0, *range(2, weight.ndim)))
-        inside = {index for layer in readers if layer.kind != "affine" for index in layer.nodes}
+        inside = {index for layer in readers for index in layer.nodes}
         for node in analysis.network.consumers(name):
             shape = analysis.network.shape(node.outputs[0])
             if node.index not in inside and shape is not None and len(shape) > 1 and shape[1] == channels:

@@ -1,20 +1,24 @@
 """Keep an activation for the channels, or the elements, that need it most; the others become affine maps.
 
-Layers of reduced activations are what SENet (arXiv 2301.09254) trains; here the others are the least-squares maps of
+SENet (arXiv 2301.09254) trains networks with such masks. Here the maps are the least-squares ones of
 `onnxshallow.fitting.moments`, and the layers around them are re-fitted.
 """
 
+import numpy as np
+
 from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
 from onnxshallow.actions.before import site_that_makes
-from onnxshallow.actions.levels import most_needed, partial_candidates
+from onnxshallow.actions.levels import most_needed, partial_candidates, partly_refused
 from onnxshallow.actions.partially import keep_partly
-from onnxshallow.analysis import Analysis
+from onnxshallow.analysis import Analysis, NotLinearError, Site
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.model.surgery import Workbench
 
 __all__ = ["Mask"]
 
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8)
+# Channels of which the affine map leaves less than this, next to the mean over all channels, lose nothing.
+_NOTHING = 1e-9
 
 
 class Mask:
@@ -26,12 +30,34 @@ class Mask:
         """Every removable site, with a handful of numbers of elements that are kept."""
         if options.granularity == "layer":
             return Found((), {})
-        return partial_candidates(self.name, analysis, options, _SHARES)
+        pixels = options.granularity == "pixel"
+        reasons = {site.name: partly_refused(analysis, site, pixels) for site in analysis.sites}
+        candidates = [
+            candidate
+            for site in analysis.sites
+            if reasons[site.name] is None
+            for candidate in partial_candidates(self.name, site, options, self._levels(site, options))
+        ]
+        return Found(tuple(candidates), {name: reason for name, reason in reasons.items() if reason is not None})
+
+    def _levels(self, site: Site, options: FindOptions) -> list[int]:
+        """Shares of the elements, and all but those whose activation never changes its slope on the samples."""
+        whole = (site.size or 0) if options.granularity == "pixel" else site.channels
+        levels = [round(share * whole) for share in _SHARES]
+        if options.evidence is not None and options.granularity == "channel":
+            left = options.evidence[site.name].unexplained
+            idle = int(np.sum(left <= _NOTHING * left.mean()))
+            levels += [whole - idle] if idle else []
+        return levels
 
     def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
         """Keep the elements of which the affine map explains least."""
         site = site_that_makes(analysis, candidate.output)
         found = evidence[candidate.sites[0]]
+        if candidate.pixels:
+            if found.pixels is None:
+                raise NotLinearError(f"the elements of {site.name!r} were not measured; use --granularity pixel")
+            found = found.pixels
         kept = most_needed(analysis, site, found.unexplained, candidate.kept or 0)
         line = Parabola(0 * found.scale, found.scale, found.shift)
         return keep_partly(bench, analysis, site, kept, line)

@@ -2,16 +2,16 @@
 
 Under secure computation a square costs one multiplication, a fraction of a comparison. DELPHI (Mishra et al., 2020)
 and AutoReP (arXiv 2308.10134) train such networks; here the parabolas are least-squares fits to calibration
-activations, and used where these allow it.
+activations, and used where these allow it (`onnxshallow.fitting.parabolas`).
 """
 
 import numpy as np
 
 from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
 from onnxshallow.actions.before import site_that_makes
-from onnxshallow.actions.levels import most_needed, partial_candidates
+from onnxshallow.actions.levels import most_needed, partial_candidates, partly_refused
 from onnxshallow.actions.partially import keep_partly
-from onnxshallow.analysis import Analysis
+from onnxshallow.analysis import Analysis, Site
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.fitting.parabolas import trusted
 from onnxshallow.model.surgery import Workbench
@@ -30,15 +30,30 @@ class Quadratic:
         """Every removable site, with a handful of numbers of channels that are kept."""
         if not options.polynomials:
             return Found((), {})
-        return partial_candidates(self.name, analysis, options, _SHARES)
+        reasons = {site.name: self._refusal(analysis, site, options) for site in analysis.sites}
+        shares = _SHARES[:1] if options.granularity == "layer" else _SHARES
+        candidates = [
+            candidate
+            for site in analysis.sites
+            if reasons[site.name] is None
+            for candidate in partial_candidates(
+                self.name, site, options, [round(share * site.channels) for share in shares]
+            )
+        ]
+        return Found(tuple(candidates), {name: reason for name, reason in reasons.items() if reason is not None})
+
+    def _refusal(self, analysis: Analysis, site: Site, options: FindOptions) -> str | None:
+        reason = partly_refused(analysis, site, pixels=False)
+        if reason is None and options.evidence is not None and not trusted(options.evidence[site.name]).any():
+            return "on scaled and shifted inputs the parabolas of all its channels leave the activation's range"
+        return reason
 
     def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
-        """Keep the channels of which neither a parabola nor an affine map explains enough."""
+        """Keep the channels that need it most; others that no parabola is trusted with become affine."""
         site = site_that_makes(analysis, candidate.output)
         found = evidence[candidate.sites[0]]
         bends = trusted(found)
-        left = np.where(bends, found.bent, found.unexplained)
-        kept = most_needed(analysis, site, left, candidate.kept or 0)
+        kept = most_needed(analysis, site, np.where(bends, found.bent, found.unexplained), candidate.kept or 0)
         curve = Parabola(
             np.where(bends, found.parabola.square, 0.0),
             np.where(bends, found.parabola.linear, found.scale),

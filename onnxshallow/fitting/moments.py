@@ -22,6 +22,7 @@ __all__ = ["Moments", "Parabola", "Response", "response", "widened"]
 
 # Elements that are summed at a time, in double precision.
 _PIECE = 1 << 20
+_PER_CHANNEL = ("scale", "shift", "unexplained", "bent", "low", "high", "least", "most")
 _PRODUCTS = ("z", "zz", "zzz", "zzzz", "y", "zy", "zzy", "yy")
 
 
@@ -46,6 +47,9 @@ class Response:
         bent: mean square of y that the parabola leaves.
         low: the smallest z.
         high: the largest z.
+        least: the smallest y.
+        most: the largest y.
+        pixels: the same for each element by itself, (C, *spatial), where that was asked for.
     """
 
     scale: NDArray[np.float64]
@@ -55,6 +59,15 @@ class Response:
     bent: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    least: NDArray[np.float64]
+    most: NDArray[np.float64]
+    pixels: "Response | None" = None
+
+    def reshaped(self, shape: tuple[int, ...]) -> "Response":
+        """The same with the elements in another shape."""
+        parts = {name: getattr(self, name).reshape(shape) for name in _PER_CHANNEL}
+        curve = Parabola(*(getattr(self.parabola, name).reshape(shape) for name in ("square", "linear", "constant")))
+        return Response(parabola=curve, **parts)
 
 
 class Moments:
@@ -68,7 +81,8 @@ class Moments:
         self.channels = channels
         self.count = 0
         self.sums = {name: np.zeros(channels) for name in _PRODUCTS}
-        self.low, self.high = np.full(channels, np.inf), np.full(channels, -np.inf)
+        self.low, self.least = np.full((2, channels), np.inf)
+        self.high, self.most = np.full((2, channels), -np.inf)
 
     def add(self, z: np.ndarray, y: np.ndarray) -> None:
         """Add a batch of activations, (N, C, *spatial) each; any shape where C is 1."""
@@ -78,8 +92,9 @@ class Moments:
         for start in range(0, len(z), samples):
             first, second = (part[start : start + samples].astype(np.float64) for part in (z, y))
             square = first * first
-            self.low = np.minimum(self.low, first.min(axis=(0, 2)))
-            self.high = np.maximum(self.high, first.max(axis=(0, 2)))
+            self.low, self.high = np.minimum(self.low, first.min((0, 2))), np.maximum(self.high, first.max((0, 2)))
+            self.least = np.minimum(self.least, second.min((0, 2)))
+            self.most = np.maximum(self.most, second.max((0, 2)))
             for name, (a, b) in {
                 "zz": (first, first),
                 "zzz": (first, square),
@@ -157,6 +172,8 @@ def response(
         bent=judge.error(parabola),
         low=np.minimum(fitted.low, others.low),
         high=np.maximum(fitted.high, others.high),
+        least=np.minimum(fitted.least, others.least),
+        most=np.maximum(fitted.most, others.most),
     )
 
 

@@ -3,8 +3,9 @@
 Outside the range that it was fitted on, a parabola leaves the activation quickly, and what is too large in one layer
 is squared in the next. So a channel becomes a parabola only where
 
-    it bends upwards, and explains clearly more than the affine map does on samples it was not fitted to;
-    beyond the range of all calibration samples, by a fifth of its width on either side, it stays near the activation.
+    it bends upwards, and explains clearly more than the affine map does on samples that it was not fitted to;
+    at the ends of the range of z, which scaled and shifted inputs widen, it leaves the range of the activation by no
+    more than half of what z spans.
 """
 
 from dataclasses import replace
@@ -21,18 +22,17 @@ __all__ = ["fit_polynomials", "inputs_of", "trusted"]
 
 # The share of the affine map's error that a parabola may leave.
 _GAIN = 0.9
-# How far beyond the range a parabola is looked at, and how far off it may be there, in widths of the range.
-_MARGIN, _STRAY = 0.0, 2.0
+# How far it may leave the activation's range, in widths of the range of z.
+_STRAY = 0.5
 
 
 def trusted(found: Response) -> NDArray[np.bool_]:
     """The channels of a site that may become parabolas, (C,)."""
-    width = found.high - found.low
-    curve = found.parabola
-    bends = (curve.square > 0) & (found.bent < _GAIN * found.unexplained) & np.isfinite(width)
-    for edge in (found.low - _MARGIN * width, found.high + _MARGIN * width):
-        made = (curve.square * edge + curve.linear) * edge + curve.constant
-        bends &= np.abs(made - np.maximum(edge, 0.0)) <= _STRAY * width
+    curve, room = found.parabola, _STRAY * (found.high - found.low)
+    bends = (curve.square > 0) & (found.bent < _GAIN * found.unexplained) & np.isfinite(room)
+    for end in (found.low, found.high):
+        made = (curve.square * end + curve.linear) * end + curve.constant
+        bends &= (found.least - room <= made) & (made <= found.most + room)
     return bends
 
 

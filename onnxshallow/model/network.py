@@ -143,6 +143,11 @@ class Network:
         given = set(self._initializers) | self._sparse
         return tuple(tensor_info(value) for value in self.model.graph.input if value.name not in given)
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether all axes of the inputs but the first have one size in every run."""
+        return all(isinstance(size, int) for info in self.inputs for size in (info.shape or (None, None))[1:])
+
     @cached_property
     def _overridable(self) -> frozenset[str]:
         """Initializers that a caller may replace: since IR 4, those that are listed as inputs as well."""

@@ -56,6 +56,7 @@ def plan_to_json(plan: Plan, model_sha256: str) -> dict[str, Any]:
                 "kernel": None if candidate.kernel is None else list(candidate.kernel),
                 "rank": candidate.rank,
                 "kept": candidate.kept,
+                "pixels": candidate.pixels,
                 "exactness": candidate.exactness,
                 "relus_saved": candidate.relus,
                 "macs_saved": candidate.macs,
@@ -79,8 +80,8 @@ def save_plan(plan: Plan, model_sha256: str, path: Path) -> None:
 def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
     """Read a plan and find its entries among the candidates of a model.
 
-    An entry is recognised by `action`, `source`, `output`, `kernel`, `rank`, `kept` and `exactness`; what else it
-    says is recomputed.
+    An entry is recognised by `action`, `source`, `output`, `kernel`, `rank`, `kept`, `pixels` and `exactness`; what
+    else it says is recomputed.
 
     Raises:
         UsageError: the file is no plan, or an entry does not fit the model.
@@ -149,4 +150,5 @@ def _stub(entry: Mapping[str, Any], number: int) -> Candidate:
         rank=None if entry.get("rank") is None else int(entry["rank"]),
         exactness=entry.get("exactness", "fitted"),
         kept=None if entry.get("kept") is None else int(entry["kept"]),
+        pixels=bool(entry.get("pixels", False)),
     )

@@ -42,6 +42,8 @@ _SHALLOWER = 0.5
 _NOISE = 0.15
 # How many deviations what is not known yet is taken to be better than expected, so that it is tried.
 _OPTIMISM = 0.5
+# What is proposed in turn.
+_TURNS = ("cheap", "least", "near", "near")
 
 
 def read_budget(config: Config, analysis: Analysis) -> Budget:
@@ -97,9 +99,7 @@ class Planner:
         Raises:
             TargetError: no plan reaches the budget; says what can be reached.
         """
-        for kind in itertools.cycle(
-            ("cheap", "least", "near", "near") if self.budget.shallower else ("least", "near")
-        ):
+        for kind in itertools.cycle(_TURNS if self.budget.shallower else _TURNS[1:3]):
             believed = self._believed()
             best = self._problem.least_damage(believed, self._tried)
             if best is None:
@@ -193,8 +193,8 @@ def most_useful(plans: Sequence[Plan], cost: Cost, shallower: bool = True) -> Pl
     if not shallower:
         return min(plans, key=_damage)
     least = min(_damage(plan) for plan in plans)
-    shallower = [p for p in plans if _saving(p, cost) > 0 and _damage(p) <= least * (1 + _SHALLOWER)]
-    usable = shallower or list(plans)
+    savers = [p for p in plans if _saving(p, cost) > 0 and _damage(p) <= least * (1 + _SHALLOWER)]
+    usable = savers or list(plans)
     least = min(_damage(plan) for plan in usable)
     return max(
         (p for p in usable if _damage(p) <= least * (1 + _MEASURED_TOLERANCE)),

@@ -265,7 +265,7 @@ def build_report(
         original=cost_report(inputs.analysis.cost, first, byte_size(inputs.document.model), latency.get("original")),
         optimized=optimized,
         decisions=decisions(inputs.analysis, plan, sensitivity),
-        changes=change_reports(inputs.analysis, plan),
+        changes=change_reports(plan),
         plans=plan_points(inputs.analysis.cost, looked_at, plan),
         frontier=[
             FrontierPoint(relus=point.relus, macs=point.macs, expected=point.damage)

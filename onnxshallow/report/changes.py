@@ -39,13 +39,13 @@ def decisions(analysis: Analysis, plan: Plan, sensitivity: Sensitivity | None = 
                 size=site.size,
                 action=candidate.action,
                 kernel=None if candidate.kernel is None else list(candidate.kernel),
-                reason=_reason(candidate, _unit(analysis, candidate)),
+                reason=_reason(candidate, _unit(candidate)),
                 damage=plan.damages.get(candidate.key),
                 exactness=candidate.exactness,
                 merged_into=candidate.output if candidate.kernel is not None else None,
                 least_damage=least,
                 kept=candidate.kept,
-                kept_unit=_unit(analysis, candidate),
+                kept_unit=_unit(candidate),
                 squares=candidate.squares,
             )
         )
@@ -58,7 +58,7 @@ def _least_damage(site: str, sensitivity: Sensitivity) -> float | None:
     return min((sensitivity.damages[key] for key in alone if key in sensitivity.damages), default=None)
 
 
-def change_reports(analysis: Analysis, plan: Plan) -> list[ChangeReport]:
+def change_reports(plan: Plan) -> list[ChangeReport]:
     """What the plan does, change by change.
 
     Args:
@@ -78,9 +78,9 @@ def change_reports(analysis: Analysis, plan: Plan) -> list[ChangeReport]:
             relus_saved=candidate.relus,
             macs_saved=candidate.macs,
             damage=plan.damages.get(candidate.key),
-            what=_reason(candidate, _unit(analysis, candidate)),
+            what=_reason(candidate, _unit(candidate)),
             kept=candidate.kept,
-            kept_unit=_unit(analysis, candidate),
+            kept_unit=_unit(candidate),
             squares=candidate.squares,
         )
         for candidate in plan.candidates
@@ -115,12 +115,9 @@ def counted(kept: int, unit: str | None) -> str:
     return f"{kept} {words.removesuffix('s') if kept == 1 else words}"
 
 
-def _unit(analysis: Analysis, candidate: Candidate) -> Literal["channels", "elements"] | None:
-    """What `kept` counts: elements where it is just what the sites have more than the change saves."""
-    if candidate.kept is None:
-        return None
-    size = sum(analysis.site_by_name[name].size or 0 for name in candidate.sites if name in analysis.site_by_name)
-    return "elements" if candidate.kept == size - candidate.relus else "channels"
+def _unit(candidate: Candidate) -> Literal["channels", "elements"] | None:
+    """What `kept` counts."""
+    return None if candidate.kept is None else "elements" if candidate.pixels else "channels"
 
 
 def _reason(candidate: Candidate, unit: Literal["channels", "elements"] | None) -> str:

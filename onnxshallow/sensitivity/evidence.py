@@ -1,13 +1,14 @@
 """One pass over the original network: what every site does to its channels."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from onnxshallow.actions.base import Evidence
 from onnxshallow.analysis import Analysis, Site
 from onnxshallow.fitting.calibration import Calibration, Step
-from onnxshallow.fitting.moments import response, widened
+from onnxshallow.fitting.moments import Response, response, widened
 from onnxshallow.runtime.frontier import Batches, Frontier
 
 __all__ = ["collect_evidence", "stir"]
@@ -22,6 +23,7 @@ def collect_evidence(
     step: Step = lambda: None,
     *,
     stirred: bool = False,
+    pixels: bool = False,
 ) -> Evidence:
     """The least-squares polynomials of each of `sites`, by name.
 
@@ -31,6 +33,7 @@ def collect_evidence(
         calibration: inputs, whose fitting batches the polynomials are fitted to; errors are those on the others.
         step: called after each site.
         stirred: whether the range of what a site reads is that of changed inputs as well (`stir`).
+        pixels: whether each element is looked at by itself, too.
     """
     goals = {tensor for site in sites for tensor in (site.source, site.output)}
     held_out = calibration.batches[calibration.selection]
@@ -45,6 +48,8 @@ def collect_evidence(
         fitted, judged = (_pairs(frontier, site, part) for part in parts)
         found = response(fitted, site.channels, judged)
         changed = frontier[site.source][len(calibration.batches) :]
+        if pixels and site.channels > 1:
+            found = replace(found, pixels=_by_element(frontier, site, parts))
         evidence[site.name] = widened(found, changed)
         frontier.goals -= {site.source, site.output}
         step()
@@ -65,6 +70,17 @@ def stir(batches: Batches) -> list[dict[str, np.ndarray]]:
         for scale, shift in _STIRS
         for batch in batches
     ]
+
+
+def _by_element(frontier: Frontier, site: Site, parts: Sequence[slice]) -> Response:
+    """The polynomials of each element of a site by itself, (C, *spatial)."""
+    shape = frontier[site.source][0].shape[1:]
+    elements = int(np.prod(shape))
+    fitted, judged = (
+        ((z.reshape(len(z), elements), y.reshape(len(y), elements)) for z, y in _pairs(frontier, site, part))
+        for part in parts
+    )
+    return response(fitted, elements, judged).reshaped(shape)
 
 
 def _pairs(frontier: Frontier, site: Site, batches: slice) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -45,7 +45,7 @@ def three():
 
 
 def test_splits_come_before_mergers_and_these_before_single_sites():
-    assert [action.name for action in ACTIONS] == ["decompose", "fuse", "linearize"]
+    assert [action.name for action in ACTIONS] == ["decompose", "fuse", "linearize", "mask", "quadratic"]
 
 
 def test_no_candidates_leave_the_model_as_it_is():

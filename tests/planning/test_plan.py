@@ -41,7 +41,7 @@ def test_the_file_names_the_model_and_what_is_saved():
             "output": "w",
             "kernel": None,
             "rank": None,
-            "kept": None,
+            "kept": None, "pixels": False,
             "exactness": "fitted",
             "relus_saved": 5,
             "macs_saved": 0,

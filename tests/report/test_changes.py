@@ -56,7 +56,7 @@ def test_the_least_damage_of_removing_a_site_alone_is_its_sensitivity(inputs, ca
 def test_every_change_is_listed_also_one_that_removes_no_site(inputs, candidates):
     split = next(c for c in candidates.values() if c.rank is not None)
     merged = candidates["fuse:3x3:x->h1"]
-    found = change_reports(inputs.analysis, Plan((split, merged), {merged.key: 0.5}))
+    found = change_reports(Plan((split, merged), {merged.key: 0.5}))
     assert [(change.key, change.damage, change.sites) for change in found] == [
         (split.key, None, []),
         (merged.key, 0.5, ["r0"]),
@@ -73,7 +73,7 @@ def partial(candidates):
 
 
 def test_a_site_that_stays_in_part_says_how_much_of_it_does(inputs, partial):
-    (change,) = change_reports(inputs.analysis, Plan((partial,), {partial.key: 0.5}))
+    (change,) = change_reports(Plan((partial,), {partial.key: 0.5}))
     decision = decisions(inputs.analysis, Plan((partial,), {partial.key: 0.5}))[1]
     for found, words in ((decision, decision.reason), (change, change.what)):
         assert (found.action, found.kept, found.kept_unit, found.squares) == ("mask", 3, "channels", 0)
@@ -85,7 +85,7 @@ def test_a_site_that_stays_in_part_says_how_much_of_it_does(inputs, partial):
 
 def test_kept_elements_are_told_from_kept_channels(inputs, partial):
     size = inputs.analysis.site_by_name["r1"].size
-    (change,) = change_reports(inputs.analysis, Plan((replace(partial, kept=1, relus=size - 1),), {}))
+    (change,) = change_reports(Plan((replace(partial, kept=1, pixels=True, relus=size - 1),), {}))
     assert (change.kept, change.kept_unit) == (1, "elements")
     assert change.what.startswith("keeps the activation of 1 element;")
 

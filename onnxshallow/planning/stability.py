@@ -1,0 +1,74 @@
+"""Whether a network with parabolas stays near the original on inputs that are not quite like the calibration samples.
+
+A parabola that leaves its activation makes the next one leave it further. So the rewritten network is run on scaled
+and shifted inputs, and at no site may the largest activation be a multiple of what the original makes of the same.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from onnxshallow.analysis import Analysis
+from onnxshallow.fitting.calibration import Calibration
+from onnxshallow.model.network import Network
+from onnxshallow.model.session import Session
+from onnxshallow.runtime.frontier import Batches
+from onnxshallow.runtime.segment import build_segment
+from onnxshallow.sensitivity.evidence import stir
+
+__all__ = ["growth", "why_unstable"]
+
+# The multiple of the original's largest activation that is too much, and the batches that are looked at.
+_TOO_MUCH = 4.0
+_BATCHES = 2
+
+
+def why_unstable(original: Analysis, rewritten: Network, calibration: Calibration) -> str | None:
+    """What goes wrong on scaled and shifted held-out samples, in words; None where nothing does.
+
+    Args:
+        original: the original's parts.
+        rewritten: the rewritten network, whose tensors go by the original's names.
+        calibration: inputs.
+
+    Raises:
+        ModelError: onnxruntime fails on the rewritten network.
+    """
+    held_out = calibration.batches[calibration.selection] or calibration.batches
+    found = growth(original, rewritten, stir(held_out[:_BATCHES]), calibration.threads)
+    name, factor = max(found.items(), key=lambda item: item[1], default=("", 0.0))
+    if factor <= _TOO_MUCH:
+        return None
+    return (
+        f"on calibration samples scaled and shifted by a fifth, the activations of {name!r} grow to {factor:.3g} times "
+        "the original's"
+    )
+
+
+def growth(original: Analysis, rewritten: Network, batches: Batches, threads: int) -> dict[str, float]:
+    """The largest activation of each site by that of the original, for sites that both have, by name.
+
+    Args:
+        original: the original's parts.
+        rewritten: the rewritten network.
+        batches: inputs.
+        threads: of onnxruntime.
+    """
+    sites = {
+        site.output: site.name
+        for site in original.sites
+        if site.node >= 0 and rewritten.producer(site.output) is not None
+    }
+    before, after = (_largest(network, list(sites), batches, threads) for network in (original.network, rewritten))
+    pairs = zip(sites.values(), before, after, strict=True)
+    return {name: (now if np.isfinite(now) else np.inf) / max(old, 1e-12) for name, old, now in pairs}
+
+
+def _largest(network: Network, tensors: Sequence[str], batches: Batches, threads: int) -> list[float]:
+    model, reads = build_segment(network, network.ancestors(tensors), tensors)
+    session = Session(model, threads=threads)
+    largest = np.zeros(len(tensors))
+    for batch in batches:
+        values = session.run({name: batch[name] for name in reads}, tensors)
+        largest = np.maximum(largest, [np.max(np.abs(value)) if value.size else 0.0 for value in values])
+    return [float(value) for value in largest]
