@@ -23,9 +23,6 @@ from onnxshallow.model.surgery import Workbench
 
 __all__ = ["Linearize"]
 
-# The weights of layers with more elements than this are not written anew.
-_LARGEST_FOLDED = 1 << 26
-
 
 class Linearize:
     """Removes single activation sites; layers and shapes stay."""
@@ -58,8 +55,7 @@ class Linearize:
         affine = evidence[candidate.sites[0]]
         layer = analysis.layers.by_output.get(site.source)
         private = analysis.network.is_private(site.source)
-        folds = layer is not None and int(np.prod(layer.weight_shape)) <= _LARGEST_FOLDED
-        if layer is not None and folds and private and site.channels > 1:
+        if layer is not None and layer.is_light and private and site.channels > 1:
             convolution = scale_output(analysis.layers.convolution(layer), affine.scale, affine.shift)
             old = [analysis.network.nodes[index].outputs[0] for index in (*layer.nodes, site.node)]
             nodes = layer_nodes(

@@ -37,7 +37,7 @@ class Partial:
     @property
     def squared(self) -> NDArray[np.bool_]:
         """Which elements take a multiplication by themselves."""
-        return ~self.kept & (self.square != 0)
+        return np.asarray(~self.kept & (self.square != 0))
 
     @property
     def is_plain(self) -> bool:

@@ -1,0 +1,83 @@
+"""Take the channels of tensors in another order, or only some of them, by new weights.
+
+rows     of the layers that make such a tensor, their biases with them
+columns  of the layers that read it
+numbers  that are one for each channel, of sums, products and PRelus
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxshallow.actions.apply import write_layers
+from onnxshallow.analysis import Analysis, Layer
+from onnxshallow.analysis.streams import ARITHMETIC, channel_axis, is_depthwise
+from onnxshallow.convolution import Convolution
+from onnxshallow.model.network import Node
+from onnxshallow.model.surgery import Workbench
+
+__all__ = ["reindex"]
+
+Order = NDArray[np.int64]
+
+
+def reindex(analysis: Analysis, orders: Mapping[str, Order]) -> onnx.ModelProto:
+    """The model whose tensors hold the channels that `orders` says, in that order.
+
+    Args:
+        analysis: of the model.
+        orders: by tensor, which elements of axis 1 it is to have; for all tensors of some free streams
+            (`onnxshallow.analysis.streams`).
+    """
+    network, layers = analysis.network, analysis.layers
+    changed = {
+        layer: _taken(analysis, layer, orders) for layer in layers if {layer.source, layer.output} & set(orders)
+    }
+    bench = Workbench(write_layers(network, layers, changed))
+    for node in network.nodes:
+        if node.index in layers.by_node or node.outputs[0] not in orders:
+            continue
+        if node.is_op(*ARITHMETIC):
+            _take_constants(bench, analysis, node, orders[node.outputs[0]])
+        elif node.is_op("Reshape"):  # its shape may name the old number of channels
+            made = bench.tensor(node.outputs[0])
+            bench.replace([made.name], [gs.Node("Flatten", node.name, {}, [bench.tensor(node.inputs[0])], [made])])
+    model = bench.finish()
+    _forget_sizes(analysis, model, orders)
+    return model
+
+
+def _taken(analysis: Analysis, layer: Layer, orders: Mapping[str, Order]) -> Convolution:
+    convolution = analysis.layers.convolution(layer)
+    rows, columns = orders.get(layer.output), orders.get(layer.source)
+    weight, bias, groups = convolution.weight, convolution.bias, convolution.groups
+    if rows is not None:
+        weight, bias = weight[rows], bias[rows]
+    if is_depthwise(analysis, layer):
+        groups = len(weight)
+    elif columns is not None:
+        weight = weight[:, columns]
+    return replace(convolution, weight=weight, bias=bias, groups=groups)
+
+
+def _take_constants(bench: Workbench, analysis: Analysis, node: Node, order: Order) -> None:
+    axes = len(analysis.network.shape(node.outputs[0]) or ())
+    (target,) = bench.tensor(node.outputs[0]).inputs
+    for position, name in enumerate(node.inputs):
+        value = analysis.network.constant(name)
+        if value is not None and channel_axis(value, axes) is not None:
+            taken = np.take(value, order, axis=value.ndim - axes + 1)
+            target.inputs[position] = bench.constant(f"{name}_taken", taken)
+
+
+def _forget_sizes(analysis: Analysis, model: onnx.ModelProto, orders: Mapping[str, Order]) -> None:
+    """Remove what the file says of the shapes of tensors that have fewer channels now."""
+    for index in reversed(range(len(model.graph.value_info))):
+        name = model.graph.value_info[index].name
+        shape = analysis.network.shape(name)
+        if name in orders and shape is not None and shape[1] != len(orders[name]):
+            del model.graph.value_info[index]
