@@ -99,7 +99,7 @@ def _spread(order: NDArray[np.int64], width: int) -> NDArray[np.int64]:
 
 
 def _taken(partial: Partial, order: NDArray[np.int64] | None) -> Partial:
-    if order is None:
+    if order is None or len(partial.kept) == 1:  # one number may serve all channels
         return partial
     return replace(
         partial,

@@ -50,10 +50,9 @@ class _Ties:
 
     def root(self, name: str) -> str:
         parent = self._parents.setdefault(name, name)
-        while parent != self._parents[parent]:
-            parent = self._parents[parent] = self._parents[self._parents[parent]]
-        self._parents[name] = parent
-        return parent
+        while parent != name:
+            name, parent = parent, self._parents[parent]
+        return name
 
     def tie(self, names: tuple[str, ...]) -> None:
         for name in names:

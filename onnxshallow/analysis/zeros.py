@@ -81,5 +81,7 @@ class _Zeros:
         return (of_zero & self._known[partial.source]) | self._by_channel(silent)
 
     def _by_channel(self, elements: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Of which channels all elements are true."""
-        return np.asarray(elements.reshape(self._stream.channels, -1).all(axis=1))
+        """Of which channels all elements are true; one element speaks for all channels."""
+        channels = self._stream.channels
+        whole = elements.reshape(channels, -1).all(axis=1) if elements.size > 1 else np.repeat(elements, channels)
+        return np.asarray(whole)
