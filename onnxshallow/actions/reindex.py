@@ -14,8 +14,10 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxshallow.actions.apply import write_layers
-from onnxshallow.analysis import Analysis, Layer
-from onnxshallow.analysis.streams import ARITHMETIC, channel_axis, is_depthwise
+from onnxshallow.actions.pen import Pen
+from onnxshallow.analysis import Analysis, Layer, NotLinearError
+from onnxshallow.analysis.attributes import zero_padding
+from onnxshallow.analysis.streams import ARITHMETIC, adds_channels, channel_axis, is_depthwise
 from onnxshallow.convolution import Convolution
 from onnxshallow.model.network import Node
 from onnxshallow.model.surgery import Workbench
@@ -39,9 +41,11 @@ def reindex(analysis: Analysis, orders: Mapping[str, Order]) -> onnx.ModelProto:
     }
     bench = Workbench(write_layers(network, layers, changed))
     for node in network.nodes:
-        if node.index in layers.by_node or node.outputs[0] not in orders:
+        if node.index in layers.by_node or not (orders.keys() & {*node.inputs, *node.outputs}):
             continue
-        if node.is_op(*ARITHMETIC):
+        if adds_channels(network, node):
+            _gather_padded(bench, analysis, node, orders)
+        elif node.is_op(*ARITHMETIC):
             _take_constants(bench, analysis, node, orders[node.outputs[0]])
         elif node.is_op("Reshape"):  # its shape may name the old number of channels
             made = bench.tensor(node.outputs[0])
@@ -72,6 +76,28 @@ def _take_constants(bench: Workbench, analysis: Analysis, node: Node, order: Ord
         if value is not None and channel_axis(value, axes) is not None:
             taken = np.take(value, order, axis=value.ndim - axes + 1)
             target.inputs[position] = bench.constant(f"{name}_taken", taken)
+
+
+def _gather_padded(bench: Workbench, analysis: Analysis, node: Node, orders: Mapping[str, Order]) -> None:
+    """Add one channel of zeros after all others, and take from them what the padded tensor is to have."""
+    network, (source, output) = analysis.network, (node.inputs[0], node.outputs[0])
+    shape, dtype, padding = network.shape(source), network.dtype(source), zero_padding(network, node)
+    if shape is None or dtype is None or padding is None:
+        raise NotLinearError(f"the shape of {source!r} is not known")
+    (begin, end), channels = (list(amounts) for amounts in padding), shape[1] or 0
+    read = orders.get(source, np.arange(channels))
+    places = np.full(begin[1] + channels + end[1], len(read))
+    places[begin[1] + read] = np.arange(len(read))
+    begin[1], end[1] = 0, 1
+    pen = Pen(bench, node.name, dtype, len(shape) - 2, network.opset)
+    if network.opset < 11:
+        padded = pen.write("Pad", "padded", [bench.tensor(source)], pads=[*begin, *end])
+    else:
+        padded = pen.write("Pad", "padded", [bench.tensor(source), pen.integers("pads", [*begin, *end])])
+    taken = places if output not in orders else places[orders[output]]
+    pen.write("Gather", "ordered", [padded, pen.integers("places", taken)], axis=1)
+    pen.nodes[-1].outputs = [bench.tensor(output)]
+    bench.replace([output], pen.nodes)
 
 
 def _forget_sizes(analysis: Analysis, model: onnx.ModelProto, orders: Mapping[str, Order]) -> None:

@@ -2,8 +2,9 @@
 
 A sum adds channel to channel, and so do an activation, a pooling or a depthwise convolution keep channels apart: what
 they read and make has one order of channels. A dense layer mixes them, so that it can take any order in and give any
-out: it ends a stream. A stream is free if nothing but such nodes touches it; then its channels can be permuted, and
-some of them left out, by new weights alone.
+out: it ends a stream. So does a Pad that adds channels of zeros, as some shortcuts do; where an order changes, what
+it makes is gathered anew. A stream is free if nothing but such nodes touches it; then its channels can be permuted,
+and some of them left out.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from onnxshallow.analysis.attributes import slices_of, zero_padding
 from onnxshallow.analysis.layers import Layer
 from onnxshallow.model.network import Network, Node
 
-__all__ = ["ARITHMETIC", "Stream", "channel_axis", "find_streams", "is_depthwise"]
+__all__ = ["ARITHMETIC", "Stream", "adds_channels", "channel_axis", "find_streams", "is_depthwise"]
 
 ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Sum", "Mean", "Max", "Min", "PRelu")
 """Operators that broadcast several tensors, some of which may be constants, against each other."""
@@ -126,6 +127,8 @@ def _tied_by_node(network: Network, node: Node) -> tuple[tuple[str, ...], ...] |
         return None
     if node.is_op(*ARITHMETIC):
         return _tied_by_arithmetic(network, node)
+    if adds_channels(network, node):
+        return ((node.inputs[0],), (node.outputs[0],))
     alike = node.is_op(*_ELEMENTWISE, *_POOLINGS) or is_passthrough(network, node)
     return ((node.inputs[0], node.outputs[0]),) if alike or _keeps_channels(network, node) else None
 
@@ -157,6 +160,15 @@ def channel_axis(value: np.ndarray, axes: int) -> int | None:
     """
     axis = value.ndim - axes + 1
     return None if axis < 0 or value.shape[axis] == 1 else int(value.shape[axis])
+
+
+def adds_channels(network: Network, node: Node) -> bool:
+    """Whether a node pads a tensor by channels of zeros, and maybe by further zeros within the channels."""
+    padding = zero_padding(network, node)
+    if padding is None or len(padding[0]) < 2:
+        return False
+    (batch, before), (batch_after, after) = padding[0][:2], padding[1][:2]
+    return not (batch or batch_after) and min(before, after) >= 0 and before + after > 0
 
 
 def _keeps_channels(network: Network, node: Node) -> bool:

@@ -1,4 +1,4 @@
-"""Channels that nobody needs: every dense layer that reads a stream finds zeros in them."""
+"""Channels that nobody needs: whatever reads a stream, and is no part of it, finds zeros in them."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.analysis import Analysis
 from onnxshallow.analysis.layers import Layer
 from onnxshallow.analysis.partial import Partial
-from onnxshallow.analysis.streams import Stream, is_depthwise
+from onnxshallow.analysis.streams import Stream, adds_channels, is_depthwise
 from onnxshallow.model.network import Node
 
 __all__ = ["unneeded_channels"]
@@ -30,6 +30,12 @@ def unneeded_channels(analysis: Analysis, stream: Stream, partials: Mapping[str,
     zeros = _Zeros(analysis, stream, partials)
     readers = [layer for name in stream.tensors for layer in analysis.layers.sources.get(name, ())]
     mixing = [layer.source for layer in readers if not is_depthwise(analysis, layer)]
+    mixing += [
+        node.inputs[0]
+        for name in stream.tensors
+        for node in analysis.network.consumers(name)
+        if adds_channels(analysis.network, node)
+    ]
     if not mixing:
         return np.zeros(stream.channels, bool)
     found: NDArray[np.bool_] = np.all([zeros.of(name) for name in mixing], axis=0)
@@ -69,7 +75,8 @@ class _Zeros:
         if partial is not None:
             return self._of_partial(partial)
         site = node.index in self._analysis.site_of_node
-        if not (site or is_passthrough(network, node) or node.is_op(*_KEEP_ZERO)):
+        keeps = is_passthrough(network, node) or node.is_op(*_KEEP_ZERO)
+        if not (site or keeps) or adds_channels(network, node):
             return np.zeros(self._stream.channels, bool)
         none = np.zeros(self._stream.channels, bool)
         read = node.inputs if node.is_op("Add", "Sub", "Sum") else node.inputs[:1]

@@ -136,6 +136,25 @@ def test_crossing_masks_of_a_residual_stream_are_gathered_once():
     assert ops(result).count("Split") == 2
 
 
+@pytest.mark.parametrize("opset", [9, 11, 18])
+@pytest.mark.parametrize("linear", [0.0, 0.5])
+def test_shortcuts_that_add_channels_are_gathered_once(linear, opset):
+    text = """(float[N,3,6,6] x) => (float[N,2,3,3] y) {
+        c = Conv(x, w1)  r = Relu(c)  d = Conv<strides=[2,2]>(r, w2)
+        s = MaxPool<kernel_shape=[1,1], strides=[2,2]>(r)  p = Pad(s, pads)
+        t = Add(d, p)  u = Relu(t)  y = Conv(u, w3)
+    }"""
+    pads = np.array([0, 2, 0, 0, 0, 1, 0, 0])
+    if opset < 11:
+        text = text.replace("Pad(s, pads)", "Pad<pads=[0,2,0,0,0,1,0,0]>(s)")
+    model = parse(text, opset=opset, w1=(4, 3, 1, 1), w2=(7, 4, 1, 1), w3=(2, 7, 1, 1), pads=pads)
+    partials = [
+        partial("c", "r", [0, 1, 0, 1], linear=linear),
+        partial("t", "u", [0, 1, 0, 1, 0, 1, 1], linear=linear, constant=0.1),
+    ]
+    assert ops(packed(model, partials)).count("Gather") == 1
+
+
 def test_a_channel_that_is_dead_in_all_of_a_stream_leaves_it():
     masks = [1, 1, 1, 0, 1, 0], [1] * 6, [1, 1, 1, 1, 0, 0], [1] * 6, [1, 1, 1, 1, 1, 0]
     result = packed(parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(*masks))

@@ -102,6 +102,12 @@ def test_flattened_channels_count_as_blocks():
     assert (set(found["f"].tensors), found["f"].channels) == ({"c", "r", "f"}, 4)
 
 
+def test_a_pad_that_adds_channels_ends_a_stream():
+    found = streams("a = Relu(c) p = Pad(a, channel_pads) r = Tanh(p)", v=(2, 5, 1, 1), **CONSTANTS)
+    assert (set(found["c"].tensors), found["c"].channels) == ({"c", "a"}, 4)
+    assert (set(found["r"].tensors), found["r"].channels) == ({"p", "r"}, 5)
+
+
 def test_indices_of_a_pooling_fix_the_order():
     text = """(float[N,3,6,6] x) => (float[N,2,5,5] y, int64[N,4,5,5] i) {
         c = Conv(x, w) a = Relu(c) r, i = MaxPool<kernel_shape=[2,2]>(a) y = Conv(r, v)
