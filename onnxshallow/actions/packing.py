@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from onnxshallow.actions.ordering import common_order
 from onnxshallow.actions.parts import MaskForm, roles, write_parts
-from onnxshallow.actions.reindex import reindex
+from onnxshallow.actions.reindex import joined_order, reindex
 from onnxshallow.analysis import Analysis, NotLinearError, analyze
 from onnxshallow.analysis.partial import Partial
-from onnxshallow.analysis.streams import Stream, find_streams
+from onnxshallow.analysis.streams import Stream, find_streams, joins_channels
 from onnxshallow.analysis.zeros import unneeded_channels
 from onnxshallow.model.surgery import Workbench
 
@@ -69,12 +69,23 @@ def _orders(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> 
     by_output = {partial.output: partial for partial in partials}
     orders: dict[str, NDArray[np.int64]] = {}
     for stream in dict.fromkeys(streams[name] for name in by_output if name in streams):
-        order = _order(analysis, stream, by_output, form)
-        if not np.array_equal(order, np.arange(stream.channels)):
-            for tensor in stream.tensors:
-                size = (analysis.network.shape(tensor) or (0, 0))[1] or 0
-                orders[tensor] = _spread(order, size // stream.channels)
+        _set(orders, analysis, stream, _order(analysis, stream, by_output, form))
+    decided = {streams[name] for name in by_output if name in streams}
+    for node in analysis.network.nodes:
+        if node.outputs[0] in streams and joins_channels(analysis.network, node):
+            stream, order = streams[node.outputs[0]], joined_order(analysis, node, orders)
+            if stream not in decided and len(order) == stream.channels:  # so that nothing has to be gathered
+                decided.add(stream)
+                _set(orders, analysis, stream, order)
     return orders
+
+
+def _set(orders: dict[str, NDArray[np.int64]], analysis: Analysis, stream: Stream, order: NDArray[np.int64]) -> None:
+    """Let all tensors of a stream have their channels in an order."""
+    if not np.array_equal(order, np.arange(stream.channels)):
+        for tensor in stream.tensors:
+            size = (analysis.network.shape(tensor) or (0, 0))[1] or 0
+            orders[tensor] = _spread(order, size // stream.channels)
 
 
 def _order(analysis: Analysis, stream: Stream, partials: Mapping[str, Partial], form: MaskForm) -> NDArray[np.int64]:

@@ -88,7 +88,6 @@ def write_parts(bench: Workbench, analysis: Analysis, partial: Partial, form: Ma
         scale, shift = np.ones_like(scale), np.zeros_like(shift)
     made = bench.tensor(partial.output)
     (activation,) = made.inputs
-    place = next(index for index, node in enumerate(bench.graph.nodes) if node is activation)
     pen = Pen(bench, site.name, site.dtype, site.rank, analysis.network.opset)
     parts = _Parts(site, partial, scale, shift, _slope(analysis, site), _takes_prelu(site, partial, form))
     source = bench.tensor(partial.source)
@@ -103,11 +102,7 @@ def write_parts(bench: Workbench, analysis: Analysis, partial: Partial, form: Ma
         return
     if not pen.nodes:
         pen.write("Identity", "same", [source])
-    if not any(node is activation for node in pen.nodes):
-        activation.inputs.clear()
-        activation.outputs.clear()
-    pen.nodes[-1].outputs = [made]
-    bench.graph.nodes[place : place + 1] = pen.nodes
+    pen.replace(activation, made)
 
 
 @dataclass(frozen=True)
@@ -222,13 +217,13 @@ def _write_groups(
 def _activated(pen: Pen, parts: _Parts, activation: gs.Node, x: gs.Tensor, chosen: NDArray[np.int64]) -> gs.Tensor:
     kept, slope = parts.partial.kept[chosen], parts.slope
     if slope is None or (not parts.prelu and (parts.site.kind != "prelu" or len(slope) == 1)):
-        return pen.activate(activation, [x, *activation.inputs[1:]])
+        return pen.move("active", activation, [x, *activation.inputs[1:]])
     own = slope if len(slope) == 1 else slope[chosen]
     kept = kept.reshape(*kept.shape, *(1,) * (own.ndim - kept.ndim))
     inputs = [x, pen.numbers("slope", np.where(kept, own, 1.0))]
     if parts.site.kind == "prelu":
-        return pen.activate(activation, inputs)
-    return pen.activate(gs.Node("PRelu", activation.name), inputs)
+        return pen.move("active", activation, inputs)
+    return pen.move("active", gs.Node("PRelu", activation.name), inputs)
 
 
 def _squared(pen: Pen, partial: Partial, x: gs.Tensor, chosen: NDArray[np.int64]) -> gs.Tensor:

@@ -40,11 +40,20 @@ class Pen:
         self.nodes.append(gs.Node(op, self._bench.fresh_node(name), attributes, list(inputs), [made]))
         return made
 
-    def activate(self, node: gs.Node, inputs: Sequence[gs.Tensor]) -> gs.Tensor:
+    def move(self, what: str, node: gs.Node, inputs: Sequence[gs.Tensor]) -> gs.Tensor:
         """What `node`, moved here with all else that it is, makes of `inputs`."""
-        node.inputs, node.outputs = list(inputs), [self._made("active")]
+        node.inputs, node.outputs = list(inputs), [self._made(what)]
         self.nodes.append(node)
         return node.outputs[0]
+
+    def replace(self, node: gs.Node, made: gs.Tensor) -> None:
+        """Put what was written in the place of `node`, so that the last of it makes `made`."""
+        place = next(index for index, other in enumerate(self._bench.graph.nodes) if other is node)
+        if not any(other is node for other in self.nodes):
+            node.inputs.clear()
+            node.outputs.clear()
+        self.nodes[-1].outputs = [made]
+        self._bench.graph.nodes[place : place + 1] = self.nodes
 
     def numbers(self, what: str, values: NDArray[np.float64]) -> gs.Tensor:
         """A constant (C,) or (C, *spatial) as one (C, *spatial), which is broadcast against the tensors."""

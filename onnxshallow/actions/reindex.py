@@ -17,12 +17,12 @@ from onnxshallow.actions.apply import write_layers
 from onnxshallow.actions.pen import Pen
 from onnxshallow.analysis import Analysis, Layer, NotLinearError
 from onnxshallow.analysis.attributes import zero_padding
-from onnxshallow.analysis.streams import ARITHMETIC, adds_channels, channel_axis, is_depthwise
+from onnxshallow.analysis.streams import ARITHMETIC, adds_channels, channel_axis, is_depthwise, joins_channels
 from onnxshallow.convolution import Convolution
 from onnxshallow.model.network import Node
 from onnxshallow.model.surgery import Workbench
 
-__all__ = ["reindex"]
+__all__ = ["joined_order", "reindex"]
 
 Order = NDArray[np.int64]
 
@@ -45,6 +45,8 @@ def reindex(analysis: Analysis, orders: Mapping[str, Order]) -> onnx.ModelProto:
             continue
         if adds_channels(network, node):
             _gather_padded(bench, analysis, node, orders)
+        elif joins_channels(network, node):
+            _gather_joined(bench, analysis, node, orders)
         elif node.is_op(*ARITHMETIC):
             _take_constants(bench, analysis, node, orders[node.outputs[0]])
         elif node.is_op("Reshape"):  # its shape may name the old number of channels
@@ -80,24 +82,59 @@ def _take_constants(bench: Workbench, analysis: Analysis, node: Node, order: Ord
 
 def _gather_padded(bench: Workbench, analysis: Analysis, node: Node, orders: Mapping[str, Order]) -> None:
     """Add one channel of zeros after all others, and take from them what the padded tensor is to have."""
-    network, (source, output) = analysis.network, (node.inputs[0], node.outputs[0])
-    shape, dtype, padding = network.shape(source), network.dtype(source), zero_padding(network, node)
-    if shape is None or dtype is None or padding is None:
-        raise NotLinearError(f"the shape of {source!r} is not known")
-    (begin, end), channels = (list(amounts) for amounts in padding), shape[1] or 0
+    network, source = analysis.network, node.inputs[0]
+    padding = zero_padding(network, node)
+    if padding is None:
+        raise NotLinearError(f"{node.name!r} pads by more than zeros")
+    (begin, end), channels = (list(amounts) for amounts in padding), _channels(analysis, source)
     read = orders.get(source, np.arange(channels))
     places = np.full(begin[1] + channels + end[1], len(read))
     places[begin[1] + read] = np.arange(len(read))
     begin[1], end[1] = 0, 1
-    pen = Pen(bench, node.name, dtype, len(shape) - 2, network.opset)
+    pen = _pen(bench, analysis, node)
     if network.opset < 11:
         padded = pen.write("Pad", "padded", [bench.tensor(source)], pads=[*begin, *end])
     else:
         padded = pen.write("Pad", "padded", [bench.tensor(source), pen.integers("pads", [*begin, *end])])
-    taken = places if output not in orders else places[orders[output]]
+    taken = places[orders.get(node.outputs[0], np.arange(len(places)))]
     pen.write("Gather", "ordered", [padded, pen.integers("places", taken)], axis=1)
-    pen.nodes[-1].outputs = [bench.tensor(output)]
-    bench.replace([output], pen.nodes)
+    made = bench.tensor(node.outputs[0])
+    pen.replace(made.inputs[0], made)
+
+
+def _gather_joined(bench: Workbench, analysis: Analysis, node: Node, orders: Mapping[str, Order]) -> None:
+    """Take the channels of a Concat in the order that its output is to have, if it is another."""
+    places = np.argsort(joined_order(analysis, node, orders))
+    taken = places[orders.get(node.outputs[0], np.arange(len(places)))]
+    if np.array_equal(taken, np.arange(len(taken))):
+        return
+    made = bench.tensor(node.outputs[0])
+    (concat,) = made.inputs
+    pen = _pen(bench, analysis, node)
+    joined = pen.move("joined", concat, concat.inputs)
+    pen.write("Gather", "ordered", [joined, pen.integers("places", taken)], axis=1)
+    pen.replace(concat, made)
+
+
+def joined_order(analysis: Analysis, node: Node, orders: Mapping[str, Order]) -> Order:
+    """Which channels a Concat makes, by their old numbers, where its inputs have the channels in `orders`."""
+    sizes = [_channels(analysis, name) for name in node.inputs]
+    starts = np.cumsum([0, *sizes])
+    parts = [orders.get(name, np.arange(size)) for name, size in zip(node.inputs, sizes, strict=True)]
+    return np.concatenate([start + part for start, part in zip(starts, parts, strict=False)])
+
+
+def _channels(analysis: Analysis, tensor: str) -> int:
+    shape = analysis.network.shape(tensor)
+    return 0 if shape is None else shape[1] or 0
+
+
+def _pen(bench: Workbench, analysis: Analysis, node: Node) -> Pen:
+    network = analysis.network
+    shape, dtype = network.shape(node.outputs[0]), network.dtype(node.outputs[0])
+    if shape is None or dtype is None:
+        raise NotLinearError(f"the shape of {node.outputs[0]!r} is not known")
+    return Pen(bench, node.name, dtype, len(shape) - 2, network.opset)
 
 
 def _forget_sizes(analysis: Analysis, model: onnx.ModelProto, orders: Mapping[str, Order]) -> None:

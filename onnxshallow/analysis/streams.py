@@ -2,9 +2,9 @@
 
 A sum adds channel to channel, and so do an activation, a pooling or a depthwise convolution keep channels apart: what
 they read and make has one order of channels. A dense layer mixes them, so that it can take any order in and give any
-out: it ends a stream. So does a Pad that adds channels of zeros, as some shortcuts do; where an order changes, what
-it makes is gathered anew. A stream is free if nothing but such nodes touches it; then its channels can be permuted,
-and some of them left out.
+out: it ends a stream. So does a Concat, or a Pad that adds channels of zeros, as some shortcuts do; where orders
+change, what it makes is gathered anew. A stream is free if nothing but such nodes touches it; then its channels can
+be permuted, and some of them left out.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from onnxshallow.analysis.attributes import slices_of, zero_padding
 from onnxshallow.analysis.layers import Layer
 from onnxshallow.model.network import Network, Node
 
-__all__ = ["ARITHMETIC", "Stream", "adds_channels", "channel_axis", "find_streams", "is_depthwise"]
+__all__ = ["ARITHMETIC", "Stream", "adds_channels", "channel_axis", "find_streams", "is_depthwise", "joins_channels"]
 
 ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Sum", "Mean", "Max", "Min", "PRelu")
 """Operators that broadcast several tensors, some of which may be constants, against each other."""
@@ -127,8 +127,8 @@ def _tied_by_node(network: Network, node: Node) -> tuple[tuple[str, ...], ...] |
         return None
     if node.is_op(*ARITHMETIC):
         return _tied_by_arithmetic(network, node)
-    if adds_channels(network, node):
-        return ((node.inputs[0],), (node.outputs[0],))
+    if adds_channels(network, node) or joins_channels(network, node):
+        return tuple((name,) for name in (*node.inputs, node.outputs[0]) if not network.is_constant(name))
     alike = node.is_op(*_ELEMENTWISE, *_POOLINGS) or is_passthrough(network, node)
     return ((node.inputs[0], node.outputs[0]),) if alike or _keeps_channels(network, node) else None
 
@@ -169,6 +169,16 @@ def adds_channels(network: Network, node: Node) -> bool:
         return False
     (batch, before), (batch_after, after) = padding[0][:2], padding[1][:2]
     return not (batch or batch_after) and min(before, after) >= 0 and before + after > 0
+
+
+def joins_channels(network: Network, node: Node) -> bool:
+    """Whether a node lays the channels of several tensors one after the other."""
+    if not node.is_op("Concat") or any(network.is_constant(name) for name in node.inputs):
+        return False
+    shapes = [network.shape(name) for name in (*node.inputs, *node.outputs)]
+    if any(shape is None or len(shape) < 2 or shape[1] is None for shape in shapes):
+        return False
+    return int(node.attributes["axis"]) in (1, 1 - len(shapes[0] or ()))
 
 
 def _keeps_channels(network: Network, node: Node) -> bool:

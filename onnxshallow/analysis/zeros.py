@@ -9,7 +9,7 @@ from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.analysis import Analysis
 from onnxshallow.analysis.layers import Layer
 from onnxshallow.analysis.partial import Partial
-from onnxshallow.analysis.streams import Stream, adds_channels, is_depthwise
+from onnxshallow.analysis.streams import Stream, adds_channels, is_depthwise, joins_channels
 from onnxshallow.model.network import Node
 
 __all__ = ["unneeded_channels"]
@@ -27,18 +27,15 @@ def unneeded_channels(analysis: Analysis, stream: Stream, partials: Mapping[str,
         stream: one of its free streams.
         partials: what activations are to become, by the tensor that they make.
     """
+    network = analysis.network
     zeros = _Zeros(analysis, stream, partials)
     readers = [layer for name in stream.tensors for layer in analysis.layers.sources.get(name, ())]
-    mixing = [layer.source for layer in readers if not is_depthwise(analysis, layer)]
-    mixing += [
-        node.inputs[0]
-        for name in stream.tensors
-        for node in analysis.network.consumers(name)
-        if adds_channels(analysis.network, node)
-    ]
-    if not mixing:
+    outside = [layer.source for layer in readers if not is_depthwise(analysis, layer)]
+    nodes = [node for name in stream.tensors for node in network.consumers(name)]
+    outside += [node.inputs[0] for node in nodes if adds_channels(network, node)]
+    if not outside or any(joins_channels(network, node) for node in nodes):  # a Concat keeps what it reads
         return np.zeros(stream.channels, bool)
-    found: NDArray[np.bool_] = np.all([zeros.of(name) for name in mixing], axis=0)
+    found: NDArray[np.bool_] = np.all([zeros.of(name) for name in outside], axis=0)
     return found
 
 

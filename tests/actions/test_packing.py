@@ -155,6 +155,26 @@ def test_shortcuts_that_add_channels_are_gathered_once(linear, opset):
     assert ops(packed(model, partials)).count("Gather") == 1
 
 
+FIRE = """(float[N,3,6,6] x) => (float[N,2,6,6] y) {
+    a = Conv(x, w1)  r = Relu(a)  b = Conv<pads=[1,1,1,1]>(x, w2)  s = Relu(b)  j = Concat<axis=1>(r, s)  last
+}"""
+FIRE_WEIGHTS = {"w1": (4, 3, 1, 1), "w2": (5, 3, 3, 3), "w3": (2, 9, 1, 1), "k": (9, 1, 1)}
+CROSSING = [1, 0, 0, 1, 0, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize("linear", [0.0, 0.5])
+def test_layers_that_read_a_concat_take_its_order(linear):
+    model = parse(FIRE.replace("last", "y = Conv(j, w3)"), **FIRE_WEIGHTS)
+    partials = [partial("a", "r", [0, 1, 0, 1], linear=linear), partial("b", "s", KEPT, linear=linear)]
+    assert "Gather" not in ops(packed(model, partials))
+
+
+def test_a_concat_before_a_site_is_gathered_once():
+    model = parse(FIRE.replace("last", "t = Add(j, k) u = Relu(t) y = Conv(u, w3)"), **FIRE_WEIGHTS)
+    partials = [partial("a", "r", [0, 1, 0, 1]), partial("t", "u", CROSSING, linear=0.5, constant=0.1)]
+    assert ops(packed(model, partials)).count("Gather") == 1
+
+
 def test_a_channel_that_is_dead_in_all_of_a_stream_leaves_it():
     masks = [1, 1, 1, 0, 1, 0], [1] * 6, [1, 1, 1, 1, 0, 0], [1] * 6, [1, 1, 1, 1, 1, 0]
     result = packed(parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(*masks))

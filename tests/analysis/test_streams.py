@@ -58,7 +58,8 @@ FIXED = [
     "r = Softmax<axis=1>(c)",
     "r = Transpose<perm=[0,1,3,2]>(c)",
     "r = Resize(c, , , sizes)",
-    "b = Concat<axis=1>(c, c) r = Slice(b, zero, four, one)",
+    "b = Concat<axis=2>(c, c) r = Slice(b, zero, four, one)",
+    "r = Concat<axis=1>(c, few)",
     "i = Reshape(c, rows) j = Transpose(i) k2 = Transpose(j) r = Reshape(k2, back)",
 ]
 
@@ -66,6 +67,7 @@ FIXED = [
 @pytest.mark.parametrize("body", FIXED)
 def test_nodes_that_fix_the_order(body):
     more = {"zero": np.array([0]), "four": np.array([4]), "one": np.array([1]), "back": np.array([-1, 4, 6, 6])}
+    more |= {"few": np.ones((1, 4, 6, 6), np.float32)}
     assert together(body, **CONSTANTS, **more) == set()
 
 
@@ -106,6 +108,12 @@ def test_a_pad_that_adds_channels_ends_a_stream():
     found = streams("a = Relu(c) p = Pad(a, channel_pads) r = Tanh(p)", v=(2, 5, 1, 1), **CONSTANTS)
     assert (set(found["c"].tensors), found["c"].channels) == ({"c", "a"}, 4)
     assert (set(found["r"].tensors), found["r"].channels) == ({"p", "r"}, 5)
+
+
+def test_a_concat_ends_the_streams_that_it_joins():
+    found = streams("a = Relu(c) e = Sigmoid(x) p = Concat<axis=-3>(a, e) r = Tanh(p)", v=(2, 7, 1, 1))
+    assert (set(found["c"].tensors), set(found["r"].tensors), found["r"].channels) == ({"c", "a"}, {"p", "r"}, 7)
+    assert "e" not in found
 
 
 def test_indices_of_a_pooling_fix_the_order():
