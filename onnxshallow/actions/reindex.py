@@ -106,7 +106,7 @@ def _gather_joined(bench: Workbench, analysis: Analysis, node: Node, orders: Map
     """Take the channels of a Concat in the order that its output is to have, if it is another."""
     places = np.argsort(joined_order(analysis, node, orders))
     taken = places[orders.get(node.outputs[0], np.arange(len(places)))]
-    if np.array_equal(taken, np.arange(len(taken))):
+    if np.array_equal(taken, np.arange(len(places))):
         return
     made = bench.tensor(node.outputs[0])
     (concat,) = made.inputs

@@ -175,6 +175,12 @@ def test_a_concat_before_a_site_is_gathered_once():
     assert ops(packed(model, partials)).count("Gather") == 1
 
 
+def test_the_last_channels_of_a_concat_may_be_dead_after_a_site():
+    model = parse(FIRE.replace("last", "t = Add(j, k) u = Relu(t) y = Conv(u, w3)"), **FIRE_WEIGHTS)
+    result = packed(model, [partial("t", "u", [1, 1, 1, 1, 1, 1, 0, 0, 0])])
+    assert value(result, result.graph.node[-1].input[1]).shape == (2, 6, 1, 1)
+
+
 def test_a_channel_that_is_dead_in_all_of_a_stream_leaves_it():
     masks = [1, 1, 1, 0, 1, 0], [1] * 6, [1, 1, 1, 1, 0, 0], [1] * 6, [1, 1, 1, 1, 1, 0]
     result = packed(parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(*masks))
