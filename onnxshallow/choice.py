@@ -58,6 +58,10 @@ class Attempt:
             return disagreement
         return max(self.comparison.fidelity.relative_error.values(), default=0.0)
 
+    def rank(self) -> tuple[bool, float]:
+        """What puts attempts in order, the best first: those that may be used, then those that lose less."""
+        return self.realized.unstable is not None, self.drop()
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -130,9 +134,9 @@ def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
         )
         plans = [plan for plan in plans if plan is not chosen]
         attempt = run.attempt(chosen)
-        if best is None or attempt.drop() < best.drop():
+        if best is None or attempt.rank() < best.rank():
             best = attempt
-        if limit is None or attempt.drop() <= limit or not plans:
+        if not plans or (attempt.realized.unstable is None and (limit is None or attempt.drop() <= limit)):
             break
         logger.info("Plan %d loses %.2f points; trying another.", tries, 100 * attempt.drop())
     if best is None:
@@ -172,6 +176,11 @@ def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
 def verdict(config: Config, inputs: Inputs, attempt: Attempt) -> AccuracyError | None:
     """An error where the accuracy budget is broken."""
     limit, drop = config.max_drop, attempt.drop()
+    if attempt.realized.unstable is not None:
+        return AccuracyError(
+            f"The best plan is refused: {attempt.realized.unstable}. Leave out --polynomials, raise the target, or "
+            "give more calibration samples."
+        )
     if limit is None or drop <= limit:
         return None
     what = "accuracy" if attempt.by_labels else "agreement with the original"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxshallow.actions.apply import apply_candidates
+from onnxshallow.actions.packing import pack
 from onnxshallow.analysis import Analysis
 from onnxshallow.analysis import analyze as analyze_model
 from onnxshallow.arguments import read_arguments
@@ -127,7 +128,8 @@ def plan(
             planner = Planner(inputs.analysis, sensitivity.candidates, sensitivity.damages, budget)
             chosen = next(planner.proposals())
             rewritten = apply_candidates(inputs.analysis, chosen.candidates, run.observation.evidence)
-            cost = analyze_model(rewritten.model, config.input_shape).cost
+            model = pack(rewritten.analysis, rewritten.partials, config.mask_form or "split")
+            cost = analyze_model(model, config.input_shape).cost
         return Proposal(inputs.document, chosen, plan_report(inputs, chosen, cost, clock.seconds))
 
 

@@ -1,6 +1,7 @@
 """The stage that searches: plans are carried out in a cheap way, and the one to keep is chosen by what they do."""
 
 import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,10 +16,12 @@ from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.planner import Planner, most_useful
 from onnxshallow.planning.solver import Budget
 from onnxshallow.progress import Progress, Silent
-from onnxshallow.sensitivity.measures import Measure, damage
+from onnxshallow.sensitivity.measures import RUINED, Measure, damage
 from onnxshallow.stages import Inputs, Observation, realize_with
 
 __all__ = ["search", "search_together"]
+
+logger = logging.getLogger(__name__)
 
 # What comparing plans may cost, and how many plans are compared at the most.
 _SEARCH_FLOPS, _MOST_TRIES = 2.1e13, 24
@@ -133,5 +136,8 @@ def search_together(
 def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan:
     """Apply a plan in a cheap way; the plan with its damage on the selection samples."""
     realized = realize_with(inputs.trial, inputs, observation, plan, Silent())
+    if realized.unstable is not None:
+        logger.info("A plan is refused: %s.", realized.unstable)
+        return replace(plan, damage=RUINED)
     measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
     return replace(plan, damage=damage(measure, observation.reference, realized.outputs))

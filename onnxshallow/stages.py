@@ -256,6 +256,7 @@ def realize_with(
             observation.evidence,
             calibration,
             correction=inputs.config.correction,
+            form=inputs.config.mask_form or "split",
             step=step,
         )
 

@@ -18,7 +18,7 @@ from onnxshallow.convolution import Convolution
 from onnxshallow.model.network import Network
 from onnxshallow.model.surgery import Workbench
 
-__all__ = ["ACTIONS", "Rewritten", "apply_candidates", "write_layers"]
+__all__ = ["ACTIONS", "Rewritten", "apply_candidates", "write_layer", "write_layers"]
 
 ACTIONS: tuple[Action, ...] = (Decompose(), Fuse(), Linearize(), Mask(), Quadratic())
 """The actions, in the order in which their candidates are applied."""
@@ -101,8 +101,11 @@ def write_layers(network: Network, layers: Layers, fitted: Mapping[Layer, Convol
         return network.model
     bench = Workbench(network.model)
     for layer, convolution in fitted.items():
-        nodes = layer_nodes(
-            bench, convolution, layer.source, layer.output, name=layer.name, dtype=layers.dtype(layer)
-        )
-        bench.replace([network.nodes[index].outputs[0] for index in layer.nodes], nodes)
+        write_layer(bench, network, layers, layer, convolution)
     return bench.finish()
+
+
+def write_layer(bench: Workbench, network: Network, layers: Layers, layer: Layer, convolution: Convolution) -> None:
+    """Write one of the network's layers as one plain node that computes another convolution."""
+    nodes = layer_nodes(bench, convolution, layer.source, layer.output, name=layer.name, dtype=layers.dtype(layer))
+    bench.replace([network.nodes[index].outputs[0] for index in layer.nodes], nodes)

@@ -11,9 +11,6 @@ from onnxshallow.model.surgery import Workbench
 
 __all__ = ["feeding_layer", "fold", "folding_layer", "scaled_sum", "site_that_makes"]
 
-# The weights of layers with more elements than this are not written anew.
-_LARGEST_FOLDED = 1 << 26
-
 
 def site_that_makes(analysis: Analysis, tensor: str) -> Site:
     """The activation that makes `tensor`.
@@ -33,7 +30,7 @@ def folding_layer(analysis: Analysis, site: Site) -> Layer | None:
     layer = analysis.layers.by_output.get(site.source)
     if layer is None or site.channels <= 1 or not analysis.network.is_private(site.source):
         return None
-    return layer if int(np.prod(layer.weight_shape)) <= _LARGEST_FOLDED else None
+    return layer if layer.is_light else None
 
 
 def fold(

@@ -18,9 +18,6 @@ from onnxshallow.model.surgery import Workbench
 
 __all__ = ["Linearize"]
 
-# The weights of layers with more elements than this are not written anew.
-_LARGEST_FOLDED = 1 << 26
-
 
 class Linearize:
     """Removes single activation sites; layers and shapes stay."""

@@ -8,6 +8,7 @@ The weights may come from initializers, Constant nodes, Identities or any arithm
 rewritten here: a layer says which nodes it stands for, and an action that changes the layer replaces just those.
 """
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,8 @@ __all__ = ["Layer", "Layers"]
 
 Kind = Literal["conv", "gemm", "affine"]
 
+# The weights of layers with more elements than this are not written anew.
+_MOST_WRITTEN = 1 << 26
 # Convolutions of more bytes than this are computed each time they are asked for.
 _MOST_KEPT = 64 << 20
 
@@ -58,6 +61,11 @@ class Layer:
     def nodes(self) -> tuple[int, ...]:
         """Indices of all nodes that the layer stands for."""
         return (*self.before, self.main, *self.after)
+
+    @property
+    def is_light(self) -> bool:
+        """Whether its weights are few enough to be written anew."""
+        return math.prod(self.weight_shape) <= _MOST_WRITTEN
 
 
 class Layers:

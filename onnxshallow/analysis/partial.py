@@ -37,14 +37,12 @@ class Partial:
     @property
     def squared(self) -> NDArray[np.bool_]:
         """Which elements take a multiplication by themselves."""
-        squared: NDArray[np.bool_] = ~self.kept & (self.square != 0)
-        return squared
+        return np.asarray(~self.kept & (self.square != 0))
 
     @property
     def passed(self) -> NDArray[np.bool_]:
         """Which elements are z itself, which the layer before makes into what they should be."""
-        passed: NDArray[np.bool_] = ~self.kept & (self.square == 0) & (self.linear == 1) & (self.constant == 0)
-        return passed
+        return np.asarray(~self.kept & (self.square == 0) & (self.linear == 1) & (self.constant == 0))
 
     @property
     def is_plain(self) -> bool:

@@ -3,8 +3,11 @@
 Relu                      max(x, 0)
 Clip(0, n)                min(max(x, 0), n), also called ReLU6 (two comparisons under secure computation)
 LeakyRelu, PRelu          x where x > 0, slope * x elsewhere
+
+A PRelu does nothing to elements whose slope is one; they are not counted.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +25,8 @@ _KINDS: dict[str, Kind] = {"Relu": "relu", "Clip": "clip", "LeakyRelu": "leaky_r
 # Makers of tensors whose axis 1 is the channel, and operators that leave the axes where they are.
 _CHANNEL_MAKERS = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization", "InstanceNormalization")
 _AXIS_KEEPERS = ("Add", "Sub", "Mul", "Div", "Sum", "Identity", "Dropout", "Concat", "MaxPool", "AveragePool", "Pad",
-                 "Relu", "Clip", "LeakyRelu", "PRelu", "Resize", "Upsample")  # fmt: skip
+                 "Relu", "Clip", "LeakyRelu", "PRelu", "Resize", "Upsample", "Split", "Slice",
+                 "Where")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,9 @@ def find_sites(network: Network) -> tuple[Site, ...]:
 def _kind(network: Network, node: Node) -> Kind | None:
     if not is_default_domain(node.domain) or node.op not in _KINDS:
         return None
+    if node.op == "PRelu":
+        slope = network.constant(node.inputs[1])
+        return None if slope is not None and np.all(slope == 1) else "prelu"
     if node.op != "Clip":
         return _KINDS[node.op]
     low, high = _bounds(network, node)
@@ -120,7 +127,7 @@ def _site(network: Network, node: Node, kind: Kind) -> Site:
     known = sizes is not None and all(size is not None for size in sizes)
     size = None
     if sizes is not None and known:
-        size = network.per_sample(int(np.prod([int(s or 0) for s in sizes], dtype=np.int64)))
+        size = network.per_sample(_elements(network, node, [int(size or 0) for size in sizes]))
     by_channel = sizes is not None and len(sizes) >= 2 and (len(sizes) == 2 or _has_channels(network, source))
     channels = int(sizes[1] or 0) if sizes is not None and by_channel else 1
     return Site(
@@ -135,6 +142,14 @@ def _site(network: Network, node: Node, kind: Kind) -> Site:
         dtype=dtype,
         refusal=_refusal(network, node, kind, sizes, dtype),
     )
+
+
+def _elements(network: Network, node: Node, sizes: list[int]) -> int:
+    """How many elements of an activation of these sizes are activated."""
+    slope = network.constant(node.inputs[1]) if node.op == "PRelu" else None
+    if slope is None or not np.any(slope == 1):
+        return math.prod(sizes)
+    return int(np.count_nonzero(np.broadcast_to(slope != 1, sizes)))
 
 
 def _refusal(
@@ -167,7 +182,7 @@ def _has_channels(network: Network, tensor: str) -> bool:
         seen.add(name)
         if node.op in _CHANNEL_MAKERS:
             return True
-        if node.op in _AXIS_KEEPERS:
+        if node.op in _AXIS_KEEPERS or (node.op == "Gather" and node.attributes.get("axis", 0) == 1):
             todo.extend(node.inputs)
     return False
 

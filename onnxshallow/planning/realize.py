@@ -8,10 +8,13 @@ import onnx
 
 from onnxshallow.actions.apply import Rewritten, apply_candidates, write_layers
 from onnxshallow.actions.base import Candidate, Evidence
+from onnxshallow.actions.packing import MaskForm, pack
 from onnxshallow.analysis import Analysis, Layer, analyze
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.fitting.calibration import Calibration, Step
 from onnxshallow.fitting.correction import correct, downstream
+from onnxshallow.model.network import Network
+from onnxshallow.planning.stability import why_unstable
 from onnxshallow.runtime.frontier import Frontier
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.validation.metrics import relative_error
@@ -28,11 +31,13 @@ class Realized:
         outputs: its outputs on the calibration's selection batches, one array (N, ...) each.
         composition_error: where kernels were composed exactly, by how much that moved the outputs: RMS of the
             difference to the same network with its convolutions left apart, over the RMS of that; else None.
+        unstable: why it is not to be used on inputs a little different from the calibration samples, else None.
     """
 
     model: onnx.ModelProto
     outputs: list[np.ndarray]
     composition_error: float | None = None
+    unstable: str | None = None
 
 
 def realize(
@@ -42,6 +47,7 @@ def realize(
     calibration: Calibration,
     *,
     correction: bool = True,
+    form: MaskForm = "split",
     step: Step = lambda: None,
 ) -> Realized:
     """Apply `candidates` to the analysed model.
@@ -56,6 +62,7 @@ def realize(
         evidence: affine maps of the original's sites.
         calibration: inputs.
         correction: whether untouched layers downstream of a change are re-fitted too.
+        form: how activations that are kept in part are written.
         step: called after each fitted layer.
 
     Raises:
@@ -69,20 +76,32 @@ def realize(
     rewritten = apply_candidates(analysis, apart, evidence, ends)
     touched = _chosen(rewritten, rewritten.fit, correction)
     model, partials = _fit(analysis, rewritten, touched, rewritten.fit, calibration, step)
-    if partials and not composed:
-        model = write_partials(analyze(model, analysis.network.input_shapes), partials)
-    outputs = _selection_outputs(model, calibration)
+    written = _packed(analysis, model, partials, form)
+    outputs = _selection_outputs(written, calibration)
     if not composed:
-        return Realized(model, outputs)
+        return Realized(written, outputs, unstable=_why_unstable(analysis, written, partials, calibration))
     separate = analyze(model, analysis.network.input_shapes, ends)
     merged = apply_candidates(separate, [_relocated(analysis, separate, c) for c in composed], evidence)
-    merged_outputs = _selection_outputs(merged.model, calibration)
+    written = _packed(analysis, merged.model, partials, form)
+    merged_outputs = _selection_outputs(written, calibration)
     error = max(relative_error(a, b) for a, b in zip(outputs, merged_outputs, strict=True))
     if not correction or all(c.exactness == "exact" for c in composed):
-        return Realized(merged.model, merged_outputs, error)
+        return Realized(written, merged_outputs, error, _why_unstable(analysis, written, partials, calibration))
     touched = [layer for layer in _chosen(merged, merged.frozen, True) if layer.output not in merged.frozen]
+    merged = replace(merged, partials=tuple(partials))
     model, partials = _fit(analysis, merged, touched, rewritten.fit, calibration, step)
-    return Realized(model, _selection_outputs(model, calibration), error)
+    written = _packed(analysis, model, partials, form)
+    unstable = _why_unstable(analysis, written, partials, calibration)
+    return Realized(written, _selection_outputs(written, calibration), error, unstable)
+
+
+def _why_unstable(
+    analysis: Analysis, model: onnx.ModelProto, partials: Sequence[Partial], calibration: Calibration
+) -> str | None:
+    """Why a model with parabolas is not to be used, if it is not."""
+    if not any(partial.squared.any() for partial in partials):
+        return None
+    return why_unstable(analysis, Network(model, analysis.network.input_shapes), calibration)
 
 
 def _removal(analysis: Analysis, name: str) -> Candidate:
@@ -150,32 +169,11 @@ def _fit(
     return write_layers(rewritten.analysis.network, layers, after.replaced), partials
 
 
-def write_partials(analysis: Analysis, partials: Sequence[Partial]) -> onnx.ModelProto:
-    model = onnx.ModelProto()
-    model.CopyFrom(analysis.network.model)
-    net = analysis.network
-    inits = {t.name: t for t in model.graph.initializer}
-
-    def put(name, values):
-        t = inits[name]
-        old = onnx.numpy_helper.to_array(t)
-        t.CopyFrom(onnx.numpy_helper.from_array(values.reshape(old.shape).astype(old.dtype), name))
-
-    for p in partials:
-        if p.is_plain:
-            continue
-        w = net.producer(p.output)
-        add = net.producer(w.inputs[2])
-        put(add.inputs[1], p.constant)
-        mul = net.producer(add.inputs[0])
-        slope = mul.inputs[1]
-        if slope in inits:
-            put(slope, p.linear)
-        else:
-            tilt = net.producer(slope)
-            put(tilt.inputs[1], p.linear)
-            put(net.producer(tilt.inputs[0]).inputs[1], p.square)
-    return model
+def _packed(
+    analysis: Analysis, model: onnx.ModelProto, partials: Sequence[Partial], form: MaskForm
+) -> onnx.ModelProto:
+    """The model as it is written, its partial activations by their parts."""
+    return pack(analyze(model, analysis.network.input_shapes), partials, form) if partials else model
 
 
 def _selection_outputs(model: onnx.ModelProto, calibration: Calibration) -> list[np.ndarray]:

@@ -40,8 +40,8 @@ def why_unstable(original: Analysis, rewritten: Network, calibration: Calibratio
     if factor <= _TOO_MUCH:
         return None
     return (
-        f"on calibration samples scaled and shifted by a fifth, the activations of {name!r} grow to {factor:.3g} times "
-        "the original's"
+        f"on calibration samples scaled and shifted by a fifth, the activations of {name!r} grow to {factor:.3g} "
+        "times the original's"
     )
 
 

@@ -19,7 +19,8 @@ def sites(
 KINDS = [
     ("y = Relu(x)", 17, "relu"),
     ("y = LeakyRelu<alpha=0.1>(x)", 17, "leaky_relu"),
-    ("y = PRelu(x, one)", 17, "prelu"),
+    ("y = PRelu(x, six)", 17, "prelu"),
+    ("y = PRelu(x, one)", 17, None),
     ("y = Clip<min=0.0, max=6.0>(x)", 10, "clip"),
     ("y = Clip<min=0.0>(x)", 10, "relu"),
     ("y = Clip<min=0.0, max=3.4028234663852886e+38>(x)", 6, "relu"),
@@ -165,3 +166,40 @@ def test_rectifier_bound(body, bound):
 def test_activations_that_no_output_needs_are_no_sites():
     model = parse("(float[N,3] x) => (float[N,3] y) { y = Relu(x) z = Relu(y) }")
     assert [site.name for site in find_sites(Network(model))] == ["y"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "ones", "size"), [((3, 1, 1), [1], 40), ((1, 3, 1, 1), [0, 2], 20), ((5,), [1, 4], 36)]
+)
+def test_prelu_elements_with_a_slope_of_one_are_not_counted(shape, ones, size):
+    slope = np.zeros(shape, np.float32)
+    slope.reshape(-1)[ones] = 1
+    (site,) = sites("y = PRelu(x, slope)", slope=slope)
+    assert (site.kind, site.size) == ("prelu", size)
+
+
+def test_places_of_a_channel_with_a_slope_of_one_are_not_counted():
+    slope = (np.arange(60).reshape(3, 4, 5) % 4 == 0).astype(np.float32)
+    (site,) = sites("y = PRelu(x, slope)", slope=slope)
+    assert site.size == 45
+    assert sites("y = PRelu(x, slope)", sizes="2,3,4,5", slope=slope)[0].size == 45
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a, b = Split<axis=1>(n, parts) y0 = Relu(a) y = Concat<axis=1>(y0, b)",
+        "a = Gather<axis=1>(n, first) y0 = Relu(a) y = Concat<axis=1>(y0, n)",
+        "a = Slice(n, zeros, twos, twos) y0 = Relu(a) y = Concat<axis=1>(y0, n)",
+        "a = Where(mask, n, x) y = Relu(a)",
+    ],
+)
+def test_parts_of_channels_are_channels(body):
+    constants = {
+        "s": np.ones(3, np.float32), "parts": np.array([1, 2]), "first": np.array([0]), "zeros": np.array([0]),
+        "twos": np.array([2]), "mask": np.ones((3, 1, 1), bool),
+    }  # fmt: skip
+    sizes = sites("n = BatchNormalization(x, s, s, s, s) " + body, **constants)
+    assert sizes[0].channels > 1 or "parts" in body or "first" in body
+    flat = sites("n = Sigmoid(x) " + body, **constants)
+    assert flat[0].channels == 1

@@ -1,0 +1,146 @@
+"""Take the channels of tensors in another order, or only some of them, by new weights.
+
+rows     of the layers that make such a tensor, their biases with them
+columns  of the layers that read it
+numbers  that are one for each channel, of sums, products and PRelus
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxshallow.actions.apply import write_layers
+from onnxshallow.actions.pen import Pen
+from onnxshallow.analysis import Analysis, Layer, NotLinearError
+from onnxshallow.analysis.attributes import zero_padding
+from onnxshallow.analysis.streams import ARITHMETIC, adds_channels, channel_axis, is_depthwise, joins_channels
+from onnxshallow.convolution import Convolution
+from onnxshallow.model.network import Node
+from onnxshallow.model.surgery import Workbench
+
+__all__ = ["joined_order", "reindex"]
+
+Order = NDArray[np.int64]
+
+
+def reindex(analysis: Analysis, orders: Mapping[str, Order]) -> onnx.ModelProto:
+    """The model whose tensors hold the channels that `orders` says, in that order.
+
+    Args:
+        analysis: of the model.
+        orders: by tensor, which elements of axis 1 it is to have; for all tensors of some free streams
+            (`onnxshallow.analysis.streams`).
+    """
+    network, layers = analysis.network, analysis.layers
+    changed = {
+        layer: _taken(analysis, layer, orders) for layer in layers if {layer.source, layer.output} & set(orders)
+    }
+    bench = Workbench(write_layers(network, layers, changed))
+    for node in network.nodes:
+        if node.index in layers.by_node or not (orders.keys() & {*node.inputs, *node.outputs}):
+            continue
+        if adds_channels(network, node):
+            _gather_padded(bench, analysis, node, orders)
+        elif joins_channels(network, node):
+            _gather_joined(bench, analysis, node, orders)
+        elif node.is_op(*ARITHMETIC):
+            _take_constants(bench, analysis, node, orders[node.outputs[0]])
+        elif node.is_op("Reshape"):  # its shape may name the old number of channels
+            made = bench.tensor(node.outputs[0])
+            bench.replace([made.name], [gs.Node("Flatten", node.name, {}, [bench.tensor(node.inputs[0])], [made])])
+    model = bench.finish()
+    _forget_sizes(analysis, model, orders)
+    return model
+
+
+def _taken(analysis: Analysis, layer: Layer, orders: Mapping[str, Order]) -> Convolution:
+    convolution = analysis.layers.convolution(layer)
+    rows, columns = orders.get(layer.output), orders.get(layer.source)
+    weight, bias, groups = convolution.weight, convolution.bias, convolution.groups
+    if rows is not None:
+        weight, bias = weight[rows], bias[rows]
+    if is_depthwise(analysis, layer):
+        groups = len(weight)
+    elif columns is not None:
+        weight = weight[:, columns]
+    return replace(convolution, weight=weight, bias=bias, groups=groups)
+
+
+def _take_constants(bench: Workbench, analysis: Analysis, node: Node, order: Order) -> None:
+    axes = len(analysis.network.shape(node.outputs[0]) or ())
+    (target,) = bench.tensor(node.outputs[0]).inputs
+    for position, name in enumerate(node.inputs):
+        value = analysis.network.constant(name)
+        if value is not None and channel_axis(value, axes) is not None:
+            taken = np.take(value, order, axis=value.ndim - axes + 1)
+            target.inputs[position] = bench.constant(f"{name}_taken", taken)
+
+
+def _gather_padded(bench: Workbench, analysis: Analysis, node: Node, orders: Mapping[str, Order]) -> None:
+    """Add one channel of zeros after all others, and take from them what the padded tensor is to have."""
+    network, source = analysis.network, node.inputs[0]
+    padding = zero_padding(network, node)
+    if padding is None:
+        raise NotLinearError(f"{node.name!r} pads by more than zeros")
+    (begin, end), channels = (list(amounts) for amounts in padding), _channels(analysis, source)
+    read = orders.get(source, np.arange(channels))
+    places = np.full(begin[1] + channels + end[1], len(read))
+    places[begin[1] + read] = np.arange(len(read))
+    begin[1], end[1] = 0, 1
+    pen = _pen(bench, analysis, node)
+    if network.opset < 11:
+        padded = pen.write("Pad", "padded", [bench.tensor(source)], pads=[*begin, *end])
+    else:
+        padded = pen.write("Pad", "padded", [bench.tensor(source), pen.integers("pads", [*begin, *end])])
+    taken = places[orders.get(node.outputs[0], np.arange(len(places)))]
+    pen.write("Gather", "ordered", [padded, pen.integers("places", taken)], axis=1)
+    made = bench.tensor(node.outputs[0])
+    pen.replace(made.inputs[0], made)
+
+
+def _gather_joined(bench: Workbench, analysis: Analysis, node: Node, orders: Mapping[str, Order]) -> None:
+    """Take the channels of a Concat in the order that its output is to have, if it is another."""
+    places = np.argsort(joined_order(analysis, node, orders))
+    taken = places[orders.get(node.outputs[0], np.arange(len(places)))]
+    if np.array_equal(taken, np.arange(len(places))):
+        return
+    made = bench.tensor(node.outputs[0])
+    (concat,) = made.inputs
+    pen = _pen(bench, analysis, node)
+    joined = pen.move("joined", concat, concat.inputs)
+    pen.write("Gather", "ordered", [joined, pen.integers("places", taken)], axis=1)
+    pen.replace(concat, made)
+
+
+def joined_order(analysis: Analysis, node: Node, orders: Mapping[str, Order]) -> Order:
+    """Which channels a Concat makes, by their old numbers, where its inputs have the channels in `orders`."""
+    sizes = [_channels(analysis, name) for name in node.inputs]
+    starts = np.cumsum([0, *sizes])
+    parts = [orders.get(name, np.arange(size)) for name, size in zip(node.inputs, sizes, strict=True)]
+    return np.concatenate([start + part for start, part in zip(starts, parts, strict=False)])
+
+
+def _channels(analysis: Analysis, tensor: str) -> int:
+    shape = analysis.network.shape(tensor)
+    return 0 if shape is None else shape[1] or 0
+
+
+def _pen(bench: Workbench, analysis: Analysis, node: Node) -> Pen:
+    network = analysis.network
+    shape, dtype = network.shape(node.outputs[0]), network.dtype(node.outputs[0])
+    if shape is None or dtype is None:
+        raise NotLinearError(f"the shape of {node.outputs[0]!r} is not known")
+    return Pen(bench, node.name, dtype, len(shape) - 2, network.opset)
+
+
+def _forget_sizes(analysis: Analysis, model: onnx.ModelProto, orders: Mapping[str, Order]) -> None:
+    """Remove what the file says of the shapes of tensors that have fewer channels now."""
+    for index in reversed(range(len(model.graph.value_info))):
+        name = model.graph.value_info[index].name
+        shape = analysis.network.shape(name)
+        if name in orders and shape is not None and shape[1] != len(orders[name]):
+            del model.graph.value_info[index]

@@ -1,0 +1,62 @@
+"""Channels that are zero for all that read them."""
+
+import numpy as np
+import pytest
+
+from onnxshallow.analysis import analyze
+from onnxshallow.analysis.streams import find_streams
+from onnxshallow.analysis.zeros import unneeded_channels
+from tests.graphs import parse
+from tests.partials import partial
+
+OFF = [1, 0, 1, 0]
+
+
+def unneeded(body: str, partials: dict[str, object] | None = None, **weights: object) -> list[int]:
+    """The channels of r's stream that nobody needs, where channels 1 and 3 of a = Relu(c) are off."""
+    text = f"(float[N,3,6,6] x) => (float[N,2,h,w] y) {{ c = Conv(x, w) a = Relu(c) {body} y = Conv(r, v) }}"
+    arrays = {"w": (4, 3, 1, 1), "v": (2, 4, 1, 1), "d": (4, 1, 1, 1), "k": (4, 1, 1), "b": (4,), **weights}
+    analysis = analyze(parse(text, **arrays))
+    given = {"a": partial("c", "a", OFF), **(partials or {})}
+    return np.flatnonzero(unneeded_channels(analysis, find_streams(analysis)["a"], given)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("r = Identity(a)", [1, 3]),
+        ("r = MaxPool<kernel_shape=[2,2]>(a)", [1, 3]),
+        ("r = GlobalAveragePool(a)", [1, 3]),
+        ("r = Conv<group=4>(a, d)", [1, 3]),
+        ("r = Conv<group=4>(a, d, b)", []),
+        ("r = Add(a, k)", []),
+        ("r = Sigmoid(a)", []),
+        ("s = Sigmoid(a) r = Add(a, s)", []),
+        ("r = Add(a, c)", []),
+        ("e = Relu(a) r = Add(a, e)", [1, 3]),
+        ("t = Sigmoid(c) r = Mul(a, t)", []),
+    ],
+)
+def test_what_keeps_zeros(body, expected):
+    assert unneeded(body) == expected
+
+
+def test_a_later_site_may_silence_more():
+    assert unneeded("r = Sigmoid(a)", {"r": None}) == []
+    later = partial("n", "r", [0, 0, 1, 1])
+    assert unneeded("n = Conv<group=4>(a, d, b) r = Relu(n)", {"r": later}) == [0, 1]
+
+
+def test_rows_of_zeros_are_not_needed():
+    w = np.ones((4, 3, 1, 1), np.float32)
+    w[0] = 0
+    assert unneeded("r = Identity(a)", w=w) == [0, 1, 3]
+
+
+def test_every_reader_counts():
+    text = """(float[N,3,6,6] x) => (float[N,2,6,6] y) {
+        c = Conv(x, w) a = Relu(c) u = Conv(c, v) r = Conv(a, v) y = Add(u, r)
+    }"""
+    analysis = analyze(parse(text, w=(4, 3, 1, 1), v=(2, 4, 1, 1)))
+    found = unneeded_channels(analysis, find_streams(analysis)["a"], {"a": partial("c", "a", OFF)})
+    assert not np.any(found)

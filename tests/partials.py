@@ -1,0 +1,54 @@
+"""Partial activations to test with, and models that hold them in the intermediate form."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+
+from onnxshallow.actions.partially import write_partial
+from onnxshallow.analysis import Analysis, Site, analyze
+from onnxshallow.analysis.partial import Partial
+from onnxshallow.model.surgery import Workbench
+
+__all__ = ["intermediate", "partial", "random_partial"]
+
+
+def partial(
+    source: str,
+    output: str,
+    kept: Sequence[int] | np.ndarray,
+    *,
+    square: object = 0.0,
+    linear: object = 0.0,
+    constant: object = 0.0,
+) -> Partial:
+    """A partial activation that keeps the elements with a one in `kept`; numbers are for all others."""
+    mask = np.asarray(kept, dtype=bool)
+    values = (np.where(mask, 0.0, np.broadcast_to(value, mask.shape)) for value in (square, linear, constant))
+    return Partial(source, output, mask, *values)
+
+
+def random_partial(random: np.random.Generator, site: Site, spatial: Sequence[int] = ()) -> Partial:
+    """A partial activation of a site, of single places where their sizes are given."""
+    shape = (site.channels, *spatial)
+    kept = random.random(shape) < random.choice([0.0, 0.3, 0.5, 0.8])
+    linear, constant = random.uniform(0.2, 0.8, shape), random.normal(size=shape) * 0.3
+    square = np.where(random.random(shape) < 0.5, random.uniform(0.05, 0.3, shape), 0.0)
+    if spatial or random.random() < 0.3:
+        square = np.zeros(shape)
+    off = random.random(shape) < random.choice([0.0, 0.3, 1.0])
+    square, linear, constant = (np.where(off, 0.0, values) for values in (square, linear, constant))
+    return partial(site.source, site.output, kept, square=square, linear=linear, constant=constant)
+
+
+def intermediate(
+    model: onnx.ModelProto, partials: Sequence[Partial], shapes: Mapping[str, Sequence[int]] | None = None
+) -> Analysis:
+    """An analysis of `model` with partial activations in the form that fits are made on."""
+    sites = {site.output: site for site in analyze(model, shapes).sites}
+    bench = Workbench(model)
+    for each in partials:
+        site = sites[each.output]
+        assert site.dtype is not None
+        write_partial(bench, each, name=site.name, dtype=site.dtype, rank=site.rank)
+    return analyze(bench.finish(), shapes)
