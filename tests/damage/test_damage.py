@@ -28,10 +28,9 @@ def _be_impatient() -> None:
 @pytest.fixture(scope="module")
 def damaged_runs(request, clean):
     """What becomes of each kind that a test is to look at, two at a time."""
-    calls = (
-        item.callspec.params for item in request.session.items if "damaged_runs" in getattr(item, "fixturenames", ())
-    )
-    return {params["kind"]: clean.submit(runs_of, 0, params["kind"], commands=1) for params in calls}
+    items = [item for item in request.session.items if "damaged_runs" in getattr(item, "fixturenames", ())]
+    kinds = [item.callspec.params["kind"] for item in items]
+    return {kind: clean.submit(runs_of, 0, kind, commands=1) for kind in kinds}
 
 
 @pytest.mark.parametrize("kind", every_kind())
