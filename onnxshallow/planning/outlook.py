@@ -86,7 +86,7 @@ def interactions(
 def _least_by_site(candidates: Sequence[Candidate], damages: Mapping[str, float]) -> dict[str, float]:
     least: dict[str, float] = {}
     for candidate in candidates:
-        if len(candidate.sites) == 1 and candidate.key in damages:
+        if candidate.removed == 1 and candidate.key in damages:
             site, damage = candidate.sites[0], max(damages[candidate.key], 0.0)
             least[site] = min(damage, least.get(site, damage))
     return least

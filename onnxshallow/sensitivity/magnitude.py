@@ -57,8 +57,12 @@ def _layer_before(analysis: Analysis, site: Site) -> Layer | None:
 
 
 def magnitude_damages(analysis: Analysis, candidates: Sequence[Candidate]) -> Mapping[str, float]:
-    """Damage of each candidate by the proxy: the sensitivity of its sites, weighted by their share of the ReLUs."""
+    """Damage of each candidate by the proxy: the sensitivity of its sites, weighted by the share of ReLUs that go."""
     sensitivity = magnitude_sensitivity(analysis)
     total = max(analysis.cost.relus, 1)
-    sizes = {site.name: (site.size or 0) / total for site in analysis.sites}
-    return {c.key: sum(sensitivity[name] * sizes[name] for name in c.sites) for c in candidates}
+    sizes = {site.name: site.size or 0 for site in analysis.sites}
+    damages = {}
+    for candidate in candidates:
+        whole = sum(sensitivity[name] * sizes[name] for name in candidate.sites) / total
+        damages[candidate.key] = whole * candidate.relus / max(sum(sizes[name] for name in candidate.sites), 1)
+    return damages
