@@ -333,6 +333,16 @@ def test_slopes_of_one_are_no_comparisons_when_the_result_is_read_again():
     assert (site.size, site.channels, site.kind) == (np.count_nonzero(PLACES), 5, "prelu")
 
 
+def test_a_prelu_that_has_lost_all_that_it_activated():
+    slope = np.array([0, 1, 1, 0, 1], np.float32).reshape(5, 1, 1)
+    text = CHAIN.replace("r = Relu(h)", "q = PRelu(h, slope) r = Relu(q)")
+    partials = [partial("h", "q", [1, 1, 1, 1, 0], linear=0.5), partial("q", "r", [0, 1, 1, 0, 1])]
+    model = parse(text, **WEIGHTS, slope=slope)
+    result = pack(intermediate(model, partials), partials, "prelu")
+    assert_same_function(result, intermediate(model, partials).network.model)
+    assert ops(result)[0] == "Conv"
+
+
 def test_sites_of_a_packed_model_have_channels():
     result = packed(parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(
         [1, 1, 0, 0, 0, 0], [1] * 6, [1, 0, 1, 0, 1, 0], [1] * 6, [1, 1, 0, 0, 0, 0], linear=0.5))  # fmt: skip
