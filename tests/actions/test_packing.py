@@ -7,8 +7,9 @@ import pytest
 from onnxshallow.actions.packing import pack
 from onnxshallow.analysis import NotLinearError, analyze
 from onnxshallow.analysis.partial import Partial
+from onnxshallow.model.session import Session
 from onnxshallow.private.operations import count_operations
-from tests.graphs import assert_same_function, feeds, frozen, ops, parse, run_plain
+from tests.graphs import assert_close, assert_same_function, feeds, frozen, ops, parse, run_plain
 from tests.networks import RESIDUAL, RESIDUAL_WEIGHTS
 from tests.partials import intermediate, partial
 
@@ -32,6 +33,9 @@ def packed(model, partials, form="split", *, relus=None, **options) -> onnx.Mode
     assert frozen(before.network.model) == frozen_before
     assert frozen(pack(before, partials, form)) == frozen(result)
     assert_same_function(result, before.network.model, **options)
+    values = feeds(model)
+    for optimized, plain in zip(Session(result).run(values), run_plain(result, values), strict=True):
+        assert_close(optimized, plain)
     kept = {p.output: np.mean(p.kept) for p in partials}
     expected = sum(round((site.size or 0) * kept.get(site.output, 1.0)) for site in analyze(model).sites)
     assert analyze(result).cost.relus == (expected if relus is None else relus)
