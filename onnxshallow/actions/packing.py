@@ -43,12 +43,15 @@ def pack(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> onn
         return analysis.network.model
     shapes = analysis.network.input_shapes
     bare = analyze(_whole(analysis, partials), shapes)
+    sites = {site.output: site for site in bare.sites}
+    if missing := {partial.output for partial in partials} - set(sites):
+        raise NotLinearError(f"no activation makes the tensors {sorted(missing)}")
     orders = _orders(bare, partials, form)
     if orders:
         bare = analyze(reindex(bare, orders), shapes)
     bench = Workbench(bare.network.model)
-    for partial in sorted(partials, key=lambda partial: _place(bare, partial)):
-        write_parts(bench, bare, _taken(partial, orders.get(partial.output)), form)
+    for partial in sorted(partials, key=lambda partial: sites[partial.output].node):
+        write_parts(bench, bare, sites[partial.output], _taken(partial, orders.get(partial.output)), form)
     return bench.finish()
 
 
@@ -119,8 +122,3 @@ def _taken(partial: Partial, order: NDArray[np.int64] | None) -> Partial:
         linear=partial.linear[order],
         constant=partial.constant[order],
     )
-
-
-def _place(analysis: Analysis, partial: Partial) -> int:
-    maker = analysis.network.producer(partial.output)
-    return -1 if maker is None else maker.index

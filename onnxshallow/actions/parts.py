@@ -65,22 +65,21 @@ def mask_refusal(analysis: Analysis, site: Site) -> str | None:
     return None
 
 
-def write_parts(bench: Workbench, analysis: Analysis, partial: Partial, form: MaskForm) -> None:
+def write_parts(bench: Workbench, analysis: Analysis, site: Site, partial: Partial, form: MaskForm) -> None:
     """Let only what `partial` keeps go through the activation that makes its output.
 
     Args:
         bench: the graph under edit.
         analysis: of the model, in which the activation is whole.
+        site: the activation.
         partial: what to write.
         form: see `onnxshallow.actions.packing`.
 
     Raises:
-        NotLinearError: no activation that could be written in part makes the partial's output.
+        NotLinearError: the activation cannot be written in part.
     """
-    maker = analysis.network.producer(partial.output)
-    site = None if maker is None else analysis.site_of_node.get(maker.index)
-    if site is None or site.dtype is None:
-        raise NotLinearError(f"no activation makes tensor {partial.output!r}")
+    if site.dtype is None:
+        raise NotLinearError(f"the element type of {site.name!r} is not known")
     if np.all(partial.kept):
         return
     scale, shift = _before(partial)
@@ -166,8 +165,8 @@ def _fold(bench: Workbench, analysis: Analysis, partial: Partial, scale: Values,
 
 def _slope(analysis: Analysis, site: Site) -> Values | None:
     """The slope of an activation below zero, with an axis for the channels and for each after it."""
-    node = analysis.network.nodes[site.node]
-    if site.kind == "clip":
+    node = analysis.network.producer(site.output)
+    if site.kind == "clip" or node is None:
         return None
     if site.kind != "prelu":
         slope = float(node.attributes.get("alpha", 0.01)) if site.kind == "leaky_relu" else 0.0

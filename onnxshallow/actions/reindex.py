@@ -1,8 +1,8 @@
 """Take the channels of tensors in another order, or only some of them, by new weights.
 
-rows     of the layers that make such a tensor, their biases with them
-columns  of the layers that read it
-numbers  that are one for each channel, of sums, products and PRelus
+What changes are the rows of the layers that make such a tensor, the columns of those that read it, and the constants
+with a number for each channel that it is added to or multiplied by. After a Concat, or a Pad that adds channels, the
+channels are gathered where their orders do not fit.
 """
 
 from collections.abc import Mapping
@@ -36,9 +36,8 @@ def reindex(analysis: Analysis, orders: Mapping[str, Order]) -> onnx.ModelProto:
             (`onnxshallow.analysis.streams`).
     """
     network, layers = analysis.network, analysis.layers
-    changed = {
-        layer: _taken(analysis, layer, orders) for layer in layers if {layer.source, layer.output} & set(orders)
-    }
+    ends = [layer for layer in layers if layer.source in orders or layer.output in orders]
+    changed = {layer: _taken(analysis, layer, orders) for layer in ends}
     bench = Workbench(write_layers(network, layers, changed))
     for node in network.nodes:
         if node.index in layers.by_node or not (orders.keys() & {*node.inputs, *node.outputs}):
@@ -86,7 +85,8 @@ def _gather_padded(bench: Workbench, analysis: Analysis, node: Node, orders: Map
     padding = zero_padding(network, node)
     if padding is None:
         raise NotLinearError(f"{node.name!r} pads by more than zeros")
-    (begin, end), channels = (list(amounts) for amounts in padding), _channels(analysis, source)
+    begin, end = (list(amounts) for amounts in padding)
+    channels = _channels(analysis, source)
     read = orders.get(source, np.arange(channels))
     places = np.full(begin[1] + channels + end[1], len(read))
     places[begin[1] + read] = np.arange(len(read))
@@ -117,7 +117,11 @@ def _gather_joined(bench: Workbench, analysis: Analysis, node: Node, orders: Map
 
 
 def joined_order(analysis: Analysis, node: Node, orders: Mapping[str, Order]) -> Order:
-    """Which channels a Concat makes, by their old numbers, where its inputs have the channels in `orders`."""
+    """The order of the channels that a Concat makes, where its inputs have all theirs in the order of `orders`.
+
+    Returns:
+        (C,) the channels that its output has in the model of `analysis`.
+    """
     sizes = [_channels(analysis, name) for name in node.inputs]
     starts = np.cumsum([0, *sizes])
     parts = [orders.get(name, np.arange(size)) for name, size in zip(node.inputs, sizes, strict=True)]

@@ -62,9 +62,7 @@ class _Zeros:
         unshifted = self._by_channel(convolution.bias == 0)
         if is_depthwise(self._analysis, layer):
             return unshifted & self._known[layer.source]
-        return unshifted & self._by_channel(
-            np.all(convolution.weight.reshape(len(convolution.bias), -1) == 0, axis=1)
-        )
+        return unshifted & self._by_channel(convolution.weight == 0)
 
     def _of_node(self, node: Node) -> NDArray[np.bool_]:
         network = self._analysis.network

@@ -7,8 +7,9 @@ import pytest
 from onnxshallow.actions.packing import pack
 from onnxshallow.analysis import NotLinearError, analyze
 from onnxshallow.analysis.partial import Partial
+from onnxshallow.model.session import Session
 from onnxshallow.private.operations import count_operations
-from tests.graphs import assert_same_function, feeds, frozen, ops, parse, run_plain
+from tests.graphs import assert_close, assert_same_function, feeds, frozen, ops, parse, run_plain
 from tests.networks import RESIDUAL, RESIDUAL_WEIGHTS
 from tests.partials import intermediate, partial
 
@@ -32,6 +33,9 @@ def packed(model, partials, form="split", *, relus=None, **options) -> onnx.Mode
     assert frozen(before.network.model) == frozen_before
     assert frozen(pack(before, partials, form)) == frozen(result)
     assert_same_function(result, before.network.model, **options)
+    values = feeds(model)
+    for optimized, plain in zip(Session(result).run(values), run_plain(result, values), strict=True):
+        assert_close(optimized, plain)
     kept = {p.output: np.mean(p.kept) for p in partials}
     expected = sum(round((site.size or 0) * kept.get(site.output, 1.0)) for site in analyze(model).sites)
     assert analyze(result).cost.relus == (expected if relus is None else relus)
@@ -331,6 +335,16 @@ def test_slopes_of_one_are_no_comparisons_when_the_result_is_read_again():
     once = packed(chain(), [partial("h", "r", PLACES, linear=1.0)], "prelu")
     (site,) = analyze(once).sites
     assert (site.size, site.channels, site.kind) == (np.count_nonzero(PLACES), 5, "prelu")
+
+
+def test_a_prelu_that_has_lost_all_that_it_activated():
+    slope = np.array([0, 1, 1, 0, 1], np.float32).reshape(5, 1, 1)
+    text = CHAIN.replace("r = Relu(h)", "q = PRelu(h, slope) r = Relu(q)")
+    partials = [partial("h", "q", [1, 1, 1, 1, 0], linear=0.5), partial("q", "r", [0, 1, 1, 0, 1])]
+    model = parse(text, **WEIGHTS, slope=slope)
+    result = pack(intermediate(model, partials), partials, "prelu")
+    assert_same_function(result, intermediate(model, partials).network.model)
+    assert ops(result)[0] == "Conv"
 
 
 def test_sites_of_a_packed_model_have_channels():

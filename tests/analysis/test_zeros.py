@@ -53,6 +53,23 @@ def test_rows_of_zeros_are_not_needed():
     assert unneeded("r = Identity(a)", w=w) == [0, 1, 3]
 
 
+def test_rows_of_zeros_with_a_bias_are_needed():
+    text = "(float[N,3,6,6] x) => (float[N,2,6,6] y) { c = Conv(x, w, b) a = Relu(c) y = Conv(a, v) }"
+    weights = {"w": np.zeros((4, 3, 1, 1), np.float32), "b": np.float32([1, 0, 1, 0]), "v": (2, 4, 1, 1)}
+    analysis = analyze(parse(text, **weights))
+    found = unneeded_channels(analysis, find_streams(analysis)["a"], {})
+    assert np.flatnonzero(found).tolist() == [1, 3]
+
+
+def test_a_concat_needs_all_that_it_reads():
+    text = """(float[N,3,6,6] x) => (float[N,2,6,6] y) {
+        c = Conv(x, w) a = Relu(c) u = Conv(a, v) j = Concat<axis=1>(a, u) y = Conv(j, t)
+    }"""
+    analysis = analyze(parse(text, w=(4, 3, 1, 1), v=(2, 4, 1, 1), t=(2, 6, 1, 1)))
+    found = unneeded_channels(analysis, find_streams(analysis)["a"], {"a": partial("c", "a", OFF)})
+    assert not np.any(found)
+
+
 def test_every_reader_counts():
     text = """(float[N,3,6,6] x) => (float[N,2,6,6] y) {
         c = Conv(x, w) a = Relu(c) u = Conv(c, v) r = Conv(a, v) y = Add(u, r)
