@@ -80,22 +80,22 @@ def most_needed(analysis: Analysis, site: Site, left: NDArray[np.float64], count
 
 
 def _reader_norms(analysis: Analysis, tensor: str, channels: int) -> NDArray[np.float64]:
-    """For each channel of `tensor`, the squared norm of the weights by which the next layers read it, (C,)."""
-    found = np.zeros(channels)
-    todo, seen = [tensor], set[str]()
-    while todo:
-        name = todo.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        readers = [layer for layer in analysis.layers.sources.get(name, ()) if layer.kind != "affine"]
+    """For each channel of `tensor`, the squared norm of the weights by which the nearest layers read it, (C,)."""
+    found, seen = np.zeros(channels), set[str]()
+    tensors = [tensor]
+    while tensors and not found.any():
+        seen.update(tensors)
+        readers = [layer for name in tensors for layer in analysis.layers.sources.get(name, ())]
         for layer in readers:
             if analysis.layers.groups(layer) == 1 and layer.weight_shape[1] == channels:
                 weight = analysis.layers.convolution(layer).weight
                 found += np.square(weight).sum(axis=(0, *range(2, weight.ndim)))
-        inside = {index for layer in readers for index in layer.nodes}
-        for node in analysis.network.consumers(name):
-            shape = analysis.network.shape(node.outputs[0])
-            if node.index not in inside and shape is not None and len(shape) > 1 and shape[1] == channels:
-                todo.append(node.outputs[0])
+        following = [node.outputs[0] for name in tensors for node in analysis.network.consumers(name)]
+        alike = [name for name in dict.fromkeys(following) if _width(analysis, name) == channels]
+        tensors = [name for name in alike if name not in seen]
     return found if found.any() else np.ones(channels)
+
+
+def _width(analysis: Analysis, tensor: str) -> int | None:
+    shape = analysis.network.shape(tensor)
+    return shape[1] if shape is not None and len(shape) > 1 else None

@@ -26,7 +26,8 @@ from onnxshallow.convolution import Convolution, compose, scale_output
 from onnxshallow.fitting.bottleneck import fit_bottleneck
 from onnxshallow.fitting.parabolas import fit_polynomials, inputs_of
 from onnxshallow.fitting.patches import gather_outputs, gather_patches, sample_positions
-from onnxshallow.fitting.regression import Fit, Rectifier, Rows, bytes_needed, regress
+from onnxshallow.fitting.rectifier import Curves, Rectifier
+from onnxshallow.fitting.regression import Fit, Rows, bytes_needed, regress
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import usable_cores
 from onnxshallow.runtime.frontier import Frontier
@@ -362,12 +363,19 @@ def _wanted(original: Frontier, target: Target, batch: int) -> np.ndarray:
 
 
 def _partly(rectifier: Rectifier, partial: Partial, groups: int) -> Rectifier | None:
-    """The rectifier of the channels that keep it; None where elements of one channel differ."""
+    """The rectifier of the channels that keep it or became parabolas; None where elements of one channel differ."""
     if partial.kept.ndim > 1:
         return None
-    kept = partial.kept.reshape(groups, 1, -1)
-    lower = np.where(kept, rectifier.lower, -np.inf).astype(np.float32)
-    return Rectifier(np.where(kept, rectifier.upper, np.inf).astype(np.float32), lower)
+    bent, square, linear, constant = (
+        values.reshape(groups, 1, -1)
+        for values in (partial.squared, partial.square, partial.linear, partial.constant)
+    )
+    rectified = partial.kept.reshape(groups, 1, -1) | bent
+    upper = np.where(rectified, rectifier.upper, np.inf).astype(np.float32)
+    lower = np.where(rectified, rectifier.lower, -np.inf).astype(np.float32)
+    coefficients = (partial.square, partial.linear, partial.constant)
+    curves = Curves(bent, *(values.reshape(groups, 1, -1).astype(np.float32) for values in coefficients))
+    return Rectifier(upper, lower, curves if bent.any() else None)
 
 
 def _row_share(convolution: Convolution, targets: Sequence[np.ndarray], options: FitOptions) -> float:

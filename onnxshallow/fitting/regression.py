@@ -8,23 +8,11 @@ with an unpenalised bias b. With S_xx and S_xt the centred sums, W = W0 + (S_xx 
 Centring the ridge on W0 instead of on zero makes the answer fall back to what the network computed before wherever
 the data say little. Where rows are few, lambda is the one of several that predicts held-out samples best.
 
-**Through the activation that follows.** Where the original's output z is rectified next, all that matters is
-relu(z), and a fit to z wastes its freedom on negative values. |relu(t) - relu(z)|^2 is at most
-
-    G(z) = sum over t > 0 of (t - z)^2  +  sum over t <= 0 of max(z, 0)^2
-
-which is convex, and which |t' - z|^2 majorises at the current z_k with
-
-    t' = t                where t > 0
-    t' = min(z_k, 0)      where t <= 0        (and likewise above the upper bound of a Clip)
-
-so a few rounds of the same ridge regression with new targets minimise it, each at the price of two products: the
-factorised matrix stays. G never rises (majorisation-minimisation; Hunter and Lange, 2004). The error after the
-activation is what counts, and may rise where outputs change their sign, so the best of all rounds is kept.
+**Through the activation that follows.** A few rounds of the same regression with new targets fit what the activation
+makes of the sum, each at the price of two products: the factorised matrix stays (`onnxshallow.fitting.rectifier`).
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,8 +22,9 @@ from onnxshallow.convolution import Convolution
 from onnxshallow.fitting.normal_equations import Products, System, factorise
 from onnxshallow.fitting.patches import weight_columns, with_weight_columns
 from onnxshallow.fitting.products import predict
+from onnxshallow.fitting.rectifier import Rectifier
 
-__all__ = ["Fit", "Rectifier", "Rows", "bytes_needed", "regress"]
+__all__ = ["Fit", "Rows", "bytes_needed", "regress"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,29 +32,6 @@ logger = logging.getLogger(__name__)
 _ROWS_ENOUGH = 40
 _RIDGE_FACTORS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 _RIDGE_OUTPUTS = 64
-
-
-@dataclass(frozen=True, eq=False)
-class Rectifier:
-    """The activation that reads the fitted sum: min(max(z, 0), upper); with `lower` at minus infinity, none.
-
-    Bounds may be arrays that are broadcast against (groups, rows, outputs).
-    """
-
-    upper: float | NDArray[np.float32] = float("inf")
-    lower: float | NDArray[np.float32] = 0.0
-
-    def part(self, which: slice) -> "Rectifier":
-        """The bounds of some of the rows."""
-        return self._cut(lambda bound: bound if bound.shape[1] == 1 else bound[:, which])
-
-    def outputs(self, which: slice) -> "Rectifier":
-        """The bounds of some of the outputs."""
-        return self._cut(lambda bound: bound[:, :, which])
-
-    def _cut(self, cut: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> "Rectifier":
-        upper, lower = (cut(b) if isinstance(b, np.ndarray) else b for b in (self.upper, self.lower))
-        return Rectifier(upper, lower)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +114,7 @@ def regress(
     cut = max(1, count * 3 // 4)
     inner, outer = rows.part(slice(0, cut)), rows.part(slice(cut, None))
     system = System.of(inner.patches, inner.residual_targets())
-    judge = rectifier.part(slice(cut, None)) if rectifier is not None else Rectifier(lower=-np.inf)
-    ridge = _held_out_ridge(convolution, system, outer, ridge, judge)
+    ridge = _held_out_ridge(convolution, system, outer, ridge, rectifier or Rectifier(lower=-np.inf))
     system.add(System.of(outer.patches, outer.residual_targets()))
     return _Regression(convolution, rows, system, ridge).fit(rectifier, rounds)
 
@@ -182,7 +147,7 @@ def _held_out_ridge(
             now = predict(outer.patches, *system.solve(sides, factors, system.products, start, given))
             if outer.offsets is not None:
                 now += outer.offsets
-            errors[position] = _rectified_error(outer.targets, now, rectifier)
+            errors[position] = float(np.sum(rectifier.errors(outer.targets, now)))
         return errors[position]
 
     best, last = len(_RIDGE_FACTORS) // 2, len(_RIDGE_FACTORS) - 1
@@ -201,6 +166,12 @@ class _Estimate:
     bias: NDArray[np.float64]
     scale: NDArray[np.float64]
     now: NDArray[np.float32]
+
+    def improved(self, other: "_Estimate", which: NDArray[np.bool_]) -> "_Estimate":
+        """This estimate with some outputs, (groups, outputs), of another; what it predicts is not kept."""
+        weight = np.where(which[:, :, np.newaxis], other.weight, self.weight)
+        bias, scale = np.where(which, other.bias, self.bias), np.where(which, other.scale, self.scale)
+        return replace(self, weight=weight, bias=bias, scale=scale)
 
     def is_finite(self) -> bool:
         return all(bool(np.all(np.isfinite(part))) for part in (self.weight, self.bias, self.scale))
@@ -235,12 +206,11 @@ class _Regression:
         if not best.is_finite():
             return Fit(self.convolution)
         if rectifier is not None and rounds > 0:
-            last, least = best, _rectified_error(self.rows.targets, best.now, rectifier)
+            last, least = best, rectifier.errors(self.rows.targets, best.now)
             for _ in range(rounds):
-                last = self._estimate(_renewed_targets(self.rows.targets, last.now, rectifier))
-                error = _rectified_error(self.rows.targets, last.now, rectifier)
-                if error < least:
-                    best, least = last, error
+                last = self._estimate(rectifier.renewed(self.rows.targets, last.now))
+                errors = rectifier.errors(self.rows.targets, last.now)
+                best, least = best.improved(last, errors < least), np.minimum(errors, least)
         convolution = with_weight_columns(self.convolution, best.weight, best.bias)
         return Fit(convolution, best.scale.reshape(-1) if self.offset is not None else None)
 
@@ -278,21 +248,3 @@ def _inner(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64
     """Sums of products over the rows, (groups, outputs)."""
     sums: NDArray[np.float64] = np.einsum("gro,gro->go", a, b, dtype=np.float64)
     return sums
-
-
-def _rectified_error(targets: NDArray[np.float32], now: NDArray[np.float32], rectifier: Rectifier) -> float:
-    """The summed squared error after the activation."""
-    difference = np.clip(now, rectifier.lower, rectifier.upper)
-    difference -= np.clip(targets, rectifier.lower, rectifier.upper)
-    return float(np.sum(np.square(difference, out=difference), dtype=np.float64))
-
-
-def _renewed_targets(
-    targets: NDArray[np.float32], now: NDArray[np.float32], rectifier: Rectifier
-) -> NDArray[np.float32]:
-    """Targets that cost nothing where the activation hides the difference."""
-    renewed = np.where(targets <= rectifier.lower, np.minimum(now, rectifier.lower), targets)
-    if np.any(np.isfinite(rectifier.upper)):
-        renewed = np.where(targets >= rectifier.upper, np.maximum(now, rectifier.upper), renewed)
-    result: NDArray[np.float32] = renewed.astype(np.float32, copy=False)
-    return result

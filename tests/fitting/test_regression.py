@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from onnxshallow.convolution import Convolution, compose, convolve, resize_kernel
 from onnxshallow.fitting.patches import gather_outputs, gather_patches
-from onnxshallow.fitting.regression import Rectifier, Rows, bytes_needed, regress
+from onnxshallow.fitting.rectifier import Rectifier
+from onnxshallow.fitting.regression import Rows, bytes_needed, regress
 from tests.convolution.convolution_cases import assert_close, many, seeds
 from tests.networks import signed
 
