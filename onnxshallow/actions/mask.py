@@ -16,7 +16,7 @@ from onnxshallow.model.surgery import Workbench
 
 __all__ = ["Mask"]
 
-_SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8)
+_SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
 # Channels of which the affine map leaves less than this, next to the mean over all channels, lose nothing.
 _NOTHING = 1e-9
 

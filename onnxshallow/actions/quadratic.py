@@ -18,7 +18,7 @@ from onnxshallow.model.surgery import Workbench
 
 __all__ = ["Quadratic"]
 
-_SHARES = (0.0, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
+_SHARES = (0, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
 
 
 class Quadratic:

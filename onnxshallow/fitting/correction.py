@@ -366,11 +366,8 @@ def _partly(rectifier: Rectifier, partial: Partial, groups: int) -> Rectifier | 
     """The rectifier of the channels that keep it or became parabolas; None where elements of one channel differ."""
     if partial.kept.ndim > 1:
         return None
-    bent, square, linear, constant = (
-        values.reshape(groups, 1, -1)
-        for values in (partial.squared, partial.square, partial.linear, partial.constant)
-    )
-    rectified = partial.kept.reshape(groups, 1, -1) | bent
+    kept, bent = (which.reshape(groups, 1, -1) for which in (partial.kept, partial.squared))
+    rectified = kept | bent
     upper = np.where(rectified, rectifier.upper, np.inf).astype(np.float32)
     lower = np.where(rectified, rectifier.lower, -np.inf).astype(np.float32)
     coefficients = (partial.square, partial.linear, partial.constant)

@@ -11,8 +11,8 @@ which is convex, and which |t' - z|^2 majorises at the current z_k with
     t' = min(z_k, 0)      where t <= 0        (and likewise above the upper bound of a Clip)
 
 so a few rounds of the same ridge regression with new targets minimise it (majorisation-minimisation; Hunter and
-Lange, 2004). Where a parabola p takes the activation's place, |act(t) - p(z)|^2 is no longer convex. There a round takes a
-damped Gauss-Newton step, for which all rows share one slope, so that the factorised matrix stays:
+Lange, 2004). Where a parabola p takes the activation's place, |act(t) - p(z)|^2 is no longer convex. There a round
+takes a damped Gauss-Newton step, for which all rows share one slope, so that the factorised matrix stays:
 
     t' = z_k + p'(z_k) (act(t) - p(z_k)) / (2 mean p'(z_k)^2)
 
@@ -55,7 +55,8 @@ class Curves:
 
     def outputs(self, which: slice) -> "Curves":
         """Those of some of the outputs."""
-        return Curves(*(part[:, :, which] for part in (self.bent, self.square, self.linear, self.constant)))
+        parts = (part[:, :, which] for part in (self.square, self.linear, self.constant))
+        return Curves(self.bent[:, :, which], *parts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ Networks have hundreds of candidates, and a plan uses a few. One candidate of ea
 the others there is an estimate, rather too good than too bad:
 
     another kernel size or rank      the measured one's damage times (its size / this size)^p
+    more or fewer activations kept   the measured one's damage times (those that go here / those that went there)^p
     a run of several sites           the sum over its sites of the least damage that was measured there; measured runs
                                      have done more than their parts in every network tried
 
@@ -29,7 +30,9 @@ Pair = tuple[str, str]
 # Changes whose sites are no further apart than this, counted in sites, are neighbours.
 _REACH = 2
 
-_KERNEL_POWER, _RANK_POWER, _KEPT_POWER = 0.4, 2.0, 2.0
+_KERNEL_POWER, _RANK_POWER = 0.4, 2.0
+# Of the activations that go, where fewer or more of them do than were measured.
+_FEWER_POWER, _MORE_POWER = 2.0, 1.0
 
 
 def first_look(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -54,7 +57,7 @@ def outlook(candidates: Sequence[Candidate], damages: Mapping[str, float]) -> di
             else:
                 nearest = _middle(group)
                 start = sum(least.get(site, 0.0) for site in candidate.sites)
-            power = _power(candidate)
+            power = _power(candidate, nearest)
             found[candidate.key] = start * float((_size(nearest) / _size(candidate)) ** power)
     return found
 
@@ -103,9 +106,9 @@ def _middle(group: Sequence[Candidate]) -> Candidate:
     return sorted(group, key=_size)[len(group) // 2]
 
 
-def _power(candidate: Candidate) -> float:
+def _power(candidate: Candidate, measured: Candidate) -> float:
     if candidate.kept is not None:
-        return _KEPT_POWER
+        return _FEWER_POWER if candidate.relus < measured.relus else _MORE_POWER
     return _KERNEL_POWER if candidate.rank is None else _RANK_POWER
 
 

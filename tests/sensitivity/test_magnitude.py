@@ -55,6 +55,6 @@ def test_damage_is_weighted_by_the_share_of_the_relus():
 
 def test_damage_of_several_sites_adds_up():
     analysis = analyze(toy())
-    both = Candidate("fuse", ("r", "q"), "x", "y")
+    both = Candidate("fuse", ("r", "q"), "x", "y", relus=analysis.cost.relus)
     sensitivity = magnitude_sensitivity(analysis)
     assert magnitude_damages(analysis, [both])[both.key] == pytest.approx((sensitivity["r"] + sensitivity["q"]) / 2)
