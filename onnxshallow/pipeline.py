@@ -27,7 +27,14 @@ from onnxshallow.report.build import build_report, plan_report, sensitivity_repo
 from onnxshallow.report.schema import SensitivityReport
 from onnxshallow.result import Proposal, Result
 from onnxshallow.sensitivity.cache import cache_folder
-from onnxshallow.stages import Inputs, find_every_candidate, load_inputs, observe, require_reachable
+from onnxshallow.stages import (
+    Inputs,
+    find_every_candidate,
+    load_inputs,
+    observe,
+    refused_for_evidence,
+    require_reachable,
+)
 
 __all__ = [
     "Proposal",
@@ -175,6 +182,7 @@ def optimize(
         try:
             run, budget = _observed(inputs, budget, progress or Silent(), clock, cache)
             attempt, reasons = choose(run, budget)
+            reasons = [*reasons, *refused_for_evidence(inputs, run.observation.evidence)]
         except TargetError as error:
             return _result(inputs, None, error, [], clock)
         return _result(inputs, attempt, verdict(config, inputs, attempt), reasons, clock, run)

@@ -39,6 +39,7 @@ __all__ = [
     "load_inputs",
     "observe",
     "realize_with",
+    "refused_for_evidence",
     "require_reachable",
     "validate",
 ]
@@ -152,6 +153,21 @@ def find_candidates(analysis: Analysis, options: FindOptions) -> tuple[tuple[Can
     covered = {name for candidate in candidates for name in candidate.sites}
     refusals = {name: reason for result in found for name, reason in result.refusals.items() if name not in covered}
     return candidates, refusals
+
+
+def refused_for_evidence(inputs: Inputs, evidence: Evidence) -> list[str]:
+    """What actions refuse once samples have been seen, in words: one sentence for each action and reason."""
+    sites: dict[tuple[str, str], list[str]] = {}
+    for action in ACTIONS:
+        options = find_options(inputs)
+        before = action.find(inputs.analysis, options).refusals
+        for name, reason in action.find(inputs.analysis, replace(options, evidence=evidence)).refusals.items():
+            if name not in before:
+                sites.setdefault((action.name, reason), []).append(name)
+    return [
+        f"{action} is refused at {len(names)} of {len(inputs.analysis.sites)} sites, such as {names[0]!r}: {reason}"
+        for (action, reason), names in sites.items()
+    ]
 
 
 def find_every_candidate(inputs: Inputs) -> tuple[Candidate, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.actions.base import Candidate, FindOptions
+from onnxshallow.actions.parts import mask_refusal
 from onnxshallow.analysis import Analysis, Site
 
 __all__ = ["most_needed", "partial_candidates", "partly_refused"]
@@ -55,11 +56,9 @@ def partly_refused(analysis: Analysis, site: Site, pixels: bool) -> str | None:
         return "it has one channel only"
     if analysis.network.opset < 9:
         return f"opset {analysis.network.opset} is older than 9; convert the model with onnx.version_converter first"
-    if pixels and site.kind == "clip":
-        return "a Clip cannot be kept for single pixels; use --granularity channel"
     if pixels and not analysis.network.is_fixed:
         return "pixels need inputs of fixed height and width; export the model so, or use --granularity channel"
-    return None
+    return mask_refusal(analysis, site)
 
 
 def most_needed(analysis: Analysis, site: Site, left: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
