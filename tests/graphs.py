@@ -9,7 +9,7 @@ import onnx.parser
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from onnxshallow.actions.apply import write_layers
+from onnxshallow.actions.emission import write_layers
 from onnxshallow.analysis import Layers
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session

@@ -1,24 +1,21 @@
 """Apply candidates to a model, one after the other."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import onnx
 
 from onnxshallow.actions.base import Action, Candidate, Evidence
 from onnxshallow.actions.decompose import Decompose
-from onnxshallow.actions.emission import layer_nodes
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.actions.mask import Mask
 from onnxshallow.actions.quadratic import Quadratic
-from onnxshallow.analysis import Analysis, Layer, Layers, analyze
+from onnxshallow.analysis import Analysis, analyze
 from onnxshallow.analysis.partial import Partial
-from onnxshallow.convolution import Convolution
-from onnxshallow.model.network import Network
 from onnxshallow.model.surgery import Workbench
 
-__all__ = ["ACTIONS", "Rewritten", "apply_candidates", "write_layer", "write_layers"]
+__all__ = ["ACTIONS", "Rewritten", "apply_candidates"]
 
 ACTIONS: tuple[Action, ...] = (Decompose(), Fuse(), Linearize(), Mask(), Quadratic())
 """The actions, in the order in which their candidates are applied."""
@@ -87,25 +84,3 @@ def _outputs_of_layers(analysis: Analysis, tensors: Collection[str]) -> frozense
     makers = [analysis.network.producer(name) for name in tensors]
     layers = [analysis.layers.by_node.get(maker.index) for maker in makers if maker is not None]
     return frozenset(layer.output for layer in layers if layer is not None)
-
-
-def write_layers(network: Network, layers: Layers, fitted: Mapping[Layer, Convolution]) -> onnx.ModelProto:
-    """The network's model with some layers computing other convolutions, each written as one plain node.
-
-    Args:
-        network: the network.
-        layers: its layers.
-        fitted: new convolutions, of the same geometry, for some of them.
-    """
-    if not fitted:
-        return network.model
-    bench = Workbench(network.model)
-    for layer, convolution in fitted.items():
-        write_layer(bench, network, layers, layer, convolution)
-    return bench.finish()
-
-
-def write_layer(bench: Workbench, network: Network, layers: Layers, layer: Layer, convolution: Convolution) -> None:
-    """Write one of the network's layers as one plain node that computes another convolution."""
-    nodes = layer_nodes(bench, convolution, layer.source, layer.output, name=layer.name, dtype=layers.dtype(layer))
-    bench.replace([network.nodes[index].outputs[0] for index in layer.nodes], nodes)

@@ -1,12 +1,17 @@
 """Write a convolution as ONNX nodes."""
 
+from collections.abc import Mapping
+
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 
+from onnxshallow.analysis import Layer, Layers
 from onnxshallow.convolution import Convolution, dense
+from onnxshallow.model.network import Network
 from onnxshallow.model.surgery import Workbench
 
-__all__ = ["affine_nodes", "is_channel_affine", "layer_nodes"]
+__all__ = ["affine_nodes", "is_channel_affine", "layer_nodes", "write_layer", "write_layers"]
 
 
 def layer_nodes(
@@ -101,3 +106,25 @@ def affine_nodes(
         gs.Node("Mul", name, {}, [bench.tensor(source), factor], [scaled]),
         gs.Node("Add", f"{name}/shift", {}, [scaled, offset], [bench.tensor(output)]),
     ]
+
+
+def write_layers(network: Network, layers: Layers, fitted: Mapping[Layer, Convolution]) -> onnx.ModelProto:
+    """The network's model with some layers computing other convolutions, each written as one plain node.
+
+    Args:
+        network: the network.
+        layers: its layers.
+        fitted: new convolutions, of the same geometry, for some of them.
+    """
+    if not fitted:
+        return network.model
+    bench = Workbench(network.model)
+    for layer, convolution in fitted.items():
+        write_layer(bench, network, layers, layer, convolution)
+    return bench.finish()
+
+
+def write_layer(bench: Workbench, network: Network, layers: Layers, layer: Layer, convolution: Convolution) -> None:
+    """Write one of the network's layers as one plain node that computes another convolution."""
+    nodes = layer_nodes(bench, convolution, layer.source, layer.output, name=layer.name, dtype=layers.dtype(layer))
+    bench.replace([network.nodes[index].outputs[0] for index in layer.nodes], nodes)

@@ -20,7 +20,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxshallow.actions.apply import write_layer
+from onnxshallow.actions.emission import write_layer
 from onnxshallow.actions.pen import Pen
 from onnxshallow.analysis import Analysis, NotLinearError, Site
 from onnxshallow.analysis.partial import Partial

@@ -13,7 +13,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxshallow.actions.apply import write_layers
+from onnxshallow.actions.emission import write_layers
 from onnxshallow.actions.pen import Pen
 from onnxshallow.analysis import Analysis, Layer, NotLinearError
 from onnxshallow.analysis.attributes import zero_padding

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 
-from onnxshallow.actions.apply import Rewritten, apply_candidates, write_layers
+from onnxshallow.actions.apply import Rewritten, apply_candidates
 from onnxshallow.actions.base import Candidate, Evidence
+from onnxshallow.actions.emission import write_layers
 from onnxshallow.actions.packing import MaskForm, pack
 from onnxshallow.analysis import Analysis, Layer, analyze
 from onnxshallow.analysis.partial import Partial

@@ -3,8 +3,9 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from onnxshallow.actions.apply import ACTIONS, apply_candidates, write_layers
+from onnxshallow.actions.apply import ACTIONS, apply_candidates
 from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.emission import write_layers
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import analyze

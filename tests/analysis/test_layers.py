@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshallow.actions.apply import write_layers
+from onnxshallow.actions.emission import write_layers
 from onnxshallow.analysis import Layers
 from onnxshallow.convolution import Convolution
 from onnxshallow.errors import ModelError

@@ -5,7 +5,7 @@ import onnx
 import onnx_graphsurgeon as gs
 import pytest
 
-from onnxshallow.actions.apply import write_layers
+from onnxshallow.actions.emission import write_layers
 from onnxshallow.analysis import Layers
 from onnxshallow.model.network import Network
 from onnxshallow.model.surgery import Workbench
