@@ -54,7 +54,7 @@ MODES: dict[str, dict[str, object]] = {
 Point = dict[str, Any]
 _IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 _PRICES = ("bytes", "messages", "seconds", "offline_bytes")
-# Points that lose more are drawn at the edge.
+# Points that lose more are drawn as losing this much.
 _MOST_LOST = 20.0
 
 
@@ -139,17 +139,23 @@ def curve(inputs: Inputs, targets: Sequence[str], link: tuple[float, float], cac
     return points
 
 
+def usable(points: Sequence[Point]) -> list[Point]:
+    """The points whose targets were reached by networks that may be used."""
+    return [point for point in points if "reason" not in point and not point["refused"]]
+
+
 def chart(result: Mapping[str, Any]) -> str:
-    """Points lost over ReLUs kept, one line a mode, as the text of an SVG file."""
+    """Points lost over ReLUs kept, one line a mode, as the text of an SVG file; what is refused is left out."""
     series = {
-        mode: [(p["share"], 100 * min(p["lost"], _MOST_LOST / 100)) for p in found["points"] if "share" in p]
+        mode: [(point["share"], 100 * point["lost"]) for point in usable(found["points"])]
         for mode, found in result["modes"].items()
     }
+    cut = any(lost > _MOST_LOST for curve in series.values() for _, lost in curve)
     return line_chart(
-        series,
+        {mode: [(share, min(lost, _MOST_LOST)) for share, lost in curve] for mode, curve in series.items()},
         title=result["model"]["name"],
         x_label="share of ReLUs kept",
-        y_label=f"points lost (cut off at {_MOST_LOST:g})",
+        y_label=f"points lost (cut off at {_MOST_LOST:g})" if cut else "points lost",
     )
 
 
@@ -191,11 +197,11 @@ def private_table(result: Mapping[str, Any], most: float) -> str:
     ]
     for protocol in result["private"]:
         for mode, found in result["modes"].items():
-            usable = [p for p in found["points"] if "share" in p and not p["refused"] and 100 * p["lost"] <= most]
-            if not usable:
+            good = [point for point in usable(found["points"]) if 100 * point["lost"] <= most]
+            if not good:
                 lines.append(f"| {protocol} | {mode} | - | | | |")
                 continue
-            best = min(usable, key=lambda p: p["private"][protocol]["seconds"])
+            best = min(good, key=lambda p: p["private"][protocol]["seconds"])
             cost = best["private"][protocol]
             figures = " | ".join(f"{cost[what]:.3f}" if what in cost else "-" for what in _PRICES[:3])
             lines.append(f"| {protocol} | {mode} | {best['share']:.3f} | {figures} |")
@@ -224,8 +230,8 @@ def main() -> None:
     known: dict[str, Any] = {}
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
-        if changed := [name for name in result if known[name] != result[name]]:
-            parser.error(f"{path} was made with another {changed[0]}; move it away, or give another --results")
+        if changed := [name for name in result if known.get(name) != result[name]]:
+            parser.error(f"{path} is of another run, its {changed[0]!r} differs; move it, or give another --results")
     done = known.get("modes", {})
     arguments.results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as cache:  # measured anew: what older code has measured does not count
