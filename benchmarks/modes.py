@@ -10,7 +10,7 @@
 
 Each mode goes the way of `onnxshallow pareto`, stage by stage, so that each point's model is at hand: its operations
 are counted, and priced by every protocol. Writes modes-MODEL.json, and a plot as SVG, and as PNG where there is
-Chromium. Prints two Markdown tables. A run that was interrupted goes on with the modes that the JSON lacks. What
+Chromium. Prints three Markdown tables. A run that was interrupted goes on with the modes that the JSON lacks. What
 follows `--` are options of `onnxshallow pareto`.
 """
 
@@ -32,7 +32,7 @@ from onnxshallow.config import resolve
 from onnxshallow.damages import Damages
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.threads import computing
-from onnxshallow.model.document import load_document
+from onnxshallow.model.document import load_document, save_model
 from onnxshallow.model.files import write_text
 from onnxshallow.planning.planner import read_budget
 from onnxshallow.private.estimate import estimate
@@ -104,8 +104,10 @@ def described(arguments: argparse.Namespace, options: Mapping[str, object], inpu
     }
 
 
-def curve(inputs: Inputs, targets: Sequence[str], link: tuple[float, float], cache: Path) -> list[Point]:
-    """One point a target, those that keep most ReLUs first."""
+def curve(
+    inputs: Inputs, targets: Sequence[str], link: tuple[float, float], cache: Path, stem: Path | None
+) -> list[Point]:
+    """One point a target, those that keep most ReLUs first; with a stem, models go to STEM-RELUS.onnx."""
     config, before = inputs.config, prices(inputs.analysis, *link)
     wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
     budgets = sorted({read_budget(each, inputs.analysis) for each in wanted}, key=lambda b: -(b.relus or 0))
@@ -125,6 +127,9 @@ def curve(inputs: Inputs, targets: Sequence[str], link: tuple[float, float], cac
             if comparison.first is None or comparison.second is None:
                 raise SystemExit("The validation data need labels.")
             analysis = analyze(realized.model, config.input_shape)
+            if stem is not None:
+                path = stem.with_name(f"{stem.name}-{budget.relus}.onnx")
+                save_model(realized.model, path, external=inputs.document.external)
             done[plan.keys] = {
                 **counts(analysis),
                 "share": round(analysis.cost.relus / max(inputs.analysis.cost.relus, 1), 4),
@@ -169,6 +174,18 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=2"]
     target = [f"--screenshot={path.with_suffix('.png').resolve()}", path.with_suffix(".svg").resolve().as_uri()]
     subprocess.run([chromium, *flags, "--window-size=640,400", *target], capture_output=True, timeout=120, check=True)
+
+
+def short_table(result: Mapping[str, Any]) -> str:
+    """Points lost, a row a mode, a column a target."""
+    before = result["model"]["relus"]
+    targets = sorted({p["target_relus"] for found in result["modes"].values() for p in found["points"]}, reverse=True)
+    lines = ["| mode | " + " | ".join(f"{target / before:.2f}" for target in targets) + " |"]
+    lines.append("|---" * (len(targets) + 1) + "|")
+    for mode, found in result["modes"].items():
+        lost = {point["target_relus"]: f"{100 * point['lost']:.2f}" for point in usable(found["points"])}
+        lines.append(f"| {mode} | " + " | ".join(lost.get(target, "-") for target in targets) + " |")
+    return "\n".join(lines)
 
 
 def lost_table(result: Mapping[str, Any]) -> str:
@@ -216,7 +233,8 @@ def main() -> None:
     parser.add_argument("--modes", default=",".join(MODES), help="comma-separated")
     parser.add_argument("--rtt", type=parse_rtt, default="10ms", help="between the parties [10ms]")
     parser.add_argument("--bandwidth", type=parse_bandwidth, default="100Mbps", help="between the parties [100Mbps]")
-    parser.add_argument("--lost", type=float, default=2.0, help="points that the second table allows [2]")
+    parser.add_argument("--lost", type=float, default=2.0, help="points that the last table allows [2]")
+    parser.add_argument("--models", type=Path, help="a folder for all points' models")
     parser.add_argument("--plot", type=Path, default=_IMAGES / "frontier-modes.svg")
     arguments, rest = read(parser)
     wanted = arguments.modes.split(",")
@@ -233,7 +251,8 @@ def main() -> None:
         if changed := [name for name in result if known.get(name) != result[name]]:
             parser.error(f"{path} is of another run, its {changed[0]!r} differs; move it, or give another --results")
     done = known.get("modes", {})
-    arguments.results.mkdir(parents=True, exist_ok=True)
+    for folder in filter(None, (arguments.results, arguments.models)):
+        folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as cache:  # measured anew: what older code has measured does not count
         for mode in (mode for mode in wanted if mode not in done):
             begin = time.monotonic()
@@ -244,6 +263,7 @@ def main() -> None:
                     result["settings"]["targets"],
                     (arguments.rtt, arguments.bandwidth),
                     Path(cache),
+                    None if arguments.models is None else arguments.models / f"{arguments.model.stem}-{mode}",
                 )
             done[mode] = {"seconds": round(time.monotonic() - begin, 1), "points": points}
             done = {name: done[name] for name in MODES if name in done}
@@ -251,7 +271,7 @@ def main() -> None:
             print(f"{mode}: {done[mode]['seconds']:.0f} s", file=sys.stderr, flush=True)
     result["modes"] = done
     draw(result, arguments.plot)
-    print(lost_table(result), private_table(result, arguments.lost), sep="\n\n")
+    print(short_table(result), lost_table(result), private_table(result, arguments.lost), sep="\n\n")
 
 
 if __name__ == "__main__":
