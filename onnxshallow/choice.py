@@ -138,7 +138,8 @@ def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
             best = attempt
         if not plans or (attempt.realized.unstable is None and (limit is None or attempt.drop() <= limit)):
             break
-        logger.info("Plan %d loses %.2f points; trying another.", tries, 100 * attempt.drop())
+        why = attempt.realized.unstable or f"it loses {100 * attempt.drop():.2f} points"
+        logger.info("Plan %d is not taken: %s; trying another.", tries, why)
     if best is None:
         raise TargetError("No plan was carried out; raise the target.")
     return best, []
@@ -166,7 +167,7 @@ def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
         except TargetError:
             high = middle
             continue
-        if attempt.drop() <= limit:
+        if attempt.realized.unstable is None and attempt.drop() <= limit:
             best, low = attempt, middle + 1
         else:
             high = middle

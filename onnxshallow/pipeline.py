@@ -32,7 +32,7 @@ from onnxshallow.stages import (
     find_every_candidate,
     load_inputs,
     observe,
-    refused_for_evidence,
+    refused_though_asked,
     require_reachable,
 )
 
@@ -182,7 +182,7 @@ def optimize(
         try:
             run, budget = _observed(inputs, budget, progress or Silent(), clock, cache)
             attempt, reasons = choose(run, budget)
-            reasons = [*reasons, *refused_for_evidence(inputs, run.observation.evidence)]
+            reasons = [*reasons, *refused_though_asked(inputs, run.observation.evidence)]
         except TargetError as error:
             return _result(inputs, None, error, [], clock)
         return _result(inputs, attempt, verdict(config, inputs, attempt), reasons, clock, run)
@@ -266,6 +266,16 @@ def _observed(
     return run, budget
 
 
+def _missed(inputs: Inputs, after: Analysis) -> TargetError | None:
+    """An error where the written model has more ReLUs than were asked for."""
+    wanted, found = read_budget(inputs.config, inputs.analysis).relus, after.cost.relus
+    if wanted is None or found <= wanted:
+        return None
+    return TargetError(
+        f"The best plan leaves {found} ReLUs of the {wanted} that --target-relus allows; lower the target a little."
+    )
+
+
 def _result(
     inputs: Inputs,
     attempt: Attempt | None,
@@ -282,7 +292,7 @@ def _result(
         with clock("latency"):
             milliseconds = measured_latency(inputs, [attempt.realized.model])
         latency = dict(zip(("original", "optimized"), milliseconds, strict=True))
-        error = error or check_latency(inputs, milliseconds)
+        error = error or check_latency(inputs, milliseconds) or _missed(inputs, after)
     report = build_report(
         inputs,
         attempt.plan if attempt else Plan((), {}),

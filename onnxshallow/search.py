@@ -16,7 +16,7 @@ from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.planner import Planner, most_useful
 from onnxshallow.planning.solver import Budget
 from onnxshallow.progress import Progress, Silent
-from onnxshallow.sensitivity.measures import RUINED, Measure, damage
+from onnxshallow.sensitivity.measures import Measure, damage
 from onnxshallow.stages import Inputs, Observation, realize_with
 
 __all__ = ["search", "search_together"]
@@ -48,12 +48,16 @@ def search(
     with progress.stage("Comparing plans", tries) as step:
         for plan in itertools.islice(planner.proposals(), tries):
             measured = plan if tries == 1 else _try_out(inputs, observation, plan)
+            step()
+            if measured is None:
+                continue
             if measured.damage is not None:
                 planner.learn(plan, measured.damage)
             plans.append(measured)
-            step()
             if not plan.candidates or _is_harmless(plans, inputs):
                 break
+    if not plans:
+        raise _none_stable(tries)
     return plans
 
 
@@ -107,7 +111,7 @@ def search_together(
         Planner(inputs.analysis, found.candidates, found.damages, budget)
         for found, budget in zip(sensitivities, budgets, strict=True)
     ]
-    tried: dict[frozenset[str], Plan] = {}
+    tried: dict[frozenset[str], Plan | None] = {}
     failures: list[TargetError | None] = [None for _ in budgets]
     proposals = [planner.proposals() for planner in planners]
     tries = min(max(len(budgets), _affordable_tries(inputs) * 3 // 2), _MOST_EACH * len(budgets))
@@ -120,24 +124,32 @@ def search_together(
                 except TargetError as error:
                     failures[number] = error
             if plan is not None and plan.keys not in tried:
-                tried[plan.keys] = _try_out(inputs, observation, plan)
-                for other in planners:
-                    other.learn(plan, tried[plan.keys].damage or 0.0)
+                measured = tried[plan.keys] = _try_out(inputs, observation, plan)
+                if measured is not None:
+                    for other in planners:
+                        other.learn(plan, measured.damage or 0.0)
             step()
-    return [
-        failure
-        or most_useful(
-            [plan for plan in tried.values() if planner.reaches(plan)], inputs.analysis.cost, planner.budget.shallower
-        )
-        for planner, failure in zip(planners, failures, strict=True)
-    ]
+    known = [plan for plan in tried.values() if plan is not None]
+    found: list[Plan | TargetError] = []
+    for planner, failure in zip(planners, failures, strict=True):
+        usable = [plan for plan in known if planner.reaches(plan)]
+        best = most_useful(usable, inputs.analysis.cost, planner.budget.shallower) if usable else None
+        found.append(failure or best or _none_stable(tries))
+    return found
 
 
-def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan:
-    """Apply a plan in a cheap way; the plan with its damage on the selection samples."""
+def _none_stable(tries: int) -> TargetError:
+    return TargetError(
+        f"None of the {tries} plans that were tried stays near the original on scaled and shifted samples; leave out "
+        "--polynomials, or raise the target."
+    )
+
+
+def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan | None:
+    """Apply a plan in a cheap way; the plan with its damage on the selection samples, None where it is refused."""
     realized = realize_with(inputs.trial, inputs, observation, plan, Silent())
     if realized.unstable is not None:
         logger.info("A plan is refused: %s.", realized.unstable)
-        return replace(plan, damage=RUINED)
+        return None
     measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
     return replace(plan, damage=damage(measure, observation.reference, realized.outputs))

@@ -39,7 +39,7 @@ __all__ = [
     "load_inputs",
     "observe",
     "realize_with",
-    "refused_for_evidence",
+    "refused_though_asked",
     "require_reachable",
     "validate",
 ]
@@ -97,7 +97,7 @@ class Observation:
     """What the original does with the calibration samples.
 
     Attributes:
-        evidence: affine maps of the removable sites, from the fitting samples.
+        evidence: what the removable sites do.
         reference: the outputs on the trial's selection samples, one array (N, ...) each.
     """
 
@@ -155,14 +155,15 @@ def find_candidates(analysis: Analysis, options: FindOptions) -> tuple[tuple[Can
     return candidates, refusals
 
 
-def refused_for_evidence(inputs: Inputs, evidence: Evidence) -> list[str]:
-    """What actions refuse once samples have been seen, in words: one sentence for each action and reason."""
+def refused_though_asked(inputs: Inputs, evidence: Evidence) -> list[str]:
+    """Where actions that only the options bring into play refuse, in words: one sentence for each and reason."""
     sites: dict[tuple[str, str], list[str]] = {}
+    options = replace(find_options(inputs), evidence=evidence)
     for action in ACTIONS:
-        options = find_options(inputs)
-        before = action.find(inputs.analysis, options).refusals
-        for name, reason in action.find(inputs.analysis, replace(options, evidence=evidence)).refusals.items():
-            if name not in before:
+        usual = action.find(inputs.analysis, FindOptions())
+        refusals = {} if usual.candidates or usual.refusals else action.find(inputs.analysis, options).refusals
+        for name, reason in refusals.items():
+            if reason != inputs.analysis.site_by_name[name].refusal:
                 sites.setdefault((action.name, reason), []).append(name)
     return [
         f"{action} is refused at {len(names)} of {len(inputs.analysis.sites)} sites, such as {names[0]!r}: {reason}"
@@ -251,7 +252,7 @@ def observe(inputs: Inputs, progress: Progress, plan: Plan | None = None) -> Obs
             calibration,
             step,
             stirred=config.polynomials or any(c.squares for c in known),
-            pixels=pixels and inputs.analysis.network.is_fixed,
+            pixels=pixels and inputs.analysis.network.has_fixed_sizes,
         )
         return Observation(evidence, reference)
 

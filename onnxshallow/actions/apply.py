@@ -54,7 +54,7 @@ def apply_candidates(
     Args:
         analysis: of the original.
         candidates: what to do; no two may share a site or overlap.
-        evidence: affine maps of the original's sites.
+        evidence: what the original's sites do.
         boundaries: further tensors that no layer of the result reaches across.
 
     Raises:

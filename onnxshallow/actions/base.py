@@ -148,7 +148,7 @@ class Action(Protocol):
             bench: the graph under edit, of the model that `analysis` describes.
             analysis: of the model as it is now, earlier actions included.
             candidate: what to do.
-            evidence: affine maps of the original's sites.
+            evidence: what the original's sites do.
 
         Raises:
             NotLinearError: the place is not there any more.

@@ -6,7 +6,7 @@ import onnx_graphsurgeon as gs
 from onnxshallow.actions.emission import affine_nodes, layer_nodes
 from onnxshallow.analysis import Analysis, Layer, NotLinearError, Site
 from onnxshallow.convolution import scale_output
-from onnxshallow.fitting.correction import find_target
+from onnxshallow.fitting.targets import find_target
 from onnxshallow.model.surgery import Workbench
 
 __all__ = ["feeding_layer", "fold", "folding_layer", "scaled_sum", "site_that_makes"]

@@ -154,7 +154,7 @@ class Fuse:
         self, analysis: Analysis, region: Region, affine: Callable[[Site], tuple[np.ndarray, np.ndarray]]
     ) -> np.ndarray | None:
         """The region's constant part at each pixel; None where the sizes change from run to run."""
-        return constant_part(analysis, region, affine) if analysis.network.is_fixed else None
+        return constant_part(analysis, region, affine) if analysis.network.has_fixed_sizes else None
 
 
 def _kernels(shape: Convolution, options: FindOptions) -> list[tuple[int, ...]]:

@@ -1,5 +1,6 @@
 """Which elements of an activation are kept: nested sets, a handful of sizes for each site."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,9 @@ __all__ = ["most_needed", "partial_candidates", "partly_refused"]
 _PARTS = 64
 
 
-def partial_candidates(name: str, site: Site, options: FindOptions, levels: Sequence[int]) -> list[Candidate]:
+def partial_candidates(
+    name: str, site: Site, options: FindOptions, levels: Sequence[int], *, pixels: bool = False, squares: bool = False
+) -> list[Candidate]:
     """The candidates of one site.
 
     Args:
@@ -23,12 +26,13 @@ def partial_candidates(name: str, site: Site, options: FindOptions, levels: Sequ
         site: the activation.
         options: of the search.
         levels: how many channels are kept; with pixel masks how many elements.
+        pixels: whether elements are kept, and not whole channels.
+        squares: whether what is not kept may be squared.
     """
-    pixels = name == "mask" and options.granularity == "pixel"
     elements = site.size or 0
     whole = elements if pixels else site.channels
     if options.every_size:
-        levels = range(0, whole, max(1, whole // _PARTS) if pixels else 1)
+        levels = [*levels, *range(0, whole, max(1, whole // _PARTS) if pixels else 1)]
     found = []
     for kept in sorted({level for level in levels if 0 <= level < whole}):
         gone = elements - kept if pixels else elements // site.channels * (site.channels - kept)
@@ -42,7 +46,7 @@ def partial_candidates(name: str, site: Site, options: FindOptions, levels: Sequ
                 nodes=frozenset({site.node}),
                 kept=kept,
                 pixels=pixels,
-                squares=gone if name == "quadratic" else 0,
+                squares=gone if squares else 0,
             )
         )
     return found
@@ -54,9 +58,11 @@ def partly_refused(analysis: Analysis, site: Site, pixels: bool) -> str | None:
         return site.refusal
     if site.channels <= 1:
         return "it has one channel only"
+    if site.size != analysis.network.per_sample(math.prod(analysis.network.full_shape(site.output) or ())):
+        return "a part of its elements is not activated already"
     if analysis.network.opset < 9:
         return f"opset {analysis.network.opset} is older than 9; convert the model with onnx.version_converter first"
-    if pixels and not analysis.network.is_fixed:
+    if pixels and not analysis.network.has_fixed_sizes:
         return "pixels need inputs of fixed height and width; export the model so, or use --granularity channel"
     return mask_refusal(analysis, site)
 

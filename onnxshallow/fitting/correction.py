@@ -21,18 +21,17 @@ import numpy as np
 
 from onnxshallow.analysis import Layer, Layers
 from onnxshallow.analysis.partial import Partial
-from onnxshallow.analysis.sites import rectifier_bound
 from onnxshallow.convolution import Convolution, compose, scale_output
 from onnxshallow.fitting.bottleneck import fit_bottleneck
 from onnxshallow.fitting.parabolas import fit_polynomials, inputs_of
 from onnxshallow.fitting.patches import gather_outputs, gather_patches, sample_positions
-from onnxshallow.fitting.rectifier import Curves, Rectifier
 from onnxshallow.fitting.regression import Fit, Rows, bytes_needed, regress
+from onnxshallow.fitting.targets import Target, find_target, rectifier_after, scalable_side
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import usable_cores
 from onnxshallow.runtime.frontier import Frontier
 
-__all__ = ["FitOptions", "Target", "correct", "downstream", "find_target", "fit_layer"]
+__all__ = ["FitOptions", "correct", "downstream", "fit_layer"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,83 +58,6 @@ class FitOptions:
     fewest_rows: int = 8
     memory: int = 2 << 30
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a layer's output is fitted to.
-
-    Attributes:
-        tensor: the original's tensor.
-        minus: the rewritten network's tensor to subtract from it, or None.
-        through: where the layer is the first of two that one was split into, the second.
-        partial: what reads the tensor, where an activation is kept in part.
-    """
-
-    tensor: str
-    minus: str | None = None
-    through: Layer | None = None
-    partial: Partial | None = None
-
-    @property
-    def wanted(self) -> list[str]:
-        """The original's tensors: where elements pass the activation by, what it makes of them as well."""
-        return [self.tensor] if self.partial is None else [self.tensor, self.partial.output]
-
-
-def find_target(original: Network, rewritten: Network, layers: Layers, layer: Layer) -> Target | None:
-    """What `layer` of the rewritten network is fitted to; None where the original has nothing to compare with."""
-    if rewritten.is_private(layer.output):
-        (reader,) = rewritten.consumers(layer.output)
-        if reader.is_op("Add", "Sum") and len(reader.inputs) == 2:
-            total = reader.outputs[0]
-            (other,) = (name for name in reader.inputs if name != layer.output)
-            if _exists(original, total) and _is_computed(rewritten, other):
-                alike = all(_same_shape(rewritten, name, total) for name in (layer.output, other))
-                if alike and _known_before(rewritten, layers, other, layer):
-                    return Target(total, other)
-    if _exists(original, layer.output):
-        return Target(layer.output)
-    second = _second_part(rewritten, layers, layer)
-    target = None if second is None else find_target(original, rewritten, layers, second)
-    return None if target is None else replace(target, through=second)
-
-
-def _second_part(network: Network, layers: Layers, layer: Layer) -> Layer | None:
-    """The pointwise layer that alone reads `layer`."""
-    readers = layers.sources.get(layer.output, ())
-    if len(readers) != 1 or layer.kind == "affine" or not network.is_private(layer.output):
-        return None
-    (second,) = readers
-    return second if layers.groups(second) == 1 and layers.geometry(second).is_pointwise else None
-
-
-def _is_computed(network: Network, tensor: str) -> bool:
-    """Whether `tensor` depends on the samples; a weight does not, even if the caller may override it."""
-    return not network.is_constant(tensor) and network.initializer(tensor) is None
-
-
-def _exists(network: Network, tensor: str) -> bool:
-    return network.producer(tensor) is not None
-
-
-def _same_shape(network: Network, first: str, second: str) -> bool:
-    shape = network.shape(first)
-    return shape is not None and shape == network.shape(second)
-
-
-def _known_before(network: Network, layers: Layers, tensor: str, layer: Layer) -> bool:
-    """Whether `tensor` does not depend on `layer` or on a layer that comes after it."""
-    ancestors = network.ancestors([tensor])
-    return not any(later.main in ancestors for later in layers if later.main >= layer.main and later.kind != "affine")
-
-
-def _scalable_side(network: Network, layers: Layers, target: Target, chosen: Sequence[Layer]) -> Layer | None:
-    """The layer on the other side of a residual sum whose output may be scaled, as nothing else reads it."""
-    side = None if target.minus is None else layers.by_output.get(target.minus)
-    if side is None or not network.is_private(side.output):
-        return None
-    return side if side.kind == "affine" or side in chosen else None
 
 
 def downstream(network: Network, layers: Layers, touched: Collection[str]) -> list[Layer]:
@@ -218,7 +140,7 @@ def correct(
                 fitted[part.output] = convolution
             step()
             continue
-        side = _scalable_side(rewritten.network, layers, target, chosen)
+        side = scalable_side(rewritten.network, layers, target, chosen)
         limits = replace(options, fewest_rows=0) if layer.output in changed else options
         fit = fit_layer(original, rewritten, layers, layer, target, fit_batches, limits, side is not None)
         if fit is not None:
@@ -235,8 +157,10 @@ def correct(
 
 
 def _position(network: Network, place: tuple[Layer, Target] | Partial) -> int:
-    maker = network.producer(place.output) if isinstance(place, Partial) else None
-    return place[0].main if not isinstance(place, Partial) else maker.index if maker is not None else -1
+    if not isinstance(place, Partial):
+        return place[0].main
+    maker = network.producer(place.output)
+    return -1 if maker is None else maker.index
 
 
 def _needs(network: Network, place: tuple[Layer, Target] | Partial) -> tuple[list[str], list[str]]:
@@ -244,7 +168,7 @@ def _needs(network: Network, place: tuple[Layer, Target] | Partial) -> tuple[lis
     if isinstance(place, Partial):
         return [place.output], list(inputs_of(network, place))
     layer, target = place
-    return target.wanted, [layer.source] if target.minus is None else [layer.source, target.minus]
+    return target.originals, [layer.source] if target.minus is None else [layer.source, target.minus]
 
 
 def fit_layer(
@@ -272,9 +196,7 @@ def fit_layer(
     convolution = rewritten.replaced.get(layer) or layers.convolution(layer)
     rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
     rows = replace(rows, free_scale=free_scale)
-    rectifier = _rectifier_after(original.network, rewritten.network, target)
-    if target.partial is not None and rectifier is not None:
-        rectifier = _partly(rectifier, target.partial, layers.groups(layer))
+    rectifier = rectifier_after(original.network, rewritten.network, target, groups)
     return regress(convolution, rows, options.ridge, rectifier=rectifier, rounds=options.rounds)
 
 
@@ -305,7 +227,7 @@ def _fit_parts(
 
 
 def _advance(original: Frontier, rewritten: Frontier, layer: Layer, target: Target) -> None:
-    original.advance(target.wanted)
+    original.advance(target.originals)
     rewritten.advance([layer.source] if target.minus is None else [layer.source, target.minus])
 
 
@@ -343,7 +265,7 @@ def _gather(
     def fill(index: int) -> None:
         part, chosen = slice(ends[index] - counts[index], ends[index]), positions[index]
         gather_patches(inputs[index], convolution, chosen, patches[:, part])
-        gather_outputs(_wanted(original, target, index), groups, chosen, wanted[:, part])
+        gather_outputs(target.values(original, index), groups, chosen, wanted[:, part])
         if offsets is not None and added is not None:
             gather_outputs(offsets[index], groups, chosen, added[:, part])
         original.store.rest()
@@ -351,28 +273,6 @@ def _gather(
     with ThreadPoolExecutor(original.threads or usable_cores()) as pool:
         list(pool.map(fill, range(len(targets))))
     return Rows(patches, wanted, added)
-
-
-def _wanted(original: Frontier, target: Target, batch: int) -> np.ndarray:
-    """The target's values; where an element passes the activation by, what the activation makes of it."""
-    values, partial = original[target.tensor][batch], target.partial
-    if partial is None or not partial.passed.any():
-        return values
-    passed = partial.passed.reshape(partial.passed.shape + (1,) * (values.ndim - 1 - partial.passed.ndim))
-    return np.where(passed, original[partial.output][batch], values)
-
-
-def _partly(rectifier: Rectifier, partial: Partial, groups: int) -> Rectifier | None:
-    """The rectifier of the channels that keep it or became parabolas; None where elements of one channel differ."""
-    if partial.kept.ndim > 1:
-        return None
-    kept, bent = (which.reshape(groups, 1, -1) for which in (partial.kept, partial.squared))
-    rectified = kept | bent
-    upper = np.where(rectified, rectifier.upper, np.inf).astype(np.float32)
-    lower = np.where(rectified, rectifier.lower, -np.inf).astype(np.float32)
-    coefficients = (partial.square, partial.linear, partial.constant)
-    curves = Curves(bent, *(values.reshape(groups, 1, -1).astype(np.float32) for values in coefficients))
-    return Rectifier(upper, lower, curves if bent.any() else None)
 
 
 def _row_share(convolution: Convolution, targets: Sequence[np.ndarray], options: FitOptions) -> float:
@@ -386,18 +286,3 @@ def _row_share(convolution: Convolution, targets: Sequence[np.ndarray], options:
 
 def _count_rows(targets: Sequence[np.ndarray]) -> int:
     return sum(t.size // t.shape[1] for t in targets)
-
-
-def _rectifier_after(original: Network, rewritten: Network, target: Target) -> Rectifier | None:
-    """The ReLU or Clip that alone reads the target in both networks, if one does."""
-    tensor = target.tensor
-    if not original.is_private(tensor):
-        return None
-    if target.partial is not None:
-        bound = rectifier_bound(original, original.consumers(tensor)[0])
-        return None if bound is None else Rectifier(bound)
-    if not rewritten.is_private(tensor):
-        return None
-    upper = rectifier_bound(rewritten, rewritten.consumers(tensor)[0])
-    same = rectifier_bound(original, original.consumers(tensor)[0])
-    return Rectifier(upper) if upper is not None and upper == same else None

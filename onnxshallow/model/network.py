@@ -144,7 +144,7 @@ class Network:
         return tuple(tensor_info(value) for value in self.model.graph.input if value.name not in given)
 
     @property
-    def is_fixed(self) -> bool:
+    def has_fixed_sizes(self) -> bool:
         """Whether all axes of the inputs but the first have one size in every run."""
         return all(isinstance(size, int) for info in self.inputs for size in (info.shape or (None, None))[1:])
 

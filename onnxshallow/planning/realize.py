@@ -60,7 +60,7 @@ def realize(
     Args:
         analysis: of the original.
         candidates: what to do.
-        evidence: affine maps of the original's sites.
+        evidence: what the original's sites do.
         calibration: inputs.
         correction: whether untouched layers downstream of a change are re-fitted too.
         form: how activations that are kept in part are written.
@@ -77,32 +77,19 @@ def realize(
     rewritten = apply_candidates(analysis, apart, evidence, ends)
     touched = _chosen(rewritten, rewritten.fit, correction)
     model, partials = _fit(analysis, rewritten, touched, rewritten.fit, calibration, step)
-    written = _packed(analysis, model, partials, form)
-    outputs = _selection_outputs(written, calibration)
+    apart_only = _finished(analysis, model, partials, form, calibration)
     if not composed:
-        return Realized(written, outputs, unstable=_why_unstable(analysis, written, partials, calibration))
+        return apart_only
     separate = analyze(model, analysis.network.input_shapes, ends)
     merged = apply_candidates(separate, [_relocated(analysis, separate, c) for c in composed], evidence)
-    written = _packed(analysis, merged.model, partials, form)
-    merged_outputs = _selection_outputs(written, calibration)
-    error = max(relative_error(a, b) for a, b in zip(outputs, merged_outputs, strict=True))
-    if not correction or all(c.exactness == "exact" for c in composed):
-        return Realized(written, merged_outputs, error, _why_unstable(analysis, written, partials, calibration))
-    touched = [layer for layer in _chosen(merged, merged.frozen, True) if layer.output not in merged.frozen]
     merged = replace(merged, partials=tuple(partials))
-    model, partials = _fit(analysis, merged, touched, rewritten.fit, calibration, step)
-    written = _packed(analysis, model, partials, form)
-    unstable = _why_unstable(analysis, written, partials, calibration)
-    return Realized(written, _selection_outputs(written, calibration), error, unstable)
-
-
-def _why_unstable(
-    analysis: Analysis, model: onnx.ModelProto, partials: Sequence[Partial], calibration: Calibration
-) -> str | None:
-    """Why a model with parabolas is not to be used, if it is not."""
-    if not any(partial.squared.any() for partial in partials):
-        return None
-    return why_unstable(analysis, Network(model, analysis.network.input_shapes), calibration)
+    result = _finished(analysis, merged.model, partials, form, calibration)
+    error = max(relative_error(a, b) for a, b in zip(apart_only.outputs, result.outputs, strict=True))
+    if correction and any(c.exactness != "exact" for c in composed):
+        touched = [layer for layer in _chosen(merged, merged.frozen, True) if layer.output not in merged.frozen]
+        model, partials = _fit(analysis, merged, touched, rewritten.fit, calibration, step)
+        result = _finished(analysis, model, partials, form, calibration)
+    return replace(result, composition_error=error)
 
 
 def _removal(analysis: Analysis, name: str) -> Candidate:
@@ -170,12 +157,14 @@ def _fit(
     return write_layers(rewritten.analysis.network, layers, after.replaced), partials
 
 
-def _packed(
-    analysis: Analysis, model: onnx.ModelProto, partials: Sequence[Partial], form: MaskForm
-) -> onnx.ModelProto:
-    """The model as it is written, its partial activations by their parts."""
-    return pack(analyze(model, analysis.network.input_shapes), partials, form) if partials else model
-
-
-def _selection_outputs(model: onnx.ModelProto, calibration: Calibration) -> list[np.ndarray]:
-    return run_batches(model, calibration.batches[calibration.selection], calibration.threads)
+def _finished(
+    analysis: Analysis, model: onnx.ModelProto, partials: Sequence[Partial], form: MaskForm, calibration: Calibration
+) -> Realized:
+    """The model as it is written, its partial activations by their parts, and what is known of it."""
+    shapes = analysis.network.input_shapes
+    written = pack(analyze(model, shapes), partials, form) if partials else model
+    unstable = None
+    if any(partial.squared.any() for partial in partials):
+        unstable = why_unstable(analysis, Network(written, shapes), calibration)
+    outputs = run_batches(written, calibration.batches[calibration.selection], calibration.threads)
+    return Realized(written, outputs, unstable=unstable)

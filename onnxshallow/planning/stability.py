@@ -21,6 +21,8 @@ __all__ = ["growth", "why_unstable"]
 # The multiple of the original's largest activation that is too much, and the batches that are looked at.
 _TOO_MUCH = 4.0
 _BATCHES = 2
+# A site that never gets beyond this share of the largest activation of all counts as if it did.
+_SMALL = 1e-3
 
 
 def why_unstable(original: Analysis, rewritten: Network, calibration: Calibration) -> str | None:
@@ -60,8 +62,9 @@ def growth(original: Analysis, rewritten: Network, batches: Batches, threads: in
         if site.node >= 0 and rewritten.producer(site.output) is not None
     }
     before, after = (_largest(network, list(sites), batches, threads) for network in (original.network, rewritten))
+    least = _SMALL * max(before, default=0.0) or 1.0
     pairs = zip(sites.values(), before, after, strict=True)
-    return {name: (now if np.isfinite(now) else np.inf) / max(old, 1e-12) for name, old, now in pairs}
+    return {name: (now if np.isfinite(now) else np.inf) / max(old, least) for name, old, now in pairs}
 
 
 def _largest(network: Network, tensors: Sequence[str], batches: Batches, threads: int) -> list[float]:

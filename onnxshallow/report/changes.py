@@ -59,12 +59,7 @@ def _least_damage(site: str, sensitivity: Sensitivity) -> float | None:
 
 
 def change_reports(plan: Plan) -> list[ChangeReport]:
-    """What the plan does, change by change.
-
-    Args:
-        analysis: of the original.
-        plan: what was done.
-    """
+    """What the plan does, change by change."""
     return [
         ChangeReport(
             key=candidate.key,

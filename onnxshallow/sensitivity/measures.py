@@ -17,12 +17,12 @@ import numpy as np
 
 from onnxshallow.validation.metrics import agreement, class_scores, kl_divergence, relative_error
 
-__all__ = ["RUINED", "Measure", "damage"]
+__all__ = ["Measure", "damage"]
 
 Measure = Literal["kl", "mse", "disagreement"]
 
-RUINED = 1e6
-"""What stands for the damage of a network whose outputs are not finite any more."""
+# What stands for the damage of a network whose outputs are not finite any more.
+_RUINED = 1e6
 _TEMPERATURE = 2.0
 
 
@@ -47,16 +47,16 @@ def damage(measure: Measure, reference: Sequence[np.ndarray], candidate: Sequenc
 
 def _one(measure: Measure, before: np.ndarray, after: np.ndarray) -> float:
     if before.shape != after.shape:
-        return RUINED
+        return _RUINED
     masked = np.isneginf(before) & np.isneginf(after)  # classes that the network never gives are no damage
     if not np.all(np.isfinite(after) | masked):
-        return RUINED
+        return _RUINED
     scores, new_scores = class_scores(before), class_scores(after)
     if measure == "mse" or scores is None or new_scores is None:
         before, after = (
             (np.where(masked, 0, values) for values in (before, after)) if masked.any() else (before, after)
         )
-        return min(relative_error(before, after) ** 2, RUINED)
+        return min(relative_error(before, after) ** 2, _RUINED)
     if measure == "kl":
         return float(np.mean(kl_divergence(scores, new_scores, _TEMPERATURE)))
     return 1.0 - agreement(scores, new_scores)

@@ -9,7 +9,8 @@ from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import analyze
 from onnxshallow.convolution import compose, project, scale_output
 from onnxshallow.fitting.bottleneck import principal_directions
-from onnxshallow.fitting.correction import FitOptions, Target, correct, downstream, find_target, fit_layer
+from onnxshallow.fitting.correction import FitOptions, correct, downstream, fit_layer
+from onnxshallow.fitting.targets import Target, find_target
 from onnxshallow.runtime.frontier import Frontier
 from onnxshallow.runtime.store import ActivationStore
 from onnxshallow.runtime.whole import run_batches
