@@ -55,6 +55,8 @@ def partly_refused(analysis: Analysis, site: Site, pixels: bool) -> str | None:
         return "it has one channel only"
     if analysis.network.opset < 9:
         return f"opset {analysis.network.opset} is older than 9; convert the model with onnx.version_converter first"
+    if site.kind == "prelu" and analysis.network.constant(analysis.network.nodes[site.node].inputs[1]) is None:
+        return "its slope is no constant; make it an initializer that callers may not override"
     if pixels and site.kind == "clip":
         return "a Clip cannot be kept for single pixels; use --granularity channel"
     if pixels and not analysis.network.is_fixed:
