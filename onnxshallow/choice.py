@@ -166,7 +166,7 @@ def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
         except TargetError:
             high = middle
             continue
-        if attempt.drop() <= limit:
+        if attempt.realized.unstable is None and attempt.drop() <= limit:
             best, low = attempt, middle + 1
         else:
             high = middle
