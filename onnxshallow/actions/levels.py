@@ -1,5 +1,6 @@
 """Which elements of an activation are kept: nested sets, a handful of sizes for each site."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,23 +15,30 @@ __all__ = ["most_needed", "partial_candidates", "partly_refused"]
 _PARTS = 64
 
 
-def partial_candidates(name: str, site: Site, options: FindOptions, levels: Sequence[int]) -> list[Candidate]:
-    """The candidates of one site.
+def partial_candidates(
+    name: str, analysis: Analysis, site: Site, options: FindOptions, levels: Sequence[int]
+) -> list[Candidate]:
+    """The candidates of one site that save something.
+
+    Where a PRelu lets elements pass already, those that are kept may all be others.
 
     Args:
         name: the action's name.
+        analysis: of the network.
         site: the activation.
         options: of the search.
         levels: how many channels are kept; with pixel masks how many elements.
     """
     pixels = name == "mask" and options.granularity == "pixel"
     elements = site.size or 0
+    shape = analysis.network.full_shape(site.output) or ()
+    area = 1 if pixels else analysis.network.per_sample(math.prod(shape) // site.channels)
     whole = elements if pixels else site.channels
     if options.every_size:
-        levels = range(0, whole, max(1, whole // _PARTS) if pixels else 1)
+        levels = [*levels, *range(0, whole, max(1, whole // _PARTS) if pixels else 1)]
     found = []
-    for kept in sorted({level for level in levels if 0 <= level < whole}):
-        gone = elements - kept if pixels else elements // site.channels * (site.channels - kept)
+    for kept in sorted({level for level in levels if 0 <= level < whole and level * area < elements}):
+        gone = elements - kept * area
         found.append(
             Candidate(
                 action=name,
@@ -41,7 +49,7 @@ def partial_candidates(name: str, site: Site, options: FindOptions, levels: Sequ
                 nodes=frozenset({site.node}),
                 kept=kept,
                 pixels=pixels,
-                squares=gone if name == "quadratic" else 0,
+                squares=(site.channels - kept) * area if name == "quadratic" else 0,
             )
         )
     return found
@@ -61,6 +69,9 @@ def partly_refused(analysis: Analysis, site: Site, pixels: bool) -> str | None:
         return "a Clip cannot be kept for single pixels; use --granularity channel"
     if pixels and not analysis.network.is_fixed:
         return "pixels need inputs of fixed height and width; export the model so, or use --granularity channel"
+    shape = analysis.network.full_shape(site.output)
+    if pixels and (shape is None or analysis.network.per_sample(shape[0]) != 1):
+        return "its first axis holds more than the samples; use --granularity channel"
     return None
 
 
