@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -195,5 +197,5 @@ def test_the_sets_are_nested(shape):
     sets = [most_needed(analysis, analysis.sites[0], left, size) for size in sizes]
     assert [int(kept.sum()) for kept in sets] == list(sizes)
     assert all(kept.shape == shape for kept in sets)
-    for smaller, larger in zip(sets, sets[1:], strict=False):
+    for smaller, larger in itertools.pairwise(sets):
         assert np.all(larger[smaller])

@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_larger_sets_hold_the_smaller_ones():
     analysis, every = analyze(chain()), replace(CHANNEL, every_size=True)
     sets = [partial_of(analysis, every, kept).kept for kept in range(5)]
     assert [int(kept.sum()) for kept in sets] == [0, 1, 2, 3, 4]
-    for smaller, larger in zip(sets, sets[1:], strict=False):
+    for smaller, larger in itertools.pairwise(sets):
         assert np.all(larger[smaller])
 
 
