@@ -120,6 +120,8 @@ def pareto(
 def _point(
     inputs: Inputs, target: int, plan: Plan, realized: Realized, comparison: Comparison, latency: float
 ) -> ParetoPoint:
+    if realized.unstable is not None:
+        return ParetoPoint(target_relus=target, reason=f"The best plan is refused: {realized.unstable}.")
     validated = inputs.data.validated
     labelled = validated and comparison.first is not None
     cost = analyze(realized.model, inputs.config.input_shape).cost

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # What comparing plans may cost, and how many plans are compared at the most.
 _SEARCH_FLOPS, _MOST_TRIES = 2.1e13, 24
+# What a plan that is refused counts as, in what its parts do alone: enough to look elsewhere.
+_REFUSED = 10.0
 # How many plans are compared for each target at the most where several share them.
 _MOST_EACH = 12
 
@@ -50,6 +52,7 @@ def search(
             measured = plan if tries == 1 else _try_out(inputs, observation, plan)
             step()
             if measured is None:
+                planner.learn(plan, _REFUSED * plan.predicted)
                 continue
             if measured.damage is not None:
                 planner.learn(plan, measured.damage)
@@ -125,9 +128,9 @@ def search_together(
                     failures[number] = error
             if plan is not None and plan.keys not in tried:
                 measured = tried[plan.keys] = _try_out(inputs, observation, plan)
-                if measured is not None:
-                    for other in planners:
-                        other.learn(plan, measured.damage or 0.0)
+                done = _REFUSED * plan.predicted if measured is None else measured.damage or 0.0
+                for other in planners:
+                    other.learn(plan, done)
             step()
     known = [plan for plan in tried.values() if plan is not None]
     found: list[Plan | TargetError] = []

@@ -159,15 +159,22 @@ def evidence_of(analysis: Analysis, calibration: Calibration) -> Evidence:
 
 def some_evidence(analysis: Analysis, seed: int = 0) -> Evidence:
     """Made-up polynomials for all sites, so that nothing is right by accident."""
-    random = np.random.default_rng(seed)
+    random, places = np.random.default_rng(seed), np.random.default_rng((seed, 1))
     found = {}
     for site in analysis.sites:
-        scale, shift = random.uniform(0.3, 0.9, site.channels), random.uniform(0.1, 0.6, site.channels)
-        curve = Parabola(*(random.uniform(0.1, 0.5, site.channels) for _ in range(3)))
-        left = random.uniform(0.1, 0.2, site.channels)
-        edge = np.full(site.channels, 3.0)
-        found[site.name] = Response(scale, shift, left, curve, left / 2, -edge, edge, 0 * edge, edge)
+        shape = analysis.network.full_shape(site.output)
+        fixed = analysis.network.has_fixed_sizes and site.channels > 1 and shape is not None
+        pixels = _some_response(places, shape[1:]) if fixed and shape is not None else None
+        found[site.name] = replace(_some_response(random, (site.channels,)), pixels=pixels)
     return found
+
+
+def _some_response(random: np.random.Generator, shape: tuple[int, ...]) -> Response:
+    scale, shift = random.uniform(0.3, 0.9, shape), random.uniform(0.1, 0.6, shape)
+    curve = Parabola(*(random.uniform(0.1, 0.5, shape) for _ in range(3)))
+    left = random.uniform(0.1, 0.2, shape)
+    edge = np.full(shape, 3.0)
+    return Response(scale, shift, left, curve, left / 2, -edge, edge, 0 * edge, edge)
 
 
 def with_affine(

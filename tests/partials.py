@@ -10,7 +10,9 @@ from onnxshallow.analysis import Analysis, Site, analyze
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.model.surgery import Workbench
 
-__all__ = ["intermediate", "partial", "random_partial"]
+__all__ = ["intermediate", "partial", "random_partial", "with_partial"]
+
+_NAMES = ("act", "kept", "square", "linear", "constant", "zz", "first", "second", "sum", "made")
 
 
 def partial(
@@ -52,3 +54,47 @@ def intermediate(
         assert site.dtype is not None
         write_partial(bench, each, name=site.name, dtype=site.dtype, rank=site.rank)
     return analyze(bench.finish(), shapes)
+
+
+def with_partial(
+    model: onnx.ModelProto,
+    site: Site,
+    kept: np.ndarray,
+    *,
+    square: np.ndarray,
+    linear: np.ndarray,
+    constant: np.ndarray,
+) -> onnx.ModelProto:
+    """A copy of `model` in which a site activates what is kept, and makes the others by a polynomial of its input.
+
+    Args:
+        model: a model of opset 9 or later.
+        site: one of its sites.
+        kept: (C,) or (C, *spatial).
+        square: like `kept`, as for the following.
+        linear: coefficients.
+        constant: coefficients.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    position, node = next((i, n) for i, n in enumerate(result.graph.node) if site.output in n.output)
+    names = {part: f"{site.output}//{part}" for part in _NAMES}
+    node.output[0] = names["act"]
+    shape = (1, *kept.shape, *(1,) * (site.rank + 1 - kept.ndim))
+    values = {"kept": kept, "square": square, "linear": linear, "constant": constant}
+    for name, value in values.items():
+        array = value.reshape(shape).astype(bool if name == "kept" else site.dtype)
+        result.graph.initializer.append(onnx.numpy_helper.from_array(array, names[name]))
+    steps = [
+        ("Mul", [site.source, site.source], "zz"),
+        ("Mul", [names["zz"], names["square"]], "first"),
+        ("Mul", [site.source, names["linear"]], "second"),
+        ("Add", [names["first"], names["second"]], "sum"),
+        ("Add", [names["sum"], names["constant"]], "made"),
+    ]
+    nodes = [onnx.helper.make_node(op, reads, [names[made]]) for op, reads, made in steps]
+    nodes.append(onnx.helper.make_node("Where", [names["kept"], names["act"], names["made"]], [site.output]))
+    following = [*nodes, *list(result.graph.node)[position + 1 :]]
+    del result.graph.node[position + 1 :]
+    result.graph.node.extend(following)
+    return result

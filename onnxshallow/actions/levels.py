@@ -17,12 +17,22 @@ _PARTS = 64
 
 
 def partial_candidates(
-    name: str, site: Site, options: FindOptions, levels: Sequence[int], *, pixels: bool = False, squares: bool = False
+    name: str,
+    analysis: Analysis,
+    site: Site,
+    options: FindOptions,
+    levels: Sequence[int],
+    *,
+    pixels: bool = False,
+    squares: bool = False,
 ) -> list[Candidate]:
-    """The candidates of one site.
+    """The candidates of one site that save something.
+
+    Where a PRelu lets elements pass already, those that are kept may all be others.
 
     Args:
         name: the action's name.
+        analysis: of the network.
         site: the activation.
         options: of the search.
         levels: how many channels are kept; with pixel masks how many elements.
@@ -30,12 +40,14 @@ def partial_candidates(
         squares: whether what is not kept may be squared.
     """
     elements = site.size or 0
+    shape = analysis.network.full_shape(site.output) or ()
+    area = 1 if pixels else analysis.network.per_sample(math.prod(shape) // site.channels)
     whole = elements if pixels else site.channels
     if options.every_size:
         levels = [*levels, *range(0, whole, max(1, whole // _PARTS) if pixels else 1)]
     found = []
-    for kept in sorted({level for level in levels if 0 <= level < whole}):
-        gone = elements - kept if pixels else elements // site.channels * (site.channels - kept)
+    for kept in sorted({level for level in levels if 0 <= level < whole and level * area < elements}):
+        gone = elements - kept * area
         found.append(
             Candidate(
                 action=name,
@@ -46,7 +58,7 @@ def partial_candidates(
                 nodes=frozenset({site.node}),
                 kept=kept,
                 pixels=pixels,
-                squares=gone if squares else 0,
+                squares=(site.channels - kept) * area if squares else 0,
             )
         )
     return found
@@ -58,12 +70,13 @@ def partly_refused(analysis: Analysis, site: Site, pixels: bool) -> str | None:
         return site.refusal
     if site.channels <= 1:
         return "it has one channel only"
-    if site.size != analysis.network.per_sample(math.prod(analysis.network.full_shape(site.output) or ())):
-        return "a part of its elements is not activated already"
     if analysis.network.opset < 9:
         return f"opset {analysis.network.opset} is older than 9; convert the model with onnx.version_converter first"
     if pixels and not analysis.network.has_fixed_sizes:
         return "pixels need inputs of fixed height and width; export the model so, or use --granularity channel"
+    shape = analysis.network.full_shape(site.output)
+    if pixels and (shape is None or analysis.network.per_sample(shape[0]) != 1):
+        return "its first axis holds more than the samples; use --granularity channel"
     return mask_refusal(analysis, site)
 
 

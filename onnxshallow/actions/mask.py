@@ -36,7 +36,9 @@ class Mask:
             candidate
             for site in analysis.sites
             if reasons[site.name] is None
-            for candidate in partial_candidates(self.name, site, options, self._levels(site, options), pixels=pixels)
+            for candidate in partial_candidates(
+                self.name, analysis, site, options, self._levels(site, options), pixels=pixels
+            )
         ]
         return Found(tuple(candidates), {name: reason for name, reason in reasons.items() if reason is not None})
 

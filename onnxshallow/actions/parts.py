@@ -61,7 +61,7 @@ def _takes_prelu(site: Site, partial: Partial, form: MaskForm) -> bool:
 def mask_refusal(analysis: Analysis, site: Site) -> str | None:
     """Why a site that can be removed cannot be written in part; None where it can."""
     if site.kind == "prelu" and analysis.network.constant(analysis.network.nodes[site.node].inputs[1]) is None:
-        return "its slope is no constant"
+        return "its slope is no constant; make it an initializer that callers may not override"
     return None
 
 

@@ -37,7 +37,7 @@ class Quadratic:
             for site in analysis.sites
             if reasons[site.name] is None
             for candidate in partial_candidates(
-                self.name, site, options, [round(share * site.channels) for share in shares], squares=True
+                self.name, analysis, site, options, [round(share * site.channels) for share in shares], squares=True
             )
         ]
         return Found(tuple(candidates), {name: reason for name, reason in reasons.items() if reason is not None})

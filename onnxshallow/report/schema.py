@@ -190,7 +190,7 @@ class BenchReport(Part):
 
 
 class ParetoPoint(Part):
-    """What one ReLU target costs; a target out of reach has a `reason` and no figures.
+    """What one ReLU target costs; a target out of reach, or whose plan is refused, has a `reason` and no figures.
 
     `plan` is what `apply` reads.
     """

@@ -47,6 +47,9 @@ def test_places_have_roles_of_their_own_only_where_they_are_squared_or_clipped()
 def test_slopes_that_callers_may_override_are_refused():
     model = parse("(float[N,4,2] x) => (float[N,4,2] y) { y = PRelu(x, s) }", as_inputs=True, s=(4, 1))
     analysis = analyze(model)
-    assert mask_refusal(analysis, analysis.sites[0]) == "its slope is no constant"
+    assert (
+        mask_refusal(analysis, analysis.sites[0])
+        == "its slope is no constant; make it an initializer that callers may not override"
+    )
     plain = analyze(parse("(float[N,4,2] x) => (float[N,4,2] y) { y = PRelu(x, s) }", s=(4, 1)))
     assert mask_refusal(plain, plain.sites[0]) is None

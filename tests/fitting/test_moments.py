@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onnxshallow.fitting.moments import Moments, response
+from onnxshallow.fitting.moments import Moments, response, widened
 from tests.networks import signed
 
 
@@ -75,3 +75,133 @@ def test_no_rows_give_zeros():
     found = Moments(2).affine()
     np.testing.assert_array_equal(found.linear, 0)
     np.testing.assert_array_equal(found.constant, 0)
+
+
+# Parabolas, and errors on other samples.
+
+
+def square_fit(z, y):
+    """numpy's parabola of one channel: square, linear, constant."""
+    return np.polyfit(z.astype(np.float64).ravel(), y.astype(np.float64).ravel(), 2)
+
+
+def coefficients(curve, channel):
+    return curve.square[channel], curve.linear[channel], curve.constant[channel]
+
+
+def made_by(curve, z):
+    """A polynomial of z (N, C, S), by numpy."""
+    q, a, b = (values.reshape(1, -1, 1) for values in (curve.square, curve.linear, curve.constant))
+    return q * z.astype(np.float64) ** 2 + a * z + b
+
+
+def test_the_parabola_is_numpys_of_every_channel():
+    z = signed((40, 3, 4, 4)) * np.array([2, 1, 0.1], dtype=np.float32).reshape(1, 3, 1, 1)
+    z += np.array([1, -1, 0.05], dtype=np.float32).reshape(1, 3, 1, 1)
+    y = np.maximum(z, 0)
+    found = response([(z, y)], 3)
+    for channel in range(3):
+        expected = square_fit(z[:, channel], y[:, channel])
+        np.testing.assert_allclose(coefficients(found.parabola, channel), expected, rtol=1e-4)
+        rest = y[:, channel] - np.polyval(expected, z[:, channel].astype(np.float64))
+        assert found.bent[channel] == pytest.approx(np.mean(rest**2), rel=1e-4)
+
+
+def test_a_parabola_that_is_one_is_found_with_an_unsymmetric_input():
+    z = np.random.default_rng(0).exponential(size=(200, 2, 3))
+    y = np.stack([0.3 * z[:, 0] ** 2 - 2 * z[:, 0] + 1, 5 - 0.1 * z[:, 1] ** 2], axis=1)
+    found = response([(z, y)], 2)
+    np.testing.assert_allclose(coefficients(found.parabola, 0), (0.3, -2, 1), rtol=1e-6)
+    np.testing.assert_allclose(coefficients(found.parabola, 1), (-0.1, 0, 5), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found.bent, 0, atol=1e-9)
+
+
+def test_errors_and_ranges_are_those_on_held_out_samples_and_the_fit_is_not():
+    z, other = signed((60, 2, 5)), 1.5 * signed((30, 2, 5), 1) + 0.5
+    y, made = np.maximum(z, 0), np.maximum(other, 0)
+    alone, judged = response([(z, y)], 2), response([(z, y)], 2, [(other[:9], made[:9]), (other[9:], made[9:])])
+    for name in ("scale", "shift"):
+        np.testing.assert_array_equal(getattr(judged, name), getattr(alone, name))
+    for name in ("square", "linear", "constant"):
+        np.testing.assert_array_equal(getattr(judged.parabola, name), getattr(alone.parabola, name))
+    line = judged.scale.reshape(1, 2, 1) * other + judged.shift.reshape(1, 2, 1)
+    np.testing.assert_allclose(judged.unexplained, np.mean((made - line) ** 2, axis=(0, 2)), rtol=1e-5)
+    curve = made_by(judged.parabola, other)
+    np.testing.assert_allclose(judged.bent, np.mean((made - curve) ** 2, axis=(0, 2)), rtol=1e-5)
+    everything = np.concatenate([z, other])
+    np.testing.assert_allclose(judged.low, everything.min((0, 2)))
+    np.testing.assert_allclose(judged.high, everything.max((0, 2)))
+    np.testing.assert_allclose(judged.least, 0)
+    np.testing.assert_allclose(judged.most, np.maximum(everything, 0).max((0, 2)))
+
+
+def test_a_channel_without_variance_has_a_constant_for_a_parabola():
+    z = np.full((10, 2, 3), 0.1, dtype=np.float32)
+    z[:, 1] = signed((10, 3))
+    found = response([(z, np.maximum(z, 0))], 2)
+    np.testing.assert_allclose(coefficients(found.parabola, 0), (0, 0, 0.1), atol=1e-6)
+    assert found.parabola.square[1] > 0
+
+
+def test_two_values_tell_a_line_and_no_parabola():
+    z = np.where(signed((50, 2, 3)) > 0, 2, -1).astype(np.float32)
+    found = response([(z, np.maximum(z, 0))], 2)
+    np.testing.assert_array_equal(found.parabola.square, 0)
+    np.testing.assert_allclose(found.parabola.linear, 2 / 3, rtol=1e-6)
+    np.testing.assert_allclose(found.parabola.constant, 2 / 3, rtol=1e-6)
+    np.testing.assert_allclose(found.bent, found.unexplained)
+
+
+def test_half_precision_gives_the_parabola_of_its_values():
+    z = (signed((50, 2, 9)) * 30).astype(np.float16)
+    found = response([(z, np.maximum(z, 0))], 2)
+    for channel in range(2):
+        expected = square_fit(z[:, channel], np.maximum(z[:, channel], 0))
+        np.testing.assert_allclose(coefficients(found.parabola, channel), expected, rtol=1e-5)
+
+
+def test_many_elements_are_summed_in_pieces(monkeypatch):
+    z = signed((30, 3, 4))
+    whole = response([(z, np.maximum(z, 0))], 3)
+    monkeypatch.setattr("onnxshallow.fitting.moments._PIECE", 50)
+    parts = response([(z, np.maximum(z, 0))], 3)
+    np.testing.assert_allclose(parts.parabola.square, whole.parabola.square, rtol=1e-9)
+    np.testing.assert_array_equal(parts.low, whole.low)
+
+
+def test_no_held_out_samples_leave_the_errors_of_the_fit():
+    z = signed((30, 2, 4))
+    one, other = response([(z, z)], 2), response([(z, z)], 2, [])
+    np.testing.assert_array_equal(one.unexplained, other.unexplained)
+
+
+# Ranges and shapes.
+
+
+def test_further_values_widen_the_range_and_nothing_else():
+    z = signed((30, 2, 4, 4))
+    found = response([(z, np.maximum(z, 0))], 2)
+    far = np.zeros((3, 2, 4, 4), dtype=np.float16)
+    far[1, 0, 2, 3], far[2, 1, 0, 0] = 9, -7
+    wide = widened(found, [far, np.zeros((1, 2, 4, 4))])
+    np.testing.assert_allclose(wide.high, [9, z[:, 1].max()])
+    np.testing.assert_allclose(wide.low, [z[:, 0].min(), -7])
+    for name in ("scale", "shift", "unexplained", "bent", "least", "most", "parabola"):
+        assert getattr(wide, name) is getattr(found, name)
+    np.testing.assert_array_equal(widened(found, []).high, found.high)
+
+
+def test_a_pooled_range_is_widened_by_any_shape():
+    z = signed((6, 7, 5))
+    found = widened(response([(z, z)], 1), [np.full((2, 3), 50.0), np.full((2, 2, 2, 2), -60.0)])
+    assert (found.low[0], found.high[0]) == (-60, 50)
+
+
+def test_elements_take_another_shape():
+    z = signed((30, 12))
+    found = response([(z, np.maximum(z, 0))], 12)
+    shaped = found.reshaped((3, 2, 2))
+    for name in ("scale", "shift", "unexplained", "bent", "low", "high", "least", "most"):
+        np.testing.assert_array_equal(getattr(shaped, name), getattr(found, name).reshape(3, 2, 2))
+    np.testing.assert_array_equal(shaped.parabola.square, found.parabola.square.reshape(3, 2, 2))
+    np.testing.assert_array_equal(shaped.parabola.constant, found.parabola.constant.reshape(3, 2, 2))

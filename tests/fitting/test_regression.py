@@ -281,3 +281,45 @@ def test_a_free_scale_is_found_along_with_the_weights(rectifier, seed):
 def test_a_free_scale_is_none_where_it_is_not_asked_for():
     rows = Rows(signed((1, 200, 4)), signed((1, 200, 2), seed=1), signed((1, 200, 2), seed=2))
     assert regress(linear(2, 4), rows, 1e-3).scale is None
+
+
+def zeros(outputs, inputs):
+    weight, bias = np.zeros((outputs, inputs, 1, 1)), np.zeros(outputs)
+    return Convolution(weight, bias, (1, 1), (1, 1), (0, 0), (0, 0), 1)
+
+
+def test_bounds_may_differ_from_output_to_output():
+    """The first output is fitted through a ReLU, the second through a Clip, the third through nothing."""
+    random = np.random.default_rng(0)
+    patches = random.normal(size=(1, 400, 5)).astype(np.float32)
+    targets = (patches @ random.normal(size=(5, 3)) + random.normal(size=(1, 400, 3))).astype(np.float32)
+    start = zeros(3, 5)
+    lower = np.array([0, 0, -np.inf], dtype=np.float32).reshape(1, 1, 3)
+    upper = np.array([np.inf, 1, np.inf], dtype=np.float32).reshape(1, 1, 3)
+    together = regress(start, Rows(patches, targets), 1e-6, rectifier=Rectifier(upper, lower), rounds=1).convolution
+    for output, alone in enumerate((Rectifier(), Rectifier(1.0), None)):
+        single = Rows(patches, targets[:, :, output : output + 1])
+        one = zeros(1, 5)
+        expected = regress(one, single, 1e-6, rectifier=alone, rounds=1).convolution
+        np.testing.assert_allclose(together.weight[output], expected.weight[0], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(together.bias[output], expected.bias[0], rtol=1e-4, atol=1e-6)
+
+
+def test_bounds_of_some_rows_and_outputs():
+    lower = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    found = Rectifier(np.float32(9) + lower[:, :1], lower).part(slice(1, None)).outputs(slice(None, None, 2))
+    assert found.lower.tolist() == [[[3, 5]]]
+    assert found.upper.tolist() == [[[9, 11]]]
+    assert (Rectifier(6.0).part(slice(2)).outputs(slice(1)).upper, Rectifier().lower) == (6.0, 0.0)
+
+
+def test_few_rows_and_bounds_by_output_choose_a_ridge_on_part_of_the_outputs():
+    """There are more outputs than are looked at for that."""
+    random = np.random.default_rng(1)
+    patches = random.normal(size=(1, 60, 20)).astype(np.float32)
+    targets = random.normal(size=(1, 60, 130)).astype(np.float32)
+    lower = np.where(np.arange(130) % 2, 0, -np.inf).astype(np.float32).reshape(1, 1, 130)
+    start = zeros(130, 20)
+    fitted = regress(start, Rows(patches, targets), 1e-3, rectifier=Rectifier(lower=lower), rounds=2).convolution
+    assert np.all(np.isfinite(fitted.weight))
+    assert np.any(fitted.weight)

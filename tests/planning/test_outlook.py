@@ -235,3 +235,54 @@ def test_together_two_do_no_more_than_errors_of_equal_shape(values):
     for (one, other), more in interactions(candidates, damages(candidates, *values), ORDER).items():
         worst = (np.sqrt(alone[one]) + np.sqrt(alone[other])) ** 2
         assert 0 <= alone[one] + alone[other] + more <= worst + 1e-9
+
+
+# What stays in part.
+
+
+def masks(site, size, *kept, action="mask"):
+    return [Candidate(action, (site,), f"{site}.in", f"{site}.out", relus=size - count, kept=count) for count in kept]
+
+
+def test_of_the_levels_of_a_site_the_middle_one_is_looked_at_first():
+    levels = masks("a", 64, 8, 16, 32, 48, 56)
+    assert first_look(levels) == [levels[2]]
+    assert first_look([*levels, *masks("a", 64, 0, 8, 16, action="quadratic"), remove("a")])[1:] == [
+        masks("a", 64, 8, action="quadratic")[0],
+        remove("a"),
+    ]
+
+
+def test_a_level_does_more_with_the_square_of_what_goes():
+    levels = masks("a", 64, 8, 32, 56)
+    estimates = outlook(levels, {levels[1].key: 0.2})
+    assert estimates[levels[0].key] == pytest.approx(0.2 * (56 / 32) ** 2)
+    assert estimates[levels[2].key] == pytest.approx(0.2 * (8 / 32) ** 2)
+
+
+def test_the_level_that_is_nearest_by_what_goes_is_taken():
+    levels = masks("a", 64, 8, 40, 56)
+    estimates = outlook(levels, {levels[0].key: 0.9, levels[2].key: 0.05})
+    assert estimates[levels[1].key] == pytest.approx(0.9 * (24 / 56) ** 2)  # 24 is nearer to 56 than to 8 by ratio
+
+
+def test_parabolas_and_masks_of_a_site_are_estimated_apart():
+    levels, bent = masks("a", 64, 8, 32), masks("a", 64, 0, 32, action="quadratic")
+    estimates = outlook([*levels, *bent], {levels[1].key: 0.2, bent[1].key: 0.01})
+    assert estimates[bent[0].key] == pytest.approx(0.01 * (64 / 32) ** 2)
+
+
+def test_masks_say_nothing_of_what_runs_of_sites_do():
+    run = fuse("ab", 3)
+    estimates = outlook([*run, *masks("a", 64, 32), remove("a"), remove("b")], {
+        masks("a", 64, 32)[0].key: 0.01, remove("a").key: 0.3, remove("b").key: 0.2
+    })  # fmt: skip
+    assert estimates[run[0].key] == pytest.approx(0.5)
+
+
+def test_only_what_goes_as_a_whole_makes_pairs():
+    order = {"a": 0, "b": 1}
+    candidates = [*masks("a", 64, 32), remove("b")]
+    assert interactions(candidates, damages(candidates, 0.3, 0.2), order) == {}
+    candidates = [remove("a"), remove("b")]
+    assert len(interactions(candidates, damages(candidates, 0.3, 0.2), order)) == 1

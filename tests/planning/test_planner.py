@@ -6,6 +6,7 @@ from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.actions.base import Candidate, FindOptions
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
+from onnxshallow.actions.mask import Mask
 from onnxshallow.analysis import analyze
 from onnxshallow.config import Config
 from onnxshallow.errors import TargetError, UsageError
@@ -296,3 +297,56 @@ def test_a_merger_that_takes_the_only_activation_is_none(relus, goal):
     plans = Planner(analysis, candidates, {c.key: 0.0 for c in candidates}, Budget(relus, depth_saved=1)).proposals()
     with pytest.raises(TargetError, match=f"--kernel exact finds {goal}"):
         next(plans)
+
+
+# Activations that stay in part.
+
+MASKS = Mask().find(ANALYSIS, FindOptions(granularity="channel")).candidates
+
+
+@pytest.mark.parametrize(
+    ("options", "shallower"),
+    [
+        ({}, True),
+        ({"granularity": "channel"}, False),
+        ({"granularity": "pixel"}, False),
+        ({"polynomials": True}, False),
+        ({"kernel": "exact", "granularity": "channel"}, True),
+    ],
+)
+def test_who_asks_for_activations_below_the_layer_gives_nothing_for_fewer_layers(options, shallower):
+    budget = read_budget(Config(target_relus=0.5, **options), ANALYSIS)
+    assert budget.shallower is shallower
+
+
+def test_without_a_wish_for_fewer_layers_the_plan_of_least_damage_is_kept():
+    fuse = next(c for c in ALL if c.depth > 0 and c.macs > 0)
+    better, cheaper = Plan((SINGLES[0],), {}, 0.10), Plan((fuse,), {}, 0.105)
+    assert most_useful([better, cheaper], ANALYSIS.cost) is cheaper
+    assert most_useful([better, cheaper], ANALYSIS.cost, shallower=False) is better
+
+
+def test_the_first_proposal_is_then_that_of_least_damage_too():
+    fuse = next(c for c in ALL if c.depth > 0 and c.macs > 0 and c.sites == ("r1",))
+    single = next(c for c in SINGLES if c.sites == ("r1",))
+    values = {fuse.key: 0.11, single.key: 0.1}
+    cheap, least = (
+        next(planner([fuse, single], values, relus=RELUS * 4 // 5, shallower=on).proposals()) for on in (True, False)
+    )
+    assert (cheap.candidates, least.candidates) == ((fuse,), (single,))
+
+
+def test_proposals_with_masks_reach_the_budget_with_one_level_a_site():
+    values = {c.key: 0.1 / (c.kept or 1) for c in MASKS}
+    for plan in itertools.islice(planner(MASKS, values, relus=RELUS // 3, shallower=False).proposals(), 12):
+        assert RELUS - saving(plan) <= RELUS // 3
+        sites = [c.sites for c in plan.candidates]
+        assert len(set(sites)) == len(sites)
+
+
+def test_masks_reach_what_removals_cannot():
+    values = {c.key: 0.1 for c in (*MASKS, *SINGLES)}
+    with pytest.raises(TargetError):
+        next(planner(SINGLES, {c.key: 0.1 for c in SINGLES}, relus=RELUS // 20).proposals())
+    plan = next(planner([*MASKS, *SINGLES], values, relus=RELUS // 20, shallower=False).proposals())
+    assert RELUS - saving(plan) <= RELUS // 20

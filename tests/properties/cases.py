@@ -157,7 +157,14 @@ def count_relus(case: Case, model: onnx.ModelProto) -> int:
     nodes = [node for node in _running(model.graph) if node.op_type in sites or _rectifies(model, node)]
     probe = with_outputs(model, [node.output[0] for node in nodes])
     outputs: Sequence[Array] = case.run(probe, "the reference") if nodes else ()
-    return sum(output.size // case.batch for output in outputs)
+    return sum(_activated(model, node, output) // case.batch for node, output in zip(nodes, outputs, strict=True))
+
+
+def _activated(model: onnx.ModelProto, node: onnx.NodeProto, output: Array) -> int:
+    """Elements of what a site makes, but for those that a PRelu lets pass with a slope of one."""
+    if node.op_type != "PRelu" or (slope := _constant(model, node.input[1])) is None:
+        return output.size
+    return int(np.count_nonzero(np.broadcast_to(slope, output.shape) != 1))
 
 
 def _running(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -189,11 +196,17 @@ def _rectifies(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
 
 def _bound(model: onnx.ModelProto, name: str) -> float | None:
     """The value of a constant scalar; None for one that callers may override."""
+    value = _constant(model, name)
+    return None if value is None else float(value)
+
+
+def _constant(model: onnx.ModelProto, name: str) -> Array | None:
+    """The value of a weight; None for one that callers may override."""
     makers = {output: node for node in model.graph.node for output in node.output}
     while name in makers and makers[name].op_type == "Identity":
         name = makers[name].input[0]
     if name in makers:
-        return float(onnx.numpy_helper.to_array(makers[name].attribute[0].t))
+        return onnx.numpy_helper.to_array(makers[name].attribute[0].t)
     if model.ir_version >= 4 and name in {value.name for value in model.graph.input}:
         return None
-    return float(next(onnx.numpy_helper.to_array(t) for t in model.graph.initializer if t.name == name))
+    return onnx.numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == name))

@@ -5,6 +5,7 @@ Each check raises an AssertionError that says which candidate is concerned and w
 
 import random
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ from onnx import helper, numpy_helper
 
 from onnxshallow.actions.apply import ACTIONS, Rewritten, apply_candidates
 from onnxshallow.actions.base import Candidate, Evidence, FindOptions
+from onnxshallow.actions.packing import pack
 from onnxshallow.analysis import Analysis, Layers, Site, analyze, trace_region
+from onnxshallow.fitting.parabolas import trusted
 from onnxshallow.model.document import load_document, save_model
 from onnxshallow.model.network import Network
 from onnxshallow.model.surgery import Workbench
 from tests.graphs import frozen, plain
 from tests.networks import some_evidence
+from tests.partials import with_partial
 from tests.properties.cases import (
     Case,
     Counts,
@@ -74,8 +78,9 @@ def check_sites(case: Case, counts: Counts) -> None:
 
 
 def find_all(analysis: Analysis) -> list[Candidate]:
-    """Every candidate with every kernel size and exactness."""
-    options = FindOptions(deeper=True, every_size=True), FindOptions("exact")
+    """Every candidate with every kernel size, exactness, and number of channels or elements that are kept."""
+    every = FindOptions(deeper=True, every_size=True, polynomials=True)
+    options = [FindOptions("exact"), *(replace(every, granularity=name) for name in ("layer", "channel", "pixel"))]
     found = {c.key: c for option in options for action in ACTIONS for c in action.find(analysis, option).candidates}
     return list(found.values())
 
@@ -85,8 +90,8 @@ def check_candidates(case: Case, random: random.Random, counts: Counts) -> None:
     candidates = find_all(case.analysis)
     evidence = some_evidence(case.analysis)
     exact: list[Candidate] = []
-    for kind in sorted({(c.action, c.exactness) for c in candidates}):
-        of_kind = [c for c in candidates if (c.action, c.exactness) == kind]
+    for kind in sorted({_kind(c) for c in candidates}):
+        of_kind = [c for c in candidates if _kind(c) == kind]
         for candidate in random.sample(of_kind, min(len(of_kind), _MOST)):
             check_candidate(case, candidate, evidence, counts)
             if candidate.exactness == "exact" or candidate.action == "linearize":
@@ -97,6 +102,10 @@ def check_candidates(case: Case, random: random.Random, counts: Counts) -> None:
         maps = _affine_maps(chosen, rewritten, evidence)
         _assert_same(case, rewritten.model, linearized(case, _sites(chosen), maps), listed(chosen))
         counts["candidates applied together"] += len(chosen)
+
+
+def _kind(candidate: Candidate) -> tuple[str, str, bool]:
+    return candidate.action, candidate.exactness, candidate.pixels
 
 
 def disjoint(candidates: Collection[Candidate]) -> list[Candidate]:
@@ -120,8 +129,9 @@ def _sites(candidates: Collection[Candidate]) -> set[str]:
 def check_candidate(case: Case, candidate: Candidate, evidence: Evidence, counts: Counts) -> None:
     """One candidate, applied and not fitted.
 
-    Exact ones compute what the model computes whose sites alone are replaced by affine maps; those that are wrong
-    at the border do so inside; for fitted ones of a smaller kernel or rank only the shape is certain.
+    Exact ones compute what the model computes whose sites alone are replaced by affine maps, or in part by
+    polynomials; those that are wrong at the border do so inside; for fitted ones of a smaller kernel or rank only the
+    shape is certain.
     """
     counts[f"{candidate.action}, {candidate.exactness}"] += 1
     before = frozen(case.model)
@@ -133,11 +143,39 @@ def check_candidate(case: Case, candidate: Candidate, evidence: Evidence, counts
         _assert_same(case, rewritten.model, linearized(case, candidate.sites, maps), candidate.key)
     elif candidate.exactness == "exact":
         _assert_same(case, rewritten.model, linearized(case, candidate.sites, evidence), candidate.key)
+    elif rewritten.partials:
+        _assert_same(case, rewritten.model, _partly(case, candidate, rewritten, evidence), candidate.key)
+        packed = pack(rewritten.analysis, rewritten.partials, "split")
+        _assert_same(case, packed, rewritten.model, f"{candidate.key}, packed")
+        left = case.analysis.cost.relus - candidate.relus
+        assert count_relus(case, packed) <= left, f"{candidate.key} leaves more than {left} ReLUs"
     else:
         assert_usable(case, rewritten.model, candidate.key)
         alive = candidate.output in {name for node in rewritten.model.graph.node for name in node.output}
         if alive and candidate.action == "fuse" and candidate.kernel == _full_kernel(case, candidate):
             _check_interior(case, candidate, rewritten.model, evidence, counts)
+
+
+def _partly(case: Case, candidate: Candidate, rewritten: Rewritten, evidence: Evidence) -> onnx.ModelProto:
+    """The model with one site that activates some of its elements, and makes of the others what the evidence says."""
+    (partial,) = rewritten.partials
+    found = evidence[candidate.sites[0]]
+    found = found.pixels if candidate.pixels and found.pixels is not None else found
+    assert np.count_nonzero(partial.kept) == candidate.kept, f"{candidate.key} keeps {np.count_nonzero(partial.kept)}"
+    bends = partial.squared
+    assert not np.any(bends & (~trusted(found) | (candidate.action == "mask"))), f"{candidate.key} squares too much"
+    values = {
+        "square": np.where(bends, found.parabola.square, 0.0),
+        "linear": np.where(bends, found.parabola.linear, found.scale),
+        "constant": np.where(bends, found.parabola.constant, found.shift),
+    }
+    network = rewritten.analysis.network
+    maker = network.producer(partial.source)
+    computed = [name for name in maker.inputs if not network.is_constant(name)] if maker else []
+    if maker is not None and maker.is_op("Add", "Sum") and len(computed) > 1:  # until a fit
+        values["linear"] = np.where(partial.passed, 1.0, values["linear"])
+        values["constant"] = np.where(partial.passed, 0.0, values["constant"])
+    return with_partial(case.model, case.analysis.site_by_name[candidate.sites[0]], partial.kept, **values)
 
 
 def _affine_maps(candidates: Collection[Candidate], rewritten: Rewritten, evidence: Evidence) -> Evidence:
@@ -284,7 +322,7 @@ def _touched(analysis: Analysis, candidate: Candidate) -> set[int]:
     """
     network, layers = analysis.network, analysis.layers
     touched = set(candidate.nodes)
-    tensors = [candidate.source] if candidate.action == "linearize" else []
+    tensors = [candidate.source] if len(candidate.sites) == 1 and candidate.kernel is None else []
     follower = candidate.output
     while network.is_private(follower):  # what a layer takes in that did not before, as an activation came between
         (reader,) = network.consumers(follower)

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from onnxshallow import optimize
+from onnxshallow.actions.packing import MaskForm
 from onnxshallow.analysis import NotLinearError
 from onnxshallow.errors import ExitCode, ModelError, OnnxshallowError, TargetError
 from onnxshallow.fitting.calibration import Calibration
@@ -24,6 +25,7 @@ from tests.properties.engines import Array
 __all__ = ["check_fits", "check_plan"]
 
 _SAMPLES = 24
+MASK_FORMS: tuple[MaskForm, ...] = ("split", "prelu")
 # Fits of a model that are checked.
 _FITS = 2
 
@@ -45,18 +47,23 @@ def check_fits(case: Case, random: random.Random, counts: Counts) -> None:
     ]
     calibration = Calibration(batches, len(batches) * 2 // 3, ActivationStore(1 << 28), threads=1)
     removable = [site for site in case.analysis.sites if site.refusal is None]
-    evidence = collect_evidence(case.analysis, removable, calibration)
+    pixels = case.analysis.network.has_fixed_sizes
+    evidence = collect_evidence(case.analysis, removable, calibration, stirred=True, pixels=pixels)
     candidates = find_all(case.analysis)
     chosen = [[candidate] for candidate in random.sample(candidates, min(len(candidates), _FITS))]
     for together in (*chosen, disjoint(random.sample(candidates, len(candidates)))):
         what = f"{listed(together)}, fitted"
-        correction = len(together) > 1
+        correction, form = len(together) > 1, random.choice(MASK_FORMS)
+        partly = any(candidate.kept is not None for candidate in together)
         try:
-            realized = realize(case.analysis, together, evidence, calibration, correction=correction)
+            realized = realize(case.analysis, together, evidence, calibration, correction=correction, form=form)
         except NotLinearError as error:
             raise AssertionError(f"{what}: {error}") from error
         assert_usable(case, realized.model, what)
-        assert_unchanged(case, realized.model, together, what, layers=correction)
+        if not partly:  # else channels change their order, in all layers that they reach
+            assert_unchanged(case, realized.model, together, what, layers=correction)
+        left = case.analysis.cost.relus - sum(candidate.relus for candidate in together)
+        assert count_relus(case, realized.model) <= left, f"{what}: more than {left} ReLUs are left"
         counts["candidates fitted"] += len(together)
 
 
@@ -96,7 +103,10 @@ def check_plan(case: Case, random: random.Random, folder: Path, counts: Counts) 
     assert relus[0] <= int(options["target_relus"] * relus[1] + 1e-9), (
         f"{what}: {relus[0]} of {relus[1]} ReLUs are left"
     )
-    assert_unchanged(case, model, result.plan.candidates, what, layers=bool(options["correction"]))
+    if all(candidate.kept is None for candidate in result.plan.candidates):
+        assert_unchanged(case, model, result.plan.candidates, what, layers=bool(options["correction"]))
+    squares = stated[0].squares - stated[1].squares
+    assert squares <= sum(candidate.squares for candidate in result.plan.candidates), f"{what}: {squares} squares"
 
 
 def _fewest(case: Case) -> int:
@@ -110,13 +120,18 @@ def _options(case: Case, random: random.Random, folder: Path) -> dict[str, objec
     target, total = random.choice((0.7, 0.7, 0.5, 0.9)), case.analysis.cost.relus
     if total and random.random() < 0.9:  # one that can be reached
         target = max(target, math.ceil(1000 * _fewest(case) / total) / 1000)
+    granularity = random.choice(("layer", "layer", "channel", "channel", "pixel"))
     options: dict[str, object] = {
         "target_relus": target,
         "kernel": random.choice(("auto", "auto", "auto", "exact", "3")),
         "sensitivity": random.choice(("kl", "kl", "mse", "magnitude")),
         "correction": random.random() < 0.7,
+        "granularity": granularity,
+        "polynomials": random.random() < 0.3,
         "seed": 3,
     }
+    if granularity == "channel":
+        options["mask_form"] = random.choice(MASK_FORMS)
     if random.random() < 0.2:
         options["target_macs"] = random.choice((0.9, 0.7))
     if random.random() < 0.9:

@@ -344,3 +344,21 @@ def test_an_output_that_is_an_input():
     batches = batches_of((2, 3))
     outputs = at_inputs(model, batches).outputs()
     np.testing.assert_array_equal(outputs[0][1], batches[1]["x"])
+
+
+def test_other_values_may_be_put_in_the_place_of_a_tensors_own(executed):
+    model, batches = chain(), batches_of((2, 3, 8, 8))
+    frontier = at_inputs(model, batches)
+    frontier.advance(["r"])
+    others = [signed((2, 5, 8, 8), 50 + position) for position in range(len(batches))]
+    frontier.put("r", others)
+    for stored, other in zip(frontier["r"], others, strict=True):
+        np.testing.assert_array_equal(stored, other)
+    frontier.advance(["y"])
+    tail = build(
+        "(float[N,5,8,8] r) => (float[N,4,8,8] y) { y = Conv<pads=[1,1,1,1]>(r, w2, b2) }",
+        **{t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer if t.name in ("w2", "b2")},
+    )
+    for made, other in zip(frontier["y"], others, strict=True):
+        assert_near(made, Session(tail, threads=1).run({"r": other})[0], 1e-5)
+    assert executed["r"] == 1

@@ -1,11 +1,14 @@
 import numpy as np
 import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
 
 from onnxshallow.analysis import analyze
 from onnxshallow.fitting.moments import response
 from onnxshallow.runtime import frontier as frontier_module
-from onnxshallow.sensitivity.evidence import collect_evidence
-from tests.networks import build, calibration_of, evidence_of, residual, run_exactly, signed, smooth
+from onnxshallow.sensitivity.evidence import collect_evidence, stir
+from tests.networks import build, calibration_of, chain, evidence_of, residual, run_exactly, signed, smooth
+from tests.properties.cases import with_outputs
 
 
 def test_the_maps_are_those_of_each_sites_own_values():
@@ -76,3 +79,78 @@ def test_what_lies_behind_the_last_site_is_not_run(monkeypatch):
     evidence_of(analyze(residual()), calibration_of({"x": smooth(8, 3, 8)}, batch=4))
     assert "r4" in made
     assert not made & {"p", "f", "y"}
+
+
+# Errors, ranges and pixels.
+
+
+def values_at(model, x, names):
+    """Inner tensors by onnx's reference."""
+    return dict(zip(names, ReferenceEvaluator(with_outputs(model, names)).run(None, {"x": x}), strict=True))
+
+
+def test_errors_are_those_on_the_batches_that_are_not_fitted_on():
+    model, x = chain(), np.concatenate([smooth(16, 3, 8), 2 * smooth(16, 3, 8, 1) + 1])
+    found = evidence_of(analyze(model), calibration_of({"x": x}, batch=8, fit_batches=2))["r"]
+    values = values_at(model, x, ["h", "r"])
+    z, y = (values[name].astype(np.float64) for name in ("h", "r"))
+    for channel in range(5):
+        fitted, judged = slice(0, 16), slice(16, None)
+        pairs = {2: found.bent, 1: found.unexplained}
+        for degree, errors in pairs.items():
+            curve = np.polyfit(z[fitted, channel].ravel(), y[fitted, channel].ravel(), degree)
+            left = np.mean((np.polyval(curve, z[judged, channel]) - y[judged, channel]) ** 2)
+            assert errors[channel] == pytest.approx(left, rel=1e-3)
+    np.testing.assert_allclose(found.low, z.min((0, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(found.high, z.max((0, 2, 3)), rtol=1e-5)
+    assert found.pixels is None
+
+
+def test_changed_inputs_widen_the_range_and_change_nothing_else():
+    analysis = analyze(chain())
+    calibration = calibration_of({"x": smooth(24, 3, 8)}, batch=8, fit_batches=2)
+    plain, stirred = (
+        collect_evidence(analysis, analysis.sites, calibration, stirred=on)["r"] for on in (False, True)
+    )
+    for name in ("scale", "shift", "unexplained", "bent", "least", "most"):
+        np.testing.assert_array_equal(getattr(stirred, name), getattr(plain, name))
+    changed = stir(calibration.batches[2:])
+    z = np.concatenate([values_at(chain(), batch["x"], ["h"])["h"] for batch in changed])
+    np.testing.assert_allclose(stirred.low, np.minimum(plain.low, z.min((0, 2, 3))), rtol=1e-5)
+    np.testing.assert_allclose(stirred.high, np.maximum(plain.high, z.max((0, 2, 3))), rtol=1e-5)
+    assert np.any(stirred.high > plain.high)
+
+
+def test_inputs_are_stirred_by_a_fifth():
+    batch = {"x": signed((4, 3, 5, 5)), "half": signed((4, 2)).astype(np.float16), "index": np.arange(4)}
+    found = stir([batch, batch])
+    assert len(found) == 8
+    np.testing.assert_allclose(found[0]["x"], 1.2 * batch["x"], rtol=1e-6)
+    np.testing.assert_allclose(found[2]["x"], 0.8 * batch["x"], rtol=1e-6)
+    np.testing.assert_allclose(found[4]["x"], batch["x"] + 0.2 * batch["x"].std(), atol=1e-6)
+    np.testing.assert_allclose(found[6]["x"], batch["x"] - 0.2 * batch["x"].std(), atol=1e-6)
+    for each in found:
+        assert [value.dtype for value in each.values()] == [np.float32, np.float16, np.int64]
+        np.testing.assert_array_equal(each["index"], batch["index"])
+
+
+def test_pixels_have_polynomials_of_their_own():
+    model, x = chain(), smooth(40, 3, 8)
+    analysis = analyze(model)
+    calibration = calibration_of({"x": x}, batch=10, fit_batches=3)
+    found = collect_evidence(analysis, analysis.sites, calibration, pixels=True)["r"]
+    values = values_at(model, x, ["h", "r"])
+    z, y = (values[name].astype(np.float64) for name in ("h", "r"))
+    pixels = found.pixels
+    assert pixels.scale.shape == pixels.bent.shape == pixels.parabola.square.shape == (5, 8, 8)
+    for place in ((0, 0, 0), (4, 7, 2), (2, 3, 5)):
+        line = np.polyfit(z[:30, *place], y[:30, *place], 1)
+        np.testing.assert_allclose([pixels.scale[place], pixels.shift[place]], line, rtol=1e-3, atol=1e-5)
+        left = np.mean((np.polyval(line, z[30:, *place]) - y[30:, *place]) ** 2)
+        assert pixels.unexplained[place] == pytest.approx(left, rel=1e-3, abs=1e-7)
+
+
+def test_a_tensor_without_channels_has_no_pixels():
+    analysis = analyze(build("(float[N,6,6] x) => (float[N,6,6] y) { y = Relu(x) }"))
+    calibration = calibration_of({"x": signed((8, 6, 6))}, batch=4)
+    assert collect_evidence(analysis, analysis.sites, calibration, pixels=True)["y"].pixels is None

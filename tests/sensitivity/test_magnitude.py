@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,11 @@ def test_damage_of_several_sites_adds_up():
     both = Candidate("fuse", ("r", "q"), "x", "y", relus=analysis.cost.relus)
     sensitivity = magnitude_sensitivity(analysis)
     assert magnitude_damages(analysis, [both])[both.key] == pytest.approx((sensitivity["r"] + sensitivity["q"]) / 2)
+
+
+def test_what_stays_of_a_site_does_no_damage():
+    analysis = analyze(toy())
+    (whole,) = (c for c in Linearize().find(analysis, FindOptions()).candidates if c.output == "r")
+    mask = replace(whole, action="mask", kept=1, relus=whole.relus // 2)
+    found = magnitude_damages(analysis, [whole, mask])
+    assert found[mask.key] == pytest.approx(found[whole.key] / 2)

@@ -6,6 +6,8 @@ import pytest
 from onnxshallow.actions.base import Candidate, FindOptions
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
+from onnxshallow.actions.mask import Mask
+from onnxshallow.actions.quadratic import Quadratic
 from onnxshallow.analysis import analyze
 from onnxshallow.runtime import frontier as frontier_module
 from onnxshallow.runtime.whole import run_batches
@@ -305,3 +307,38 @@ def test_a_ranking_uses_fewer_rows_and_rounds():
     for name in fewer:
         assert getattr(small.fit, name) < getattr(calibration.fit, name)
     assert replace(small.fit, **{name: getattr(calibration.fit, name) for name in fewer}) == calibration.fit
+
+
+def test_masks_do_less_damage_the_more_they_keep():
+    options = FindOptions(granularity="channel")
+    masks = Mask().find(analyze(residual(1)), options).candidates
+    found = swept(residual(1), {"x": smooth(256, 3, 8)}, masks, batch=64)
+    assert set(found) == {c.key for c in masks}
+    for output in ("r0", "r1", "r2", "r3", "r4"):
+        by_size = [found[c.key] for c in sorted(masks, key=lambda c: c.kept or 0) if c.output == output]
+        assert by_size[0] > 2 * by_size[-1]
+
+
+def test_a_parabola_does_less_damage_than_a_line():
+    quadratics = Quadratic().find(analyze(residual(1)), FindOptions(polynomials=True)).candidates
+    lines = candidates_of(residual(1), Linearize())
+    found = swept(residual(1), {"x": smooth(256, 3, 8)}, [*quadratics, *lines], batch=64)
+    pairs = [(found[q.key], found[line.key]) for q, line in zip(quadratics, lines, strict=True)]
+    assert sum(one < other for one, other in pairs) >= 4
+    assert sum(one for one, _ in pairs) < 0.7 * sum(other for _, other in pairs)
+
+
+def test_the_polynomials_of_a_site_that_no_layer_makes_are_fitted_too():
+    """Nothing else could be, as the pooling is between."""
+    model = build(
+        """(float[N,3,8,8] x) => (float[N,4,4,4] y) {
+            h = Conv<pads=[1,1,1,1]>(x, w1)
+            p = MaxPool<kernel_shape=[2,2],strides=[2,2]>(h)
+            y = Relu(p)
+        }""",
+        w1=(4, 3, 3, 3),
+    )
+    (mask,) = (c for c in Mask().find(analyze(model), FindOptions(granularity="channel")).candidates if c.kept == 1)
+    (line,) = candidates_of(model, Linearize())
+    found = swept(model, feeds_of(model, 128), [mask, line], measure="mse")
+    assert 0 < found[mask.key] < found[line.key]

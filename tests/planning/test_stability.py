@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from onnxshallow.analysis import analyze
+from onnxshallow.planning.stability import growth, why_unstable
+from onnxshallow.sensitivity.evidence import stir
+from tests.networks import calibration_of, residual, run_exactly, smooth
+from tests.partials import intermediate, partial
+from tests.properties.cases import with_outputs
+
+MODEL = residual()
+ANALYSIS = analyze(MODEL)
+SITES = ["r0", "r1", "r2", "r3", "r4"]
+
+
+def calibration(count=96):
+    return calibration_of({"x": smooth(count, 3, 8)}, batch=16)
+
+
+def with_parabola(site, square, linear=0.5, kept=(0, 0, 0, 0, 0, 0)):
+    source = {"r0": "s", "r1": "h1", "r2": "s1", "r3": "h3", "r4": "s2"}[site]
+    return intermediate(MODEL, [partial(source, site, kept, square=square, linear=linear, constant=0.1)]).network
+
+
+def largest(network, batches):
+    runs = [run_exactly(with_outputs(network.model, SITES), batch) for batch in batches]
+    return np.max([[np.abs(values).max() for values in run] for run in runs], axis=0)
+
+
+def test_growth_is_the_ratio_of_the_largest_activations():
+    rewritten, batches = with_parabola("r2", 0.3), stir(calibration().batches[:1])
+    found = growth(ANALYSIS, rewritten, batches, 1)
+    assert list(found) == SITES
+    expected = largest(rewritten, batches) / largest(ANALYSIS.network, batches)
+    np.testing.assert_allclose(list(found.values()), expected, rtol=1e-4)
+
+
+def test_the_original_does_not_grow():
+    assert growth(ANALYSIS, ANALYSIS.network, calibration().batches, 1) == dict.fromkeys(SITES, 1.0)
+    assert why_unstable(ANALYSIS, ANALYSIS.network, calibration()) is None
+
+
+@pytest.mark.parametrize("site", ["r0", "r1", "r2", "r3"])
+def test_a_steep_parabola_is_found(site):
+    text = why_unstable(ANALYSIS, with_parabola(site, 30.0), calibration())
+    found = growth(ANALYSIS, with_parabola(site, 30.0), stir(calibration().batches[-2:]), 1)
+    worst = max(found, key=found.get)
+    assert SITES.index(worst) >= SITES.index(site)
+    assert text == (
+        f"on calibration samples scaled and shifted by a fifth, the activations of {worst!r} grow to "
+        f"{found[worst]:.3g} times the original's"
+    )
+
+
+def test_a_gentle_parabola_is_no_reason():
+    assert why_unstable(ANALYSIS, with_parabola("r1", 0.05), calibration()) is None
+
+
+def test_what_is_no_number_any_more_has_grown_without_bounds():
+    text = why_unstable(ANALYSIS, with_parabola("r0", 3e38), calibration())
+    assert "grow to inf times" in text
+
+
+def test_without_held_out_samples_the_others_are_looked_at():
+    few = calibration_of({"x": smooth(16, 3, 8)}, batch=16, fit_batches=1)
+    assert why_unstable(ANALYSIS, with_parabola("r0", 30.0), few) is not None
+
+
+def test_sites_that_only_the_original_has_are_left_out():
+    rewritten = with_parabola("r2", 0.1)
+    rewritten.model.graph.output[0].name = "r2"
+    del rewritten.model.graph.node[[n.output[0] for n in rewritten.model.graph.node].index("r2") + 1 :]
+    network = analyze(rewritten.model).network
+    assert list(growth(ANALYSIS, network, calibration().batches[:1], 1)) == ["r0", "r1", "r2"]
