@@ -39,7 +39,7 @@ def search(
     How many depends on the size of the fits, not on the clock, so that the same inputs give the same plan.
 
     Returns:
-        The plans with their measured damages, in the order of proposal.
+        The plans with their measured damages, in the order of proposal; where all were refused, these.
 
     Raises:
         TargetError: no plan reaches the budget.
@@ -47,21 +47,21 @@ def search(
     planner = Planner(inputs.analysis, sensitivity.candidates, sensitivity.damages, budget)
     tries = _affordable_tries(inputs) if inputs.config.sensitivity != "magnitude" else 1
     plans: list[Plan] = []
+    refused: list[Plan] = []
     with progress.stage("Comparing plans", tries) as step:
         for plan in itertools.islice(planner.proposals(), tries):
             measured = plan if tries == 1 else _try_out(inputs, observation, plan)
             step()
             if measured is None:
                 planner.learn(plan, _REFUSED * plan.predicted)
+                refused.append(plan)
                 continue
             if measured.damage is not None:
                 planner.learn(plan, measured.damage)
             plans.append(measured)
             if not plan.candidates or _is_harmless(plans, inputs):
                 break
-    if not plans:
-        raise _none_stable(tries)
-    return plans
+    return plans or refused
 
 
 def _is_harmless(plans: Sequence[Plan], inputs: Inputs) -> bool:
@@ -115,6 +115,7 @@ def search_together(
         for found, budget in zip(sensitivities, budgets, strict=True)
     ]
     tried: dict[frozenset[str], Plan | None] = {}
+    refused: list[Plan] = []
     failures: list[TargetError | None] = [None for _ in budgets]
     proposals = [planner.proposals() for planner in planners]
     tries = min(max(len(budgets), _affordable_tries(inputs) * 3 // 2), _MOST_EACH * len(budgets))
@@ -128,24 +129,22 @@ def search_together(
                     failures[number] = error
             if plan is not None and plan.keys not in tried:
                 measured = tried[plan.keys] = _try_out(inputs, observation, plan)
+                if measured is None:
+                    refused.append(plan)
                 done = _REFUSED * plan.predicted if measured is None else measured.damage or 0.0
                 for other in planners:
                     other.learn(plan, done)
             step()
-    known = [plan for plan in tried.values() if plan is not None]
-    found: list[Plan | TargetError] = []
-    for planner, failure in zip(planners, failures, strict=True):
-        usable = [plan for plan in known if planner.reaches(plan)]
-        best = most_useful(usable, inputs.analysis.cost, planner.budget.shallower) if usable else None
-        found.append(failure or best or _none_stable(tries))
-    return found
-
-
-def _none_stable(tries: int) -> TargetError:
-    return TargetError(
-        f"None of the {tries} plans that were tried stays near the original on scaled and shifted samples; leave out "
-        "--polynomials, or raise the target."
-    )
+    return [
+        failure
+        or most_useful(
+            [plan for plan in tried.values() if plan is not None and planner.reaches(plan)]
+            or [plan for plan in refused if planner.reaches(plan)],
+            inputs.analysis.cost,
+            planner.budget.shallower,
+        )
+        for planner, failure in zip(planners, failures, strict=True)
+    ]
 
 
 def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan | None:

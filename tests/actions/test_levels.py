@@ -17,10 +17,11 @@ def activated(text="Relu(h)", **options):
     return build(NET.format(text), w=(4, 3, 3, 3), **used, **options)
 
 
-def candidates(model, levels, *, name="mask", **options):
+def candidates(model, levels, *, name="mask", squares=False, **options):
     analysis = analyze(model)
     (site,) = analysis.sites
-    return partial_candidates(name, analysis, site, FindOptions(granularity="channel", **options), levels)
+    chosen = FindOptions(granularity="channel", **options)
+    return partial_candidates(name, analysis, site, chosen, levels, squares=squares)
 
 
 # Sizes.
@@ -35,7 +36,10 @@ def test_each_level_is_a_candidate_that_saves_what_is_not_kept():
 
 
 def test_parabolas_add_a_square_for_each_activation_that_goes():
-    assert [(c.relus, c.squares) for c in candidates(activated(), [0, 2], name="quadratic")] == [(144, 144), (72, 72)]
+    assert [(c.relus, c.squares) for c in candidates(activated(), [0, 2], name="quadratic", squares=True)] == [
+        (144, 144),
+        (72, 72),
+    ]
 
 
 def test_levels_are_sorted_single_and_leave_something_to_save():
@@ -49,7 +53,9 @@ def test_every_size_lists_every_number_of_channels():
 def pixel_candidates(model, levels, **options):
     analysis = analyze(model)
     (site,) = analysis.sites
-    return partial_candidates("mask", analysis, site, FindOptions(granularity="pixel", **options), levels)
+    return partial_candidates(
+        "mask", analysis, site, FindOptions(granularity="pixel", **options), levels, pixels=True
+    )
 
 
 def test_pixels_are_elements_of_a_sample():
@@ -80,7 +86,9 @@ def half_active(**options):
 def test_channels_that_pass_already_are_not_counted_as_saved():
     """The channels that are kept may be those that are activated."""
     assert [(c.kept, c.relus) for c in candidates(half_active(), [0, 1, 2, 3])] == [(0, 72), (1, 36)]
-    assert [(c.relus, c.squares) for c in candidates(half_active(), [1], name="quadratic")] == [(36, 108)]
+    assert [(c.relus, c.squares) for c in candidates(half_active(), [1], name="quadratic", squares=True)] == [
+        (36, 108)
+    ]
     assert [(c.kept, c.relus) for c in pixel_candidates(half_active(), [18, 72])] == [(18, 54)]
 
 
@@ -93,15 +101,9 @@ def refusal(model, pixels=False, shapes=None):
 
 
 @pytest.mark.parametrize("pixels", [False, True])
-@pytest.mark.parametrize("text", ["Relu(h)", "LeakyRelu(h)"])
+@pytest.mark.parametrize("text", ["Relu(h)", "LeakyRelu(h)", "Clip(h, zero, six)"])
 def test_activations_of_channels_can_be_kept_in_part(text, pixels):
     assert refusal(activated(text), pixels) is None
-
-
-def test_a_clip_can_be_kept_for_channels_but_not_for_pixels():
-    model = activated("Clip(h, zero, six)")
-    assert refusal(model) is None
-    assert refusal(model, pixels=True) == "a Clip cannot be kept for single pixels; use --granularity channel"
 
 
 def test_one_channel_has_no_part():

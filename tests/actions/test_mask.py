@@ -27,8 +27,8 @@ def test_channels_are_kept_in_a_handful_of_shares():
 
 def test_pixels_are_kept_in_the_same_shares_of_the_elements():
     found = Mask().find(analyze(chain()), PIXEL)
-    assert [c.kept for c in found.candidates] == [40, 80, 160, 240, 280]
-    assert [c.relus for c in found.candidates] == [280, 240, 160, 80, 40]
+    assert [c.kept for c in found.candidates] == [40, 80, 120, 160, 200, 240, 280]
+    assert [c.relus for c in found.candidates] == [280, 240, 200, 160, 120, 80, 40]
 
 
 def evidence_with(left):

@@ -305,14 +305,6 @@ def test_bounds_may_differ_from_output_to_output():
         np.testing.assert_allclose(together.bias[output], expected.bias[0], rtol=1e-4, atol=1e-6)
 
 
-def test_bounds_of_some_rows_and_outputs():
-    lower = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
-    found = Rectifier(np.float32(9) + lower[:, :1], lower).part(slice(1, None)).outputs(slice(None, None, 2))
-    assert found.lower.tolist() == [[[3, 5]]]
-    assert found.upper.tolist() == [[[9, 11]]]
-    assert (Rectifier(6.0).part(slice(2)).outputs(slice(1)).upper, Rectifier().lower) == (6.0, 0.0)
-
-
 def test_few_rows_and_bounds_by_output_choose_a_ridge_on_part_of_the_outputs():
     """There are more outputs than are looked at for that."""
     random = np.random.default_rng(1)
