@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 # What measuring all candidates may cost, and the fewest samples that make a comparison.
 _SWEEP_MACS, _FEWEST_FIT_SAMPLES = 2e13, 64
+# About how many candidates are measured for each site; twice as many where a part of it may be kept.
+_CANDIDATES = 3
 _RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
 
 
@@ -133,15 +135,17 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         fit=FitOptions(ridge=ridge, memory=memory.fit, seed=config.seed),
         threads=config.threads or 0,
     )
-    return Inputs(document, analysis, config, data, calibration, _trial(analysis, calibration))
+    parts = config.granularity != "layer" or config.polynomials
+    trial = _trial(analysis, calibration, 2 * _CANDIDATES if parts else _CANDIDATES)
+    return Inputs(document, analysis, config, data, calibration, trial)
 
 
-def _trial(analysis: Analysis, calibration: Calibration) -> Calibration:
-    """As many samples to compare on as keep the sweep within `_SWEEP_MACS`, at about three candidates a site.
+def _trial(analysis: Analysis, calibration: Calibration, candidates: int) -> Calibration:
+    """As many samples to compare on as keep the sweep within `_SWEEP_MACS`, at about so many candidates a site.
 
     The number depends on the network, never on the clock, so that the same inputs give the same plan.
     """
-    affordable = int(_SWEEP_MACS / max(1, analysis.cost.macs * 3 * len(analysis.sites)))
+    affordable = int(_SWEEP_MACS / max(1, analysis.cost.macs * candidates * len(analysis.sites)))
     fit_samples = int(np.clip(affordable * 3 // 8, _FEWEST_FIT_SAMPLES, MOST_FIT_SAMPLES))
     return reduced(calibration, fit_samples, max(_FEWEST_FIT_SAMPLES // 2, affordable * 5 // 8))
 

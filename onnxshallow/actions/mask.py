@@ -17,6 +17,8 @@ from onnxshallow.model.surgery import Workbench
 __all__ = ["Mask"]
 
 _SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
+# Where the others may become parabolas, which do less damage, masks are for sites that lose next to nothing.
+_SHARES_BESIDE_PARABOLAS = (1 / 2, 7 / 8)
 # Channels of which the affine map leaves less than this, next to the mean over all channels, lose nothing.
 _NOTHING = 1e-9
 
@@ -45,7 +47,8 @@ class Mask:
     def _levels(self, site: Site, options: FindOptions) -> list[int]:
         """Shares of the elements, and all but those whose activation never changes its slope on the samples."""
         whole = (site.size or 0) if options.granularity == "pixel" else site.channels
-        levels = [round(share * whole) for share in _SHARES]
+        shares = _SHARES_BESIDE_PARABOLAS if options.polynomials else _SHARES
+        levels = [round(share * whole) for share in shares]
         if options.evidence is not None and options.granularity == "channel":
             left = options.evidence[site.name].unexplained
             idle = int(np.sum(left <= _NOTHING * left.mean()))
