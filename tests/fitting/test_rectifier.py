@@ -3,8 +3,8 @@ import pytest
 
 from onnxshallow.fitting.rectifier import Curves, Rectifier
 from onnxshallow.fitting.regression import Rows, regress
-from tests.networks import signed
 from tests.fitting.test_regression import linear
+from tests.networks import signed
 
 TARGETS = np.array([[[-1.0, 2.0], [3.0, -4.0], [0.5, 9.0]]], dtype=np.float32)
 NOW = np.array([[[0.5, 1.0], [2.0, -1.0], [-0.5, 7.0]]], dtype=np.float32)
