@@ -13,7 +13,7 @@ from onnxshallow.damages import Sensitivity
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.planning.plan import Plan
-from onnxshallow.planning.planner import Planner, most_useful
+from onnxshallow.planning.planner import Planner, most_useful, read_budget
 from onnxshallow.planning.solver import Budget
 from onnxshallow.progress import Progress, Silent
 from onnxshallow.sensitivity.measures import Measure, damage
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # What comparing plans may cost, and how many plans are compared at the most.
 _SEARCH_FLOPS, _MOST_TRIES = 2.1e13, 24
+# How many times as much a plan with masks and parabolas costs: it is packed, and run on changed inputs.
+_PARTLY = 2.0
 # What a plan that is refused counts as, in what its parts do alone: enough to look elsewhere.
 _REFUSED = 10.0
 # How many plans are compared for each target at the most where several share them.
@@ -82,6 +84,8 @@ def _affordable_tries(inputs: Inputs) -> int:
     flops += sum(
         _fit_flops(analysis, layer, fitted, trial.fit) for layer in analysis.layers if layer.kind != "affine"
     )
+    if not read_budget(inputs.config, analysis).shallower:
+        flops *= _PARTLY
     return int(np.clip(_SEARCH_FLOPS / max(flops, 1.0), 2, _MOST_TRIES))
 
 

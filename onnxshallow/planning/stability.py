@@ -20,7 +20,7 @@ __all__ = ["growth", "why_unstable"]
 
 # The multiple of the original's largest activation that is too much, and the batches that are looked at.
 _TOO_MUCH = 4.0
-_BATCHES = 2
+_BATCHES = 1
 # A site that never gets beyond this share of the largest activation of all counts as if it did.
 _SMALL = 1e-3
 

@@ -43,7 +43,7 @@ def test_the_original_does_not_grow():
 @pytest.mark.parametrize("site", ["r0", "r1", "r2", "r3"])
 def test_a_steep_parabola_is_found(site):
     text = why_unstable(ANALYSIS, with_parabola(site, 30.0), calibration())
-    found = growth(ANALYSIS, with_parabola(site, 30.0), stir(calibration().batches[-2:]), 1)
+    found = growth(ANALYSIS, with_parabola(site, 30.0), stir(calibration().batches[-2:-1]), 1)
     worst = max(found, key=found.get)
     assert SITES.index(worst) >= SITES.index(site)
     assert text == (
