@@ -128,9 +128,6 @@ def test_every_kind_may_keep_its_activations_in_part(name, options, tmp_path):
     path = tmp_path / f"{name}.onnx"
     onnx.save(model, path)
     result = optimize(path, **QUICK | {"calib_samples": 40, "correction": True, "target_relus": 0.6}, **options)
-    if isinstance(result.error, TargetError):  # where no site can be kept in part, one always stays
-        assert len(analyze(model).sites) == 1 or KINDS[name].removable < len(analyze(model).sites)
-        return
     assert result.error is None
     assert result.report.optimized.relus <= 0.6 * result.report.original.relus
     assert "onnx.checker" in checks(result.model, model)
