@@ -132,3 +132,18 @@ def test_every_kind_may_keep_its_activations_in_part(name, options, tmp_path):
     assert result.report.optimized.relus <= 0.6 * result.report.original.relus
     assert "onnx.checker" in checks(result.model, model)
     assert [frozen(function) for function in result.model.functions] == [frozen(f) for f in model.functions]
+
+
+# Small models of the corpus whose activations can be kept in part, one of them with its channels on the last axis.
+SMALL = ("cnn_mnist_pytorch", "nhwc_conv_clip_relu", "NVIDIA__residual_block")
+
+
+@pytest.mark.parametrize("form", [{"granularity": "channel"}, {"granularity": "channel", "mask_form": "prelu"}])
+@pytest.mark.parametrize("path", [_listed(path) for path in FILES if any(part in path.name for part in SMALL)])
+def test_models_keep_their_activations_in_part(path, form, tmp_path):
+    result = optimize(path, **QUICK | {"target_relus": 0.6}, **form)
+    assert result.error is None
+    assert "mask" in {candidate.action for candidate in result.plan.candidates}
+    assert result.report.optimized.relus <= 0.6 * result.report.original.relus
+    result.save(tmp_path / "small.onnx")
+    assert any(name.startswith("onnxruntime") for name in checks(onnx.load(tmp_path / "small.onnx"), onnx.load(path)))
