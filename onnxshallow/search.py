@@ -63,7 +63,20 @@ def search(
             plans.append(measured)
             if not plan.candidates or _is_harmless(plans, inputs):
                 break
+    if refused and not plans and any(c.squares for plan in refused for c in plan.candidates):
+        return _without_squares(inputs, observation, sensitivity, budget, progress) or refused
     return plans or refused
+
+
+def _without_squares(
+    inputs: Inputs, observation: Observation, sensitivity: Sensitivity, budget: Budget, progress: Progress
+) -> list[Plan]:
+    """The plans of `search` that keep to candidates without squares; none where these do not reach the budget."""
+    usable = tuple(c for c in sensitivity.candidates if not c.squares)
+    try:
+        return search(inputs, observation, replace(sensitivity, candidates=usable), budget, progress)
+    except TargetError:
+        return []
 
 
 def _is_harmless(plans: Sequence[Plan], inputs: Inputs) -> bool:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -180,3 +182,61 @@ def test_a_target_for_activations_of_unknown_size_is_refused(tmp_path, monkeypat
     monkeypatch.setattr(stages, "open_sizes", lambda samples, inputs: {})
     with pytest.raises(ModelError, match=r"size of none of the 3 activations .* --input-shape"):
         onnxshallow.optimize(path, **options, cache=None)
+
+
+# Activations that stay in part.
+
+
+def test_masks_and_parabolas_are_looked_for_where_they_are_asked_for(tmp_path):
+    actions = {}
+    for name, options in {
+        "layer": {},
+        "channel": {"granularity": "channel"},
+        "pixel": {"granularity": "pixel"},
+        "parabolas": {"polynomials": True},
+    }.items():
+        candidates, _ = load_case(tmp_path, **options).found
+        actions[name] = {c.action for c in candidates}
+        assert {c.pixels for c in candidates if c.action == "mask"} <= {name == "pixel"}
+    assert actions["channel"] == actions["pixel"] == actions["layer"] | {"mask"}
+    assert actions["parabolas"] == actions["layer"] | {"quadratic"}
+
+
+def test_for_plans_by_hand_every_mask_and_parabola_is_there(inputs):
+    found = {c.key for c in find_every_candidate(inputs)}
+    assert {f"{action}:kept{kept}:h1->r1" for action in ("mask", "quadratic") for kept in range(4)} <= found
+    for granularity in ("channel", "pixel"):
+        for polynomials in (False, True):
+            options = FindOptions(granularity=granularity, polynomials=polynomials)
+            assert {c.key for c in find_candidates(inputs.analysis, options)[0]} <= found
+
+
+@pytest.mark.parametrize(
+    ("options", "stirred", "pixels"),
+    [({}, False, False), ({"polynomials": True}, True, False), ({"granularity": "pixel"}, False, True)],
+)
+def test_what_is_observed_is_what_the_options_need(tmp_path, options, stirred, pixels):
+    found = observe(load_case(tmp_path, **options), Silent()).evidence["r1"]
+    plain = observe(load_case(tmp_path), Silent()).evidence["r1"]
+    assert (found.pixels is not None) == pixels
+    assert bool(np.any(found.high > plain.high)) == stirred
+    np.testing.assert_array_equal(found.scale, plain.scale)
+
+
+def test_what_is_observed_is_what_a_plan_needs(inputs):
+    every = {c.key: c for c in find_every_candidate(inputs)}
+    plain = observe(inputs, Silent()).evidence["r1"]
+    pixels = observe(inputs, Silent(), Plan((every["mask:kept18pixels:h1->r1"],), {})).evidence["r1"]
+    squared = observe(inputs, Silent(), Plan((every["quadratic:kept0:h1->r1"],), {})).evidence["r1"]
+    assert plain.pixels is None
+    assert pixels.pixels is not None
+    assert np.any(squared.high > plain.high)
+
+
+def test_samples_that_were_seen_tell_which_parabolas_there_are(tmp_path):
+    inputs = load_case(tmp_path, polynomials=True)
+    evidence = dict(observe(inputs, Silent()).evidence)
+    flat = replace(evidence["r1"], bent=evidence["r1"].unexplained)
+    candidates, refusals = inputs.found_with({**evidence, "r1": flat})
+    assert {c.output for c in candidates if c.action == "quadratic"} == {"r0", "r2"}
+    assert "r1" not in refusals  # it can be removed all the same

@@ -119,3 +119,31 @@ def test_odd_kinds_can_be_swept_and_searched(name, tmp_path):
     assert result.plan.damage is not None
     assert all(error < 1 for error in result.report.fidelity.relative_error.values())
     assert "onnxruntime, with and without optimizations" in checks(result.model, model)
+
+
+@pytest.mark.parametrize("options", [{"granularity": "channel", "polynomials": True}, {"granularity": "pixel"}])
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.refused is None])
+def test_every_kind_may_keep_its_activations_in_part(name, options, tmp_path):
+    model = KINDS[name].build()
+    path = tmp_path / f"{name}.onnx"
+    onnx.save(model, path)
+    result = optimize(path, **QUICK | {"calib_samples": 40, "correction": True, "target_relus": 0.6}, **options)
+    assert result.error is None
+    assert result.report.optimized.relus <= 0.6 * result.report.original.relus
+    assert "onnx.checker" in checks(result.model, model)
+    assert [frozen(function) for function in result.model.functions] == [frozen(f) for f in model.functions]
+
+
+# Small models of the corpus whose activations can be kept in part, one of them with its channels on the last axis.
+SMALL = ("cnn_mnist_pytorch", "nhwc_conv_clip_relu", "NVIDIA__residual_block")
+
+
+@pytest.mark.parametrize("form", [{"granularity": "channel"}, {"granularity": "channel", "mask_form": "prelu"}])
+@pytest.mark.parametrize("path", [_listed(path) for path in FILES if any(part in path.name for part in SMALL)])
+def test_models_keep_their_activations_in_part(path, form, tmp_path):
+    result = optimize(path, **QUICK | {"target_relus": 0.6}, **form)
+    assert result.error is None
+    assert "mask" in {candidate.action for candidate in result.plan.candidates}
+    assert result.report.optimized.relus <= 0.6 * result.report.original.relus
+    result.save(tmp_path / "small.onnx")
+    assert any(name.startswith("onnxruntime") for name in checks(onnx.load(tmp_path / "small.onnx"), onnx.load(path)))

@@ -273,3 +273,29 @@ def test_text_is_no_constant_to_compute_with():
     model = parse("(float[N,3] x) => (float[N,3] y, string[1] z) { z = StringConcat(t, t) y = Relu(x) }", opset=20)
     model.graph.initializer.append(onnx.helper.make_tensor("t", onnx.TensorProto.STRING, [1], [b"a"]))
     assert Network(model).constant("z") is None
+
+
+@pytest.mark.parametrize(
+    ("inputs", "fixed"),
+    [
+        ("float[N,3,8,8] x", True),
+        ("float[2,3,8,8] x", True),
+        ("float[N,3,H,W] x", False),
+        ("float[N,3,8,8] x, float[N,K] k", False),
+        ("float[N,3,8,8] x, float[N,5] k", True),
+    ],
+)
+def test_sizes_are_fixed_where_all_axes_but_the_first_are(inputs, fixed):
+    model = parse(f"({inputs}) => (float[N,3,H,W] y) {{ y = Relu(x) }}")
+    assert Network(model).has_fixed_sizes is fixed
+
+
+def test_sizes_of_an_input_without_a_shape_are_not_fixed():
+    model = parse("(float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Relu(x) }")
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    assert not Network(model).has_fixed_sizes
+
+
+def test_sizes_that_the_user_gives_are_those_of_one_run_only():
+    model = parse("(float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Relu(x) }")
+    assert not Network(model, {"x": [1, 3, 8, 8]}).has_fixed_sizes

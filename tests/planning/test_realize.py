@@ -10,6 +10,8 @@ from onnxshallow.analysis import analyze
 from onnxshallow.fitting.correction import correct
 from onnxshallow.planning.realize import realize
 from onnxshallow.runtime.whole import run_batches
+from onnxshallow.sensitivity.evidence import collect_evidence
+from onnxshallow.stages import find_candidates
 from onnxshallow.validation.metrics import relative_error
 from tests.networks import (
     CHAIN_WEIGHTS,
@@ -203,3 +205,90 @@ def test_a_composite_is_found_again_once_two_activations_after_it_are_gone():
     result, _ = realized(model, *wanted, kernel="exact", correction=False)
     assert operators(result.model).count("Conv") == 1
     assert "Relu" not in operators(result.model)
+
+
+# Activations that stay in part.
+
+
+def in_part(model, *wanted, count=128, granularity="channel", **options):
+    """A plan of masks, parabolas and others carried out; the result, the calibration and the candidates."""
+    analysis = analyze(model)
+    calibration = calibration_of(feeds_of(model, count) if count else {}, batch=32)
+    find = FindOptions(granularity=granularity, polynomials=True, every_size=True)
+    kinds = [find_candidates(analysis, each)[0] for each in (find, FindOptions("exact"))]
+    every = {c.key: c for found in kinds for c in found}
+    chosen = [every[key] for key in wanted]
+    sites = [site for site in analysis.sites if site.refusal is None]
+    evidence = collect_evidence(analysis, sites, calibration, pixels=True)
+    result = realize(analysis, chosen, evidence, calibration, **options)
+    onnx.checker.check_model(result.model, full_check=True)
+    return result, calibration, chosen
+
+
+@pytest.mark.parametrize("form", ["split", "prelu"])
+@pytest.mark.parametrize(
+    "keys",
+    [("mask:kept2:h1->r1",), ("mask:kept3:s1->r2", "mask:kept1:h3->r3"), ("mask:kept4:s->r0", "linearize:h1->r1")],
+    ids=str,
+)
+def test_what_the_candidates_save_is_saved(keys, form):
+    model = residual(1)
+    result, calibration, chosen = in_part(model, *keys, form=form)
+    assert analyze(model).cost.relus - analyze(result.model).cost.relus == sum(c.relus for c in chosen)
+    expected = run_batches(result.model, calibration.batches[calibration.selection], 1)
+    np.testing.assert_array_equal(result.outputs[0], expected[0])
+    assert result.unstable is None
+
+
+def test_both_forms_compute_the_same():
+    keys = ("mask:kept3:s1->r2", "mask:kept1:h3->r3", "mask:kept4:s->r0")
+    split, prelu = (in_part(residual(1), *keys, form=form)[0] for form in ("split", "prelu"))
+    assert "PRelu" in operators(prelu.model)
+    assert "PRelu" not in operators(split.model)
+    assert_near(prelu.outputs[0], split.outputs[0], 1e-4)
+
+
+def test_the_more_is_kept_the_less_is_lost():
+    errors = []
+    for kept in (0, 3, 5):
+        result, calibration, _ = in_part(residual(1), f"mask:kept{kept}:s1->r2", count=256)
+        errors.append(error(residual(1), result, calibration))
+    assert errors[0] > errors[1] > errors[2] > 0
+
+
+def test_parabolas_lose_less_than_lines():
+    results = [in_part(residual(1), f"{key}:h1->r1", count=256) for key in ("quadratic:kept0", "linearize")]
+    parabola, line = (error(residual(1), result, calibration) for result, calibration, _ in results)
+    assert parabola < 0.8 * line
+    assert 0 < analyze(results[0][0].model).cost.squares <= 6 * 64
+
+
+def test_pixels_are_kept_as_planned():
+    result, _, (chosen,) = in_part(residual(1), "mask:kept144pixels:h1->r1", granularity="pixel")
+    assert analyze(residual(1)).cost.relus - analyze(result.model).cost.relus == chosen.relus == 240
+
+
+def test_without_correction_layers_after_a_mask_stay_but_for_the_order_of_their_inputs():
+    model = residual(1)
+    result, *_ = in_part(model, "mask:kept3:h1->r1", correction=False)
+    before, after = (
+        {t.name: onnx.numpy_helper.to_array(t) for t in each.graph.initializer} for each in (model, result.model)
+    )
+    readers = [node for node in result.model.graph.node if node.op_type == "Conv"]
+    (reader,) = (node for node in readers if node.output[0] == "h2")
+    np.testing.assert_array_equal(np.sort(after[reader.input[1]], axis=1), np.sort(before["w2"], axis=1))
+    for name in ("w3", "w4", "w5"):
+        np.testing.assert_array_equal(after[name], before[name])
+
+
+def test_composed_kernels_and_masks_are_fitted_together():
+    model = residual(1)
+    keys = ("fuse:5x5:border:r0->s1", "mask:kept2:h3->r3", "quadratic:kept3:s2->r4")
+    result, calibration, chosen = in_part(model, *keys, count=256)
+    assert result.composition_error is not None
+    cost = analyze(result.model).cost
+    assert analyze(model).cost.relus - cost.relus == sum(c.relus for c in chosen)
+    assert cost.squares > 0
+    assert error(model, result, calibration) < 0.5
+    expected = run_batches(result.model, calibration.batches[calibration.selection], 1)
+    np.testing.assert_array_equal(result.outputs[0], expected[0])

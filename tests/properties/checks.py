@@ -37,7 +37,7 @@ from tests.properties.engines import Array
 __all__ = ["check_candidates", "check_normalized", "check_round_trip", "check_sites", "find_all", "linearized"]
 
 # Candidates of a model that are checked, at most: so many of each action, drawn.
-_MOST = 5
+_MOST = 4
 
 
 def check_round_trip(case: Case, folder: Path) -> None:
