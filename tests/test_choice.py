@@ -11,10 +11,11 @@ import pytest
 
 from onnxshallow import choice as choice_module
 from onnxshallow import front as front_module
+from onnxshallow import pipeline as pipeline_module
 from onnxshallow import search as search_module
 from onnxshallow.analysis import analyze
 from onnxshallow.choice import Attempt, Run, choose, verdict
-from onnxshallow.errors import AccuracyError
+from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.fitting import correction
 from onnxshallow.planning import realize as realize_module
 from onnxshallow.planning.plan import Plan
@@ -87,6 +88,24 @@ def test_plans_that_blow_up_lose_the_competition(case, monkeypatch):
     assert not any(c.squares for c in best.plan.candidates)
     assert best.realized.unstable is None
     assert reasons == []
+
+
+def test_where_all_plans_are_refused_those_without_squares_get_their_turn(case, monkeypatch):
+    """Two plans with squares are tried, as for a large network, and there is no time for more."""
+    steep(monkeypatch)
+    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: 2)
+    shared = search_of(case)
+    best, _ = choose(shared, read_budget(shared.inputs.config, shared.inputs.analysis))
+    assert best.realized.unstable is None
+    assert not any(c.squares for c in best.plan.candidates)
+
+
+def test_more_relus_than_asked_for_are_no_success(case):
+    inputs, _ = case
+    assert pipeline_module._missed(inputs, replace(inputs.analysis, sites=())) is None
+    error = pipeline_module._missed(inputs, inputs.analysis)
+    assert isinstance(error, TargetError)
+    assert f"leaves {inputs.analysis.cost.relus} ReLUs" in str(error)
 
 
 def test_without_the_blow_up_parabolas_win(case):

@@ -21,6 +21,7 @@ from onnxshallow.stages import (
     find_options,
     load_inputs,
     observe,
+    refused_though_asked,
     require_reachable,
     validate,
 )
@@ -240,3 +241,15 @@ def test_samples_that_were_seen_tell_which_parabolas_there_are(tmp_path):
     candidates, refusals = inputs.found_with({**evidence, "r1": flat})
     assert {c.output for c in candidates if c.action == "quadratic"} == {"r0", "r2"}
     assert "r1" not in refusals  # it can be removed all the same
+
+
+def test_where_an_action_that_was_asked_for_refuses_is_said_once_for_each_reason(tmp_path):
+    model = build(NET.replace("6,6]", "H,W]"), **NET_WEIGHTS)
+    arrays = {"x": smooth(32, 3, 6)}
+    plain = load_case(tmp_path, model, arrays=arrays)
+    assert refused_though_asked(plain, observe(plain, Silent()).evidence) == []
+    asked = load_case(tmp_path, model, arrays=arrays, granularity="pixel")
+    (said,) = refused_though_asked(asked, observe(asked, Silent()).evidence)
+    sites = len(asked.analysis.sites)
+    assert said.startswith(f"mask is refused at {sites} of {sites} sites, such as ")
+    assert said.endswith("export the model so, or use --granularity channel")
