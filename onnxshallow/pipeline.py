@@ -49,6 +49,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+# Parabolas that were fitted to fewer samples are told to be a risk.
+_ENOUGH_FOR_SQUARES = 256
+
 
 def analyze(
     model: ModelSource, *, input_shape: Mapping[str, Sequence[int]] | None = None, max_tensor: str | None = None
@@ -182,7 +185,11 @@ def optimize(
         try:
             run, budget = _observed(inputs, budget, progress or Silent(), clock, cache)
             attempt, reasons = choose(run, budget)
-            reasons = [*reasons, *refused_though_asked(inputs, run.observation.evidence)]
+            reasons = [
+                *reasons,
+                *refused_though_asked(inputs, run.observation.evidence),
+                *_few_samples(inputs, attempt),
+            ]
         except TargetError as error:
             return _result(inputs, None, error, [], clock)
         return _result(inputs, attempt, verdict(config, inputs, attempt), reasons, clock, run)
@@ -225,7 +232,7 @@ def apply_plan(
         with clock("observe"):
             observation = observe(inputs, progress, wanted)
         attempt = Run(inputs, observation, progress, clock).attempt(wanted)
-        return _result(inputs, attempt, verdict(config, inputs, attempt), [], clock)
+        return _result(inputs, attempt, verdict(config, inputs, attempt), _few_samples(inputs, attempt), clock)
 
 
 def _check_goal(config: Config) -> None:
@@ -264,6 +271,18 @@ def _observed(
         with clock("latency"):
             budget = budget_for_latency(inputs, observation, run.damages, budget)
     return run, budget
+
+
+def _few_samples(inputs: Inputs, attempt: Attempt) -> list[str]:
+    """A remark where squares were fitted to few samples, or to made-up ones."""
+    samples = len(inputs.data.fit) + len(inputs.data.selection)
+    if not any(c.squares for c in attempt.plan.candidates):
+        return []
+    if inputs.data.synthetic:
+        return ["the squares were fitted to synthetic images, and may blow up on real ones; give --calib"]
+    if samples >= _ENOUGH_FOR_SQUARES:
+        return []
+    return [f"the squares were fitted to {samples} samples only, and may blow up on others; give more with --calib"]
 
 
 def _missed(inputs: Inputs, after: Analysis) -> TargetError | None:

@@ -84,7 +84,7 @@ def _is_harmless(plans: Sequence[Plan], inputs: Inputs) -> bool:
 
     Disagreement does not tell: outputs may move where classes stay.
     """
-    best = most_useful(plans, inputs.analysis.cost)
+    best = most_useful(plans, inputs.analysis.cost, read_budget(inputs.config, inputs.analysis).shallower)
     return best.damage == 0 and inputs.config.sensitivity != "disagreement"
 
 

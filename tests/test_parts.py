@@ -303,6 +303,8 @@ def test_without_data_synthetic_images_do(tmp_path, options):
     assert run("optimize", path, *arguments).exit_code == 0
     report = assert_told(path.with_name("net.shallow.onnx"), 0.4)
     assert report["optimized"]["accuracy"] is None
+    told = any("fitted to synthetic images" in reason for reason in report["verdict"]["reasons"])
+    assert told == (report["optimized"]["squares"] > 0)
 
 
 def test_a_frontier_may_hold_masks(tmp_path):

@@ -149,6 +149,14 @@ def _stub(entry: Mapping[str, Any], number: int) -> Candidate:
         kernel=None if kernel is None else tuple(int(size) for size in kernel),
         rank=None if entry.get("rank") is None else int(entry["rank"]),
         exactness=entry.get("exactness", "fitted"),
-        kept=None if entry.get("kept") is None else int(entry["kept"]),
-        pixels=bool(entry.get("pixels", False)),
+        kept=_whole(entry, "kept", number),
+        pixels=entry.get("pixels", False) is True,
     )
+
+
+def _whole(entry: Mapping[str, Any], name: str, number: int) -> int | None:
+    """A whole number of an entry, or None."""
+    value = entry.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValueError(f"entry {number} has {value!r} for {name!r}, which is no whole number")
+    return value

@@ -4,6 +4,7 @@ A parabola that leaves its activation makes the next one leave it further. So th
 and shifted inputs, and at no site may the largest activation be a multiple of what the original makes of the same.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,15 +19,18 @@ from onnxshallow.sensitivity.evidence import stir
 
 __all__ = ["growth", "why_unstable"]
 
-# The multiple of the original's largest activation that is too much, and the batches that are looked at.
+# The multiple of the original's largest activation that is too much.
 _TOO_MUCH = 4.0
-_BATCHES = 1
+# Held-out batches that plans are looked at with while they compete; the network to be written is with all samples.
+_BATCHES = 4
 # A site that never gets beyond this share of the largest activation of all counts as if it did.
 _SMALL = 1e-3
 
 
 def why_unstable(original: Analysis, rewritten: Network, calibration: Calibration) -> str | None:
-    """What goes wrong on scaled and shifted held-out samples, in words; None where nothing does.
+    """What goes wrong on scaled and shifted samples, in words; None where nothing does.
+
+    While plans compete these are some held-out samples, and all of them once the network is to be written.
 
     Args:
         original: the original's parts.
@@ -37,7 +41,8 @@ def why_unstable(original: Analysis, rewritten: Network, calibration: Calibratio
         ModelError: onnxruntime fails on the rewritten network.
     """
     held_out = calibration.batches[calibration.selection] or calibration.batches
-    found = growth(original, rewritten, stir(held_out[:_BATCHES]), calibration.threads)
+    batches = calibration.batches if calibration.everything else held_out[:_BATCHES]
+    found = growth(original, rewritten, batches, calibration.threads)
     name, factor = max(found.items(), key=lambda item: item[1], default=("", 0.0))
     if factor <= _TOO_MUCH:
         return None
@@ -53,7 +58,7 @@ def growth(original: Analysis, rewritten: Network, batches: Batches, threads: in
     Args:
         original: the original's parts.
         rewritten: the rewritten network.
-        batches: inputs.
+        batches: inputs, which are scaled and shifted.
         threads: of onnxruntime.
     """
     sites = {
@@ -71,7 +76,7 @@ def _largest(network: Network, tensors: Sequence[str], batches: Batches, threads
     model, reads = build_segment(network, network.ancestors(tensors), tensors)
     session = Session(model, threads=threads)
     largest = np.zeros(len(tensors))
-    for batch in batches:
+    for batch in itertools.chain.from_iterable(stir([batch]) for batch in batches):
         values = session.run({name: batch[name] for name in reads}, tensors)
         largest = np.maximum(largest, [np.max(np.abs(value)) if value.size else 0.0 for value in values])
     return [float(value) for value in largest]

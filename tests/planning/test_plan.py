@@ -236,7 +236,7 @@ def test_an_entry_says_what_is_kept_and_how_many_squares_it_adds():
     assert (entry(SQUARE)["kept"], entry(SQUARE)["squares_added"]) == (2, 5)
 
 
-@pytest.mark.parametrize("kept", ["some", [3], {"a": 1}])
-def test_a_kept_count_that_is_no_number_is_a_usage_error(tmp_path, kept):
+@pytest.mark.parametrize("kept", ["some", "3", 1.5, True, [3], {"a": 1}])
+def test_a_kept_count_that_is_no_whole_number_is_a_usage_error(tmp_path, kept):
     with pytest.raises(UsageError, match="is not a plan written by onnxshallow"):
         load_plan(write(tmp_path / "plan.json", {"actions": [entry(MASKS[0], kept=kept)]}), MASKS)
