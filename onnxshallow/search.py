@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 # What comparing plans may cost, and how many plans are compared at the most.
 _SEARCH_FLOPS, _MOST_TRIES = 2.1e13, 24
-# How many times as much a plan with masks and parabolas costs: it is packed, and run on changed inputs.
-_PARTLY = 2.0
+# The part of that where plans hold masks and parabolas: each costs more, to be packed and run on changed inputs.
+_PARTLY = 0.6
 # What a plan that is refused counts as, in what its parts do alone: enough to look elsewhere.
 _REFUSED = 10.0
 # How many plans are compared for each target at the most where several share them.
@@ -97,9 +97,8 @@ def _affordable_tries(inputs: Inputs) -> int:
     flops += sum(
         _fit_flops(analysis, layer, fitted, trial.fit) for layer in analysis.layers if layer.kind != "affine"
     )
-    if not read_budget(inputs.config, analysis).shallower:
-        flops *= _PARTLY
-    return int(np.clip(_SEARCH_FLOPS / max(flops, 1.0), 2, _MOST_TRIES))
+    share = 1.0 if read_budget(inputs.config, analysis).shallower else _PARTLY
+    return int(np.clip(share * _SEARCH_FLOPS / max(flops, 1.0), 2, 1 + share * (_MOST_TRIES - 1)))
 
 
 def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) -> float:
