@@ -212,6 +212,11 @@ class Config(BaseModel):
         return value
 
     @property
+    def in_part(self) -> bool:
+        """Whether activations may stay in part or become squares, and not only go layer by layer."""
+        return self.granularity != "layer" or self.polynomials
+
+    @property
     def tensor_limit(self) -> int:
         """The most bytes that a tensor of a model may take for one sample."""
         from onnxshallow.model.limits import MAX_TENSOR

@@ -13,7 +13,7 @@ from onnxshallow.damages import Sensitivity
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.planning.plan import Plan
-from onnxshallow.planning.planner import Planner, most_useful, read_budget
+from onnxshallow.planning.planner import Planner, most_useful
 from onnxshallow.planning.solver import Budget
 from onnxshallow.progress import Progress, Silent
 from onnxshallow.sensitivity.measures import Measure, damage
@@ -61,7 +61,7 @@ def search(
             if measured.damage is not None:
                 planner.learn(plan, measured.damage)
             plans.append(measured)
-            if not plan.candidates or _is_harmless(plans, inputs):
+            if not plan.candidates or _is_harmless(plans, inputs, budget):
                 break
     if refused and not plans and any(c.squares for plan in refused for c in plan.candidates):
         return _without_squares(inputs, observation, sensitivity, budget, progress) or refused
@@ -79,12 +79,12 @@ def _without_squares(
         return []
 
 
-def _is_harmless(plans: Sequence[Plan], inputs: Inputs) -> bool:
+def _is_harmless(plans: Sequence[Plan], inputs: Inputs, budget: Budget) -> bool:
     """Whether the best plan moves no output, so that no further one can do less.
 
     Disagreement does not tell: outputs may move where classes stay.
     """
-    best = most_useful(plans, inputs.analysis.cost, read_budget(inputs.config, inputs.analysis).shallower)
+    best = most_useful(plans, inputs.analysis.cost, budget.shallower)
     return best.damage == 0 and inputs.config.sensitivity != "disagreement"
 
 
@@ -97,7 +97,7 @@ def _affordable_tries(inputs: Inputs) -> int:
     flops += sum(
         _fit_flops(analysis, layer, fitted, trial.fit) for layer in analysis.layers if layer.kind != "affine"
     )
-    share = 1.0 if read_budget(inputs.config, analysis).shallower else _PARTLY
+    share = _PARTLY if inputs.config.in_part else 1.0
     return int(np.clip(share * _SEARCH_FLOPS / max(flops, 1.0), 2, 1 + share * (_MOST_TRIES - 1)))
 
 

@@ -135,8 +135,7 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         fit=FitOptions(ridge=ridge, memory=memory.fit, seed=config.seed),
         threads=config.threads or 0,
     )
-    parts = config.granularity != "layer" or config.polynomials
-    trial = _trial(analysis, calibration, 2 * _CANDIDATES if parts else _CANDIDATES)
+    trial = _trial(analysis, calibration, 2 * _CANDIDATES if config.in_part else _CANDIDATES)
     return Inputs(document, analysis, config, data, calibration, trial)
 
 
@@ -161,6 +160,8 @@ def find_candidates(analysis: Analysis, options: FindOptions) -> tuple[tuple[Can
 
 def refused_though_asked(inputs: Inputs, evidence: Evidence) -> list[str]:
     """Where actions that only the options bring into play refuse, in words: one sentence for each and reason."""
+    if not inputs.config.in_part:
+        return []
     sites: dict[tuple[str, str], list[str]] = {}
     options = replace(find_options(inputs), evidence=evidence)
     for action in ACTIONS:
@@ -178,11 +179,8 @@ def refused_though_asked(inputs: Inputs, evidence: Evidence) -> list[str]:
 def find_every_candidate(inputs: Inputs) -> tuple[Candidate, ...]:
     """Every candidate with every kernel size and exactness, for plans that people write."""
     memory = inputs.calibration.fit.memory
-    options = [
-        FindOptions("auto", memory, deeper=True, every_size=True, polynomials=True),
-        FindOptions("exact", memory),
-    ]
-    options += [replace(options[0], granularity=granularity) for granularity in ("channel", "pixel")]
+    channels = FindOptions("auto", memory, deeper=True, every_size=True, granularity="channel", polynomials=True)
+    options = (channels, replace(channels, granularity="pixel"), FindOptions("exact", memory))
     found = {c.key: c for option in options for c in find_candidates(inputs.analysis, option)[0]}
     return tuple(found.values())
 

@@ -19,6 +19,7 @@ Exactness = Literal["exact", "border", "fitted"]
 """`exact`: composed, right everywhere; `border`: composed, wrong at the border; `fitted`: to activations."""
 
 Granularity = Literal["layer", "channel", "pixel"]
+"""What of an activation goes or stays as one: all of it, a channel, or a single element."""
 
 Evidence = Mapping[str, Response]
 """What every removable site does to its channels, by the site's name."""

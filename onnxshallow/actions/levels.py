@@ -1,16 +1,16 @@
 """Which elements of an activation are kept: nested sets, a handful of sizes for each site."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxshallow.actions.base import Candidate, FindOptions
+from onnxshallow.actions.base import Candidate, FindOptions, Found
 from onnxshallow.actions.parts import mask_refusal
 from onnxshallow.analysis import Analysis, Site
 
-__all__ = ["most_needed", "partial_candidates", "partly_refused"]
+__all__ = ["found_in_part", "most_needed", "partial_candidates", "partly_refused"]
 
 # Pixel masks that a plan written by hand may ask for keep so many parts of the elements.
 _PARTS = 64
@@ -62,6 +62,14 @@ def partial_candidates(
             )
         )
     return found
+
+
+def found_in_part(
+    sites: Sequence[Site], reasons: Mapping[str, str | None], candidates: Callable[[Site], Sequence[Candidate]]
+) -> Found:
+    """What `candidates` makes of the sites that have no reason to be refused."""
+    found = [candidate for site in sites if reasons[site.name] is None for candidate in candidates(site)]
+    return Found(tuple(found), {name: reason for name, reason in reasons.items() if reason is not None})
 
 
 def partly_refused(analysis: Analysis, site: Site, pixels: bool) -> str | None:

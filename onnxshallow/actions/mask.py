@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
 from onnxshallow.actions.before import site_that_makes
-from onnxshallow.actions.levels import most_needed, partial_candidates, partly_refused
+from onnxshallow.actions.levels import found_in_part, most_needed, partial_candidates, partly_refused
 from onnxshallow.actions.partially import keep_partly
 from onnxshallow.analysis import Analysis, NotLinearError, Site
 from onnxshallow.fitting.moments import Parabola
@@ -34,15 +34,11 @@ class Mask:
             return Found((), {})
         pixels = options.granularity == "pixel"
         reasons = {site.name: partly_refused(analysis, site, pixels) for site in analysis.sites}
-        candidates = [
-            candidate
-            for site in analysis.sites
-            if reasons[site.name] is None
-            for candidate in partial_candidates(
-                self.name, analysis, site, options, self._levels(site, options), pixels=pixels
-            )
-        ]
-        return Found(tuple(candidates), {name: reason for name, reason in reasons.items() if reason is not None})
+
+        def candidates(site: Site) -> list[Candidate]:
+            return partial_candidates(self.name, analysis, site, options, self._levels(site, options), pixels=pixels)
+
+        return found_in_part(analysis.sites, reasons, candidates)
 
     def _levels(self, site: Site, options: FindOptions) -> list[int]:
         """Shares of the elements, and all but those whose activation never changes its slope on the samples."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
 from onnxshallow.actions.before import site_that_makes
-from onnxshallow.actions.levels import most_needed, partial_candidates, partly_refused
+from onnxshallow.actions.levels import found_in_part, most_needed, partial_candidates, partly_refused
 from onnxshallow.actions.partially import keep_partly
 from onnxshallow.analysis import Analysis, Site
 from onnxshallow.fitting.moments import Parabola
@@ -32,15 +32,12 @@ class Quadratic:
             return Found((), {})
         reasons = {site.name: self._refusal(analysis, site, options) for site in analysis.sites}
         shares = _SHARES[:1] if options.granularity == "layer" else _SHARES
-        candidates = [
-            candidate
-            for site in analysis.sites
-            if reasons[site.name] is None
-            for candidate in partial_candidates(
-                self.name, analysis, site, options, [round(share * site.channels) for share in shares], squares=True
-            )
-        ]
-        return Found(tuple(candidates), {name: reason for name, reason in reasons.items() if reason is not None})
+
+        def candidates(site: Site) -> list[Candidate]:
+            levels = [round(share * site.channels) for share in shares]
+            return partial_candidates(self.name, analysis, site, options, levels, squares=True)
+
+        return found_in_part(analysis.sites, reasons, candidates)
 
     def _refusal(self, analysis: Analysis, site: Site, options: FindOptions) -> str | None:
         reason = partly_refused(analysis, site, pixels=False)

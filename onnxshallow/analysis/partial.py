@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Partial"]
+__all__ = ["Partial", "along"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +51,16 @@ class Partial:
 
     def polynomial(self, z: np.ndarray) -> np.ndarray:
         """The polynomial of all elements of z (N, C, *spatial), in z's type."""
-        square, linear, constant = (
-            value.reshape(value.shape + (1,) * (z.ndim - 1 - value.ndim)).astype(z.dtype)
-            for value in (self.square, self.linear, self.constant)
-        )
+        coefficients = (self.square, self.linear, self.constant)
+        square, linear, constant = (along(value, z).astype(z.dtype) for value in coefficients)
         made: np.ndarray = (square * z + linear) * z + constant
         return made
 
     def __call__(self, z: np.ndarray, active: np.ndarray) -> np.ndarray:
         """What is made of z and act(z), (N, C, *spatial) each."""
-        kept = self.kept.reshape(self.kept.shape + (1,) * (z.ndim - 1 - self.kept.ndim))
-        return np.where(kept, active, self.polynomial(z))
+        return np.where(along(self.kept, z), active, self.polynomial(z))
+
+
+def along(values: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Values of channels (C,) or elements (C, *spatial) in the shape that is broadcast against z (N, C, *spatial)."""
+    return values.reshape(values.shape + (1,) * (z.ndim - 1 - values.ndim))

@@ -227,8 +227,9 @@ def _fit_parts(
 
 
 def _advance(original: Frontier, rewritten: Frontier, layer: Layer, target: Target) -> None:
-    original.advance(target.originals)
-    rewritten.advance([layer.source] if target.minus is None else [layer.source, target.minus])
+    first, second = _needs(rewritten.network, (layer, target))
+    original.advance(first)
+    rewritten.advance(second)
 
 
 def _are_few(unknowns: int, targets: Sequence[np.ndarray], options: FitOptions) -> bool:

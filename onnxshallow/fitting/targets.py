@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnxshallow.analysis import Layer, Layers
-from onnxshallow.analysis.partial import Partial
+from onnxshallow.analysis.partial import Partial, along
 from onnxshallow.analysis.sites import rectifier_bound
 from onnxshallow.fitting.rectifier import Curves, Rectifier
 from onnxshallow.model.network import Network
@@ -41,8 +41,7 @@ class Target:
         values, partial = original[self.tensor][batch], self.partial
         if partial is None or not partial.passed.any():
             return values
-        passed = partial.passed.reshape(partial.passed.shape + (1,) * (values.ndim - 1 - partial.passed.ndim))
-        return np.where(passed, original[partial.output][batch], values)
+        return np.where(along(partial.passed, values), original[partial.output][batch], values)
 
 
 def find_target(original: Network, rewritten: Network, layers: Layers, layer: Layer) -> Target | None:

@@ -42,8 +42,8 @@ _SHALLOWER = 0.5
 _NOISE = 0.15
 # How many deviations what is not known yet is taken to be better than expected, so that it is tried.
 _OPTIMISM = 0.5
-# What is proposed in turn.
-_TURNS = ("cheap", "least", "near", "near")
+# What is proposed in turn, where a shallower plan is worth something and where it is not.
+_TURNS, _TURNS_BY_DAMAGE = ("cheap", "least", "near", "near"), ("least", "near")
 
 
 def read_budget(config: Config, analysis: Analysis) -> Budget:
@@ -61,8 +61,7 @@ def read_budget(config: Config, analysis: Analysis) -> Budget:
     depth = None if config.target_depth is None else parse_target(config.target_depth, analysis.cost.depth)
     if config.kernel == "exact":
         return Budget(relus, macs, depth_saved=1, depth=depth)
-    shallower = config.granularity == "layer" and not config.polynomials
-    return Budget(relus, analysis.cost.macs if macs is None else macs, depth=depth, shallower=shallower)
+    return Budget(relus, analysis.cost.macs if macs is None else macs, depth=depth, shallower=not config.in_part)
 
 
 @dataclass
@@ -99,7 +98,7 @@ class Planner:
         Raises:
             TargetError: no plan reaches the budget; says what can be reached.
         """
-        for kind in itertools.cycle(_TURNS if self.budget.shallower else _TURNS[1:3]):
+        for kind in itertools.cycle(_TURNS if self.budget.shallower else _TURNS_BY_DAMAGE):
             believed = self._believed()
             best = self._problem.least_damage(believed, self._tried)
             if best is None:
