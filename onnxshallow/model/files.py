@@ -104,10 +104,11 @@ def _locked_file(path: Path) -> tuple[int | None, str]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
         if fcntl is None:
             os.close(handle)
+            os.chmod(name, 0o666 & ~mask)
             return None, name
+        os.fchmod(handle, 0o666 & ~mask)
         with suppress(OSError):  # some network file systems know no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.fstat(handle).st_nlink:

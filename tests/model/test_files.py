@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,24 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
         write_text("text", path)
         assert living.exists()
     assert files(tmp_path) == {"a.json"} | others
+
+
+@posix
+def test_a_file_that_another_process_takes_for_abandoned_is_made_anew(tmp_path, monkeypatch):
+    """It has no lock yet when the other process looks."""
+    make, made = tempfile.mkstemp, []
+
+    def make_and_lose(**options: object) -> tuple[int, str]:
+        made.append(make(**options))
+        if len(made) == 1:
+            os.unlink(made[0][1])
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkstemp", make_and_lose)
+    write_text("text", tmp_path / "a.json")
+    assert len(made) == 2
+    assert (tmp_path / "a.json").read_text() == "text"
+    assert files(tmp_path) == {"a.json"}
 
 
 @posix
