@@ -207,7 +207,7 @@ def test_only_networks_with_parabolas_are_looked_at(case, monkeypatch):
 
 def test_growth_is_looked_at_in_the_network_that_is_written(case, monkeypatch):
     seen = []
-    monkeypatch.setattr(realize_module, "why_unstable", lambda analysis, network, calibration: seen.append(network))
+    monkeypatch.setattr(realize_module, "why_unstable", lambda *arguments: seen.append(arguments[2]))
     inputs, observation = case
     every = {c.key: c for c in inputs.found_with(observation.evidence)[0]}
     realized = carry_out(inputs, observation, Plan((every["quadratic:kept0:h1->r1"],), {}), Silent())

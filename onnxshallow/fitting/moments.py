@@ -49,6 +49,7 @@ class Response:
         high: the largest z.
         least: the smallest y.
         most: the largest y.
+        peak: the largest |y| of all channels.
         pixels: the same for each element by itself, (C, *spatial), where that was asked for.
     """
 
@@ -61,13 +62,14 @@ class Response:
     high: NDArray[np.float64]
     least: NDArray[np.float64]
     most: NDArray[np.float64]
+    peak: float
     pixels: "Response | None" = None
 
     def reshaped(self, shape: tuple[int, ...]) -> "Response":
         """The same with the elements in another shape."""
         parts = {name: getattr(self, name).reshape(shape) for name in _PER_CHANNEL}
         curve = Parabola(*(getattr(self.parabola, name).reshape(shape) for name in ("square", "linear", "constant")))
-        return Response(parabola=curve, **parts)
+        return Response(parabola=curve, peak=self.peak, **parts)
 
 
 class Moments:
@@ -164,6 +166,7 @@ def response(
             moments.add(z, y)
     judge = others if others.count else fitted
     line, parabola = fitted.affine(), fitted.parabola()
+    least, most = np.minimum(fitted.least, others.least), np.maximum(fitted.most, others.most)
     return Response(
         scale=line.linear,
         shift=line.constant,
@@ -172,15 +175,22 @@ def response(
         bent=judge.error(parabola),
         low=np.minimum(fitted.low, others.low),
         high=np.maximum(fitted.high, others.high),
-        least=np.minimum(fitted.least, others.least),
-        most=np.maximum(fitted.most, others.most),
+        least=least,
+        most=most,
+        peak=float(np.maximum(-least, most).max(initial=0.0)),
     )
 
 
-def widened(found: Response, batches: Iterable[np.ndarray]) -> Response:
-    """The response with the range of further values z (N, C, *spatial) taken in."""
-    low, high, channels = found.low, found.high, len(found.low)
-    for z in batches:
+def widened(found: Response, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Response:
+    """The response with the range of further values z, and the peak of further values y, taken in.
+
+    Args:
+        found: the response.
+        pairs: batches of (z, y), (N, C, *spatial) each.
+    """
+    low, high, peak, channels = found.low, found.high, found.peak, len(found.low)
+    for z, y in pairs:
         flat = z.reshape(len(z), channels, -1) if channels > 1 else z.reshape(1, 1, -1)
         low, high = np.minimum(low, flat.min(axis=(0, 2))), np.maximum(high, flat.max(axis=(0, 2)))
-    return replace(found, low=low, high=high)
+        peak = max(peak, float(np.abs(y).max()))
+    return replace(found, low=low, high=high, peak=peak)

@@ -77,18 +77,18 @@ def realize(
     rewritten = apply_candidates(analysis, apart, evidence, ends)
     touched = _chosen(rewritten, rewritten.fit, correction)
     model, partials = _fit(analysis, rewritten, touched, rewritten.fit, calibration, step)
-    apart_only = _finished(analysis, model, partials, form, calibration)
+    apart_only = _finished(analysis, evidence, model, partials, form, calibration)
     if not composed:
         return apart_only
     separate = analyze(model, analysis.network.input_shapes, ends)
     merged = apply_candidates(separate, [_relocated(analysis, separate, c) for c in composed], evidence)
     merged = replace(merged, partials=tuple(partials))
-    result = _finished(analysis, merged.model, partials, form, calibration)
+    result = _finished(analysis, evidence, merged.model, partials, form, calibration)
     error = max(relative_error(a, b) for a, b in zip(apart_only.outputs, result.outputs, strict=True))
     if correction and any(c.exactness != "exact" for c in composed):
         touched = [layer for layer in _chosen(merged, merged.frozen, True) if layer.output not in merged.frozen]
         model, partials = _fit(analysis, merged, touched, rewritten.fit, calibration, step)
-        result = _finished(analysis, model, partials, form, calibration)
+        result = _finished(analysis, evidence, model, partials, form, calibration)
     return replace(result, composition_error=error)
 
 
@@ -158,13 +158,18 @@ def _fit(
 
 
 def _finished(
-    analysis: Analysis, model: onnx.ModelProto, partials: Sequence[Partial], form: MaskForm, calibration: Calibration
+    analysis: Analysis,
+    evidence: Evidence,
+    model: onnx.ModelProto,
+    partials: Sequence[Partial],
+    form: MaskForm,
+    calibration: Calibration,
 ) -> Realized:
     """The model as it is written, its partial activations by their parts, and what is known of it."""
     shapes = analysis.network.input_shapes
     written = pack(analyze(model, shapes), partials, form) if partials else model
     unstable = None
     if any(partial.squared.any() for partial in partials):
-        unstable = why_unstable(analysis, Network(written, shapes), calibration)
+        unstable = why_unstable(analysis, evidence, Network(written, shapes), calibration)
     outputs = run_batches(written, calibration.batches[calibration.selection], calibration.threads)
     return Realized(written, outputs, unstable=unstable)

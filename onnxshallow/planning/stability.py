@@ -5,10 +5,11 @@ and shifted inputs, and at no site may the largest activation be a multiple of w
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from onnxshallow.actions.base import Evidence
 from onnxshallow.analysis import Analysis
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.model.network import Network
@@ -28,7 +29,7 @@ _RUINOUS = 50.0
 _SMALL = 1e-3
 
 
-def why_unstable(original: Analysis, rewritten: Network, calibration: Calibration) -> str | None:
+def why_unstable(original: Analysis, evidence: Evidence, rewritten: Network, calibration: Calibration) -> str | None:
     """What goes wrong on scaled and shifted samples, in words; None where nothing does.
 
     While plans compete these are some held-out samples. Once the network is to be written all are looked at, too, for
@@ -36,6 +37,7 @@ def why_unstable(original: Analysis, rewritten: Network, calibration: Calibratio
 
     Args:
         original: the original's parts.
+        evidence: what the original's removable sites do, on scaled and shifted samples as well.
         rewritten: the rewritten network, whose tensors go by the original's names.
         calibration: inputs.
 
@@ -46,10 +48,16 @@ def why_unstable(original: Analysis, rewritten: Network, calibration: Calibratio
     checks = [(held_out[:_BATCHES], _TOO_MUCH)]
     if calibration.everything:
         checks.append((calibration.batches, _RUINOUS))
+    peaks = {
+        site.output: evidence[site.name].peak
+        for site in original.sites
+        if site.name in evidence and site.node >= 0 and rewritten.producer(site.output) is not None
+    }
     for batches, limit in checks:
-        found = growth(original, rewritten, batches, calibration.threads)
-        name, factor = max(found.items(), key=lambda item: item[1], default=("", 0.0))
+        found = growth(peaks, rewritten, batches, calibration.threads)
+        tensor, factor = max(found.items(), key=lambda item: item[1], default=("", 0.0))
         if factor > limit:
+            name = next(site.name for site in original.sites if site.output == tensor)
             return (
                 f"on calibration samples scaled and shifted by a fifth, the activations of {name!r} grow to "
                 f"{factor:.3g} times the original's"
@@ -57,24 +65,19 @@ def why_unstable(original: Analysis, rewritten: Network, calibration: Calibratio
     return None
 
 
-def growth(original: Analysis, rewritten: Network, batches: Batches, threads: int) -> dict[str, float]:
-    """The largest activation of each site by that of the original, for sites that both have, by name.
+def growth(peaks: Mapping[str, float], rewritten: Network, batches: Batches, threads: int) -> dict[str, float]:
+    """The largest absolute value of each tensor by what it is in the original.
 
     Args:
-        original: the original's parts.
+        peaks: the largest absolute values in the original, by tensor.
         rewritten: the rewritten network.
         batches: inputs, which are scaled and shifted.
         threads: of onnxruntime.
     """
-    sites = {
-        site.output: site.name
-        for site in original.sites
-        if site.node >= 0 and rewritten.producer(site.output) is not None
-    }
-    before, after = (_largest(network, list(sites), batches, threads) for network in (original.network, rewritten))
-    least = _SMALL * max(before, default=0.0) or 1.0
-    pairs = zip(sites.values(), before, after, strict=True)
-    return {name: (now if np.isfinite(now) else np.inf) / max(old, least) for name, old, now in pairs}
+    least = _SMALL * max(peaks.values(), default=0.0) or 1.0
+    largest = _largest(rewritten, list(peaks), batches, threads)
+    pairs = zip(peaks.items(), largest, strict=True)
+    return {name: (now if np.isfinite(now) else np.inf) / max(peak, least) for (name, peak), now in pairs}
 
 
 def _largest(network: Network, tensors: Sequence[str], batches: Batches, threads: int) -> list[float]:

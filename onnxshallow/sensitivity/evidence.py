@@ -32,13 +32,15 @@ def collect_evidence(
         sites: removable sites, in graph order.
         calibration: inputs, whose fitting batches the polynomials are fitted to; errors are those on the others.
         step: called after each site.
-        stirred: whether the range of what a site reads is that of changed inputs as well (`stir`).
+        stirred: whether the range of what a site reads and the peak of what it makes are those of changed inputs as
+            well (`stir`).
         pixels: whether each element is looked at by itself, too.
     """
     goals = {tensor for site in sites for tensor in (site.source, site.output)}
     held_out = calibration.batches[calibration.selection]
     batches = [*calibration.batches, *(stir(held_out) if stirred else ())]
-    parts = calibration.fitting, slice(calibration.fit_batches, len(calibration.batches))
+    given = len(calibration.batches)
+    parts, changed = (calibration.fitting, slice(calibration.fit_batches, given)), slice(given, None)
     frontier = Frontier.at_inputs(
         analysis.network, batches, calibration.store, goals=goals, threads=calibration.threads
     )
@@ -47,10 +49,9 @@ def collect_evidence(
         frontier.advance([site.source, site.output])
         fitted, judged = (_pairs(frontier, site, part) for part in parts)
         found = response(fitted, site.channels, judged)
-        changed = frontier[site.source][len(calibration.batches) :]
         if pixels and site.channels > 1:
             found = replace(found, pixels=_by_element(frontier, site, parts))
-        evidence[site.name] = widened(found, changed)
+        evidence[site.name] = widened(found, _pairs(frontier, site, changed))
         frontier.goals -= {site.source, site.output}
         step()
     return evidence

@@ -178,23 +178,27 @@ def test_no_held_out_samples_leave_the_errors_of_the_fit():
 # Ranges and shapes.
 
 
-def test_further_values_widen_the_range_and_nothing_else():
+def test_further_values_widen_the_range_and_the_peak_and_nothing_else():
     z = signed((30, 2, 4, 4))
     found = response([(z, np.maximum(z, 0))], 2)
     far = np.zeros((3, 2, 4, 4), dtype=np.float16)
     far[1, 0, 2, 3], far[2, 1, 0, 0] = 9, -7
-    wide = widened(found, [far, np.zeros((1, 2, 4, 4))])
+    nothing = np.zeros((1, 2, 4, 4))
+    wide = widened(found, [(far, np.maximum(far, -2)), (nothing, nothing)])
     np.testing.assert_allclose(wide.high, [9, z[:, 1].max()])
     np.testing.assert_allclose(wide.low, [z[:, 0].min(), -7])
     for name in ("scale", "shift", "unexplained", "bent", "least", "most", "parabola"):
         assert getattr(wide, name) is getattr(found, name)
+    assert (found.peak, wide.peak) == (found.most.max(), 9)
     np.testing.assert_array_equal(widened(found, []).high, found.high)
+    assert widened(found, [(nothing, nothing)]).peak == found.peak
 
 
 def test_a_pooled_range_is_widened_by_any_shape():
     z = signed((6, 7, 5))
-    found = widened(response([(z, z)], 1), [np.full((2, 3), 50.0), np.full((2, 2, 2, 2), -60.0)])
-    assert (found.low[0], found.high[0]) == (-60, 50)
+    further = [np.full((2, 3), 50.0), np.full((2, 2, 2, 2), -60.0)]
+    found = widened(response([(z, z)], 1), [(values, values) for values in further])
+    assert (found.low[0], found.high[0], found.peak) == (-60, 50, 60)
 
 
 def test_elements_take_another_shape():

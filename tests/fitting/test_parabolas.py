@@ -17,7 +17,7 @@ def curves(square=0.25, linear=0.5, constant=0.25, *, left=1.0, bent=0.5, low=-2
     arrays = (np.array([value]) for value in (0.5, 0.3, left, bent, low, high, 0.0, most))
     scale, shift, unexplained, mean, *rest = arrays
     curve = Parabola(*(np.array([value]) for value in (square, linear, constant)))
-    return Response(scale, shift, unexplained, curve, mean, *rest)
+    return Response(scale, shift, unexplained, curve, mean, *rest, peak=most)
 
 
 def test_a_parabola_that_stays_near_the_activation_is_trusted():

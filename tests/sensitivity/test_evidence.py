@@ -115,9 +115,12 @@ def test_changed_inputs_widen_the_range_and_change_nothing_else():
     for name in ("scale", "shift", "unexplained", "bent", "least", "most"):
         np.testing.assert_array_equal(getattr(stirred, name), getattr(plain, name))
     changed = stir(calibration.batches[2:])
-    z = np.concatenate([values_at(chain(), batch["x"], ["h"])["h"] for batch in changed])
+    runs = [values_at(chain(), batch["x"], ["h", "r"]) for batch in changed]
+    z, y = (np.concatenate([run[name] for run in runs]) for name in ("h", "r"))
     np.testing.assert_allclose(stirred.low, np.minimum(plain.low, z.min((0, 2, 3))), rtol=1e-5)
     np.testing.assert_allclose(stirred.high, np.maximum(plain.high, z.max((0, 2, 3))), rtol=1e-5)
+    assert stirred.peak == pytest.approx(max(plain.peak, y.max()), rel=1e-5)
+    assert plain.peak == plain.most.max() < stirred.peak
     assert np.any(stirred.high > plain.high)
 
 
