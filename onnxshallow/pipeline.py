@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from onnxshallow.actions.apply import apply_candidates
-from onnxshallow.actions.packing import pack
 from onnxshallow.analysis import Analysis
 from onnxshallow.analysis import analyze as analyze_model
 from onnxshallow.arguments import read_arguments
@@ -19,6 +18,7 @@ from onnxshallow.fitting.threads import computing
 from onnxshallow.latency import budget_for_latency, check_latency, measured_latency
 from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
+from onnxshallow.packing.pack import pack
 from onnxshallow.planning.plan import Plan, load_plan, match_plan
 from onnxshallow.planning.planner import Planner, read_budget
 from onnxshallow.planning.solver import Budget

@@ -177,6 +177,16 @@ def _some_response(random: np.random.Generator, shape: tuple[int, ...]) -> Respo
     return Response(scale, shift, left, curve, left / 2, -edge, edge, 0 * edge, edge, 3.0)
 
 
+ACTIVATED = "(float[N,3,6,6] x) => (float[N,4,6,6] y) {{ h = Conv<pads=[1,1,1,1]>(x, w) y = {} }}"
+
+
+def activated(text: str = "Relu(h)", **options: object) -> onnx.ModelProto:
+    """A convolution and one activation of what it makes, h."""
+    weights = {"zero": np.float32(0), "six": np.float32(6)}
+    used = {name: np.asarray(value) for name, value in weights.items() if name in text}
+    return build(ACTIVATED.format(text), w=(4, 3, 3, 3), **used, **options)
+
+
 def with_affine(
     model: onnx.ModelProto, evidence: Evidence, input_shapes: Mapping[str, Sequence[int]] | None = None
 ) -> onnx.ModelProto:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from onnxshallow.actions.partially import write_partial
+from onnxshallow.actions.keep import write_partial
 from onnxshallow.analysis import Analysis, Site, analyze
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.model.surgery import Workbench

@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.actions.base import Candidate, FindOptions, Found
-from onnxshallow.actions.parts import mask_refusal
 from onnxshallow.analysis import Analysis, Site
 
-__all__ = ["found_in_part", "most_needed", "partial_candidates", "partly_refused"]
+__all__ = ["found_in_part", "most_needed", "partial_candidates"]
 
 # Pixel masks that a plan written by hand may ask for keep so many parts of the elements.
 _PARTS = 64
@@ -70,22 +69,6 @@ def found_in_part(
     """What `candidates` makes of the sites that have no reason to be refused."""
     found = [candidate for site in sites if reasons[site.name] is None for candidate in candidates(site)]
     return Found(tuple(found), {name: reason for name, reason in reasons.items() if reason is not None})
-
-
-def partly_refused(analysis: Analysis, site: Site, pixels: bool) -> str | None:
-    """Why a part of a site cannot be kept; None where it can."""
-    if site.refusal is not None:
-        return site.refusal
-    if site.channels <= 1:
-        return "it has one channel only"
-    if analysis.network.opset < 9:
-        return f"opset {analysis.network.opset} is older than 9; convert the model with onnx.version_converter first"
-    if pixels and not analysis.network.has_fixed_sizes:
-        return "pixels need inputs of fixed height and width; export the model so, or use --granularity channel"
-    shape = analysis.network.full_shape(site.output)
-    if pixels and (shape is None or analysis.network.per_sample(shape[0]) != 1):
-        return "its first axis holds more than the samples; use --granularity channel"
-    return mask_refusal(analysis, site)
 
 
 def most_needed(analysis: Analysis, site: Site, left: NDArray[np.float64], count: int) -> NDArray[np.bool_]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
 from onnxshallow.actions.before import site_that_makes
-from onnxshallow.actions.levels import found_in_part, most_needed, partial_candidates, partly_refused
-from onnxshallow.actions.partially import keep_partly
+from onnxshallow.actions.keep import keep_partly, partly_refused
+from onnxshallow.actions.levels import found_in_part, most_needed, partial_candidates
 from onnxshallow.analysis import Analysis, NotLinearError, Site
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.model.surgery import Workbench

@@ -9,12 +9,12 @@ import onnx
 from onnxshallow.actions.apply import Rewritten, apply_candidates
 from onnxshallow.actions.base import Candidate, Evidence
 from onnxshallow.actions.emission import write_layers
-from onnxshallow.actions.packing import MaskForm, pack
 from onnxshallow.analysis import Analysis, Layer, analyze
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.fitting.calibration import Calibration, Step
 from onnxshallow.fitting.correction import correct, downstream
 from onnxshallow.model.network import Network
+from onnxshallow.packing.pack import MaskForm, pack
 from onnxshallow.planning.stability import why_unstable
 from onnxshallow.runtime.frontier import Frontier
 from onnxshallow.runtime.whole import run_batches

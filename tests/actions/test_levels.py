@@ -4,17 +4,9 @@ import numpy as np
 import pytest
 
 from onnxshallow.actions.base import FindOptions
-from onnxshallow.actions.levels import most_needed, partial_candidates, partly_refused
+from onnxshallow.actions.levels import most_needed, partial_candidates
 from onnxshallow.analysis import analyze
-from tests.networks import build, chain, residual, signed
-
-NET = "(float[N,3,6,6] x) => (float[N,4,6,6] y) {{ h = Conv<pads=[1,1,1,1]>(x, w) y = {} }}"
-
-
-def activated(text="Relu(h)", **options):
-    weights = {"zero": np.float32(0), "six": np.float32(6)}
-    used = {name: np.asarray(value) for name, value in weights.items() if name in text}
-    return build(NET.format(text), w=(4, 3, 3, 3), **used, **options)
+from tests.networks import ACTIVATED, activated, build, chain, residual, signed
 
 
 def candidates(model, levels, *, name="mask", squares=False, **options):
@@ -80,7 +72,7 @@ def test_parabolas_are_by_channel_where_masks_are_by_pixel():
 def half_active(**options):
     """A PRelu that lets two of four channels pass already, and so activates 72 elements."""
     slope = np.array([1, 0, 1, 0.2], dtype=np.float32).reshape(4, 1, 1)
-    return build(NET.format("PRelu(h, s)"), w=(4, 3, 3, 3), s=slope, **options)
+    return build(ACTIVATED.format("PRelu(h, s)"), w=(4, 3, 3, 3), s=slope, **options)
 
 
 def test_channels_that_pass_already_are_not_counted_as_saved():
@@ -90,61 +82,6 @@ def test_channels_that_pass_already_are_not_counted_as_saved():
         (36, 108)
     ]
     assert [(c.kept, c.relus) for c in pixel_candidates(half_active(), [18, 72])] == [(18, 54)]
-
-
-# Why not.
-
-
-def refusal(model, pixels=False, shapes=None):
-    analysis = analyze(model, shapes)
-    return partly_refused(analysis, analysis.sites[0], pixels)
-
-
-@pytest.mark.parametrize("pixels", [False, True])
-@pytest.mark.parametrize("text", ["Relu(h)", "LeakyRelu(h)", "Clip(h, zero, six)"])
-def test_activations_of_channels_can_be_kept_in_part(text, pixels):
-    assert refusal(activated(text), pixels) is None
-
-
-def test_one_channel_has_no_part():
-    model = build("(float[N,3,6,6] x) => (float[N,1,6,6] y) { h = Conv(x, w) y = Relu(h) }", w=(1, 3, 1, 1))
-    assert refusal(model) == "it has one channel only"
-
-
-def test_a_tensor_without_channels_has_no_part():
-    model = build("(float[N,6,6] x) => (float[N,6,6] y) { y = Relu(x) }")
-    assert refusal(model) == "it has one channel only"
-
-
-def test_where_takes_no_floats_before_opset_9():
-    assert refusal(activated(opset=9)) is None
-    assert str(refusal(activated(opset=8))).startswith("opset 8 is older than 9; convert the model")
-
-
-def test_a_site_that_cannot_be_removed_cannot_be_kept_in_part():
-    model = build("(int32[1,3,4,4] x) => (int32[1,3,4,4] y) { y = Relu(x) }")
-    assert refusal(model) == analyze(model).sites[0].refusal
-    assert refusal(model) is not None
-
-
-def test_a_slope_that_callers_may_override_is_refused():
-    text = "(float[N,3,6,6] x, float[4,1,1] s) => (float[N,4,6,6] y) { h = Conv(x, w) y = PRelu(h, s) }"
-    assert str(refusal(build(text, w=(4, 3, 1, 1)))).startswith("its slope is no constant")
-    assert str(refusal(build(text, w=(4, 3, 1, 1), s=(4, 1, 1)))).startswith("its slope is no constant")
-
-
-def test_pixels_need_fixed_sizes():
-    model = build("(float[N,3,H,W] x) => (float[N,4,H,W] y) { h = Conv(x, w) y = Relu(h) }", w=(4, 3, 1, 1))
-    shapes = {"x": [1, 3, 6, 6]}
-    assert refusal(model, shapes=shapes) is None
-    assert str(refusal(model, pixels=True, shapes=shapes)).startswith("pixels need inputs of fixed height and width")
-
-
-def test_pixels_need_a_first_axis_of_samples():
-    text = "(float[N,3,6,6] x) => (float[M,6] y) { f = Reshape(x, s) h = Gemm(f, w) y = Relu(h) }"
-    model = build(text, w=(6, 6), s=np.array([-1, 6]))
-    assert refusal(model) is None
-    assert str(refusal(model, pixels=True)).startswith("its first axis holds more than the samples")
 
 
 # Which elements.

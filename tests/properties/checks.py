@@ -14,12 +14,12 @@ from onnx import helper, numpy_helper
 
 from onnxshallow.actions.apply import ACTIONS, Rewritten, apply_candidates
 from onnxshallow.actions.base import Candidate, Evidence, FindOptions
-from onnxshallow.actions.packing import pack
 from onnxshallow.analysis import Analysis, Layers, Site, analyze, trace_region
 from onnxshallow.fitting.parabolas import trusted
 from onnxshallow.model.document import load_document, save_model
 from onnxshallow.model.network import Network
 from onnxshallow.model.surgery import Workbench
+from onnxshallow.packing.pack import pack
 from tests.graphs import frozen, plain
 from tests.networks import some_evidence
 from tests.partials import with_partial

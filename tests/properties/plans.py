@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 
 from onnxshallow import optimize
-from onnxshallow.actions.packing import MaskForm
 from onnxshallow.analysis import NotLinearError
 from onnxshallow.errors import ExitCode, ModelError, OnnxshallowError, TargetError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.model.session import Session
+from onnxshallow.packing.pack import MaskForm
 from onnxshallow.pipeline import Result
 from onnxshallow.planning.realize import realize
 from onnxshallow.runtime.store import ActivationStore

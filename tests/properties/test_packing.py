@@ -5,10 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from onnxshallow.actions.packing import MaskForm, pack
-from onnxshallow.actions.parts import mask_refusal
+from onnxshallow.actions.keep import mask_refusal
 from onnxshallow.analysis import analyze
 from onnxshallow.analysis.partial import Partial
+from onnxshallow.packing.pack import MaskForm, pack
 from tests.partials import intermediate, random_partial
 from tests.properties.cases import Case, Counts, assert_close, assert_valid, open_case
 from tests.properties.generator import random_model

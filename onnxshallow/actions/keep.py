@@ -11,7 +11,7 @@ nothing where what comes before can make it:
     Layer -> act            those rows of the layer make a z + b
     Add -> act              a layer that feeds the sum and a scale on its other side are fitted to make it
 
-`onnxshallow.actions.packing` then writes what saves work.
+`onnxshallow.packing.pack` then writes what saves work.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,30 @@ from onnxshallow.analysis.partial import Partial
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.model.surgery import Workbench
 
-__all__ = ["keep_partly", "write_partial"]
+__all__ = ["keep_partly", "mask_refusal", "partly_refused", "write_partial"]
+
+
+def partly_refused(analysis: Analysis, site: Site, pixels: bool) -> str | None:
+    """Why a part of a site cannot be kept; None where it can."""
+    if site.refusal is not None:
+        return site.refusal
+    if site.channels <= 1:
+        return "it has one channel only"
+    if analysis.network.opset < 9:
+        return f"opset {analysis.network.opset} is older than 9; convert the model with onnx.version_converter first"
+    if pixels and not analysis.network.has_fixed_sizes:
+        return "pixels need inputs of fixed height and width; export the model so, or use --granularity channel"
+    shape = analysis.network.full_shape(site.output)
+    if pixels and (shape is None or analysis.network.per_sample(shape[0]) != 1):
+        return "its first axis holds more than the samples; use --granularity channel"
+    return mask_refusal(analysis, site)
+
+
+def mask_refusal(analysis: Analysis, site: Site) -> str | None:
+    """Why a site that can be removed cannot be written in part; None where it can."""
+    if site.kind == "prelu" and analysis.network.constant(analysis.network.nodes[site.node].inputs[1]) is None:
+        return "its slope is no constant; make it an initializer that callers may not override"
+    return None
 
 
 def keep_partly(

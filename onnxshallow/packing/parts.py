@@ -21,13 +21,14 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxshallow.actions.emission import write_layer
-from onnxshallow.actions.pen import Pen
+from onnxshallow.actions.keep import mask_refusal
 from onnxshallow.analysis import Analysis, NotLinearError, Site
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.convolution import scale_output
 from onnxshallow.model.surgery import Workbench
+from onnxshallow.packing.pen import Pen
 
-__all__ = ["MaskForm", "mask_refusal", "roles", "write_parts"]
+__all__ = ["MaskForm", "roles", "write_parts"]
 
 MaskForm = Literal["split", "prelu"]
 """How partial activations are written."""
@@ -58,13 +59,6 @@ def _takes_prelu(site: Site, partial: Partial, form: MaskForm) -> bool:
     return site.kind != "clip" and (form == "prelu" or partial.kept.ndim > 1)
 
 
-def mask_refusal(analysis: Analysis, site: Site) -> str | None:
-    """Why a site that can be removed cannot be written in part; None where it can."""
-    if site.kind == "prelu" and analysis.network.constant(analysis.network.nodes[site.node].inputs[1]) is None:
-        return "its slope is no constant; make it an initializer that callers may not override"
-    return None
-
-
 def write_parts(bench: Workbench, analysis: Analysis, site: Site, partial: Partial, form: MaskForm) -> None:
     """Let only what `partial` keeps go through the activation that makes its output.
 
@@ -73,7 +67,7 @@ def write_parts(bench: Workbench, analysis: Analysis, site: Site, partial: Parti
         analysis: of the model, in which the activation is whole.
         site: the activation.
         partial: what to write.
-        form: see `onnxshallow.actions.packing`.
+        form: see `onnxshallow.packing.pack`.
 
     Raises:
         NotLinearError: the activation cannot be written in part.

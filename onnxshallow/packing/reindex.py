@@ -14,13 +14,13 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxshallow.actions.emission import write_layers
-from onnxshallow.actions.pen import Pen
 from onnxshallow.analysis import Analysis, Layer, NotLinearError
 from onnxshallow.analysis.attributes import zero_padding
 from onnxshallow.analysis.streams import ARITHMETIC, adds_channels, channel_axis, is_depthwise, joins_channels
 from onnxshallow.convolution import Convolution
 from onnxshallow.model.network import Node
 from onnxshallow.model.surgery import Workbench
+from onnxshallow.packing.pen import Pen
 
 __all__ = ["joined_order", "reindex"]
 

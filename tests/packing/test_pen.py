@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshallow.actions.pen import Pen
 from onnxshallow.model.surgery import Workbench
+from onnxshallow.packing.pen import Pen
 from tests.graphs import assert_same_function, ops, parse
 
 

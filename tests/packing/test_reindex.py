@@ -3,8 +3,8 @@
 import numpy as np
 import onnx
 
-from onnxshallow.actions.reindex import reindex
 from onnxshallow.analysis import analyze
+from onnxshallow.packing.reindex import reindex
 from tests.graphs import assert_same_function, frozen, parse
 
 TEXT = """(float[N,3,4,4] x) => (float[N,2] y) {

@@ -8,11 +8,22 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxshallow.actions.apply import ACTIONS, apply_candidates
 from onnxshallow.actions.base import FindOptions
-from onnxshallow.actions.partially import keep_partly
+from onnxshallow.actions.keep import keep_partly, mask_refusal, partly_refused
 from onnxshallow.analysis import NotLinearError, analyze
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.model.surgery import Workbench
-from tests.networks import applied, assert_near, build, chain, feeds_of, operators, residual, signed, some_evidence
+from tests.networks import (
+    activated,
+    applied,
+    assert_near,
+    build,
+    chain,
+    feeds_of,
+    operators,
+    residual,
+    signed,
+    some_evidence,
+)
 from tests.properties.cases import with_outputs
 
 GEMM = """(float[N,3,4,4] x) => (float[N,5] y) {
@@ -171,3 +182,60 @@ def test_a_site_of_unknown_type_is_an_error():
     kept = np.ones(5, dtype=bool)
     with pytest.raises(NotLinearError, match="element type of 'r' is not known"):
         keep_partly(Workbench(model), analysis, site, kept, Parabola(*np.zeros((3, 5))))
+
+
+# Why not.
+
+
+def refusal(model, pixels=False, shapes=None):
+    analysis = analyze(model, shapes)
+    return partly_refused(analysis, analysis.sites[0], pixels)
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+@pytest.mark.parametrize("text", ["Relu(h)", "LeakyRelu(h)", "Clip(h, zero, six)"])
+def test_activations_of_channels_can_be_kept_in_part(text, pixels):
+    assert refusal(activated(text), pixels) is None
+
+
+def test_one_channel_has_no_part():
+    model = build("(float[N,3,6,6] x) => (float[N,1,6,6] y) { h = Conv(x, w) y = Relu(h) }", w=(1, 3, 1, 1))
+    assert refusal(model) == "it has one channel only"
+
+
+def test_a_tensor_without_channels_has_no_part():
+    model = build("(float[N,6,6] x) => (float[N,6,6] y) { y = Relu(x) }")
+    assert refusal(model) == "it has one channel only"
+
+
+def test_where_takes_no_floats_before_opset_9():
+    assert refusal(activated(opset=9)) is None
+    assert str(refusal(activated(opset=8))).startswith("opset 8 is older than 9; convert the model")
+
+
+def test_a_site_that_cannot_be_removed_cannot_be_kept_in_part():
+    model = build("(int32[1,3,4,4] x) => (int32[1,3,4,4] y) { y = Relu(x) }")
+    assert refusal(model) == analyze(model).sites[0].refusal
+    assert refusal(model) is not None
+
+
+def test_a_slope_that_callers_may_override_is_refused():
+    text = "(float[N,3,6,6] x, float[4,1,1] s) => (float[N,4,6,6] y) { h = Conv(x, w) y = PRelu(h, s) }"
+    assert str(refusal(build(text, w=(4, 3, 1, 1)))).startswith("its slope is no constant")
+    assert str(refusal(build(text, w=(4, 3, 1, 1), s=(4, 1, 1)))).startswith("its slope is no constant")
+    analysis = analyze(build(text.replace(", float[4,1,1] s", ""), w=(4, 3, 1, 1), s=(4, 1, 1)))
+    assert mask_refusal(analysis, analysis.sites[0]) is None
+
+
+def test_pixels_need_fixed_sizes():
+    model = build("(float[N,3,H,W] x) => (float[N,4,H,W] y) { h = Conv(x, w) y = Relu(h) }", w=(4, 3, 1, 1))
+    shapes = {"x": [1, 3, 6, 6]}
+    assert refusal(model, shapes=shapes) is None
+    assert str(refusal(model, pixels=True, shapes=shapes)).startswith("pixels need inputs of fixed height and width")
+
+
+def test_pixels_need_a_first_axis_of_samples():
+    text = "(float[N,3,6,6] x) => (float[M,6] y) { f = Reshape(x, s) h = Gemm(f, w) y = Relu(h) }"
+    model = build(text, w=(6, 6), s=np.array([-1, 6]))
+    assert refusal(model) is None
+    assert str(refusal(model, pixels=True)).startswith("its first axis holds more than the samples")

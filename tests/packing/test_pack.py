@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshallow.actions.packing import pack
 from onnxshallow.analysis import NotLinearError, analyze
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.model.session import Session
+from onnxshallow.packing.pack import pack
 from onnxshallow.private.operations import count_operations
 from tests.graphs import assert_close, assert_same_function, feeds, frozen, ops, parse, run_plain
 from tests.networks import RESIDUAL, RESIDUAL_WEIGHTS

@@ -1,8 +1,8 @@
 """Write partial activations so that only the elements that keep an activation go through it.
 
 The channels of each stream are brought into one order in which those that a site activates, those that it squares and
-the others lie together (`onnxshallow.analysis.streams`, `onnxshallow.actions.ordering`); channels that are zero for
-all who read them are left out. Then each site is written by its parts (`onnxshallow.actions.parts`). All of it is
+the others lie together (`onnxshallow.analysis.streams`, `onnxshallow.packing.ordering`); channels that are zero for
+all who read them are left out. Then each site is written by its parts (`onnxshallow.packing.parts`). All of it is
 exact.
 """
 
@@ -13,14 +13,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from onnxshallow.actions.ordering import common_order
-from onnxshallow.actions.parts import MaskForm, roles, write_parts
-from onnxshallow.actions.reindex import joined_order, reindex
 from onnxshallow.analysis import Analysis, NotLinearError, analyze
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.analysis.streams import Stream, find_streams, joins_channels
 from onnxshallow.analysis.zeros import unneeded_channels
 from onnxshallow.model.surgery import Workbench
+from onnxshallow.packing.ordering import common_order
+from onnxshallow.packing.parts import MaskForm, roles, write_parts
+from onnxshallow.packing.reindex import joined_order, reindex
 
 __all__ = ["MaskForm", "pack"]
 
@@ -30,7 +30,7 @@ def pack(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> onn
 
     Args:
         analysis: of a model that holds the partial activations in the intermediate form
-            (`onnxshallow.actions.partially`).
+            (`onnxshallow.actions.keep`).
         partials: the activations. Their values count, not those in the graph.
         form: `split` lets channels that lie together go through nodes of their own; `prelu` writes a PRelu whose
             slope is one where nothing is activated. Masks of single places are always written as the latter, unless

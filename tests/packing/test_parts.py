@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from onnxshallow.actions.parts import mask_refusal, roles
 from onnxshallow.analysis import Site, analyze
+from onnxshallow.packing.parts import roles
 from tests.graphs import parse
 from tests.partials import partial
 
@@ -42,14 +42,3 @@ def test_places_have_roles_of_their_own_only_where_they_are_squared_or_clipped()
     assert clipped.tolist() == [[0, 2], [0, 2], [0, 0], [2, 2]]
     squared = roles(site("Relu(x)"), partial("x", "y", kept, square=0.1), "prelu")
     assert squared.tolist() == [[0, 1], [0, 1], [0, 0], [1, 1]]
-
-
-def test_slopes_that_callers_may_override_are_refused():
-    model = parse("(float[N,4,2] x) => (float[N,4,2] y) { y = PRelu(x, s) }", as_inputs=True, s=(4, 1))
-    analysis = analyze(model)
-    assert (
-        mask_refusal(analysis, analysis.sites[0])
-        == "its slope is no constant; make it an initializer that callers may not override"
-    )
-    plain = analyze(parse("(float[N,4,2] x) => (float[N,4,2] y) { y = PRelu(x, s) }", s=(4, 1)))
-    assert mask_refusal(plain, plain.sites[0]) is None

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxshallow.actions.ordering import common_order, is_together
+from onnxshallow.packing.ordering import common_order, is_together
 
 
 def together(order: np.ndarray, groups: list[int]) -> bool:
