@@ -229,6 +229,7 @@ def apply_plan(
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
             possible = find_every_candidate(inputs)
             wanted = match_plan(plan, possible) if isinstance(plan, Plan) else load_plan(Path(plan), possible)
+        _check_form(config, wanted)
         with clock("observe"):
             observation = observe(inputs, progress, wanted)
         attempt = Run(inputs, observation, progress, clock).attempt(wanted)
@@ -246,6 +247,11 @@ def _check_goal(config: Config) -> None:
 def _check_drop(config: Config) -> None:
     if config.max_drop is not None and config.calib is None and config.validate_data is None:
         raise UsageError("--max-drop needs real inputs to be checked on: give --calib or --validate.")
+
+
+def _check_form(config: Config, plan: Plan) -> None:
+    if config.mask_form == "split" and any(candidate.pixels for candidate in plan.candidates):
+        raise UsageError("The plan keeps single pixels, and these have only the prelu form; leave --mask-form out.")
 
 
 def cache_path(cache: Path | bool | None) -> Path | None:

@@ -178,7 +178,7 @@ def planned(tmp_path_factory):
     return model, data, plan
 
 
-def edited(planned, folder, **changes):
+def edited(planned, folder, *options, **changes):
     """The outcome of a plan of one mask with some fields changed."""
     model, data, plan = planned
     content = json.loads(plan.read_text())
@@ -186,7 +186,7 @@ def edited(planned, folder, **changes):
     content["actions"] = [{**mask, **changes}]
     by_hand = folder / "by-hand.json"
     by_hand.write_text(json.dumps(content))
-    return run("apply", model, by_hand, "--calib", data, "-o", folder / "edited.onnx")
+    return run("apply", model, by_hand, "--calib", data, "-o", folder / "edited.onnx", *options)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 3])
@@ -201,6 +201,12 @@ def test_pixels_may_be_kept_by_hand(planned, tmp_path, kept):
     assert edited(planned, tmp_path, kept=kept, pixels=True).exit_code == 0
     report = assert_told(tmp_path / "edited.onnx", 1.0)
     assert report["original"]["relus"] - report["optimized"]["relus"] == 144 - kept
+
+
+def test_pixels_cannot_be_split(planned, tmp_path):
+    outcome = edited(planned, tmp_path, "--mask-form", "split", kept=18, pixels=True)
+    assert_error(outcome, 2, "only the prelu form", "leave --mask-form out")
+    assert not (tmp_path / "edited.onnx").exists()
 
 
 def test_a_parabola_may_be_written_by_hand(planned, tmp_path):
