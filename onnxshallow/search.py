@@ -15,6 +15,7 @@ from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.planning.plan import Plan
 from onnxshallow.planning.planner import Planner, most_useful
 from onnxshallow.planning.solver import Budget
+from onnxshallow.planning.stability import samples_looked_at
 from onnxshallow.progress import Progress, Silent
 from onnxshallow.sensitivity.measures import Measure, damage
 from onnxshallow.stages import Inputs, Observation, realize_with
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 # What comparing plans may cost, and how many plans are compared at the most.
 _SEARCH_FLOPS, _MOST_TRIES = 2.1e13, 24
-# The part of that where plans hold masks and parabolas: each costs more, to be packed and run on changed inputs.
+# The part of that where plans hold masks and parabolas, each of which costs more to be fitted and packed.
 _PARTLY = 0.6
 # What a plan that is refused counts as, in what its parts do alone: enough to look elsewhere.
 _REFUSED = 10.0
@@ -93,7 +94,8 @@ def _affordable_tries(inputs: Inputs) -> int:
     trial, analysis = inputs.trial, inputs.analysis
     sizes = [len(next(iter(batch.values()))) for batch in trial.batches]
     fitted, selected = sum(sizes[trial.fitting]), sum(sizes[trial.selection])
-    flops = 2.0 * analysis.cost.macs * (2 * fitted + selected)
+    changed = samples_looked_at(trial) if inputs.config.polynomials else 0
+    flops = 2.0 * analysis.cost.macs * (2 * fitted + selected + changed)
     flops += sum(
         _fit_flops(analysis, layer, fitted, trial.fit) for layer in analysis.layers if layer.kind != "affine"
     )

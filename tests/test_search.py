@@ -50,6 +50,29 @@ def test_outputs_may_move_where_no_class_does(monkeypatch, case):
     assert len(searched(monkeypatch, case, [0.0], "disagreement", tries=5)) == 5
 
 
+# How many plans are compared.
+
+
+def tries(inputs, **options):
+    return search_module._affordable_tries(replace(inputs, config=inputs.config.model_copy(update=options)))
+
+
+def test_many_plans_are_compared_of_small_networks_and_a_few_of_large_ones(monkeypatch, inputs):
+    assert tries(inputs) == search_module._MOST_TRIES
+    monkeypatch.setattr(search_module, "_SEARCH_FLOPS", 1.0)
+    assert tries(inputs) == 2
+
+
+def test_fewer_plans_are_compared_where_each_takes_longer(monkeypatch, inputs):
+    assert tries(inputs, granularity="channel") == tries(inputs, polynomials=True) < tries(inputs)
+    trial = inputs.trial
+    sizes = [len(batch["x"]) for batch in trial.batches]
+    once = 2.0 * inputs.analysis.cost.macs * sum(sizes)
+    monkeypatch.setattr(search_module, "_fit_flops", lambda *arguments: 0.0)
+    monkeypatch.setattr(search_module, "_SEARCH_FLOPS", 20 * once)
+    assert tries(inputs, polynomials=True) < tries(inputs, granularity="channel")
+
+
 # One plan for each of several budgets.
 
 

@@ -16,9 +16,9 @@ from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
 from onnxshallow.runtime.frontier import Batches
 from onnxshallow.runtime.segment import build_segment
-from onnxshallow.sensitivity.evidence import stir
+from onnxshallow.sensitivity.evidence import STIRS, stir
 
-__all__ = ["growth", "why_unstable"]
+__all__ = ["growth", "samples_looked_at", "why_unstable"]
 
 # The multiple of the original's largest activation that is too much on some held-out batches, and how many these are.
 _TOO_MUCH = 4.0
@@ -44,8 +44,7 @@ def why_unstable(original: Analysis, evidence: Evidence, rewritten: Network, cal
     Raises:
         ModelError: onnxruntime fails on the rewritten network.
     """
-    held_out = calibration.batches[calibration.selection] or calibration.batches
-    checks = [(held_out[:_BATCHES], _TOO_MUCH)]
+    checks = [(_first(calibration), _TOO_MUCH)]
     if calibration.everything:
         checks.append((calibration.batches, _RUINOUS))
     peaks = {
@@ -65,6 +64,11 @@ def why_unstable(original: Analysis, evidence: Evidence, rewritten: Network, cal
     return None
 
 
+def samples_looked_at(calibration: Calibration) -> int:
+    """How many samples, scaled and shifted ones, `why_unstable` runs a network on while plans compete."""
+    return sum(len(next(iter(batch.values()))) for batch in _first(calibration)) * STIRS
+
+
 def growth(peaks: Mapping[str, float], rewritten: Network, batches: Batches, threads: int) -> dict[str, float]:
     """The largest absolute value of each tensor by what it is in the original.
 
@@ -78,6 +82,10 @@ def growth(peaks: Mapping[str, float], rewritten: Network, batches: Batches, thr
     largest = _largest(rewritten, list(peaks), batches, threads)
     pairs = zip(peaks.items(), largest, strict=True)
     return {name: (now if np.isfinite(now) else np.inf) / max(peak, least) for (name, peak), now in pairs}
+
+
+def _first(calibration: Calibration) -> Batches:
+    return (calibration.batches[calibration.selection] or calibration.batches)[:_BATCHES]
 
 
 def _largest(network: Network, tensors: Sequence[str], batches: Batches, threads: int) -> list[float]:

@@ -11,9 +11,11 @@ from onnxshallow.fitting.calibration import Calibration, Step
 from onnxshallow.fitting.moments import Response, response, widened
 from onnxshallow.runtime.frontier import Batches, Frontier
 
-__all__ = ["collect_evidence", "stir"]
+__all__ = ["STIRS", "collect_evidence", "stir"]
 
-_STIRS = ((1.2, 0.0), (0.8, 0.0), (1.0, 0.2), (1.0, -0.2))
+_CHANGES = ((1.2, 0.0), (0.8, 0.0), (1.0, 0.2), (1.0, -0.2))
+STIRS = len(_CHANGES)
+"""How many changed samples `stir` makes of one."""
 
 
 def collect_evidence(
@@ -68,7 +70,7 @@ def stir(batches: Batches) -> list[dict[str, np.ndarray]]:
             name: (scale * x + shift * x.std()).astype(x.dtype) if x.dtype.kind == "f" else x
             for name, x in batch.items()
         }
-        for scale, shift in _STIRS
+        for scale, shift in _CHANGES
         for batch in batches
     ]
 
