@@ -14,10 +14,11 @@ over the second - 1. How far all this is from the truth is measured afterwards o
 A network without any activation is linear, which no budget can mean, so one site always stays.
 """
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -209,7 +210,7 @@ class Problem:
             return () if self.reached(()) and frozenset() not in tried else None
         rows = [*extra, *self._budget_rows(), *self._exclusion_rows(), *self._pair_rows(), *self._tried_rows(tried)]
         matrix = np.stack([self._padded(row) for row, _, _ in rows])
-        with _stdout_as_stderr():
+        with _silenced():
             result = milp(
                 _well_scaled(self._padded(cost)),
                 constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
@@ -297,13 +298,24 @@ def _well_scaled(cost: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @contextmanager
-def _stdout_as_stderr() -> Iterator[None]:
-    """HiGHS prints notes about itself to the process's stdout, where scripts read results."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
+def _silenced() -> Iterator[None]:
+    """HiGHS prints notes about itself to the process's stdout, where scripts read results.
+
+    C keeps what it prints until there is enough of it, so it is made to let go of it on both sides.
+    """
+    _flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
     try:
         yield
     finally:
+        _flush()
         os.dup2(kept, 1)
         os.close(kept)
+        os.close(nowhere)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    with suppress(OSError, AttributeError, TypeError):  # on Windows the process's own C library cannot be named so
+        ctypes.CDLL(None).fflush(None)
