@@ -64,18 +64,28 @@ def search(
             plans.append(measured)
             if not plan.candidates or _is_harmless(plans, inputs, budget):
                 break
-    if refused and not plans and any(c.squares for plan in refused for c in plan.candidates):
-        return _without_squares(inputs, observation, sensitivity, budget, progress) or refused
-    return plans or refused
+    return plans or _with_fewer_squares(inputs, observation, sensitivity, budget, refused, progress) or refused
 
 
-def _without_squares(
-    inputs: Inputs, observation: Observation, sensitivity: Sensitivity, budget: Budget, progress: Progress
+def _with_fewer_squares(
+    inputs: Inputs,
+    observation: Observation,
+    sensitivity: Sensitivity,
+    budget: Budget,
+    refused: Sequence[Plan],
+    progress: Progress,
 ) -> list[Plan]:
-    """The plans of `search` that keep to candidates without squares; none where these do not reach the budget."""
-    usable = tuple(c for c in sensitivity.candidates if not c.squares)
+    """What `search` finds with at most half of the squares of all that was refused, and then without any.
+
+    Returns:
+        No plans where these do not reach the budget, or there are no squares to do without.
+    """
+    least = min((sum(c.squares for c in plan.candidates) for plan in refused), default=0)
+    if not least:
+        return []
     try:
-        return search(inputs, observation, replace(sensitivity, candidates=usable), budget, progress)
+        fewer = replace(budget, squares=least // 2 if budget.squares is None else 0)
+        return search(inputs, observation, sensitivity, fewer, progress)
     except TargetError:
         return []
 

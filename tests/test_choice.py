@@ -100,6 +100,38 @@ def test_where_all_plans_are_refused_those_without_squares_get_their_turn(case, 
     assert not any(c.squares for c in best.plan.candidates)
 
 
+def squares_of(plan):
+    return sum(c.squares for c in plan.candidates)
+
+
+def test_where_all_plans_are_refused_fewer_squares_are_tried_first(case, monkeypatch):
+    """Plans with more squares than so many are refused."""
+    shared = search_of(case)
+    budget = read_budget(shared.inputs.config, shared.inputs.analysis)
+    (sensitivity,) = shared.damages.matter_to([budget])
+    tried = []
+
+    def found(most):
+        def try_out(inputs, observation, plan):
+            tried.append(squares_of(plan))
+            return replace(plan, damage=0.1) if squares_of(plan) <= most else None
+
+        tried.clear()
+        monkeypatch.setattr(search_module, "_try_out", try_out)
+        return search_module.search(shared.inputs, shared.observation, sensitivity, budget, Silent())
+
+    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: 2)
+    all_refused = found(-1)
+    usual = min(tried[:2])
+    assert usual > 1
+    assert max(tried[2:4]) <= usual // 2
+    assert set(tried[4:]) == {0}
+    assert all(squares_of(plan) == 0 for plan in all_refused)
+    some = found(usual // 2)
+    assert 0 < max(map(squares_of, some)) <= usual // 2
+    assert max(map(squares_of, found(usual))) == usual
+
+
 def test_more_relus_than_asked_for_are_no_success(case):
     inputs, _ = case
     assert pipeline_module._missed(inputs, replace(inputs.analysis, sites=())) is None

@@ -52,12 +52,14 @@ class Budget:
         relus: the largest ReLU count that is allowed, or None.
         macs: the largest number of multiply-adds that is allowed, or None.
         depth: the largest number of linear layers on the longest path that is allowed, or None.
+        squares: the largest number of squares that may be added, or None.
         depth_saved: the smallest number of linear layers to save, or None where some may be added.
         shallower: whether a plan that saves layers or multiply-adds is worth some more damage.
     """
 
     relus: int | None = None
     macs: int | None = None
+    squares: int | None = None
     depth_saved: int | None = None
     depth: int | None = None
     shallower: bool = True
@@ -239,6 +241,7 @@ class Problem:
         relus = self.relus - sum(c.relus for c in chosen)
         macs = self.macs - sum(c.macs for c in chosen)
         within = self.budget.relus is None or relus <= self.budget.relus
+        within &= self.budget.squares is None or sum(c.squares for c in chosen) <= self.budget.squares
         least = self.budget.depth_saved
         shallow = least is None or sum(c.depth for c in chosen) >= least
         if self.depth is not None and self.budget.depth is not None and self.depth(chosen) > self.budget.depth:
@@ -247,6 +250,8 @@ class Problem:
 
     def _budget_rows(self) -> list[_Row]:
         rows: list[_Row] = [(np.array([float(c.removed) for c in self.candidates]), 0, self.sites - 1)]
+        if self.budget.squares is not None:
+            rows.append((self._column("squares"), -np.inf, self.budget.squares))
         if self.budget.depth_saved is not None:
             rows.append((self._column("depth"), self.budget.depth_saved, np.inf))
         if self.budget.depth is not None and self.depth is not None:

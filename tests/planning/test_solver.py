@@ -2,6 +2,7 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -289,6 +290,19 @@ def test_plans_that_were_tried_and_neighbours_are_kept_apart_with_pairs_too():
         tried.append(frozenset(c.key for c in found))
     assert len(set(tried)) == len(tried) == 4  # three of two candidates and one of three, least damage first
     assert tried[0] == {candidates[0].key, candidates[2].key}
+
+
+def test_squares_are_limited():
+    candidates = [remove("a", 40), replace(remove("b", 40), squares=40), replace(remove("c", 40), squares=20)]
+    values = damages(candidates, [9.0, 1.0, 2.0])
+    assert names(problem(candidates, budget=Budget(relus=20)).least_damage(values)) == {"b", "c"}
+    for most, expected in ((60, {"b", "c"}), (59, {"a", "b"}), (20, {"a", "c"})):
+        task = problem(candidates, budget=Budget(relus=20, squares=most))
+        chosen = task.least_damage(values)
+        assert names(chosen) == expected
+        assert task.reached(chosen)
+    assert problem(candidates, budget=Budget(relus=20, squares=19)).least_damage(values) is None
+    assert not problem(candidates, budget=Budget(relus=20, squares=59)).reached(candidates[1:])
 
 
 # HiGHS prints with C's printf, past Python, and C keeps what it prints until there is enough of it.
