@@ -98,8 +98,6 @@ def pareto(
     points = [
         ParetoPoint(target_relus=budget.relus or 0, reason=str(plan))
         if isinstance(plan, TargetError)
-        else ParetoPoint(target_relus=budget.relus or 0, reason=f"The best plan is refused: {unstable}.")
-        if (unstable := done[plan.keys][0].unstable) is not None
         else _point(inputs, budget.relus or 0, plan, *done[plan.keys], milliseconds[plan.keys])
         for budget, plan in zip(budgets, found, strict=True)
     ]
