@@ -24,7 +24,7 @@ from benchmarks.arguments import benchmark_parser, read
 from onnxshallow.analysis import Analysis, analyze
 from onnxshallow.errors import OnnxshallowError
 from onnxshallow.model.document import load_document
-from onnxshallow.report.build import site_reports
+from onnxshallow.report.build.run import site_reports
 from tests.corpus.checks import checks
 from tests.kinds import KINDS
 

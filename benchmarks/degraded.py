@@ -20,11 +20,11 @@ from arguments import benchmark_parser, by_name, read
 from numpy.typing import NDArray
 from PIL import Image
 
-from onnxshallow.comparison import validate
-from onnxshallow.config import Config, resolve
 from onnxshallow.model.files import file_digest, write_text
-from onnxshallow.report.schema import ValidationReport
+from onnxshallow.options.config import Config, resolve
+from onnxshallow.report.schema.reports import ValidationReport
 from onnxshallow.versions import versions
+from onnxshallow.workflows.validate import validate
 
 Pixels = NDArray[np.uint8]
 

@@ -19,35 +19,36 @@ import onnx
 from arguments import benchmark_parser, by_name, read
 
 from onnxshallow.actions.apply import apply_candidates
-from onnxshallow.actions.base import Candidate, Evidence, FindOptions
+from onnxshallow.actions.base import Candidate, FindOptions, Statistics
 from onnxshallow.actions.linearize import Linearize
-from onnxshallow.config import Config, resolve
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.moments import Affine
-from onnxshallow.front import pareto
 from onnxshallow.model.document import load_document
-from onnxshallow.planning.planner import Planner, read_budget
-from onnxshallow.planning.realize import Realized
-from onnxshallow.progress import Silent
-from onnxshallow.report.plot import line_chart
+from onnxshallow.options.config import Config, resolve
+from onnxshallow.report.page.plot import line_chart
+from onnxshallow.rewriting.realize import Realized
+from onnxshallow.runtime.progress import Silent
 from onnxshallow.runtime.whole import run_batches
-from onnxshallow.sensitivity.measures import damage
-from onnxshallow.stages import Inputs, load_inputs, observe, validate
+from onnxshallow.search.attempt import validate
+from onnxshallow.search.inputs import Inputs, load_inputs, observe
+from onnxshallow.search.planner import Planner, read_budget
+from onnxshallow.search.sensitivity.measures import damage
+from onnxshallow.workflows.pareto import pareto
 
 Curve = list[dict[str, float]]
 
 
-def simple_curve(inputs: Inputs, evidence: Evidence, reference: list[np.ndarray], targets: list[str]) -> Curve:
+def simple_curve(inputs: Inputs, statistics: Statistics, reference: list[np.ndarray], targets: list[str]) -> Curve:
     """Points of a method that only replaces activations by affine maps."""
     analysis = inputs.analysis
     candidates = Linearize().find(analysis, FindOptions()).candidates
 
     def model_of(chosen: tuple[Candidate, ...]) -> onnx.ModelProto:
-        return apply_candidates(analysis, chosen, evidence).model
+        return apply_candidates(analysis, chosen, statistics).model
 
-    selection = inputs.trial.batches[inputs.trial.selection]
+    selection = inputs.reduced.batches[inputs.reduced.selection]
     damages = {
-        c.key: damage("kl", reference, run_batches(model_of((c,)), selection, inputs.trial.threads))
+        c.key: damage("kl", reference, run_batches(model_of((c,)), selection, inputs.reduced.threads))
         for c in candidates
     }
     curve: Curve = []
@@ -95,11 +96,11 @@ def main() -> None:
     config = resolve(by_name(rest), arguments.model)
     inputs = load_inputs(load_document(arguments.model), config)
     observation = observe(inputs, Silent())
-    evidence = observation.evidence
-    plain = {n: Affine(np.ones_like(a.scale), np.zeros_like(a.shift), a.unexplained) for n, a in evidence.items()}
+    statistics = observation.statistics
+    plain = {n: Affine(np.ones_like(a.scale), np.zeros_like(a.shift), a.affine_error) for n, a in statistics.items()}
     curves = {
         "identity": simple_curve(inputs, plain, list(observation.reference), targets),
-        "affine": simple_curve(inputs, evidence, list(observation.reference), targets),
+        "affine": simple_curve(inputs, statistics, list(observation.reference), targets),
         "onnxshallow": own_curve(arguments.model, targets, config),
     }
     name = arguments.model.stem

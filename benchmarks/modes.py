@@ -28,20 +28,21 @@ from typing import Any
 from arguments import benchmark_parser, by_name, read
 
 from onnxshallow.analysis import Analysis, analyze
-from onnxshallow.config import resolve
-from onnxshallow.damages import Damages
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.threads import computing
 from onnxshallow.model.document import load_document, save_model
 from onnxshallow.model.files import write_text
-from onnxshallow.planning.planner import read_budget
+from onnxshallow.options.config import resolve
 from onnxshallow.private.estimate import estimate
 from onnxshallow.private.link import parse_bandwidth, parse_rtt
 from onnxshallow.private.protocols import PROTOCOLS
-from onnxshallow.progress import Silent
-from onnxshallow.report.plot import line_chart
-from onnxshallow.search import search_together
-from onnxshallow.stages import Inputs, carry_out, load_inputs, observe, validate
+from onnxshallow.report.page.plot import line_chart
+from onnxshallow.runtime.progress import Silent
+from onnxshallow.search.attempt import carry_out, validate
+from onnxshallow.search.compete import search_together
+from onnxshallow.search.inputs import Inputs, load_inputs, observe
+from onnxshallow.search.planner import read_budget
+from onnxshallow.search.sensitivity.meter import DamageMeter
 from onnxshallow.versions import versions
 
 MODES: dict[str, dict[str, object]] = {
@@ -112,8 +113,8 @@ def curve(
     wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
     budgets = sorted({read_budget(each, inputs.analysis) for each in wanted}, key=lambda b: -(b.relus or 0))
     observation = observe(inputs, Silent())
-    sensitivities = Damages(inputs, observation, Silent(), cache).matter_to(budgets)
-    plans = search_together(inputs, observation, sensitivities, budgets, Silent())
+    measured = DamageMeter(inputs, observation, Silent(), cache).matter_to(budgets)
+    plans = search_together(inputs, observation, measured, budgets, Silent())
     points: list[Point] = []
     done: dict[frozenset[str], Point] = {}
     for budget, plan in zip(budgets, plans, strict=True):

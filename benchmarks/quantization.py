@@ -22,12 +22,12 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 import onnxshallow
-from onnxshallow.comparison import validate
-from onnxshallow.config import Config, resolve
 from onnxshallow.errors import OnnxshallowError
 from onnxshallow.model.document import load_document
-from onnxshallow.stages import load_inputs
+from onnxshallow.options.config import Config, resolve
+from onnxshallow.search.inputs import load_inputs
 from onnxshallow.versions import versions
+from onnxshallow.workflows.validate import validate
 
 # Entropy, with the bins that onnxruntime gives it, finds the same ranges as MinMax. Where zero is in the middle of
 # every range (symmetric), the ReLUs stay in the quantized graph; otherwise the quantizer takes them out.

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from arguments import benchmark_parser, by_name, read
 
-from onnxshallow.config import resolve
 from onnxshallow.model.document import load_document
+from onnxshallow.options.config import resolve
 from onnxshallow.runtime.whole import run_batches
-from onnxshallow.stages import load_inputs
+from onnxshallow.search.inputs import load_inputs
 
 
 def one_pass(model: Path, options: list[str], samples: int) -> float:

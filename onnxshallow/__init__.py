@@ -4,15 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxshallow.analysis import Analysis
-    from onnxshallow.comparison import validate
-    from onnxshallow.config import Config
     from onnxshallow.errors import OnnxshallowError
-    from onnxshallow.front import pareto
-    from onnxshallow.pipeline import analyze, apply_plan, measure_sensitivity, optimize, plan
-    from onnxshallow.planning.plan import Plan
-    from onnxshallow.report.schema import Report
-    from onnxshallow.result import Proposal, Result
-    from onnxshallow.timing import BenchOptions, bench
+    from onnxshallow.options.config import Config
+    from onnxshallow.report.schema.reports import Report
+    from onnxshallow.search.plan import Plan
+    from onnxshallow.workflows.analyze import analyze
+    from onnxshallow.workflows.apply import apply_plan
+    from onnxshallow.workflows.bench import BenchOptions, bench
+    from onnxshallow.workflows.optimize import optimize, plan
+    from onnxshallow.workflows.pareto import pareto
+    from onnxshallow.workflows.result import Proposal, Result
+    from onnxshallow.workflows.sensitivity import measure_sensitivity
+    from onnxshallow.workflows.validate import validate
 
 __all__ = [
     "Analysis",
@@ -35,24 +38,23 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# No module may have the name of a function here: importing it would take the function's place.
 _HOMES = {
     "Analysis": "onnxshallow.analysis",
-    "BenchOptions": "onnxshallow.timing",
-    "Config": "onnxshallow.config",
+    "BenchOptions": "onnxshallow.workflows.bench",
+    "Config": "onnxshallow.options.config",
     "OnnxshallowError": "onnxshallow.errors",
-    "Plan": "onnxshallow.planning.plan",
-    "Proposal": "onnxshallow.result",
-    "Report": "onnxshallow.report.schema",
-    "Result": "onnxshallow.result",
-    "analyze": "onnxshallow.pipeline",
-    "apply_plan": "onnxshallow.pipeline",
-    "bench": "onnxshallow.timing",
-    "measure_sensitivity": "onnxshallow.pipeline",
-    "optimize": "onnxshallow.pipeline",
-    "pareto": "onnxshallow.front",
-    "plan": "onnxshallow.pipeline",
-    "validate": "onnxshallow.comparison",
+    "Plan": "onnxshallow.search.plan",
+    "Proposal": "onnxshallow.workflows.result",
+    "Report": "onnxshallow.report.schema.reports",
+    "Result": "onnxshallow.workflows.result",
+    "analyze": "onnxshallow.workflows.analyze",
+    "apply_plan": "onnxshallow.workflows.apply",
+    "bench": "onnxshallow.workflows.bench",
+    "measure_sensitivity": "onnxshallow.workflows.sensitivity",
+    "optimize": "onnxshallow.workflows.optimize",
+    "pareto": "onnxshallow.workflows.pareto",
+    "plan": "onnxshallow.workflows.optimize",
+    "validate": "onnxshallow.workflows.validate",
 }
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from onnxshallow import search
-from onnxshallow.damages import Damages
 from onnxshallow.fitting.threads import computing
 from onnxshallow.model import session
-from onnxshallow.progress import Silent
-from onnxshallow.stages import observe
+from onnxshallow.runtime.progress import Silent
+from onnxshallow.search import compete as search
+from onnxshallow.search.inputs import observe
+from onnxshallow.search.sensitivity.meter import DamageMeter
 from tests.runs import DIGITS, DigitsRun, load_case, run
 
 # Every machine draws the same examples, and a slow one does not fail for being slow.
@@ -96,4 +96,4 @@ def observation(inputs):
 @pytest.fixture(scope="session")
 def sensitivity(inputs, observation):
     """What every change of that network costs."""
-    return Damages(inputs, observation, Silent(), None).all()
+    return DamageMeter(inputs, observation, Silent(), None).all()

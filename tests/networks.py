@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from onnxshallow.actions.apply import apply_candidates
-from onnxshallow.actions.base import Candidate, Evidence
+from onnxshallow.actions.base import Candidate, Statistics
 from onnxshallow.analysis import Analysis, analyze
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
-from onnxshallow.fitting.moments import Parabola, Response
+from onnxshallow.fitting.moments import Parabola, SiteStatistics
 from onnxshallow.model.session import Session
+from onnxshallow.rewriting.site_statistics import collect_statistics
 from onnxshallow.runtime.store import ActivationStore
-from onnxshallow.sensitivity.evidence import collect_evidence
 
 Array = NDArray[np.float32]
 Weight = tuple[int, ...] | NDArray[np.generic] | Sequence[float] | float
@@ -152,12 +152,12 @@ def calibration_of(
     return Calibration(batches, fitted, ActivationStore(1 << 30), fit, threads=1)
 
 
-def evidence_of(analysis: Analysis, calibration: Calibration) -> Evidence:
+def statistics_of(analysis: Analysis, calibration: Calibration) -> Statistics:
     """The affine maps of all removable sites."""
-    return collect_evidence(analysis, [site for site in analysis.sites if site.refusal is None], calibration)
+    return collect_statistics(analysis, [site for site in analysis.sites if site.refusal is None], calibration)
 
 
-def some_evidence(analysis: Analysis, seed: int = 0) -> Evidence:
+def some_statistics(analysis: Analysis, seed: int = 0) -> Statistics:
     """Made-up polynomials for all sites, so that nothing is right by accident."""
     random, places = np.random.default_rng(seed), np.random.default_rng((seed, 1))
     found = {}
@@ -169,12 +169,12 @@ def some_evidence(analysis: Analysis, seed: int = 0) -> Evidence:
     return found
 
 
-def _some_response(random: np.random.Generator, shape: tuple[int, ...]) -> Response:
+def _some_response(random: np.random.Generator, shape: tuple[int, ...]) -> SiteStatistics:
     scale, shift = random.uniform(0.3, 0.9, shape), random.uniform(0.1, 0.6, shape)
     curve = Parabola(*(random.uniform(0.1, 0.5, shape) for _ in range(3)))
     left = random.uniform(0.1, 0.2, shape)
     edge = np.full(shape, 3.0)
-    return Response(scale, shift, left, curve, left / 2, -edge, edge, 0 * edge, edge, 3.0)
+    return SiteStatistics(scale, shift, left, curve, left / 2, -edge, edge, 0 * edge, edge, 3.0)
 
 
 ACTIVATED = "(float[N,3,6,6] x) => (float[N,4,6,6] y) {{ h = Conv<pads=[1,1,1,1]>(x, w) y = {} }}"
@@ -188,10 +188,10 @@ def activated(text: str = "Relu(h)", **options: object) -> onnx.ModelProto:
 
 
 def with_affine(
-    model: onnx.ModelProto, evidence: Evidence, input_shapes: Mapping[str, Sequence[int]] | None = None
+    model: onnx.ModelProto, statistics: Statistics, input_shapes: Mapping[str, Sequence[int]] | None = None
 ) -> onnx.ModelProto:
-    """A copy of `model` in which the sites named by `evidence` are replaced by a Mul and an Add each."""
-    sites = {site.output: site for site in analyze(model, input_shapes).sites if site.name in evidence}
+    """A copy of `model` in which the sites named by `statistics` are replaced by a Mul and an Add each."""
+    sites = {site.output: site for site in analyze(model, input_shapes).sites if site.name in statistics}
     result = onnx.ModelProto()
     result.CopyFrom(model)
     del result.graph.node[:]
@@ -200,7 +200,7 @@ def with_affine(
         if site is None:
             result.graph.node.append(node)
             continue
-        affine = evidence[site.name]
+        affine = statistics[site.name]
         for part, values in (("scale", affine.scale), ("shift", affine.shift)):
             array = values.astype(np.float32).reshape(1, -1, *(1,) * site.rank)
             result.graph.initializer.append(onnx.numpy_helper.from_array(array, f"{site.output}.{part}"))
@@ -217,12 +217,12 @@ def with_affine(
 def applied(
     model: onnx.ModelProto,
     candidates: Sequence[Candidate],
-    evidence: Evidence,
+    statistics: Statistics,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> onnx.ModelProto:
     """The model with candidates applied, not fitted; checks what must hold for every result."""
     before = model.SerializeToString(deterministic=True)
-    result = apply_candidates(analyze(model, input_shapes), candidates, evidence).model
+    result = apply_candidates(analyze(model, input_shapes), candidates, statistics).model
     assert model.SerializeToString(deterministic=True) == before
     assert result is not model
     assert list(result.graph.input) == list(model.graph.input)

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from onnxshallow.actions.keep import write_partial
+from onnxshallow.actions.partial import write_partial
 from onnxshallow.analysis import Analysis, Site, analyze
 from onnxshallow.analysis.partial import Partial
-from onnxshallow.model.surgery import Workbench
+from onnxshallow.model.editor import GraphEditor
 
 __all__ = ["intermediate", "partial", "random_partial", "with_partial"]
 
@@ -48,12 +48,12 @@ def intermediate(
 ) -> Analysis:
     """An analysis of `model` with partial activations in the form that fits are made on."""
     sites = {site.output: site for site in analyze(model, shapes).sites}
-    bench = Workbench(model)
+    editor = GraphEditor(model)
     for each in partials:
         site = sites[each.output]
         assert site.dtype is not None
-        write_partial(bench, each, name=site.name, dtype=site.dtype, rank=site.rank)
-    return analyze(bench.finish(), shapes)
+        write_partial(editor, each, name=site.name, dtype=site.dtype, rank=site.rank)
+    return analyze(editor.finish(), shapes)
 
 
 def with_partial(

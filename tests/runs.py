@@ -15,10 +15,10 @@ import onnx
 from typer.testing import CliRunner, Result
 
 from onnxshallow.cli.main import app
-from onnxshallow.config import resolve
 from onnxshallow.model.document import load_document
 from onnxshallow.model.session import Session
-from onnxshallow.stages import Inputs, load_inputs
+from onnxshallow.options.config import resolve
+from onnxshallow.search.inputs import Inputs, load_inputs
 from tests.graphs import interface
 from tests.networks import Array, Weight, assert_near, build, smooth
 

@@ -22,7 +22,7 @@ from onnxshallow import (
     plan,
 )
 from onnxshallow.errors import AccuracyError, DataError, ModelError, TargetError, UsageError
-from onnxshallow.planning.plan import save_plan
+from onnxshallow.search.plan import save_plan
 from tests.graphs import run_plain
 from tests.networks import smooth
 from tests.runs import assert_usable, files, net, save_case

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshallow import front, pipeline
-from onnxshallow import search as search_module
+from onnxshallow.search import compete as search_module
+from onnxshallow.workflows import outcome, pareto
 from tests.conftest import MODELS
 from tests.networks import build, error_of, residual, signed, smooth
 from tests.runs import DIGITS, NET, NET_WEIGHTS, assert_error, assert_usable, net, read_json, run, save_case
@@ -21,7 +21,7 @@ def quickly():
     """These runs show as much when they compare two plans only, and measure no latency."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search_module, "_MOST_TRIES", 2)
-        for module in (pipeline, front):
+        for module in (outcome, pareto):
             patch.setattr(module, "measured_latency", lambda inputs, models: [1.0] * (len(models) + 1))
         yield
 

@@ -15,7 +15,7 @@ from onnxshallow.errors import ModelError, TargetError, UsageError
 from onnxshallow.model import document as document_module
 from onnxshallow.model.document import save_model
 from onnxshallow.model.network import Network
-from onnxshallow.pipeline import optimize
+from onnxshallow.workflows.optimize import optimize
 from tests.graphs import (
     TOLERANCE,
     assert_same_function,
@@ -29,7 +29,7 @@ from tests.graphs import (
     signed,
 )
 from tests.kinds import KINDS
-from tests.networks import residual, some_evidence
+from tests.networks import residual, some_statistics
 from tests.runs import assert_usable, files, flipped, net
 from tests.traps import assert_melts, assert_rewritten, mergers, optimized, refusals, removals
 
@@ -148,7 +148,7 @@ def test_trap_09_there_is_no_border_map_where_sizes_are_open():
     analysis = analyze(model, {"x": (1, 3, 8, 8)})
     (candidate,) = Fuse().find(analysis, FindOptions("exact")).candidates
     assert candidate.exactness == "border"
-    assert ops(apply_candidates(analysis, [candidate], some_evidence(analysis)).model) == ["Conv"]
+    assert ops(apply_candidates(analysis, [candidate], some_statistics(analysis)).model) == ["Conv"]
 
 
 # 10. The versions of the original stay.

@@ -11,9 +11,10 @@ from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import analyze
 from onnxshallow.model.document import load_document
-from onnxshallow.pipeline import Result, optimize
+from onnxshallow.workflows.optimize import optimize
+from onnxshallow.workflows.result import Result
 from tests.graphs import ENGINES, assert_same_function
-from tests.networks import some_evidence, with_affine
+from tests.networks import some_statistics, with_affine
 
 
 def mergers(model: onnx.ModelProto) -> tuple[Candidate, ...]:
@@ -44,9 +45,9 @@ def assert_rewritten(
     Returns:
         The rewritten model.
     """
-    evidence = some_evidence(analyze(model))
-    rewritten = apply_candidates(analyze(model), candidates, evidence).model
-    wanted = with_affine(model, {name: evidence[name] for c in candidates for name in c.sites})
+    statistics = some_statistics(analyze(model))
+    rewritten = apply_candidates(analyze(model), candidates, statistics).model
+    wanted = with_affine(model, {name: statistics[name] for c in candidates for name in c.sites})
     assert_same_function(rewritten, wanted, sizes=sizes, original_by=original_by, rewritten_by=rewritten_by)
     return rewritten
 

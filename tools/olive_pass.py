@@ -49,8 +49,8 @@ class OnnxShallow(Pass):
                 used; nothing is written, and Olive reports the pass as failed.
         """
         import onnxshallow
-        from onnxshallow.config import resolve
         from onnxshallow.model.files import write_text
+        from onnxshallow.options.config import resolve
 
         given = {name: getattr(config, name) for name, _, _ in _OPTIONS}
         file = given.pop("config_file")

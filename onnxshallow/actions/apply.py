@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from onnxshallow.actions.base import Action, Candidate, Evidence
+from onnxshallow.actions.base import Action, Candidate, Statistics
 from onnxshallow.actions.decompose import Decompose
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
@@ -13,7 +13,7 @@ from onnxshallow.actions.mask import Mask
 from onnxshallow.actions.quadratic import Quadratic
 from onnxshallow.analysis import Analysis, analyze
 from onnxshallow.analysis.partial import Partial
-from onnxshallow.model.surgery import Workbench
+from onnxshallow.model.editor import GraphEditor
 
 __all__ = ["ACTIONS", "Rewritten", "apply_candidates"]
 
@@ -44,7 +44,7 @@ class Rewritten:
 
 
 def apply_candidates(
-    analysis: Analysis, candidates: Sequence[Candidate], evidence: Evidence, boundaries: Collection[str] = ()
+    analysis: Analysis, candidates: Sequence[Candidate], statistics: Statistics, boundaries: Collection[str] = ()
 ) -> Rewritten:
     """The model with `candidates` applied, action by action, each in graph order.
 
@@ -54,7 +54,7 @@ def apply_candidates(
     Args:
         analysis: of the original.
         candidates: what to do; no two may share a site or overlap.
-        evidence: what the original's sites do.
+        statistics: what the original's sites do.
         boundaries: further tensors that no layer of the result reaches across.
 
     Raises:
@@ -69,9 +69,9 @@ def apply_candidates(
     ordered = sorted(candidates, key=lambda c: (rank[c.action], min(c.nodes, default=0)))
     for position, candidate in enumerate(ordered, start=1):
         ends = {name for later in ordered[position:] for name in (later.source, later.output)}
-        bench = Workbench(analysis.network.model)
-        outcome = by_name[candidate.action].apply(bench, analysis, candidate, evidence)
-        analysis = analyze(bench.finish(), shapes, ends.union(boundaries))
+        editor = GraphEditor(analysis.network.model)
+        outcome = by_name[candidate.action].apply(editor, analysis, candidate, statistics)
+        analysis = analyze(editor.finish(), shapes, ends.union(boundaries))
         fit.update(outcome.fit)
         frozen.update(outcome.frozen)
         partials.extend(outcome.partials)

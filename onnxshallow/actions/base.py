@@ -10,10 +10,10 @@ from typing import Literal, Protocol
 
 from onnxshallow.analysis import Analysis
 from onnxshallow.analysis.partial import Partial
-from onnxshallow.fitting.moments import Response
-from onnxshallow.model.surgery import Workbench
+from onnxshallow.fitting.moments import SiteStatistics
+from onnxshallow.model.editor import GraphEditor
 
-__all__ = ["Action", "Candidate", "Evidence", "Exactness", "FindOptions", "Found", "Granularity", "Rewrite"]
+__all__ = ["Action", "Candidate", "Exactness", "FindOptions", "Found", "Granularity", "Rewrite", "Statistics"]
 
 Exactness = Literal["exact", "border", "fitted"]
 """`exact`: composed, right everywhere; `border`: composed, wrong at the border; `fitted`: to activations."""
@@ -21,7 +21,7 @@ Exactness = Literal["exact", "border", "fitted"]
 Granularity = Literal["layer", "channel", "pixel"]
 """What of an activation goes or stays as one: all of it, a channel, or a single element."""
 
-Evidence = Mapping[str, Response]
+Statistics = Mapping[str, SiteStatistics]
 """What every removable site does to its channels, by the site's name."""
 
 
@@ -36,7 +36,7 @@ class FindOptions:
         every_size: list also candidates that are not worth trying, for plans written by hand.
         granularity: `layer`, or of what elements of an activation some may be kept and others not.
         polynomials: whether activations may become parabolas.
-        evidence: what is known of the sites, once samples have been seen.
+        statistics: what is known of the sites, once samples have been seen.
     """
 
     kernel: str = "auto"
@@ -45,7 +45,7 @@ class FindOptions:
     every_size: bool = False
     granularity: Granularity = "layer"
     polynomials: bool = False
-    evidence: Evidence | None = None
+    statistics: Statistics | None = None
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,14 @@ class Action(Protocol):
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Where the action may apply, and why it may not elsewhere."""
 
-    def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Candidate, statistics: Statistics) -> Rewrite:
         """Edit the graph.
 
         Args:
-            bench: the graph under edit, of the model that `analysis` describes.
+            editor: the graph under edit, of the model that `analysis` describes.
             analysis: of the model as it is now, earlier actions included.
             candidate: what to do.
-            evidence: what the original's sites do.
+            statistics: what the original's sites do.
 
         Raises:
             NotLinearError: the place is not there any more.

@@ -11,13 +11,13 @@ integer program does, among everything else. The space is found by reduced-rank 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
+from onnxshallow.actions.base import Candidate, FindOptions, Found, Rewrite, Statistics
 from onnxshallow.actions.emission import layer_nodes
 from onnxshallow.analysis import Analysis, Layer, NotLinearError
 from onnxshallow.analysis.cost import layer_macs
 from onnxshallow.convolution import split
 from onnxshallow.fitting.regression import bytes_needed
-from onnxshallow.model.surgery import Workbench
+from onnxshallow.model.editor import GraphEditor
 
 __all__ = ["Decompose"]
 
@@ -65,17 +65,17 @@ class Decompose:
             if macs >= _LEAST_SAVING * before
         ]
 
-    def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Candidate, statistics: Statistics) -> Rewrite:
         """Replace the layer that makes `candidate.output`."""
         layer = analysis.layers.by_output.get(candidate.output)
         if layer is None or candidate.rank is None:
             raise NotLinearError(f"no layer makes tensor {candidate.output!r}")
         narrow, wide = split(analysis.layers.convolution(layer), candidate.rank)
-        between = bench.fresh(f"{layer.name}_rank{candidate.rank}")
+        between = editor.fresh(f"{layer.name}_rank{candidate.rank}")
         dtype = analysis.layers.dtype(layer)
         nodes: list[gs.Node] = [
-            *layer_nodes(bench, narrow, layer.source, between, name=bench.fresh_node(between), dtype=dtype),
-            *layer_nodes(bench, wide, between, layer.output, name=layer.name, dtype=dtype),
+            *layer_nodes(editor, narrow, layer.source, between, name=editor.fresh_node(between), dtype=dtype),
+            *layer_nodes(editor, wide, between, layer.output, name=layer.name, dtype=dtype),
         ]
-        bench.replace([analysis.network.nodes[index].outputs[0] for index in layer.nodes], nodes)
+        editor.replace([analysis.network.nodes[index].outputs[0] for index in layer.nodes], nodes)
         return Rewrite(fit=(between, layer.output))

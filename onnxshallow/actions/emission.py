@@ -8,14 +8,14 @@ import onnx_graphsurgeon as gs
 
 from onnxshallow.analysis import Layer, Layers
 from onnxshallow.convolution import Convolution, dense
+from onnxshallow.model.editor import GraphEditor
 from onnxshallow.model.network import Network
-from onnxshallow.model.surgery import Workbench
 
 __all__ = ["affine_nodes", "is_channel_affine", "layer_nodes", "write_layer", "write_layers"]
 
 
 def layer_nodes(
-    bench: Workbench,
+    editor: GraphEditor,
     convolution: Convolution,
     source: str,
     output: str,
@@ -27,7 +27,7 @@ def layer_nodes(
     """The nodes that compute `convolution`: a Conv, a Gemm (rank 0), or Mul and Add (one weight a channel).
 
     Args:
-        bench: the graph under edit; the nodes are not inserted.
+        editor: the graph under edit; the nodes are not inserted.
         convolution: what to compute.
         source: tensor that is read.
         output: tensor that is made.
@@ -35,16 +35,16 @@ def layer_nodes(
         dtype: element type of the weights.
         bias_map: a constant (C_out, *spatial) to add in place of the convolution's bias.
     """
-    made = bench.tensor(output)
+    made = editor.tensor(output)
     if is_channel_affine(convolution):
         scale = convolution.weight.reshape(-1)
         return affine_nodes(
-            bench, scale, convolution.bias, source, output, name=name, dtype=dtype, rank=convolution.rank
+            editor, scale, convolution.bias, source, output, name=name, dtype=dtype, rank=convolution.rank
         )
     if convolution.rank == 0:
-        weight = bench.constant(f"{name}.weight", dense(convolution).weight.astype(dtype))
-        bias = bench.constant(f"{name}.bias", convolution.bias.astype(dtype))
-        return [gs.Node("Gemm", name, {"transB": 1}, [bench.tensor(source), weight, bias], [made])]
+        weight = editor.constant(f"{name}.weight", dense(convolution).weight.astype(dtype))
+        bias = editor.constant(f"{name}.bias", convolution.bias.astype(dtype))
+        return [gs.Node("Gemm", name, {"transB": 1}, [editor.tensor(source), weight, bias], [made])]
     attributes = {
         "dilations": list(convolution.dilations),
         "group": convolution.groups,
@@ -52,12 +52,12 @@ def layer_nodes(
         "pads": [*convolution.pads_begin, *convolution.pads_end],
         "strides": list(convolution.strides),
     }
-    inputs = [bench.tensor(source), bench.constant(f"{name}.weight", convolution.weight.astype(dtype))]
+    inputs = [editor.tensor(source), editor.constant(f"{name}.weight", convolution.weight.astype(dtype))]
     if bias_map is None:
-        inputs.append(bench.constant(f"{name}.bias", convolution.bias.astype(dtype)))
+        inputs.append(editor.constant(f"{name}.bias", convolution.bias.astype(dtype)))
         return [gs.Node("Conv", name, attributes, inputs, [made])]
-    unbiased = gs.Variable(bench.fresh(f"{name}_unbiased"))
-    border = bench.constant(f"{name}.border", bias_map.astype(dtype)[np.newaxis])
+    unbiased = gs.Variable(editor.fresh(f"{name}_unbiased"))
+    border = editor.constant(f"{name}.border", bias_map.astype(dtype)[np.newaxis])
     return [
         gs.Node("Conv", name, attributes, inputs, [unbiased]),
         gs.Node("Add", f"{name}/border", {}, [unbiased, border], [made]),
@@ -74,7 +74,7 @@ def is_channel_affine(convolution: Convolution) -> bool:
 
 
 def affine_nodes(
-    bench: Workbench,
+    editor: GraphEditor,
     scale: np.ndarray,
     shift: np.ndarray,
     source: str,
@@ -87,7 +87,7 @@ def affine_nodes(
     """A Mul and an Add that compute scale * x + shift; a Mul alone where nothing is shifted.
 
     Args:
-        bench: the graph under edit; the nodes are not inserted.
+        editor: the graph under edit; the nodes are not inserted.
         scale: one value (1,) or one a channel (C,).
         shift: like `scale`.
         source: tensor that is read, (N, C, *spatial).
@@ -97,14 +97,14 @@ def affine_nodes(
         rank: number of spatial axes.
     """
     shape = (1, -1) + (1,) * rank
-    factor = bench.constant(f"{name}.scale", scale.reshape(shape).astype(dtype))
+    factor = editor.constant(f"{name}.scale", scale.reshape(shape).astype(dtype))
     if not np.any(shift):
-        return [gs.Node("Mul", name, {}, [bench.tensor(source), factor], [bench.tensor(output)])]
-    offset = bench.constant(f"{name}.shift", shift.reshape(shape).astype(dtype))
-    scaled = gs.Variable(bench.fresh(f"{name}_scaled"))
+        return [gs.Node("Mul", name, {}, [editor.tensor(source), factor], [editor.tensor(output)])]
+    offset = editor.constant(f"{name}.shift", shift.reshape(shape).astype(dtype))
+    scaled = gs.Variable(editor.fresh(f"{name}_scaled"))
     return [
-        gs.Node("Mul", name, {}, [bench.tensor(source), factor], [scaled]),
-        gs.Node("Add", f"{name}/shift", {}, [scaled, offset], [bench.tensor(output)]),
+        gs.Node("Mul", name, {}, [editor.tensor(source), factor], [scaled]),
+        gs.Node("Add", f"{name}/shift", {}, [scaled, offset], [editor.tensor(output)]),
     ]
 
 
@@ -118,13 +118,15 @@ def write_layers(network: Network, layers: Layers, fitted: Mapping[Layer, Convol
     """
     if not fitted:
         return network.model
-    bench = Workbench(network.model)
+    editor = GraphEditor(network.model)
     for layer, convolution in fitted.items():
-        write_layer(bench, network, layers, layer, convolution)
-    return bench.finish()
+        write_layer(editor, network, layers, layer, convolution)
+    return editor.finish()
 
 
-def write_layer(bench: Workbench, network: Network, layers: Layers, layer: Layer, convolution: Convolution) -> None:
+def write_layer(
+    editor: GraphEditor, network: Network, layers: Layers, layer: Layer, convolution: Convolution
+) -> None:
     """Write one of the network's layers as one plain node that computes another convolution."""
-    nodes = layer_nodes(bench, convolution, layer.source, layer.output, name=layer.name, dtype=layers.dtype(layer))
-    bench.replace([network.nodes[index].outputs[0] for index in layer.nodes], nodes)
+    nodes = layer_nodes(editor, convolution, layer.source, layer.output, name=layer.name, dtype=layers.dtype(layer))
+    editor.replace([network.nodes[index].outputs[0] for index in layer.nodes], nodes)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
+from onnxshallow.actions.base import Candidate, FindOptions, Found, Rewrite, Statistics
 from onnxshallow.actions.emission import layer_nodes
 from onnxshallow.analysis import (
     Analysis,
@@ -28,7 +28,7 @@ from onnxshallow.analysis.border import constant_part
 from onnxshallow.analysis.cost import layer_macs
 from onnxshallow.convolution import Convolution, output_size, resize_kernel
 from onnxshallow.fitting.regression import bytes_needed
-from onnxshallow.model.surgery import Workbench
+from onnxshallow.model.editor import GraphEditor
 
 __all__ = ["Fuse"]
 
@@ -117,14 +117,14 @@ class Fuse:
         source, last = analysis.network.producer(region.source), analysis.network.producer(region.output)
         return (analysis.depths[last.index] if last else 0) - (analysis.depths[source.index] if source else 0)
 
-    def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Candidate, statistics: Statistics) -> Rewrite:
         """Replace the region from `candidate.source` to `candidate.output`."""
         region = trace_region(analysis, candidate.source, candidate.output)
         # Earlier edits may have changed the names that sites of equal names go by, but not their order.
         original = dict(zip(region.sites, candidate.sites, strict=False))
 
         def affine(site: Site) -> tuple[np.ndarray, np.ndarray]:
-            found = evidence[original[site.name]]
+            found = statistics[original[site.name]]
             return found.scale, found.shift
 
         composite = linear_map(analysis, region, affine)
@@ -136,7 +136,7 @@ class Fuse:
         elif candidate.exactness == "fitted" and candidate.kernel is not None:
             convolution = resize_kernel(convolution, candidate.kernel)
         nodes = layer_nodes(
-            bench,
+            editor,
             convolution,
             region.source,
             region.output,
@@ -145,7 +145,7 @@ class Fuse:
             bias_map=bias_map,
         )
         outputs = [analysis.network.nodes[index].outputs[0] for index in region.nodes]
-        bench.replace(outputs, nodes)
+        editor.replace(outputs, nodes)
         if candidate.exactness == "fitted":
             return Rewrite(fit=(region.output,))
         return Rewrite(frozen=(nodes[0].outputs[0].name, region.output))

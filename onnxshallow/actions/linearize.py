@@ -9,12 +9,12 @@ a and b are the least-squares map over calibration activations (`onnxshallow.fit
 activation by the identity instead costs ten times the accuracy.
 """
 
-from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
-from onnxshallow.actions.before import feeding_layer, fold, folding_layer, scaled_sum, site_that_makes
+from onnxshallow.actions.base import Candidate, FindOptions, Found, Rewrite, Statistics
 from onnxshallow.actions.emission import affine_nodes
+from onnxshallow.actions.folding import feeding_layer, fold, folding_layer, scaled_sum, site_that_makes
 from onnxshallow.analysis import Analysis, NotLinearError, Site
-from onnxshallow.fitting.moments import Response
-from onnxshallow.model.surgery import Workbench
+from onnxshallow.fitting.moments import SiteStatistics
+from onnxshallow.model.editor import GraphEditor
 
 __all__ = ["Linearize"]
 
@@ -41,26 +41,26 @@ class Linearize:
         refusals = {site.name: site.refusal for site in analysis.sites if site.refusal is not None}
         return Found(candidates, refusals)
 
-    def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Candidate, statistics: Statistics) -> Rewrite:
         """Remove the site that makes `candidate.output`."""
         site = site_that_makes(analysis, candidate.output)
-        affine = evidence[candidate.sites[0]]
+        affine = statistics[candidate.sites[0]]
         layer = folding_layer(analysis, site)
         if layer is not None:
-            fold(bench, analysis, layer, affine.scale, affine.shift, site.output)
+            fold(editor, analysis, layer, affine.scale, affine.shift, site.output)
             return Rewrite(fit=(site.output,))
         fed_by = feeding_layer(analysis, site)
         if fed_by is not None:
-            scaled_sum(bench, analysis, site, fed_by, site.output)
+            scaled_sum(editor, analysis, site, fed_by, site.output)
             return Rewrite(fit=(fed_by.output,))
-        self._in_place(bench, site, affine)
+        self._in_place(editor, site, affine)
         return Rewrite()
 
-    def _in_place(self, bench: Workbench, site: Site, affine: Response) -> None:
+    def _in_place(self, editor: GraphEditor, site: Site, affine: SiteStatistics) -> None:
         if site.dtype is None:
             raise NotLinearError(f"the element type of {site.name!r} is not known")
         nodes = affine_nodes(
-            bench,
+            editor,
             affine.scale,
             affine.shift,
             site.source,
@@ -69,4 +69,4 @@ class Linearize:
             dtype=site.dtype,
             rank=site.rank,
         )
-        bench.replace([site.output], nodes)
+        editor.replace([site.output], nodes)

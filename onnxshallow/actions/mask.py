@@ -6,13 +6,13 @@ SENet (arXiv 2301.09254) trains networks with such masks. Here the maps are the 
 
 import numpy as np
 
-from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
-from onnxshallow.actions.before import site_that_makes
-from onnxshallow.actions.keep import keep_partly, partly_refused
-from onnxshallow.actions.levels import found_in_part, most_needed, partial_candidates
+from onnxshallow.actions.base import Candidate, FindOptions, Found, Rewrite, Statistics
+from onnxshallow.actions.folding import site_that_makes
+from onnxshallow.actions.importance import most_important
+from onnxshallow.actions.partial import found_in_part, keep_in_part, partial_candidates, partly_refused
 from onnxshallow.analysis import Analysis, NotLinearError, Site
 from onnxshallow.fitting.moments import Parabola
-from onnxshallow.model.surgery import Workbench
+from onnxshallow.model.editor import GraphEditor
 
 __all__ = ["Mask"]
 
@@ -45,20 +45,20 @@ class Mask:
         whole = (site.size or 0) if options.granularity == "pixel" else site.channels
         shares = _SHARES_BESIDE_PARABOLAS if options.polynomials else _SHARES
         levels = [round(share * whole) for share in shares]
-        if options.evidence is not None and options.granularity == "channel":
-            left = options.evidence[site.name].unexplained
+        if options.statistics is not None and options.granularity == "channel":
+            left = options.statistics[site.name].affine_error
             idle = int(np.sum(left <= _NOTHING * left.mean()))
             levels += [whole - idle] if idle else []
         return levels
 
-    def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Candidate, statistics: Statistics) -> Rewrite:
         """Keep the elements of which the affine map explains least."""
         site = site_that_makes(analysis, candidate.output)
-        found = evidence[candidate.sites[0]]
+        found = statistics[candidate.sites[0]]
         if candidate.pixels:
             if found.pixels is None:
                 raise NotLinearError(f"the elements of {site.name!r} were not measured; use --granularity pixel")
             found = found.pixels
-        kept = most_needed(analysis, site, found.unexplained, candidate.kept or 0)
+        kept = most_important(analysis, site, found.affine_error, candidate.kept or 0)
         line = Parabola(0 * found.scale, found.scale, found.shift)
-        return keep_partly(bench, analysis, site, kept, line)
+        return keep_in_part(editor, analysis, site, kept, line)

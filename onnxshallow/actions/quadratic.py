@@ -7,14 +7,14 @@ activations, and used where these allow it (`onnxshallow.fitting.parabolas`).
 
 import numpy as np
 
-from onnxshallow.actions.base import Candidate, Evidence, FindOptions, Found, Rewrite
-from onnxshallow.actions.before import site_that_makes
-from onnxshallow.actions.keep import keep_partly, partly_refused
-from onnxshallow.actions.levels import found_in_part, most_needed, partial_candidates
+from onnxshallow.actions.base import Candidate, FindOptions, Found, Rewrite, Statistics
+from onnxshallow.actions.folding import site_that_makes
+from onnxshallow.actions.importance import most_important
+from onnxshallow.actions.partial import found_in_part, keep_in_part, partial_candidates, partly_refused
 from onnxshallow.analysis import Analysis, Site
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.fitting.parabolas import trusted
-from onnxshallow.model.surgery import Workbench
+from onnxshallow.model.editor import GraphEditor
 
 __all__ = ["Quadratic"]
 
@@ -41,19 +41,21 @@ class Quadratic:
 
     def _refusal(self, analysis: Analysis, site: Site, options: FindOptions) -> str | None:
         reason = partly_refused(analysis, site, pixels=False)
-        if reason is None and options.evidence is not None and not trusted(options.evidence[site.name]).any():
+        if reason is None and options.statistics is not None and not trusted(options.statistics[site.name]).any():
             return "on scaled and shifted inputs the parabolas of all its channels leave the activation's range"
         return reason
 
-    def apply(self, bench: Workbench, analysis: Analysis, candidate: Candidate, evidence: Evidence) -> Rewrite:
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Candidate, statistics: Statistics) -> Rewrite:
         """Keep the channels that need it most; others that no parabola is trusted with become affine."""
         site = site_that_makes(analysis, candidate.output)
-        found = evidence[candidate.sites[0]]
+        found = statistics[candidate.sites[0]]
         bends = trusted(found)
-        kept = most_needed(analysis, site, np.where(bends, found.bent, found.unexplained), candidate.kept or 0)
+        kept = most_important(
+            analysis, site, np.where(bends, found.quadratic_error, found.affine_error), candidate.kept or 0
+        )
         curve = Parabola(
             np.where(bends, found.parabola.square, 0.0),
             np.where(bends, found.parabola.linear, found.scale),
             np.where(bends, found.parabola.constant, found.shift),
         )
-        return keep_partly(bench, analysis, site, kept, curve)
+        return keep_in_part(editor, analysis, site, kept, curve)

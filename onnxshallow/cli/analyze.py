@@ -23,10 +23,10 @@ def command(
     start_logging(log_level)
     check_outputs({"--json": json}, {"the input model": model})
     from onnxshallow.analysis import analyze
-    from onnxshallow.config import resolve
     from onnxshallow.model.document import load_document
-    from onnxshallow.report.build import analysis_report
-    from onnxshallow.report.console import print_analysis
+    from onnxshallow.options.config import resolve
+    from onnxshallow.report.build.run import analysis_report
+    from onnxshallow.report.terminal.runs import print_analysis
 
     config = resolve({"input_shape": input_shape, "max_tensor": max_tensor}, model)
     document = load_document(model, config.tensor_limit)

@@ -70,8 +70,8 @@ def command(
       onnxshallow apply net.onnx plan.json --calib images.npz -o small.onnx
     """
     start_logging(log_level)
-    from onnxshallow.config import resolve
-    from onnxshallow.pipeline import apply_plan
+    from onnxshallow.options.config import resolve
+    from onnxshallow.workflows.apply import apply_plan
 
     given = dict(
         max_drop=max_drop, calib=calib, calib_samples=calib_samples, validate=validate,

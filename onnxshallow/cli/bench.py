@@ -83,11 +83,11 @@ def command(
     if seconds is not None and not 0 < seconds < float("inf"):
         raise UsageError(f"--seconds {seconds:g}: give a time above zero, such as 3.")
     sizes, counts = _counts("--batch-size", batch_size), _counts("--threads", threads)
-    from onnxshallow.config import resolve
+    from onnxshallow.options.config import resolve
     from onnxshallow.private.link import parse_bandwidth, parse_rtt
     from onnxshallow.private.protocols import choose_protocols
-    from onnxshallow.report.console_bench import print_bench
-    from onnxshallow.timing import BenchOptions, bench
+    from onnxshallow.report.terminal.bench import print_bench
+    from onnxshallow.workflows.bench import BenchOptions, bench
 
     wanted = BenchOptions(
         batch_sizes=sizes or (1,),

@@ -20,8 +20,8 @@ def command(json: Json = None, log_level: LogLevel = "warning") -> None:
     """
     start_logging(log_level)
     check_outputs({"--json": json}, {})
-    from onnxshallow.doctor import examine
-    from onnxshallow.report.console_doctor import print_doctor
+    from onnxshallow.report.terminal.doctor import print_doctor
+    from onnxshallow.workflows.doctor import examine
 
     report = examine()
     if json != "-":

@@ -13,8 +13,8 @@ from onnxshallow.cli.shell import check_outputs, complain, write_json
 from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
 
 if TYPE_CHECKING:
-    from onnxshallow.report.schema import Report
-    from onnxshallow.result import Proposal, Result
+    from onnxshallow.report.schema.reports import Report
+    from onnxshallow.workflows.result import Proposal, Result
 
 __all__ = ["Outputs", "finish", "no_stale_output", "outputs", "propose"]
 
@@ -114,7 +114,7 @@ def finish(result: "Result", targets: Outputs, keep_rejected: bool) -> None:
         ModelError: a file cannot be written; then no result is left.
     """
     from onnxshallow.model.files import locked
-    from onnxshallow.report.console import print_result
+    from onnxshallow.report.terminal.runs import print_result
 
     for path in targets.files.values():
         if path is not None and result.document.owns(path):
@@ -143,7 +143,7 @@ def propose(proposal: "Proposal", json: str | None, plan_out: Path | None) -> No
     Raises:
         ModelError: a file cannot be written.
     """
-    from onnxshallow.report.console import print_plan
+    from onnxshallow.report.terminal.runs import print_plan
 
     if plan_out is not None:
         proposal.save(plan_out)
@@ -156,8 +156,8 @@ def _write(result: "Result", targets: Outputs, keep_rejected: bool) -> "Report":
     """Write the model, the plan and the reports, which name the model; returns the report."""
     from onnxshallow.model.document import remove_model, save_model
     from onnxshallow.model.files import file_digest, write_text
-    from onnxshallow.planning.plan import save_plan
-    from onnxshallow.report.schema import FileReport
+    from onnxshallow.report.schema.reports import FileReport
+    from onnxshallow.search.plan import save_plan
 
     report = result.report
     if result.model is not None and (result.error is None or keep_rejected):
@@ -174,7 +174,7 @@ def _write(result: "Result", targets: Outputs, keep_rejected: bool) -> "Report":
     if targets.json != "-":
         write_json(report, targets.json)
     if targets.html is not None:
-        from onnxshallow.report.html import html_report
+        from onnxshallow.report.page.html import html_report
 
         write_text(html_report(report), targets.html)
     return report

@@ -96,8 +96,8 @@ def command(
     Exit codes: 0 goal met, 2 usage, 3 model or data cannot be used, 4 accuracy budget broken, 5 target out of reach.
     """
     start_logging(log_level)
-    from onnxshallow.config import resolve
-    from onnxshallow.pipeline import optimize, plan
+    from onnxshallow.options.config import resolve
+    from onnxshallow.workflows.optimize import optimize, plan
 
     given = dict(
         target_relus=target_relus, target_macs=target_macs, target_depth=target_depth,

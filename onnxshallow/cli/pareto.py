@@ -77,12 +77,12 @@ def command(
       onnxshallow pareto net.onnx --targets 0.8,0.6,0.4 --plans plans/
     """
     start_logging(log_level)
-    from onnxshallow.config import resolve
     from onnxshallow.errors import ExitCode, UsageError
-    from onnxshallow.front import DEFAULT_TARGETS, pareto
     from onnxshallow.model.files import write_text
-    from onnxshallow.report.console import print_pareto
-    from onnxshallow.report.plot import pareto_chart
+    from onnxshallow.options.config import resolve
+    from onnxshallow.report.page.plot import pareto_chart
+    from onnxshallow.report.terminal.runs import print_pareto
+    from onnxshallow.workflows.pareto import DEFAULT_TARGETS, pareto
 
     if str(plot) == "-":
         raise UsageError("--plot writes a file, not to stdout; give a path.")

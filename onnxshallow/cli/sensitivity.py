@@ -44,9 +44,9 @@ def command(
       onnxshallow sensitivity net.onnx --sensitivity mse --json damages.json
     """
     start_logging(log_level)
-    from onnxshallow.config import resolve
-    from onnxshallow.pipeline import measure_sensitivity
-    from onnxshallow.report.console import print_sensitivity
+    from onnxshallow.options.config import resolve
+    from onnxshallow.report.terminal.runs import print_sensitivity
+    from onnxshallow.workflows.sensitivity import measure_sensitivity
 
     given = dict(
         kernel=kernel, granularity=granularity, polynomials=polynomials or None,

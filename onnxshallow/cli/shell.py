@@ -17,12 +17,12 @@ import typer
 from pydantic import BaseModel
 
 from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
-from onnxshallow.report.terminal import console, is_quiet, keeping_quiet
+from onnxshallow.report.terminal.console import console, is_quiet, keeping_quiet
 from onnxshallow.text import printable
 
 if TYPE_CHECKING:
-    from onnxshallow.config import Config
-    from onnxshallow.fitting.calibration import Step
+    from onnxshallow.options.config import Config
+    from onnxshallow.runtime.progress import Step
 
 __all__ = ["LEVELS", "Bars", "check_outputs", "command_line", "complain", "files_read", "start_logging", "write_json"]
 
@@ -165,8 +165,8 @@ def files_read(model: Path, config: "Config", options_file: Path | None) -> dict
         config: the options, which name the data.
         options_file: what `--config` says.
     """
-    from onnxshallow.config import CONFIG_NAME
     from onnxshallow.data.readers import code_file
+    from onnxshallow.options.config import CONFIG_NAME
 
     read = {"the input model": model, "the options file": options_file or model.with_name(CONFIG_NAME)}
     for what, source in (("the calibration data", config.calib), ("the validation data", config.validate_data)):

@@ -91,10 +91,10 @@ def command(
       onnxshallow validate a.onnx b.onnx --data images/ --crop 224 --max-drop 0.01
     """
     start_logging(log_level)
-    from onnxshallow.comparison import validate as compare
-    from onnxshallow.config import resolve
     from onnxshallow.data.readers import code_file
-    from onnxshallow.report.console_validation import print_validation
+    from onnxshallow.options.config import resolve
+    from onnxshallow.report.terminal.validation import print_validation
+    from onnxshallow.workflows.validate import validate as compare
 
     given = dict(
         validate=validate, validate_samples=validate_samples, max_drop=max_drop, min_agreement=min_agreement,

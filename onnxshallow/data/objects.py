@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from onnxshallow.config import describe_data
 from onnxshallow.data.arrays import LABEL_NAMES, samples_from_arrays
 from onnxshallow.data.batches import as_array, is_array
 from onnxshallow.data.preprocessing import Preprocessing
@@ -10,6 +9,7 @@ from onnxshallow.data.readers import samples_from_batches
 from onnxshallow.data.samples import Samples
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo
+from onnxshallow.options.config import describe_data
 
 __all__ = ["samples_from_object"]
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxshallow.config import Config
 from onnxshallow.data.samples import Samples
 from onnxshallow.data.sources import load_samples
 from onnxshallow.data.splits import split
 from onnxshallow.data.synthetic import synthesize
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo, with_sizes
+from onnxshallow.options.config import Config
 
 __all__ = [
     "Prepared",

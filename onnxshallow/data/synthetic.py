@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from onnxshallow.data.archives import MAX_BYTES
 from onnxshallow.data.columns import ArrayColumn, Column, PixelColumn
+from onnxshallow.data.dead_leaves import dead_leaves
 from onnxshallow.data.images import ImageInput, describe_shape
-from onnxshallow.data.leaves import dead_leaves
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.samples import Samples
 from onnxshallow.errors import DataError

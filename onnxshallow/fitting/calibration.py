@@ -1,16 +1,12 @@
 """Calibration inputs, cut into batches, and how to work with them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from onnxshallow.fitting.correction import FitOptions
-from onnxshallow.runtime.frontier import Batches
+from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.store import ActivationStore
 
-__all__ = ["Calibration", "Step"]
-
-Step = Callable[[], None]
-"""Called once for each unit of work that is done, for progress bars."""
+__all__ = ["Calibration"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ from onnxshallow.fitting.regression import Fit, Rows, bytes_needed, regress
 from onnxshallow.fitting.targets import Target, find_target, rectifier_after, scalable_side
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import usable_cores
-from onnxshallow.runtime.frontier import Frontier
+from onnxshallow.runtime.cursor import Cursor
 
 __all__ = ["FitOptions", "correct", "downstream", "fit_layer"]
 
@@ -83,8 +83,8 @@ def _reach(network: Network, tensor: str) -> set[int]:
 
 
 def correct(
-    original: Frontier,
-    rewritten: Frontier,
+    original: Cursor,
+    rewritten: Cursor,
     layers: Layers,
     chosen: Sequence[Layer],
     fit_batches: int,
@@ -98,8 +98,8 @@ def correct(
     """Re-fit layers and polynomials of the rewritten network in order.
 
     Args:
-        original: frontier of the original network.
-        rewritten: frontier of the rewritten network, at the same cut; its fitted layers are replaced.
+        original: cursor of the original network.
+        rewritten: cursor of the rewritten network, at the same cut; its fitted layers are replaced.
         layers: the rewritten network's layers.
         chosen: which of them to fit, in graph order.
         fit_batches: number of leading batches to fit on; the others are only run.
@@ -172,8 +172,8 @@ def _needs(network: Network, place: tuple[Layer, Target] | Partial) -> tuple[lis
 
 
 def fit_layer(
-    original: Frontier,
-    rewritten: Frontier,
+    original: Cursor,
+    rewritten: Cursor,
     layers: Layers,
     layer: Layer,
     target: Target,
@@ -201,8 +201,8 @@ def fit_layer(
 
 
 def _fit_parts(
-    original: Frontier,
-    rewritten: Frontier,
+    original: Cursor,
+    rewritten: Cursor,
     layers: Layers,
     known: Layers | None,
     layer: Layer,
@@ -226,7 +226,7 @@ def _fit_parts(
     return fit_bottleneck(convolution, narrow.out_channels, rows, options.ridge, few=few)
 
 
-def _advance(original: Frontier, rewritten: Frontier, layer: Layer, target: Target) -> None:
+def _advance(original: Cursor, rewritten: Cursor, layer: Layer, target: Target) -> None:
     first, second = _needs(rewritten.network, (layer, target))
     original.advance(first)
     rewritten.advance(second)
@@ -238,8 +238,8 @@ def _are_few(unknowns: int, targets: Sequence[np.ndarray], options: FitOptions) 
 
 
 def _gather(
-    original: Frontier,
-    rewritten: Frontier,
+    original: Cursor,
+    rewritten: Cursor,
     layer: Layer,
     target: Target,
     convolution: Convolution,

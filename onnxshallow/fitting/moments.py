@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Moments", "Parabola", "Response", "response", "widened"]
+__all__ = ["Moments", "Parabola", "SiteStatistics", "site_statistics", "widened"]
 
 
 # Elements that are summed at a time, in double precision.
 _PIECE = 1 << 20
-_PER_CHANNEL = ("scale", "shift", "unexplained", "bent", "low", "high", "least", "most")
+_PER_CHANNEL = ("scale", "shift", "affine_error", "quadratic_error", "low", "high", "least", "most")
 _PRODUCTS = ("z", "zz", "zzz", "zzzz", "y", "zy", "zzy", "yy")
 
 
@@ -36,15 +36,15 @@ class Parabola:
 
 
 @dataclass(frozen=True, eq=False)
-class Response:
+class SiteStatistics:
     """What an activation does to each channel: y ~ scale * z + shift, or a parabola.
 
     Attributes:
         scale: (C,), or (1,) for all channels alike, as for the following.
         shift: (C,).
-        unexplained: mean square of y that the affine map leaves.
+        affine_error: mean square of y that the affine map leaves.
         parabola: the best one.
-        bent: mean square of y that the parabola leaves.
+        quadratic_error: mean square of y that the parabola leaves.
         low: the smallest z.
         high: the largest z.
         least: the smallest y.
@@ -55,21 +55,21 @@ class Response:
 
     scale: NDArray[np.float64]
     shift: NDArray[np.float64]
-    unexplained: NDArray[np.float64]
+    affine_error: NDArray[np.float64]
     parabola: Parabola
-    bent: NDArray[np.float64]
+    quadratic_error: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     least: NDArray[np.float64]
     most: NDArray[np.float64]
     peak: float
-    pixels: "Response | None" = None
+    pixels: "SiteStatistics | None" = None
 
-    def reshaped(self, shape: tuple[int, ...]) -> "Response":
+    def reshaped(self, shape: tuple[int, ...]) -> "SiteStatistics":
         """The same with the elements in another shape."""
         parts = {name: getattr(self, name).reshape(shape) for name in _PER_CHANNEL}
         curve = Parabola(*(getattr(self.parabola, name).reshape(shape) for name in ("square", "linear", "constant")))
-        return Response(parabola=curve, peak=self.peak, **parts)
+        return SiteStatistics(parabola=curve, peak=self.peak, **parts)
 
 
 class Moments:
@@ -148,11 +148,11 @@ class Moments:
         return np.maximum(yy - 2 * (q * zzy + a * zy + b * y) + own, 0.0)
 
 
-def response(
+def site_statistics(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]],
     channels: int,
     held_out: Iterable[tuple[np.ndarray, np.ndarray]] = (),
-) -> Response:
+) -> SiteStatistics:
     """The least-squares polynomials over batches of (z, y).
 
     Args:
@@ -167,12 +167,12 @@ def response(
     judge = others if others.count else fitted
     line, parabola = fitted.affine(), fitted.parabola()
     least, most = np.minimum(fitted.least, others.least), np.maximum(fitted.most, others.most)
-    return Response(
+    return SiteStatistics(
         scale=line.linear,
         shift=line.constant,
-        unexplained=judge.error(line),
+        affine_error=judge.error(line),
         parabola=parabola,
-        bent=judge.error(parabola),
+        quadratic_error=judge.error(parabola),
         low=np.minimum(fitted.low, others.low),
         high=np.maximum(fitted.high, others.high),
         least=least,
@@ -181,11 +181,11 @@ def response(
     )
 
 
-def widened(found: Response, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Response:
-    """The response with the range of further values z, and the peak of further values y, taken in.
+def widened(found: SiteStatistics, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> SiteStatistics:
+    """The site_statistics with the range of further values z, and the peak of further values y, taken in.
 
     Args:
-        found: the response.
+        found: the site_statistics.
         pairs: batches of (z, y), (N, C, *spatial) each.
     """
     low, high, peak, channels = found.low, found.high, found.peak, len(found.low)

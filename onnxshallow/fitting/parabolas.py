@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.analysis.partial import Partial
-from onnxshallow.fitting.moments import Parabola, Response, response
+from onnxshallow.fitting.moments import Parabola, SiteStatistics, site_statistics
 from onnxshallow.model.network import Network
-from onnxshallow.runtime.frontier import Frontier
+from onnxshallow.runtime.cursor import Cursor
 
 __all__ = ["fit_polynomials", "inputs_of", "trusted"]
 
@@ -26,10 +26,10 @@ _GAIN = 0.9
 _STRAY = 0.5
 
 
-def trusted(found: Response) -> NDArray[np.bool_]:
+def trusted(found: SiteStatistics) -> NDArray[np.bool_]:
     """The channels of a site that may become parabolas, (C,)."""
     curve, room = found.parabola, _STRAY * (found.high - found.low)
-    bends = (curve.square > 0) & (found.bent < _GAIN * found.unexplained) & np.isfinite(room)
+    bends = (curve.square > 0) & (found.quadratic_error < _GAIN * found.affine_error) & np.isfinite(room)
     for end in (found.low, found.high):
         made = (curve.square * end + curve.linear) * end + curve.constant
         bends &= (found.least - room <= made) & (made <= found.most + room)
@@ -43,12 +43,12 @@ def inputs_of(network: Network, partial: Partial) -> tuple[str, str]:
     return partial.source, choice.inputs[1]
 
 
-def fit_polynomials(original: Frontier, rewritten: Frontier, partial: Partial, fit_batches: int) -> Partial:
+def fit_polynomials(original: Cursor, rewritten: Cursor, partial: Partial, fit_batches: int) -> Partial:
     """Fit the polynomials of one site to what the original makes there; the rewritten network goes on with them.
 
     Args:
-        original: frontier of the original, at the site or before it.
-        rewritten: frontier of the rewritten network, likewise.
+        original: cursor of the original, at the site or before it.
+        rewritten: cursor of the rewritten network, likewise.
         partial: what the site computes now.
         fit_batches: number of leading batches to fit on.
     """
@@ -58,7 +58,7 @@ def fit_polynomials(original: Frontier, rewritten: Frontier, partial: Partial, f
     shape, elements = partial.kept.shape, partial.kept.size
     pairs = zip(rewritten[source][:fit_batches], original[partial.output][:fit_batches], strict=True)
     by_element = ((z.reshape(len(z), elements, -1), y.reshape(len(y), elements, -1)) for z, y in pairs)
-    found = response(by_element, elements)
+    found = site_statistics(by_element, elements)
     line = Parabola(0 * found.scale, found.scale, found.shift)
     bends = partial.squared.reshape(-1) & trusted(found)
     straight = ~(partial.kept | partial.passed).reshape(-1) & ~bends

@@ -37,13 +37,13 @@ class Curves:
     """Parabolas square z^2 + linear z + constant that take the activation's place for some outputs.
 
     Attributes:
-        bent: (groups, 1, outputs), for which.
-        square: like `bent`, as for the following.
+        squared: (groups, 1, outputs), for which.
+        square: like `squared`, as for the following.
         linear: coefficients.
         constant: coefficients.
     """
 
-    bent: NDArray[np.bool_]
+    squared: NDArray[np.bool_]
     square: _Array
     linear: _Array
     constant: _Array
@@ -56,7 +56,7 @@ class Curves:
     def outputs(self, which: slice) -> "Curves":
         """Those of some of the outputs."""
         parts = (part[:, :, which] for part in (self.square, self.linear, self.constant))
-        return Curves(self.bent[:, :, which], *parts)
+        return Curves(self.squared[:, :, which], *parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class Rectifier:
         """
         difference = np.clip(now, self.lower, self.upper)
         if self.curves is not None:
-            difference = np.where(self.curves.bent, self.curves(now), difference)
+            difference = np.where(self.curves.squared, self.curves(now), difference)
         difference -= np.clip(targets, self.lower, self.upper)
         summed: NDArray[np.float64] = np.sum(np.square(difference, out=difference), axis=1, dtype=np.float64)
         return summed
@@ -98,7 +98,7 @@ class Rectifier:
         if np.any(np.isfinite(self.upper)):
             result = np.where(targets >= self.upper, np.maximum(now, self.upper), result)
         if self.curves is not None:
-            result = np.where(self.curves.bent, self._step(self.curves, targets, now), result)
+            result = np.where(self.curves.squared, self._step(self.curves, targets, now), result)
         return result.astype(np.float32, copy=False)
 
     def _step(self, curves: Curves, targets: _Array, now: _Array) -> _Array:

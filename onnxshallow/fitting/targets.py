@@ -10,7 +10,7 @@ from onnxshallow.analysis.partial import Partial, along
 from onnxshallow.analysis.sites import rectifier_bound
 from onnxshallow.fitting.rectifier import Curves, Rectifier
 from onnxshallow.model.network import Network
-from onnxshallow.runtime.frontier import Frontier
+from onnxshallow.runtime.cursor import Cursor
 
 __all__ = ["Target", "find_target", "rectifier_after", "scalable_side"]
 
@@ -36,7 +36,7 @@ class Target:
         """The original's tensors: where elements pass the activation by, what it makes of them as well."""
         return [self.tensor] if self.partial is None else [self.tensor, self.partial.output]
 
-    def values(self, original: Frontier, batch: int) -> np.ndarray:
+    def values(self, original: Cursor, batch: int) -> np.ndarray:
         """What is wanted of one batch; where an element passes the activation by, what that makes of it."""
         values, partial = original[self.tensor][batch], self.partial
         if partial is None or not partial.passed.any():
@@ -125,10 +125,10 @@ def _partly(rectifier: Rectifier, partial: Partial, groups: int) -> Rectifier | 
     """The rectifier of the channels that keep it or became parabolas; None where elements of one channel differ."""
     if partial.kept.ndim > 1:
         return None
-    kept, bent = (which.reshape(groups, 1, -1) for which in (partial.kept, partial.squared))
-    rectified = kept | bent
+    kept, squared = (which.reshape(groups, 1, -1) for which in (partial.kept, partial.squared))
+    rectified = kept | squared
     upper = np.where(rectified, rectifier.upper, np.inf).astype(np.float32)
     lower = np.where(rectified, rectifier.lower, -np.inf).astype(np.float32)
     coefficients = (partial.square, partial.linear, partial.constant)
-    curves = Curves(bent, *(values.reshape(groups, 1, -1).astype(np.float32) for values in coefficients))
-    return Rectifier(upper, lower, curves if bent.any() else None)
+    curves = Curves(squared, *(values.reshape(groups, 1, -1).astype(np.float32) for values in coefficients))
+    return Rectifier(upper, lower, curves if squared.any() else None)

@@ -15,7 +15,7 @@ from onnx import external_data_helper
 from onnxshallow.errors import ModelError
 from onnxshallow.model.external import read_external_data, remove_stale_data, write_external_data
 from onnxshallow.model.files import atomic_path, file_digest, same_file
-from onnxshallow.model.limits import MAX_TENSOR, require_types, require_within_limits
+from onnxshallow.model.guard.limits import MAX_TENSOR, require_types, require_within_limits
 from onnxshallow.model.session import Session
 from onnxshallow.model.weights import byte_size, is_apart
 

@@ -1,6 +1,6 @@
 """A read-only view of a model's graph: who makes a tensor, who reads it, what is constant, how large it is.
 
-Analysis, runtime and fitting read networks through this view; only `onnxshallow.model.surgery` and the
+Analysis, runtime and fitting read networks through this view; only `onnxshallow.model.editor` and the
 actions change graphs.
 """
 

@@ -3,7 +3,7 @@
 import re
 
 from onnxshallow.errors import UsageError
-from onnxshallow.quantities import NUMBER
+from onnxshallow.options.quantities import NUMBER
 
 __all__ = ["parse_bandwidth", "parse_rtt"]
 

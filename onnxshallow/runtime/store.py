@@ -69,7 +69,7 @@ class ActivationStore:
         self.spilled = 0
         self._mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
-    def keep(self, array: np.ndarray) -> np.ndarray:
+    def hold(self, array: np.ndarray) -> np.ndarray:
         """Store `array`; the result holds the same values and must not be written to.
 
         Raises:

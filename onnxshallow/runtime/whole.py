@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from onnxshallow.model.session import Session
-from onnxshallow.runtime.frontier import Batches
+from onnxshallow.runtime.cursor import Batches
 
 __all__ = ["join_batches", "run_batches"]
 

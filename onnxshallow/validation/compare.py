@@ -209,14 +209,14 @@ class Recorded:
     Args:
         session: runs the model in the first pass.
         batches: how many batches a pass has.
-        keep: stores an array; it may move it to disk.
+        hold: stores an array; it may move it to disk.
     """
 
     def __init__(
-        self, session: Session, batches: int, keep: Callable[[np.ndarray], np.ndarray] = lambda array: array
+        self, session: Session, batches: int, hold: Callable[[np.ndarray], np.ndarray] = lambda array: array
     ) -> None:
         self.output_names = session.output_names
-        self._session, self._batches, self._keep = session, batches, keep
+        self._session, self._batches, self._hold = session, batches, hold
         self._kept: list[list[np.ndarray]] = []
         self._next = 0
 
@@ -225,7 +225,7 @@ class Recorded:
         position = self._next
         self._next = (position + 1) % self._batches
         if position == len(self._kept):
-            self._kept.append([self._keep(output) for output in self._session.run(feeds)])
+            self._kept.append([self._hold(output) for output in self._session.run(feeds)])
         return self._kept[position]
 
 

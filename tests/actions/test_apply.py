@@ -19,7 +19,7 @@ from tests.networks import (
     operators,
     residual,
     run_exactly,
-    some_evidence,
+    some_statistics,
     with_affine,
 )
 
@@ -59,18 +59,18 @@ def test_candidates_are_applied_together_in_whatever_order_they_come(turn):
     model = three()
     found = candidates_of(model, "exact")
     chosen = [found["fuse:5x5:exact:x->b"], found["linearize:b->q"], found["linearize:p->y"]]
-    evidence = some_evidence(analyze(model))
-    result = applied(model, chosen[::turn], evidence)
+    statistics = some_statistics(analyze(model))
+    result = applied(model, chosen[::turn], statistics)
     assert operators(result) == ["Conv", "Conv", "MaxPool", "Mul", "Add"]
     feeds = feeds_of(model)
-    assert_near(run_exactly(result, feeds)[0], run_exactly(with_affine(model, evidence), feeds)[0], 1e-4)
+    assert_near(run_exactly(result, feeds)[0], run_exactly(with_affine(model, statistics), feeds)[0], 1e-4)
 
 
 def test_layers_of_a_later_change_are_fitted_in_place_of_those_that_it_removed():
     model = three()
     found = candidates_of(model)
     chosen = [found["linearize:a->r"], found["linearize:b->q"]]
-    rewritten = apply_candidates(analyze(model), chosen, some_evidence(analyze(model)))
+    rewritten = apply_candidates(analyze(model), chosen, some_statistics(analyze(model)))
     assert rewritten.fit == {"r", "q"}
 
 
@@ -78,7 +78,7 @@ def test_both_mergers_of_two_residual_blocks_fit_together():
     model = residual()
     found = candidates_of(model)
     chosen = [found["fuse:3x3:r0->r2"], found["fuse:3x3:r2->r4"]]
-    result = applied(model, chosen, some_evidence(analyze(model)))
+    result = applied(model, chosen, some_statistics(analyze(model)))
     assert operators(result).count("Relu") == 1
     assert operators(result).count("Conv") == 3
 
@@ -86,7 +86,7 @@ def test_both_mergers_of_two_residual_blocks_fit_together():
 def test_the_analysis_is_of_the_new_model():
     model = three()
     rewritten = apply_candidates(
-        analyze(model), [candidates_of(model)["linearize:b->q"]], some_evidence(analyze(model))
+        analyze(model), [candidates_of(model)["linearize:b->q"]], some_statistics(analyze(model))
     )
     assert [site.output for site in rewritten.analysis.sites] == ["r", "y"]
     assert rewritten.model is rewritten.analysis.network.model
@@ -97,11 +97,11 @@ def test_sites_of_equal_names_keep_their_own_maps():
     for node in model.graph.node:
         node.name = {"Relu": "relu", "Conv": "conv"}.get(node.op_type, "")
     found = candidates_of(model, "exact")
-    evidence = some_evidence(analyze(model))
-    assert set(evidence) == {"relu", "relu#2", "relu#3"}
+    statistics = some_statistics(analyze(model))
+    assert set(statistics) == {"relu", "relu#2", "relu#3"}
     chosen = [found["fuse:5x5:exact:x->b"], found["linearize:p->y"]]
-    result = apply_candidates(analyze(model), chosen, evidence).model
-    wanted = with_affine(model, {name: evidence[name] for name in ("relu", "relu#3")})
+    result = apply_candidates(analyze(model), chosen, statistics).model
+    wanted = with_affine(model, {name: statistics[name] for name in ("relu", "relu#3")})
     feeds = feeds_of(model)
     # onnxruntime refuses equal names, so the reference alone is asked
     actual, expected = (ReferenceEvaluator(m).run(None, feeds)[0] for m in (result, wanted))
@@ -114,7 +114,7 @@ def test_metadata_and_untouched_nodes_come_out_as_they_went_in():
     onnx.helper.set_model_props(model, {"key": "value"})
     model.graph.doc_string = "graph words"
     model.graph.node[0].doc_string = "the stem"
-    result = applied(model, [candidates_of(model)["linearize:h3->r3"]], some_evidence(analyze(model)))
+    result = applied(model, [candidates_of(model)["linearize:h3->r3"]], some_statistics(analyze(model)))
     for name in ("producer_name", "doc_string", "domain", "model_version"):
         assert getattr(result, name) == getattr(model, name)
     assert list(result.metadata_props) == list(model.metadata_props)
@@ -125,7 +125,7 @@ def test_metadata_and_untouched_nodes_come_out_as_they_went_in():
 @pytest.mark.parametrize(("opset", "ir_version"), [(11, 6), (13, 7), (17, 8), (21, 10)])
 def test_versions_stay(opset, ir_version):
     model = build(THREE, opset=opset, ir_version=ir_version, **THREE_WEIGHTS)
-    result = applied(model, list(candidates_of(model, "exact").values())[:1], some_evidence(analyze(model)))
+    result = applied(model, list(candidates_of(model, "exact").values())[:1], some_statistics(analyze(model)))
     feeds = feeds_of(model)
     assert run_exactly(result, feeds)[0].shape == run_exactly(model, feeds)[0].shape
 
@@ -137,7 +137,7 @@ def test_initializers_are_inputs_as_well_in_version_three():
         model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     onnx.checker.check_model(model)
     candidate = candidates_of(model)["linearize:a->r"]
-    result = apply_candidates(analyze(model), [candidate], some_evidence(analyze(model))).model
+    result = apply_candidates(analyze(model), [candidate], some_statistics(analyze(model))).model
     onnx.checker.check_model(result, full_check=True)
     listed = {value.name for value in result.graph.input}
     assert {tensor.name for tensor in result.graph.initializer} < listed
@@ -201,7 +201,7 @@ FOLLOWED_WEIGHTS = {"w1": (5, 3, 3, 3), "b1": (5,), "s": (5,), "m": (5,), "v": n
 def test_a_layer_that_takes_in_what_follows_is_the_one_to_fit():
     model = build(FOLLOWED, **FOLLOWED_WEIGHTS)
     analysis = analyze(model)
-    rewritten = apply_candidates(analysis, [candidates_of(model)["linearize:a->r"]], some_evidence(analysis))
+    rewritten = apply_candidates(analysis, [candidates_of(model)["linearize:a->r"]], some_statistics(analysis))
     assert rewritten.fit == {"i"}
 
 
@@ -223,15 +223,15 @@ def test_a_composite_that_takes_in_what_follows_is_the_one_to_stay():
     model = build(BLOCKS, w=(4, 4, 1, 1), b=(4,))
     analysis = analyze(model)
     found = candidates_of(model, "exact")["fuse:1x1:exact:x->s"]
-    assert apply_candidates(analysis, [found], some_evidence(analysis)).frozen == {"i"}
+    assert apply_candidates(analysis, [found], some_statistics(analysis)).frozen == {"i"}
 
 
 def test_a_merger_does_not_swallow_where_the_next_one_begins():
     model = build(BLOCKS, w=(4, 4, 1, 1), b=(4,))
     found = candidates_of(model, "exact")
     chosen = [found["fuse:1x1:exact:x->s"], found["fuse:1x1:exact:s->e"]]
-    evidence = some_evidence(analyze(model))
-    rewritten = applied(model, chosen, evidence)
+    statistics = some_statistics(analyze(model))
+    rewritten = applied(model, chosen, statistics)
     assert operators(rewritten).count("Conv") == 2
     feeds = feeds_of(model)
-    assert_near(run_exactly(rewritten, feeds)[0], run_exactly(with_affine(model, evidence), feeds)[0])
+    assert_near(run_exactly(rewritten, feeds)[0], run_exactly(with_affine(model, statistics), feeds)[0])

@@ -14,7 +14,7 @@ from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import NotLinearError, analyze
 from onnxshallow.convolution import convolve, split
-from onnxshallow.planning.realize import realize
+from onnxshallow.rewriting.realize import realize
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.validation.metrics import relative_error
 from tests.networks import (
@@ -23,14 +23,14 @@ from tests.networks import (
     build,
     calibration_of,
     chain,
-    evidence_of,
     feeds_of,
     operators,
     residual,
     run_exactly,
     signed,
     smooth,
-    some_evidence,
+    some_statistics,
+    statistics_of,
     with_affine,
 )
 
@@ -514,7 +514,7 @@ def test_the_first_of_two_layers_can_be_split_again():
 
 def test_a_layer_that_is_gone_cannot_be_split():
     model = residual()
-    merged = apply_candidates(analyze(model), [others(model)["fuse:3x3:r0->s1"]], some_evidence(analyze(model)))
+    merged = apply_candidates(analyze(model), [others(model)["fuse:3x3:r0->s1"]], some_statistics(analyze(model)))
     with pytest.raises(NotLinearError, match="no layer makes tensor 'h1'"):
         apply_candidates(merged.analysis, [best(model, "h1")], {})
 
@@ -543,25 +543,25 @@ def test_all_layers_of_a_network_are_split_at_once(turn):
 def test_the_second_of_two_layers_takes_up_the_map_of_an_activation(turn):
     model = chain()
     removal = others(model)["linearize:h->r"]
-    evidence = some_evidence(analyze(model))
+    statistics = some_statistics(analyze(model))
     chosen = [whole(model, "h"), removal][::turn]
-    result = applied(model, chosen, evidence)
+    result = applied(model, chosen, statistics)
     assert operators(result) == ["Conv", "Conv", "Conv"]
     feeds = feeds_of(model)
-    assert_near(run_exactly(result, feeds)[0], run_exactly(with_affine(model, evidence), feeds)[0], 1e-5)
+    assert_near(run_exactly(result, feeds)[0], run_exactly(with_affine(model, statistics), feeds)[0], 1e-5)
     first = analyze(result).layers.all[0].output
-    assert apply_candidates(analyze(model), chosen, evidence).fit == {first, "r"}
+    assert apply_candidates(analyze(model), chosen, statistics).fit == {first, "r"}
 
 
 def test_a_split_before_a_residual_sum_goes_with_the_removal_of_its_activation():
     model = residual()
-    evidence = some_evidence(analyze(model))
+    statistics = some_statistics(analyze(model))
     chosen = [whole(model, "h2"), others(model)["linearize:s1->r2"]]
-    gone = applied(model, chosen[1:], evidence)
-    result = applied(model, chosen, evidence)
+    gone = applied(model, chosen[1:], statistics)
+    result = applied(model, chosen, statistics)
     feeds = feeds_of(model)
     assert_near(run_exactly(result, feeds)[0], run_exactly(gone, feeds)[0], 1e-5)
-    assert "h2" in apply_candidates(analyze(model), chosen, evidence).fit
+    assert "h2" in apply_candidates(analyze(model), chosen, statistics).fit
 
 
 @pytest.mark.parametrize("turn", [1, -1])
@@ -569,7 +569,7 @@ def test_splits_mergers_and_removals_cost_together_what_they_promise(turn):
     model = residual()
     found = others(model)
     chosen = [found["fuse:3x3:r0->s1"], best(model, "h3"), found["linearize:h3->r3"], best(model, "y")]
-    result = applied(model, chosen[::turn], some_evidence(analyze(model)))
+    result = applied(model, chosen[::turn], some_statistics(analyze(model)))
     assert_costs_as_promised(model, result, chosen)
     assert [op for op in operators(result) if op in ("Conv", "Gemm")] == ["Conv"] * 5 + ["Gemm"] * 2
 
@@ -580,7 +580,7 @@ def test_splits_mergers_and_removals_cost_together_what_they_promise(turn):
 def carried_out(model, chosen, feeds, **options):
     """The error of the realized plan on the held-out samples, and what was realized."""
     analysis, calibration = analyze(model), calibration_of(feeds, batch=32)
-    result = realize(analysis, chosen, evidence_of(analysis, calibration), calibration, **options)
+    result = realize(analysis, chosen, statistics_of(analysis, calibration), calibration, **options)
     onnx.checker.check_model(result.model, full_check=True)
     expected = run_batches(model, calibration.batches[calibration.selection], 1)
     return relative_error(expected[0], result.outputs[0]), result
@@ -589,7 +589,7 @@ def carried_out(model, chosen, feeds, **options):
 def plain_error(model, chosen, feeds):
     """The error of what is written before anything is fitted."""
     analysis, calibration = analyze(model), calibration_of(feeds, batch=32)
-    plain = apply_candidates(analysis, chosen, evidence_of(analysis, calibration)).model
+    plain = apply_candidates(analysis, chosen, statistics_of(analysis, calibration)).model
     expected, outputs = (run_batches(m, calibration.batches[calibration.selection], 1)[0] for m in (model, plain))
     return relative_error(expected, outputs)
 

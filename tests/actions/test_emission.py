@@ -4,7 +4,7 @@ import pytest
 
 from onnxshallow.actions.emission import affine_nodes, is_channel_affine, layer_nodes
 from onnxshallow.convolution import Convolution, convolve, identity
-from onnxshallow.model.surgery import Workbench
+from onnxshallow.model.editor import GraphEditor
 from tests.networks import assert_near, build, operators, run_exactly, signed
 
 
@@ -13,10 +13,10 @@ def emitted(convolution, x, bias_map=None):
     sizes = ",".join(["N", str(x.shape[1]), *map(str, x.shape[2:])])
     out = ",".join(["N", "C", *(f"S{axis}" for axis in range(x.ndim - 2))])
     model = build(f"(float[{sizes}] x) => (float[{out}] y) {{ y = Relu(x) }}")
-    bench = Workbench(model)
-    nodes = layer_nodes(bench, convolution, "x", "y", name="layer", dtype=np.dtype(np.float32), bias_map=bias_map)
-    bench.replace(["y"], nodes)
-    made = bench.finish()
+    editor = GraphEditor(model)
+    nodes = layer_nodes(editor, convolution, "x", "y", name="layer", dtype=np.dtype(np.float32), bias_map=bias_map)
+    editor.replace(["y"], nodes)
+    made = editor.finish()
     onnx.checker.check_model(made, full_check=True)
     return made, run_exactly(made, {"x": x})[0]
 
@@ -70,19 +70,19 @@ def test_a_bias_map_takes_the_place_of_the_bias():
 
 
 def test_weights_have_the_wanted_element_type():
-    bench = Workbench(build("(double[N,3,4,4] x) => (double[N,C,4,4] y) { y = Relu(x) }"))
+    editor = GraphEditor(build("(double[N,3,4,4] x) => (double[N,C,4,4] y) { y = Relu(x) }"))
     convolution = Convolution.of(signed((4, 3, 1, 1)))
-    (node,) = layer_nodes(bench, convolution, "x", "y", name="layer", dtype=np.dtype(np.float64))
-    bench.replace(["y"], [node])
-    assert {tensor.data_type for tensor in bench.finish().graph.initializer} == {onnx.TensorProto.DOUBLE}
+    (node,) = layer_nodes(editor, convolution, "x", "y", name="layer", dtype=np.dtype(np.float64))
+    editor.replace(["y"], [node])
+    assert {tensor.data_type for tensor in editor.finish().graph.initializer} == {onnx.TensorProto.DOUBLE}
 
 
 def test_names_that_are_taken_are_not_used_again():
     model = build("(float[N,3,4,4] x) => (float[N,2,4,4] y) { a = Relu(x) y = Conv(a, w) }", w=(2, 3, 1, 1))
-    bench = Workbench(model)
+    editor = GraphEditor(model)
     convolution = Convolution.of(signed((2, 3, 1, 1)))
     first, second = (
-        layer_nodes(bench, convolution, "a", "y", name="w", dtype=np.dtype(np.float32))[0] for _ in range(2)
+        layer_nodes(editor, convolution, "a", "y", name="w", dtype=np.dtype(np.float32))[0] for _ in range(2)
     )
     names = [first.inputs[1].name, second.inputs[1].name, first.inputs[2].name, second.inputs[2].name]
     assert len(set(names)) == 4
@@ -90,13 +90,13 @@ def test_names_that_are_taken_are_not_used_again():
 
 def test_one_scale_serves_a_whole_tensor():
     model = build("(float[N,5,3] x) => (float[N,5,3] y) { y = Relu(x) }")
-    bench = Workbench(model)
+    editor = GraphEditor(model)
     nodes = affine_nodes(
-        bench, np.array([2.0]), np.array([-1.0]), "x", "y", name="map", dtype=np.dtype(np.float32), rank=1
+        editor, np.array([2.0]), np.array([-1.0]), "x", "y", name="map", dtype=np.dtype(np.float32), rank=1
     )
-    bench.replace(["y"], nodes)
+    editor.replace(["y"], nodes)
     x = signed((2, 5, 3))
-    assert_near(run_exactly(bench.finish(), {"x": x})[0], 2 * x - 1, 1e-6)
+    assert_near(run_exactly(editor.finish(), {"x": x})[0], 2 * x - 1, 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.networks import (
     residual,
     run_exactly,
     signed,
-    some_evidence,
+    some_statistics,
     with_affine,
 )
 
@@ -40,10 +40,10 @@ def exact(model, output, source=None, shapes=None):
 
 def fused_and_linearized(model, candidate, shapes=None, samples=3):
     """The fused model, its outputs, and the outputs of the model whose activations alone were replaced."""
-    evidence = some_evidence(analyze(model, shapes))
+    statistics = some_statistics(analyze(model, shapes))
     feeds = feeds_of(model, samples)
-    fused = applied(model, [candidate], evidence, shapes)
-    wanted = with_affine(model, {name: evidence[name] for name in candidate.sites}, shapes)
+    fused = applied(model, [candidate], statistics, shapes)
+    wanted = with_affine(model, {name: statistics[name] for name in candidate.sites}, shapes)
     return fused, run_exactly(fused, feeds)[0], run_exactly(wanted, feeds)[0]
 
 
@@ -407,12 +407,12 @@ def test_the_border_map_is_left_out_where_sizes_are_open():
         w2=(4, 5, 3, 3),
     )
     shapes = {"x": (1, 3, 8, 8)}
-    evidence = some_evidence(analyze(model, shapes))
-    fused = applied(model, [exact(model, "y", shapes=shapes)], evidence, shapes)
+    statistics = some_statistics(analyze(model, shapes))
+    fused = applied(model, [exact(model, "y", shapes=shapes)], statistics, shapes)
     assert operators(fused) == ["Conv"]
     feeds = {"x": signed((2, 3, 11, 7))}
     inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))
-    expected = run_exactly(with_affine(model, evidence, shapes), feeds)[0]
+    expected = run_exactly(with_affine(model, statistics, shapes), feeds)[0]
     assert_near(run_exactly(fused, feeds)[0][inner], expected[inner], 1e-4)
 
 
@@ -420,9 +420,9 @@ def test_the_border_map_is_left_out_where_sizes_are_open():
 
 
 def test_a_fitted_kernel_starts_as_the_centre_of_the_composite():
-    evidence = some_evidence(analyze(chain()))
-    small = applied(chain(), find(chain(), "3").candidates, evidence)
-    full = applied(chain(), find(chain(), "5").candidates, evidence)
+    statistics = some_statistics(analyze(chain()))
+    small = applied(chain(), find(chain(), "3").candidates, statistics)
+    full = applied(chain(), find(chain(), "5").candidates, statistics)
     (one,), (other,) = (list(map(analyze(m).layers.convolution, analyze(m).layers)) for m in (small, full))
     assert_near(one.weight, resize_kernel(other, (3, 3)).weight, 1e-6)
     assert one.pads_begin == (1, 1)
@@ -431,14 +431,14 @@ def test_a_fitted_kernel_starts_as_the_centre_of_the_composite():
 def test_a_fitted_kernel_is_to_be_fitted():
     analysis = analyze(chain())
     for candidate in find(chain()).candidates:
-        rewritten = apply_candidates(analysis, [candidate], some_evidence(analysis))
+        rewritten = apply_candidates(analysis, [candidate], some_statistics(analysis))
         assert rewritten.fit == {"y"}
         assert rewritten.frozen == frozenset()
 
 
 def test_a_composite_is_not_to_be_fitted():
     analysis = analyze(inverted())
-    rewritten = apply_candidates(analysis, [exact(inverted(), "y", "x")], some_evidence(analysis))
+    rewritten = apply_candidates(analysis, [exact(inverted(), "y", "x")], some_statistics(analysis))
     assert rewritten.fit == frozenset()
     assert len(rewritten.frozen) == 1
 
@@ -452,15 +452,15 @@ def test_the_size_of_the_output_stays_whatever_the_kernel():
     )
     feeds = feeds_of(model)
     for candidate in find(model, every_size=True).candidates:
-        result = applied(model, [candidate], some_evidence(analyze(model)))
+        result = applied(model, [candidate], some_statistics(analyze(model)))
         assert run_exactly(result, feeds)[0].shape == (2, 4, 7, 5)
 
 
 def test_a_region_that_is_gone_cannot_be_fused_again():
     analysis = analyze(residual())
-    evidence = some_evidence(analysis)
+    statistics = some_statistics(analysis)
     block = next(c for c in find(residual()).candidates if (c.source, c.output) == ("r0", "r2"))
     part = next(c for c in find(residual()).candidates if (c.source, c.output) == ("r0", "s1"))
-    once = apply_candidates(analysis, [block], evidence)
+    once = apply_candidates(analysis, [block], statistics)
     with pytest.raises(NotLinearError):
-        apply_candidates(once.analysis, [part], evidence)
+        apply_candidates(once.analysis, [part], statistics)

@@ -18,7 +18,7 @@ from tests.networks import (
     residual,
     run_exactly,
     signed,
-    some_evidence,
+    some_statistics,
     with_affine,
 )
 
@@ -29,12 +29,12 @@ def find(model):
 
 def assert_removed(model, *, seed=0):
     """Removing any one site gives the model with that activation replaced by a * z + b; returns the last result."""
-    evidence = some_evidence(analyze(model), seed)
+    statistics = some_statistics(analyze(model), seed)
     feeds = feeds_of(model, 3, seed)
     result = None
     for candidate in find(model).candidates:
-        result = applied(model, [candidate], evidence)
-        expected = with_affine(model, {name: evidence[name] for name in candidate.sites})
+        result = applied(model, [candidate], statistics)
+        expected = with_affine(model, {name: statistics[name] for name in candidate.sites})
         for actual, wanted in zip(run_exactly(result, feeds), run_exactly(expected, feeds), strict=True):
             assert_near(actual, wanted, 1e-5)
     assert result is not None
@@ -141,11 +141,11 @@ def test_all_sites_of_a_chain_can_be_removed_at_once():
         w1=(4, 3, 3, 3),
         w2=(4, 4, 3, 3),
     )
-    evidence = some_evidence(analyze(model))
-    result = applied(model, find(model).candidates, evidence)
+    statistics = some_statistics(analyze(model))
+    result = applied(model, find(model).candidates, statistics)
     feeds = feeds_of(model)
     assert operators(result) == ["Conv", "Conv"]
-    assert_near(run_exactly(result, feeds)[0], run_exactly(with_affine(model, evidence), feeds)[0], 1e-5)
+    assert_near(run_exactly(result, feeds)[0], run_exactly(with_affine(model, statistics), feeds)[0], 1e-5)
 
 
 LAYERS = {
@@ -223,7 +223,7 @@ def test_every_kind_of_layer_takes_up_the_map(name):
 
 def test_a_changed_layer_is_to_be_fitted():
     analysis = analyze(chain())
-    rewritten = apply_candidates(analysis, find(chain()).candidates, some_evidence(analysis))
+    rewritten = apply_candidates(analysis, find(chain()).candidates, some_statistics(analysis))
     assert rewritten.fit == {"r"}
     assert rewritten.frozen == frozenset()
 
@@ -248,7 +248,7 @@ def test_the_element_type_stays(dtype):
         f"({kind}[N,3,6,6] x) => ({kind}[N,4,6,6] y) {{ c = Conv(x, w) y = Relu(c) }}",
         w=signed((4, 3, 1, 1)).astype(dtype),
     )
-    result = applied(model, find(model).candidates, some_evidence(analyze(model)))
+    result = applied(model, find(model).candidates, some_statistics(analyze(model)))
     expected = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     assert {tensor.data_type for tensor in result.graph.initializer} == {expected}
 
@@ -309,7 +309,7 @@ def test_a_convolution_of_one_channel_is_handled():
 def test_nothing_is_to_be_fitted_where_the_map_is_written_out():
     model = build("(float[N,3,6,6] x) => (float[N,3,6,6] y) { p = MaxPool<kernel_shape=[1,1]>(x) y = Relu(p) }")
     analysis = analyze(model)
-    assert apply_candidates(analysis, find(model).candidates, some_evidence(analysis)).fit == frozenset()
+    assert apply_candidates(analysis, find(model).candidates, some_statistics(analysis)).fit == frozenset()
 
 
 # A residual sum stays; a layer that feeds it is fitted to make the activated sum.
@@ -318,7 +318,7 @@ def test_nothing_is_to_be_fitted_where_the_map_is_written_out():
 def removed_after_sum(output):
     analysis = analyze(residual())
     chosen = [candidate for candidate in find(residual()).candidates if candidate.output == output]
-    return apply_candidates(analysis, chosen, some_evidence(analysis))
+    return apply_candidates(analysis, chosen, some_statistics(analysis))
 
 
 def test_a_sum_takes_the_name_of_its_activation():
@@ -333,10 +333,10 @@ def test_the_layer_that_feeds_the_sum_is_to_be_fitted():
 
 
 def test_until_then_the_activation_is_just_gone():
-    evidence = some_evidence(analyze(residual()))
+    statistics = some_statistics(analyze(residual()))
     chosen = [candidate for candidate in find(residual()).candidates if candidate.output == "r2"]
-    result = applied(residual(), chosen, evidence)
-    gone = with_affine(residual(), {"r2": replace(evidence["r2"], scale=np.ones(6), shift=np.zeros(6))})
+    result = applied(residual(), chosen, statistics)
+    gone = with_affine(residual(), {"r2": replace(statistics["r2"], scale=np.ones(6), shift=np.zeros(6))})
     feeds = feeds_of(residual())
     assert_near(run_exactly(result, feeds)[0], run_exactly(gone, feeds)[0], 1e-5)
 
@@ -353,7 +353,7 @@ def test_of_two_layers_that_feed_a_sum_the_later_is_fitted():
         w2=(4, 3, 1, 1),
     )
     analysis = analyze(model)
-    assert apply_candidates(analysis, find(model).candidates, some_evidence(analysis)).fit == {"b"}
+    assert apply_candidates(analysis, find(model).candidates, some_statistics(analysis)).fit == {"b"}
 
 
 # What is not there any more.
@@ -362,6 +362,6 @@ def test_of_two_layers_that_feed_a_sum_the_later_is_fitted():
 def test_a_site_that_is_gone_cannot_be_removed_again():
     analysis = analyze(chain())
     (candidate,) = find(chain()).candidates
-    once = apply_candidates(analysis, [candidate], some_evidence(analysis))
+    once = apply_candidates(analysis, [candidate], some_statistics(analysis))
     with pytest.raises(NotLinearError, match="no activation makes tensor 'r'"):
-        apply_candidates(once.analysis, [candidate], some_evidence(analysis))
+        apply_candidates(once.analysis, [candidate], some_statistics(analysis))

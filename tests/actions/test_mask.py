@@ -8,7 +8,7 @@ from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.mask import Mask
 from onnxshallow.analysis import NotLinearError, analyze
-from tests.networks import chain, residual, some_evidence
+from tests.networks import chain, residual, some_statistics
 
 CHANNEL, PIXEL = FindOptions(granularity="channel"), FindOptions(granularity="pixel")
 
@@ -31,19 +31,19 @@ def test_pixels_are_kept_in_the_same_shares_of_the_elements():
     assert [c.relus for c in found.candidates] == [280, 240, 200, 160, 120, 80, 40]
 
 
-def evidence_with(left):
+def statistics_with(left):
     analysis = analyze(chain())
-    found = some_evidence(analysis)["r"]
-    return analysis, {"r": replace(found, unexplained=np.array(left))}
+    found = some_statistics(analysis)["r"]
+    return analysis, {"r": replace(found, affine_error=np.array(left))}
 
 
 @pytest.mark.parametrize(
     ("left", "extra"), [([1, 2, 0, 3, 1e-12], [3]), ([1, 2, 3, 4, 5], []), ([0, 0, 0, 0, 0], [0])]
 )
 def test_channels_that_lose_nothing_make_a_level_of_their_own(left, extra):
-    analysis, evidence = evidence_with(left)
+    analysis, statistics = statistics_with(left)
     usual = [c.kept for c in Mask().find(analysis, CHANNEL).candidates]
-    found = [c.kept for c in Mask().find(analysis, replace(CHANNEL, evidence=evidence)).candidates]
+    found = [c.kept for c in Mask().find(analysis, replace(CHANNEL, statistics=statistics)).candidates]
     assert found == sorted({*usual, *extra})
 
 
@@ -60,16 +60,16 @@ def test_every_size_is_listed_for_plans_by_hand():
     assert [c.kept for c in found.candidates] == [0, 1, 2, 3, 4]
 
 
-def partial_of(analysis, options, kept, evidence=None):
+def partial_of(analysis, options, kept, statistics=None):
     chosen = [c for c in Mask().find(analysis, options).candidates if c.kept == kept]
-    (partial,) = apply_candidates(analysis, chosen, evidence or some_evidence(analysis)).partials
+    (partial,) = apply_candidates(analysis, chosen, statistics or some_statistics(analysis)).partials
     return partial
 
 
 def test_what_the_line_explains_least_is_kept():
-    analysis, evidence = evidence_with([1e3, 0, 1e3, 0, 0])
+    analysis, statistics = statistics_with([1e3, 0, 1e3, 0, 0])
     every = replace(CHANNEL, every_size=True)
-    assert partial_of(analysis, every, 2, evidence).kept.tolist() == [True, False, True, False, False]
+    assert partial_of(analysis, every, 2, statistics).kept.tolist() == [True, False, True, False, False]
 
 
 def test_larger_sets_hold_the_smaller_ones():
@@ -82,11 +82,11 @@ def test_larger_sets_hold_the_smaller_ones():
 
 def test_pixels_are_kept_by_their_own_errors():
     analysis = analyze(chain())
-    evidence = some_evidence(analysis)
+    statistics = some_statistics(analysis)
     left = np.zeros((5, 8, 8))
     left[2, 3:7, 1:8], left[4, 0, :] = 1e6, 1e6
-    pixels = replace(evidence["r"].pixels, unexplained=left)
-    found = partial_of(analysis, PIXEL, 40, {"r": replace(evidence["r"], pixels=pixels)})
+    pixels = replace(statistics["r"].pixels, affine_error=left)
+    found = partial_of(analysis, PIXEL, 40, {"r": replace(statistics["r"], pixels=pixels)})
     assert found.kept.shape == (5, 8, 8)
     assert found.kept.sum() == 40
     assert np.all(found.kept[left > 0])
@@ -94,6 +94,6 @@ def test_pixels_are_kept_by_their_own_errors():
 
 def test_elements_that_were_not_measured_are_an_error():
     analysis = analyze(chain())
-    evidence = {"r": replace(some_evidence(analysis)["r"], pixels=None)}
+    statistics = {"r": replace(some_statistics(analysis)["r"], pixels=None)}
     with pytest.raises(NotLinearError, match="not measured; use --granularity pixel"):
-        partial_of(analysis, PIXEL, 40, evidence)
+        partial_of(analysis, PIXEL, 40, statistics)

@@ -9,7 +9,7 @@ from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.quadratic import Quadratic
 from onnxshallow.analysis import analyze
 from onnxshallow.fitting.parabolas import trusted
-from tests.networks import chain, residual, some_evidence
+from tests.networks import chain, residual, some_statistics
 
 WHOLE = FindOptions(polynomials=True)
 
@@ -41,18 +41,20 @@ def test_every_size_is_listed_for_plans_by_hand():
 
 
 def curved(bends):
-    """Evidence of a chain in which a parabola may take the place of some of the channels."""
+    """Statistics of a chain in which a parabola may take the place of some of the channels."""
     analysis = analyze(chain())
-    found = some_evidence(analysis)["r"]
+    found = some_statistics(analysis)["r"]
     left = np.ones(5)
-    evidence = {"r": replace(found, unexplained=left, bent=np.where(bends, 0.1, 1.0), most=np.full(5, 30.0))}
-    assert trusted(evidence["r"]).tolist() == list(bends)
-    return analysis, evidence
+    statistics = {
+        "r": replace(found, affine_error=left, quadratic_error=np.where(bends, 0.1, 1.0), most=np.full(5, 30.0))
+    }
+    assert trusted(statistics["r"]).tolist() == list(bends)
+    return analysis, statistics
 
 
 def test_a_site_is_refused_where_no_parabola_can_be_trusted():
-    analysis, evidence = curved([False] * 5)
-    found = Quadratic().find(analysis, replace(WHOLE, evidence=evidence))
+    analysis, statistics = curved([False] * 5)
+    found = Quadratic().find(analysis, replace(WHOLE, statistics=statistics))
     assert found.candidates == ()
     assert found.refusals == {
         "r": "on scaled and shifted inputs the parabolas of all its channels leave the activation's range"
@@ -60,8 +62,8 @@ def test_a_site_is_refused_where_no_parabola_can_be_trusted():
 
 
 def test_a_site_with_one_trusted_parabola_is_a_candidate():
-    analysis, evidence = curved([False, True, False, False, False])
-    assert len(Quadratic().find(analysis, replace(WHOLE, evidence=evidence)).candidates) == 1
+    analysis, statistics = curved([False, True, False, False, False])
+    assert len(Quadratic().find(analysis, replace(WHOLE, statistics=statistics)).candidates) == 1
 
 
 def test_a_site_is_refused_for_the_reasons_of_masks_too():
@@ -70,36 +72,38 @@ def test_a_site_is_refused_for_the_reasons_of_masks_too():
     assert find(model).refusals["r"].startswith("opset 8 is older than 9")
 
 
-def partial_of(analysis, evidence, kept):
+def partial_of(analysis, statistics, kept):
     every = replace(WHOLE, every_size=True)
     chosen = [c for c in Quadratic().find(analysis, every).candidates if c.kept == kept]
-    (partial,) = apply_candidates(analysis, chosen, evidence).partials
+    (partial,) = apply_candidates(analysis, chosen, statistics).partials
     return partial
 
 
 def test_channels_that_no_parabola_serves_become_affine():
-    analysis, evidence = curved([True, False, True, False, True])
-    found = partial_of(analysis, evidence, 0)
+    analysis, statistics = curved([True, False, True, False, True])
+    found = partial_of(analysis, statistics, 0)
     assert found.squared.tolist() == [True, False, True, False, True]
     assert found.passed.tolist() == [False, True, False, True, False]  # the layer before makes the map
-    curve = evidence["r"].parabola
+    curve = statistics["r"].parabola
     for name in ("square", "linear", "constant"):
         np.testing.assert_array_equal(getattr(found, name)[::2], getattr(curve, name)[::2])
 
 
 def test_what_neither_map_explains_is_kept():
     """An untrusted parabola does not count, however little it leaves."""
-    analysis, evidence = curved([True, True, True, True, False])
-    evidence = {"r": replace(evidence["r"], unexplained=np.array([1.0, 1, 1, 1, 1e4]), bent=np.full(5, 0.1))}
-    untrusted = replace(evidence["r"], low=np.array([-3, -3, -3, -3, -1e6]))
+    analysis, statistics = curved([True, True, True, True, False])
+    statistics = {
+        "r": replace(statistics["r"], affine_error=np.array([1.0, 1, 1, 1, 1e4]), quadratic_error=np.full(5, 0.1))
+    }
+    untrusted = replace(statistics["r"], low=np.array([-3, -3, -3, -3, -1e6]))
     found = partial_of(analysis, {"r": untrusted}, 1)
     assert found.kept.tolist() == [False, False, False, False, True]
     assert found.squared.tolist() == [True, True, True, True, False]
 
 
 def test_larger_sets_hold_the_smaller_ones():
-    analysis, evidence = curved([True, False, True, True, True])
-    sets = [partial_of(analysis, evidence, kept).kept for kept in range(5)]
+    analysis, statistics = curved([True, False, True, True, True])
+    sets = [partial_of(analysis, statistics, kept).kept for kept in range(5)]
     assert [int(kept.sum()) for kept in sets] == [0, 1, 2, 3, 4]
     for smaller, larger in itertools.pairwise(sets):
         assert np.all(larger[smaller])

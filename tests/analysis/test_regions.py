@@ -15,7 +15,7 @@ from onnxshallow.analysis import (
     linear_map,
     trace_region,
 )
-from onnxshallow.model.surgery import Workbench
+from onnxshallow.model.editor import GraphEditor
 from tests.graphs import assert_close, assert_same_function, feeds, ops, parse, positive, run_plain, signed
 
 
@@ -25,26 +25,26 @@ def affine(site: Site) -> tuple[np.ndarray, np.ndarray]:
 
 def without_sites(analysis: Analysis, names: tuple[str, ...]) -> onnx.ModelProto:
     """The model with the sites `names` as a Mul and an Add each."""
-    bench = Workbench(analysis.network.model)
+    editor = GraphEditor(analysis.network.model)
     for name in names:
         site = analysis.site_by_name[name]
         options = dict(name=f"{name}/affine", dtype=site.dtype, rank=site.rank)
-        bench.replace([site.output], affine_nodes(bench, *affine(site), site.source, site.output, **options))
-    return bench.finish()
+        editor.replace([site.output], affine_nodes(editor, *affine(site), site.source, site.output, **options))
+    return editor.finish()
 
 
 def fused(analysis: Analysis, region: Region) -> onnx.ModelProto:
     """The model with `region` as one node, composed."""
-    bench = Workbench(analysis.network.model)
+    editor = GraphEditor(analysis.network.model)
     found = linear_map(analysis, region, affine)
     assert found.exact == region.exact
     assert found.convolution.kernel_shape == region.shape.kernel_shape
     assert found.convolution.groups == region.groups
     nodes = layer_nodes(
-        bench, found.convolution, region.source, region.output, name="fused", dtype=np.dtype(np.float32)
+        editor, found.convolution, region.source, region.output, name="fused", dtype=np.dtype(np.float32)
     )
-    bench.replace([analysis.network.nodes[index].outputs[0] for index in region.nodes], nodes)
-    return bench.finish()
+    editor.replace([analysis.network.nodes[index].outputs[0] for index in region.nodes], nodes)
+    return editor.finish()
 
 
 def assert_fuses(model: onnx.ModelProto, source: str, output: str, *, exact: bool, crop: int = 0) -> Region:

@@ -1,5 +1,5 @@
-from onnxshallow import doctor as module
-from onnxshallow.doctor import examine
+from onnxshallow.workflows import doctor as module
+from onnxshallow.workflows.doctor import examine
 from tests.runs import assert_error, read_json, run, strict_json
 
 

@@ -6,10 +6,10 @@ from onnxshallow.errors import UsageError
 from tests.runs import run, save_case
 
 PLACES = {
-    "optimize": "onnxshallow.pipeline.optimize",
-    "pareto": "onnxshallow.front.pareto",
-    "sensitivity": "onnxshallow.pipeline.measure_sensitivity",
-    "apply": "onnxshallow.pipeline.apply_plan",
+    "optimize": "onnxshallow.workflows.optimize.optimize",
+    "pareto": "onnxshallow.workflows.pareto.pareto",
+    "sensitivity": "onnxshallow.workflows.optimize.measure_sensitivity",
+    "apply": "onnxshallow.workflows.optimize.apply_plan",
 }
 MASKS = ("--granularity", "channel", "--polynomials")
 EVERY = (*MASKS, "--mask-form", "prelu")

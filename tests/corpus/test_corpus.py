@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from onnxshallow.analysis import analyze, find_regions
 from onnxshallow.errors import ModelError
 from onnxshallow.model.document import Document, load_document, save_model
-from onnxshallow.model.surgery import Workbench
+from onnxshallow.model.editor import GraphEditor
 from tests.graphs import frozen
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -40,7 +40,7 @@ def load(path: Path) -> Document:
 def test_lossless(path, tmp_path):
     model = load(path).model
     before = frozen(model)
-    assert frozen(Workbench(model).finish()) == before
+    assert frozen(GraphEditor(model).finish()) == before
     for external in (False, True):
         save_model(model, tmp_path / "copy.onnx", external=external)
         again = load_document(tmp_path / "copy.onnx")

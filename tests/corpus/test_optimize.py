@@ -8,10 +8,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from onnxshallow import pipeline
 from onnxshallow.analysis import analyze
 from onnxshallow.errors import DataError, ModelError, TargetError
-from onnxshallow.pipeline import optimize
+from onnxshallow.workflows import optimize as pipeline
+from onnxshallow.workflows.optimize import optimize
 from tests.corpus.checks import checks
 from tests.graphs import frozen, ops
 from tests.kinds import KINDS

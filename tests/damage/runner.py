@@ -31,7 +31,7 @@ MOST = 1024.0
 """MiB that a refusal may take at its highest."""
 
 # Commands import these late; imported here, they are not imported by every child anew.
-for _late in ("onnxshallow.pipeline", "onnxshallow.report.console"):
+for _late in ("onnxshallow.workflows.optimize", "onnxshallow.report.terminal.runs"):
     import_module(_late)
 
 _OPTIONS = ("--target-relus", "0.5", "--no-cache", "--calib-samples", "16", "--batch-size", "8", "--threads", "1")

@@ -7,7 +7,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from onnxshallow.model import trial
+from onnxshallow.model.guard import trial
 from tests.damage.content import trap
 from tests.damage.generator import ARCHIVES, MODELS, damaged_archive, damaged_model, every_kind
 from tests.damage.runner import LONGEST, MOST, Outcome, measured, runs_of

@@ -3,10 +3,10 @@ import logging
 import numpy as np
 import pytest
 
-from onnxshallow.config import Config
 from onnxshallow.data.prepare import is_fixed, labelled_batches, load_report_samples, prepare
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo
+from onnxshallow.options.config import Config
 
 
 def tensor(*shape, name="x"):

@@ -11,7 +11,7 @@ from onnxshallow.convolution import compose, project, scale_output
 from onnxshallow.fitting.bottleneck import principal_directions
 from onnxshallow.fitting.correction import FitOptions, correct, downstream, fit_layer
 from onnxshallow.fitting.targets import Target, find_target
-from onnxshallow.runtime.frontier import Frontier
+from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.store import ActivationStore
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.validation.metrics import relative_error
@@ -22,16 +22,16 @@ from tests.networks import (
     calibration_of,
     chain,
     error_of,
-    evidence_of,
     residual,
     signed,
     smooth,
-    some_evidence,
+    some_statistics,
+    statistics_of,
 )
 
 
-def frontier(analysis, batches, goals=()):
-    return Frontier.at_inputs(analysis.network, batches, ActivationStore(1 << 30), goals=goals, threads=1)
+def cursor(analysis, batches, goals=()):
+    return Cursor.at_inputs(analysis.network, batches, ActivationStore(1 << 30), goals=goals, threads=1)
 
 
 def layer_of(analysis, output):
@@ -49,7 +49,7 @@ def linearized(model, site, calibration):
     analysis = analyze(model)
     found = Linearize().find(analysis, FindOptions()).candidates
     chosen = [candidate for candidate in found if candidate.output == site]
-    return analysis, apply_candidates(analysis, chosen, evidence_of(analysis, calibration))
+    return analysis, apply_candidates(analysis, chosen, statistics_of(analysis, calibration))
 
 
 # What a layer is fitted to.
@@ -167,7 +167,7 @@ def test_a_spoilt_layer_is_recovered():
     analysis = analyze(chain())
     layer = layer_of(analysis, "h")
     batches = [{"x": signed((16, 3, 8, 8), seed)} for seed in range(4)]
-    before, after = frontier(analysis, batches), frontier(analysis, batches)
+    before, after = cursor(analysis, batches), cursor(analysis, batches)
     true = analysis.layers.convolution(layer)
     spoilt = scale_output(true, 0.3, 1.0)
     analysis.layers._convolutions["h"] = spoilt
@@ -181,8 +181,8 @@ def test_a_layer_beyond_the_memory_budget_is_left():
     analysis = analyze(chain())
     batches = [{"x": signed((4, 3, 8, 8))}]
     fitted = fit_layer(
-        frontier(analysis, batches),
-        frontier(analysis, batches),
+        cursor(analysis, batches),
+        cursor(analysis, batches),
         analysis.layers,
         layer_of(analysis, "h"),
         Target("h"),
@@ -200,7 +200,7 @@ def test_the_held_out_batches_do_not_count():
     fits = []
     for held_out in (signed((8, 3, 8, 8), 7), 100 * signed((8, 3, 8, 8), 8)):
         everything = [*batches, {"x": held_out}]
-        before, after = frontier(analysis, everything), frontier(analysis, everything)
+        before, after = cursor(analysis, everything), cursor(analysis, everything)
         fits.append(fit_layer(before, after, analysis.layers, layer, Target("h"), 2, options))
     np.testing.assert_array_equal(fits[0].convolution.weight, fits[1].convolution.weight)
 
@@ -213,8 +213,8 @@ def test_sampling_positions_depends_on_the_seed_alone():
     def fit(seed):
         options = FitOptions(rows_per_unknown=4, least_rows=100, seed=seed)
         target = Target("h2")
-        before = frontier(analyze(shifted), batches)
-        after = frontier(analysis, batches)
+        before = cursor(analyze(shifted), batches)
+        after = cursor(analysis, batches)
         return fit_layer(before, after, analysis.layers, layer, target, 1, options).convolution
 
     shifted = build(
@@ -247,7 +247,7 @@ def test_rows_are_as_many_as_the_unknowns_ask_for_and_the_least_at_least(
     analysis = analyze(chain())
     batches = [{"x": signed((16, 3, 8, 8))}]  # 1024 pixels; the layer has 27 unknowns an output
     options = FitOptions(rows_per_unknown=rows_per_unknown, least_rows=least_rows, fewest_rows=0)
-    before, after = frontier(analysis, batches), frontier(analysis, batches)
+    before, after = cursor(analysis, batches), cursor(analysis, batches)
     fit_layer(before, after, analysis.layers, layer_of(analysis, "h"), Target("h"), 1, options)
     assert seen == [rows]  # the same number of pixels from each of 16 images
 
@@ -273,7 +273,7 @@ def test_a_layer_is_fitted_through_the_activation_that_alone_follows(monkeypatch
     monkeypatch.setattr("onnxshallow.fitting.correction.regress", record)
     analysis = analyze(model)
     batches = [{"x": signed((4, 3, 4, 4))}]
-    before, after = frontier(analysis, batches), frontier(analysis, batches)
+    before, after = cursor(analysis, batches), cursor(analysis, batches)
     fit_layer(before, after, analysis.layers, layer_of(analysis, "h"), Target("h"), 1, FitOptions())
     assert [rectifier is not None for rectifier in seen] == [rectified]
 
@@ -284,7 +284,7 @@ def test_a_layer_is_fitted_through_the_activation_that_alone_follows(monkeypatch
 def test_correcting_an_unchanged_network_changes_nothing():
     analysis = analyze(residual())
     batches = [{"x": smooth(16, 3, 8, seed)} for seed in range(4)]
-    before, after = frontier(analysis, batches), frontier(analysis, batches)
+    before, after = cursor(analysis, batches), cursor(analysis, batches)
     fitted = correct(before, after, analysis.layers, list(analysis.layers), 4, FitOptions())
     assert list(fitted) == ["s", "h1", "h2", "h3", "h4", "y"]
     for output, convolution in fitted.items():
@@ -301,8 +301,8 @@ def test_correction_lowers_the_error_that_a_removal_leaves(site):
 
     def error_after_fitting(chosen):
         before, after = (
-            frontier(original, calibration.batches),
-            frontier(rewritten.analysis, calibration.batches, "y"),
+            cursor(original, calibration.batches),
+            cursor(rewritten.analysis, calibration.batches, "y"),
         )
         correct(before, after, layers, chosen, calibration.fit_batches, calibration.fit)
         after.restrict(calibration.selection)
@@ -319,8 +319,8 @@ def test_every_layer_is_a_step_also_one_without_a_target():
     batches = [{"x": signed((4, 3, 8, 8))}]
     steps = []
     fitted = correct(
-        frontier(original, batches),
-        frontier(analysis, batches),
+        cursor(original, batches),
+        cursor(analysis, batches),
         analysis.layers,
         list(analysis.layers),
         1,
@@ -334,7 +334,7 @@ def test_every_layer_is_a_step_also_one_without_a_target():
 def test_the_goals_of_both_frontiers_are_as_before():
     analysis = analyze(residual())
     batches = [{"x": smooth(8, 3, 8)}]
-    before, after = frontier(analysis, batches), frontier(analysis, batches, ["y"])
+    before, after = cursor(analysis, batches), cursor(analysis, batches, ["y"])
     correct(before, after, analysis.layers, list(analysis.layers), 1, replace(FitOptions(), rounds=1))
     assert before.goals == set()
     assert after.goals == {"y"}
@@ -354,7 +354,7 @@ def test_a_network_with_a_broadcast_sum_is_corrected():
     )
     analysis = analyze(model)
     batches = [{"x": signed((16, 3, 8, 8))}]
-    before, after = frontier(analysis, batches), frontier(analysis, batches)
+    before, after = cursor(analysis, batches), cursor(analysis, batches)
     fitted = correct(before, after, analysis.layers, list(analysis.layers), 1, FitOptions(fewest_rows=0))
     assert set(fitted) == {"e", "k"}
 
@@ -366,7 +366,7 @@ def fitted_with_few_rows(changed):
     """What is fitted of a chain whose layers have 28 and 19 unknowns and 16 rows each."""
     analysis = analyze(chain())
     batches = [{"x": smooth(1, 3, 4)}]
-    before, after = frontier(analysis, batches), frontier(analysis, batches)
+    before, after = cursor(analysis, batches), cursor(analysis, batches)
     return correct(before, after, analysis.layers, list(analysis.layers), 1, FitOptions(), changed=changed)
 
 
@@ -396,7 +396,7 @@ def split_in_two(model, output, rank=3, others=()):
     analysis = analyze(model)
     layer = layer_of(analysis, output)
     candidate = Candidate("decompose", (), layer.source, output, rank=rank, nodes=frozenset(layer.nodes))
-    rewritten = apply_candidates(analysis, [candidate, *others], some_evidence(analysis))
+    rewritten = apply_candidates(analysis, [candidate, *others], some_statistics(analysis))
     (between,) = (name for name in rewritten.fit if analysis.network.producer(name) is None)
     return rewritten.analysis, between
 
@@ -407,9 +407,9 @@ def target_between(original, rewritten, between):
 
 
 def split_corrected(original, rewritten, batches, *, chosen=None, known=True, fit_batches=None, options=None, **more):
-    """The two frontiers after `correct` has fitted layers of the rewritten network, and what it returned."""
+    """The two cursors after `correct` has fitted layers of the rewritten network, and what it returned."""
     analysis = analyze(original)
-    before, after = frontier(analysis, batches), frontier(rewritten, batches, rewritten.network.output_names)
+    before, after = cursor(analysis, batches), cursor(rewritten, batches, rewritten.network.output_names)
     fitted = correct(
         before,
         after,
@@ -530,7 +530,7 @@ def split_with_few_rows(known):
     rewritten, between = split_in_two(chain(w1=signed((5, 3, 3, 3), 7), b1=signed((5,), 8)), "h", 2)
     _, _, fitted = split_corrected(chain(), rewritten, [batch], chosen={between}, known=known)
     assert list(fitted) == [between, "h"]
-    before = frontier(analyze(chain()), [batch])
+    before = cursor(analyze(chain()), [batch])
     before.advance(["h"])
     wanted = np.moveaxis(before["h"][0], 1, -1).reshape(-1, 5)
     true, layers = analyze(chain()).layers, rewritten.layers
@@ -582,7 +582,7 @@ def test_correction_lowers_the_error_that_a_split_leaves(output, known):
     batches = [{"x": smooth(64, 3, 8, seed)} for seed in range(4)]
     rewritten, _ = split_in_two(model, output, 2)
     _, after, _ = split_corrected(model, rewritten, batches, known=known, fit_batches=3)
-    plain, exact = frontier(rewritten, batches, ["y"]), frontier(analyze(model), batches, ["y"])
+    plain, exact = cursor(rewritten, batches, ["y"]), cursor(analyze(model), batches, ["y"])
     unfitted, expected, made = (network.outputs()[0][3] for network in (plain, exact, after))
     assert relative_error(expected, made) < 0.6 * relative_error(expected, unfitted)
 
@@ -594,9 +594,9 @@ def test_what_the_rewritten_network_has_on_the_other_side_of_a_sum_is_taken_off(
     batch = {"x": smooth(2, 3, 4)}
     _, _, fitted = split_corrected(original, rewritten, [batch], chosen={between})
     assert list(fitted) == [between, "b"]
-    network = frontier(analyze(original), [batch], ["s"])
+    network = cursor(analyze(original), [batch], ["s"])
     network.advance(["s"])
-    after = frontier(rewritten, [batch])
+    after = cursor(rewritten, [batch])
     after.advance(["a"])
     left = network["s"][0] - after["a"][0]
     np.testing.assert_allclose(fitted["b"].bias, left.mean(axis=(0, 2, 3)), rtol=1e-4, atol=1e-6)
@@ -606,7 +606,7 @@ def test_the_branch_on_the_other_side_is_scaled_along_with_the_second_of_the_two
     model = build(TWO_BRANCHES, w1=(4, 3, 3, 3), w2=(4, 3, 3, 3))
     batches = [{"x": smooth(64, 3, 8)}]
     rewritten, between = split_in_two(model, "b", 1)
-    exact = frontier(analyze(model), batches, ["y"])
+    exact = cursor(analyze(model), batches, ["y"])
     (expected,) = exact.outputs()[0]
     errors = []
     for chosen, fitted in (({between, "b"}, [between, "b"]), ({"a", between, "b"}, ["a", between, "b"])):

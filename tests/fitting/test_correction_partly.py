@@ -9,8 +9,8 @@ from onnxshallow.analysis import analyze
 from onnxshallow.fitting.correction import FitOptions, Target, correct, downstream, fit_layer
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.validation.metrics import relative_error
-from tests.fitting.test_correction import frontier
-from tests.networks import assert_near, build, calibration_of, evidence_of, residual, signed, smooth
+from tests.fitting.test_correction import cursor
+from tests.networks import assert_near, build, calibration_of, residual, signed, smooth, statistics_of
 from tests.partials import intermediate, partial
 
 CHANNELS = FindOptions(granularity="channel")
@@ -44,8 +44,8 @@ def corrected_partly(text, *, passed=True, batches=4, **options):
     inputs = [signed((32, 4, 6, 6), seed) for seed in range(batches)]
     noise = [0.5 * signed((32, 4, 6, 6), 90 + seed) for seed in range(batches)]
     names = ["x", "t", "h", "s", "r"] if "Add" in text else ["x", "h", "r"]
-    before = frontier(analysis, [{"x": x} for x in inputs], names)
-    after = frontier(rewritten, [{"x": x + n} for x, n in zip(inputs, noise, strict=True)], names)
+    before = cursor(analysis, [{"x": x} for x in inputs], names)
+    after = cursor(rewritten, [{"x": x + n} for x, n in zip(inputs, noise, strict=True)], names)
     layer = rewritten.layers.by_output["h"]
     settings = FitOptions(ridge=1e-9, **options)
     correct(before, after, rewritten.layers, [layer], batches, settings, changed={"h"}, partials=[made])
@@ -130,8 +130,8 @@ def test_a_mask_of_pixels_is_fitted_without_the_activation(monkeypatch):
         batches = [{"x": signed((8, 4, 6, 6))}]
         target = Target("h", partial=made)
         fit_layer(
-            frontier(analyze(model), batches),
-            frontier(rewritten, batches),
+            cursor(analyze(model), batches),
+            cursor(rewritten, batches),
             rewritten.layers,
             rewritten.layers.by_output["h"],
             target,
@@ -153,7 +153,7 @@ def test_a_grouped_layer_has_its_bounds_by_group(monkeypatch):
     rewritten = intermediate(model, [made])
     batches = [{"x": signed((8, 4, 6, 6))}]
     layer = rewritten.layers.by_output["h"]
-    target, pair = Target("h", partial=made), (frontier(analyze(model), batches), frontier(rewritten, batches))
+    target, pair = Target("h", partial=made), (cursor(analyze(model), batches), cursor(rewritten, batches))
     fit_layer(*pair, rewritten.layers, layer, target, 1, FitOptions())
     assert seen[0].lower.tolist() == [[[0.0, 0.0]], [[-np.inf, 0.0]]]
 
@@ -164,13 +164,13 @@ def test_correction_reaches_past_a_part_that_is_kept():
     calibration = calibration_of({"x": smooth(256, 3, 8)}, batch=64)
     analysis = analyze(model)
     chosen = [c for c in Mask().find(analysis, CHANNELS).candidates if c.output == "r1" and c.kept == 1]
-    rewritten = apply_candidates(analysis, chosen, evidence_of(analysis, calibration))
+    rewritten = apply_candidates(analysis, chosen, statistics_of(analysis, calibration))
     layers, network = rewritten.analysis.layers, rewritten.analysis.network
     (expected,) = run_batches(model, calibration.batches[calibration.selection], 1)
 
     def error_after_fitting(fitted):
-        before = frontier(analysis, calibration.batches)
-        after = frontier(rewritten.analysis, calibration.batches, "y")
+        before = cursor(analysis, calibration.batches)
+        after = cursor(rewritten.analysis, calibration.batches, "y")
         options = (calibration.fit_batches, calibration.fit)
         correct(before, after, layers, fitted, *options, changed=rewritten.fit, partials=rewritten.partials)
         after.restrict(calibration.selection)

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from onnxshallow.fitting.moments import Moments, response, widened
+from onnxshallow.fitting.moments import Moments, site_statistics, widened
 from tests.networks import signed
 
 
 def test_the_map_is_numpys_line_fit_of_every_channel():
     z = signed((40, 3, 4, 4)) * 2 + np.array([1, -1, 0], dtype=np.float32).reshape(1, 3, 1, 1)
     y = np.maximum(z, 0)
-    found = response([(z, y)], 3)
+    found = site_statistics([(z, y)], 3)
     for channel in range(3):
         slope, intercept = np.polyfit(z[:, channel].ravel(), y[:, channel].ravel().astype(np.float64), 1)
         assert found.scale[channel] == pytest.approx(slope, rel=1e-6)
@@ -19,22 +19,22 @@ def test_the_scale_is_covariance_over_variance():
     z = signed((500, 1))
     y = np.maximum(z, 0)
     covariance = np.cov(z.ravel().astype(np.float64), y.ravel(), ddof=0)
-    assert response([(z, y)], 1).scale[0] == pytest.approx(covariance[0, 1] / covariance[0, 0], rel=1e-6)
+    assert site_statistics([(z, y)], 1).scale[0] == pytest.approx(covariance[0, 1] / covariance[0, 0], rel=1e-6)
 
 
 def test_unexplained_is_the_variance_of_what_is_left():
     z = signed((300, 2, 5))
     y = np.maximum(z, 0)
-    found = response([(z, y)], 2)
+    found = site_statistics([(z, y)], 2)
     rest = y - found.scale.reshape(1, 2, 1) * z - found.shift.reshape(1, 2, 1)
-    np.testing.assert_allclose(found.unexplained, rest.var(axis=(0, 2)), rtol=1e-5)
+    np.testing.assert_allclose(found.affine_error, rest.var(axis=(0, 2)), rtol=1e-5)
 
 
 def test_batches_give_what_all_samples_together_give():
     z = signed((30, 3, 4))
     y = np.maximum(z, 0)
-    whole = response([(z, y)], 3)
-    parts = response([(z[:7], y[:7]), (z[7:8], y[7:8]), (z[8:], y[8:])], 3)
+    whole = site_statistics([(z, y)], 3)
+    parts = site_statistics([(z[:7], y[:7]), (z[7:8], y[7:8]), (z[8:], y[8:])], 3)
     np.testing.assert_allclose(parts.scale, whole.scale, rtol=1e-9)
     np.testing.assert_allclose(parts.shift, whole.shift, rtol=1e-9)
 
@@ -43,7 +43,7 @@ def test_one_channel_pools_tensors_of_any_shape():
     z = signed((6, 7, 5))
     y = np.maximum(z, 0)
     slope, intercept = np.polyfit(z.ravel().astype(np.float64), y.ravel(), 1)
-    found = response([(z, y)], 1)
+    found = site_statistics([(z, y)], 1)
     assert found.scale.shape == (1,)
     assert (found.scale[0], found.shift[0]) == pytest.approx((slope, intercept), rel=1e-6)
 
@@ -51,7 +51,7 @@ def test_one_channel_pools_tensors_of_any_shape():
 def test_a_channel_that_does_not_vary_becomes_its_mean():
     z = np.full((10, 2, 3), 0.1, dtype=np.float32)
     z[:, 1] = signed((10, 3))
-    found = response([(z, np.maximum(z, 0))], 2)
+    found = site_statistics([(z, np.maximum(z, 0))], 2)
     assert found.scale[0] == 0
     assert found.shift[0] == pytest.approx(0.1)
     assert found.scale[1] > 0.1
@@ -59,7 +59,7 @@ def test_a_channel_that_does_not_vary_becomes_its_mean():
 
 def test_an_activation_that_lets_everything_pass_is_the_identity():
     z = np.abs(signed((50, 2, 3))) + 0.5
-    found = response([(z, np.maximum(z, 0))], 2)
+    found = site_statistics([(z, np.maximum(z, 0))], 2)
     np.testing.assert_allclose(found.scale, 1, rtol=1e-9)
     np.testing.assert_allclose(found.shift, 0, atol=1e-9)
 
@@ -67,7 +67,7 @@ def test_an_activation_that_lets_everything_pass_is_the_identity():
 def test_half_precision_is_summed_in_double_precision():
     z = np.full((1, 1, 70_000), 2, dtype=np.float16)
     z[..., ::2] = 4
-    found = response([(z, z)], 1)
+    found = site_statistics([(z, z)], 1)
     assert found.scale[0] == pytest.approx(1)
 
 
@@ -99,35 +99,38 @@ def test_the_parabola_is_numpys_of_every_channel():
     z = signed((40, 3, 4, 4)) * np.array([2, 1, 0.1], dtype=np.float32).reshape(1, 3, 1, 1)
     z += np.array([1, -1, 0.05], dtype=np.float32).reshape(1, 3, 1, 1)
     y = np.maximum(z, 0)
-    found = response([(z, y)], 3)
+    found = site_statistics([(z, y)], 3)
     for channel in range(3):
         expected = square_fit(z[:, channel], y[:, channel])
         np.testing.assert_allclose(coefficients(found.parabola, channel), expected, rtol=1e-4)
         rest = y[:, channel] - np.polyval(expected, z[:, channel].astype(np.float64))
-        assert found.bent[channel] == pytest.approx(np.mean(rest**2), rel=1e-4)
+        assert found.quadratic_error[channel] == pytest.approx(np.mean(rest**2), rel=1e-4)
 
 
 def test_a_parabola_that_is_one_is_found_with_an_unsymmetric_input():
     z = np.random.default_rng(0).exponential(size=(200, 2, 3))
     y = np.stack([0.3 * z[:, 0] ** 2 - 2 * z[:, 0] + 1, 5 - 0.1 * z[:, 1] ** 2], axis=1)
-    found = response([(z, y)], 2)
+    found = site_statistics([(z, y)], 2)
     np.testing.assert_allclose(coefficients(found.parabola, 0), (0.3, -2, 1), rtol=1e-6)
     np.testing.assert_allclose(coefficients(found.parabola, 1), (-0.1, 0, 5), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(found.bent, 0, atol=1e-9)
+    np.testing.assert_allclose(found.quadratic_error, 0, atol=1e-9)
 
 
 def test_errors_and_ranges_are_those_on_held_out_samples_and_the_fit_is_not():
     z, other = signed((60, 2, 5)), 1.5 * signed((30, 2, 5), 1) + 0.5
     y, made = np.maximum(z, 0), np.maximum(other, 0)
-    alone, judged = response([(z, y)], 2), response([(z, y)], 2, [(other[:9], made[:9]), (other[9:], made[9:])])
+    alone, judged = (
+        site_statistics([(z, y)], 2),
+        site_statistics([(z, y)], 2, [(other[:9], made[:9]), (other[9:], made[9:])]),
+    )
     for name in ("scale", "shift"):
         np.testing.assert_array_equal(getattr(judged, name), getattr(alone, name))
     for name in ("square", "linear", "constant"):
         np.testing.assert_array_equal(getattr(judged.parabola, name), getattr(alone.parabola, name))
     line = judged.scale.reshape(1, 2, 1) * other + judged.shift.reshape(1, 2, 1)
-    np.testing.assert_allclose(judged.unexplained, np.mean((made - line) ** 2, axis=(0, 2)), rtol=1e-5)
+    np.testing.assert_allclose(judged.affine_error, np.mean((made - line) ** 2, axis=(0, 2)), rtol=1e-5)
     curve = made_by(judged.parabola, other)
-    np.testing.assert_allclose(judged.bent, np.mean((made - curve) ** 2, axis=(0, 2)), rtol=1e-5)
+    np.testing.assert_allclose(judged.quadratic_error, np.mean((made - curve) ** 2, axis=(0, 2)), rtol=1e-5)
     everything = np.concatenate([z, other])
     np.testing.assert_allclose(judged.low, everything.min((0, 2)))
     np.testing.assert_allclose(judged.high, everything.max((0, 2)))
@@ -138,23 +141,23 @@ def test_errors_and_ranges_are_those_on_held_out_samples_and_the_fit_is_not():
 def test_a_channel_without_variance_has_a_constant_for_a_parabola():
     z = np.full((10, 2, 3), 0.1, dtype=np.float32)
     z[:, 1] = signed((10, 3))
-    found = response([(z, np.maximum(z, 0))], 2)
+    found = site_statistics([(z, np.maximum(z, 0))], 2)
     np.testing.assert_allclose(coefficients(found.parabola, 0), (0, 0, 0.1), atol=1e-6)
     assert found.parabola.square[1] > 0
 
 
 def test_two_values_tell_a_line_and_no_parabola():
     z = np.where(signed((50, 2, 3)) > 0, 2, -1).astype(np.float32)
-    found = response([(z, np.maximum(z, 0))], 2)
+    found = site_statistics([(z, np.maximum(z, 0))], 2)
     np.testing.assert_array_equal(found.parabola.square, 0)
     np.testing.assert_allclose(found.parabola.linear, 2 / 3, rtol=1e-6)
     np.testing.assert_allclose(found.parabola.constant, 2 / 3, rtol=1e-6)
-    np.testing.assert_allclose(found.bent, found.unexplained)
+    np.testing.assert_allclose(found.quadratic_error, found.affine_error)
 
 
 def test_half_precision_gives_the_parabola_of_its_values():
     z = (signed((50, 2, 9)) * 30).astype(np.float16)
-    found = response([(z, np.maximum(z, 0))], 2)
+    found = site_statistics([(z, np.maximum(z, 0))], 2)
     for channel in range(2):
         expected = square_fit(z[:, channel], np.maximum(z[:, channel], 0))
         np.testing.assert_allclose(coefficients(found.parabola, channel), expected, rtol=1e-5)
@@ -162,17 +165,17 @@ def test_half_precision_gives_the_parabola_of_its_values():
 
 def test_many_elements_are_summed_in_pieces(monkeypatch):
     z = signed((30, 3, 4))
-    whole = response([(z, np.maximum(z, 0))], 3)
+    whole = site_statistics([(z, np.maximum(z, 0))], 3)
     monkeypatch.setattr("onnxshallow.fitting.moments._PIECE", 50)
-    parts = response([(z, np.maximum(z, 0))], 3)
+    parts = site_statistics([(z, np.maximum(z, 0))], 3)
     np.testing.assert_allclose(parts.parabola.square, whole.parabola.square, rtol=1e-9)
     np.testing.assert_array_equal(parts.low, whole.low)
 
 
 def test_no_held_out_samples_leave_the_errors_of_the_fit():
     z = signed((30, 2, 4))
-    one, other = response([(z, z)], 2), response([(z, z)], 2, [])
-    np.testing.assert_array_equal(one.unexplained, other.unexplained)
+    one, other = site_statistics([(z, z)], 2), site_statistics([(z, z)], 2, [])
+    np.testing.assert_array_equal(one.affine_error, other.affine_error)
 
 
 # Ranges and shapes.
@@ -180,14 +183,14 @@ def test_no_held_out_samples_leave_the_errors_of_the_fit():
 
 def test_further_values_widen_the_range_and_the_peak_and_nothing_else():
     z = signed((30, 2, 4, 4))
-    found = response([(z, np.maximum(z, 0))], 2)
+    found = site_statistics([(z, np.maximum(z, 0))], 2)
     far = np.zeros((3, 2, 4, 4), dtype=np.float16)
     far[1, 0, 2, 3], far[2, 1, 0, 0] = 9, -7
     nothing = np.zeros((1, 2, 4, 4))
     wide = widened(found, [(far, np.maximum(far, -2)), (nothing, nothing)])
     np.testing.assert_allclose(wide.high, [9, z[:, 1].max()])
     np.testing.assert_allclose(wide.low, [z[:, 0].min(), -7])
-    for name in ("scale", "shift", "unexplained", "bent", "least", "most", "parabola"):
+    for name in ("scale", "shift", "affine_error", "quadratic_error", "least", "most", "parabola"):
         assert getattr(wide, name) is getattr(found, name)
     assert (found.peak, wide.peak) == (found.most.max(), 9)
     np.testing.assert_array_equal(widened(found, []).high, found.high)
@@ -197,15 +200,15 @@ def test_further_values_widen_the_range_and_the_peak_and_nothing_else():
 def test_a_pooled_range_is_widened_by_any_shape():
     z = signed((6, 7, 5))
     further = [np.full((2, 3), 50.0), np.full((2, 2, 2, 2), -60.0)]
-    found = widened(response([(z, z)], 1), [(values, values) for values in further])
+    found = widened(site_statistics([(z, z)], 1), [(values, values) for values in further])
     assert (found.low[0], found.high[0], found.peak) == (-60, 50, 60)
 
 
 def test_elements_take_another_shape():
     z = signed((30, 12))
-    found = response([(z, np.maximum(z, 0))], 12)
+    found = site_statistics([(z, np.maximum(z, 0))], 12)
     shaped = found.reshaped((3, 2, 2))
-    for name in ("scale", "shift", "unexplained", "bent", "low", "high", "least", "most"):
+    for name in ("scale", "shift", "affine_error", "quadratic_error", "low", "high", "least", "most"):
         np.testing.assert_array_equal(getattr(shaped, name), getattr(found, name).reshape(3, 2, 2))
     np.testing.assert_array_equal(shaped.parabola.square, found.parabola.square.reshape(3, 2, 2))
     np.testing.assert_array_equal(shaped.parabola.constant, found.parabola.constant.reshape(3, 2, 2))

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 
 from onnxshallow.analysis import analyze
-from onnxshallow.fitting.moments import Parabola, Response, response
+from onnxshallow.fitting.moments import Parabola, SiteStatistics, site_statistics
 from onnxshallow.fitting.parabolas import fit_polynomials, inputs_of, trusted
-from onnxshallow.runtime.frontier import Frontier
+from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.store import ActivationStore
 from tests.networks import build, signed
 from tests.partials import intermediate, partial
 
 
-def curves(square=0.25, linear=0.5, constant=0.25, *, left=1.0, bent=0.5, low=-2.0, high=2.0, most=2.0):
+def curves(square=0.25, linear=0.5, constant=0.25, *, left=1.0, quadratic_error=0.5, low=-2.0, high=2.0, most=2.0):
     """What one channel does; as given, a good parabola of a ReLU."""
-    arrays = (np.array([value]) for value in (0.5, 0.3, left, bent, low, high, 0.0, most))
-    scale, shift, unexplained, mean, *rest = arrays
+    arrays = (np.array([value]) for value in (0.5, 0.3, left, quadratic_error, low, high, 0.0, most))
+    scale, shift, affine_error, mean, *rest = arrays
     curve = Parabola(*(np.array([value]) for value in (square, linear, constant)))
-    return Response(scale, shift, unexplained, curve, mean, *rest, peak=most)
+    return SiteStatistics(scale, shift, affine_error, curve, mean, *rest, peak=most)
 
 
 def test_a_parabola_that_stays_near_the_activation_is_trusted():
@@ -26,8 +26,8 @@ def test_a_parabola_that_stays_near_the_activation_is_trusted():
 
 UNTRUSTED = {
     "it bends downwards": {"square": -0.25, "linear": 0.5, "constant": 0.25},
-    "it is a line": {"square": 0.0, "bent": 0.1},
-    "it explains little more than the line": {"bent": 0.91},
+    "it is a line": {"square": 0.0, "quadratic_error": 0.1},
+    "it explains little more than the line": {"quadratic_error": 0.91},
     "it is too high at the upper end": {"square": 0.5, "linear": 1.0, "constant": 0.25},  # 4.25 > 2 + 2
     "it is too high at the lower end": {"square": 0.5, "linear": -1.0, "constant": 0.25},
     "it is too low at the lower end": {"square": 0.25, "linear": 1.5, "constant": -0.3},  # -2.3 < 0 - 2
@@ -53,7 +53,7 @@ def test_the_parabola_of_a_relu_on_normal_samples_is_trusted_and_that_of_a_flat_
     z = signed((400, 3, 4))
     z[:, 1] = np.abs(z[:, 1]) + 1  # passes everything: the line is all there is
     z[:, 2] = -np.abs(z[:, 2]) - 1
-    assert trusted(response([(z, np.maximum(z, 0))], 3)).tolist() == [True, False, False]
+    assert trusted(site_statistics([(z, np.maximum(z, 0))], 3)).tolist() == [True, False, False]
 
 
 NET = """(float[N,4,5,5] x) => (float[N,4,5,5] y) {
@@ -72,7 +72,7 @@ def frontiers(made, batches):
     moved = build(NET, w=0.9 * FIRST + 0.1, v=LAST)
     store = ActivationStore(1 << 30)
     return tuple(
-        Frontier.at_inputs(analysis.network, batches, store, threads=1)
+        Cursor.at_inputs(analysis.network, batches, store, threads=1)
         for analysis in (analyze(model), intermediate(moved, [made]))
     )
 
@@ -145,7 +145,7 @@ def test_a_parabola_that_cannot_be_trusted_becomes_a_line():
     model = build(NET, w=np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1), v=(4, 4, 1, 1))
     store = ActivationStore(1 << 30)
     original, rewritten = (
-        Frontier.at_inputs(analysis.network, batches, store, threads=1)
+        Cursor.at_inputs(analysis.network, batches, store, threads=1)
         for analysis in (analyze(model), intermediate(model, [made]))
     )
     result = fit_polynomials(original, rewritten, made, 3)

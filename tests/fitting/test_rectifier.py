@@ -10,10 +10,10 @@ TARGETS = np.array([[[-1.0, 2.0], [3.0, -4.0], [0.5, 9.0]]], dtype=np.float32)
 NOW = np.array([[[0.5, 1.0], [2.0, -1.0], [-0.5, 7.0]]], dtype=np.float32)
 
 
-def curves(*bent, square=0.5, linear_part=0.25, constant=0.1):
-    shape = (1, 1, len(bent))
+def curves(*squared, square=0.5, linear_part=0.25, constant=0.1):
+    shape = (1, 1, len(squared))
     values = (np.full(shape, value, dtype=np.float32) for value in (square, linear_part, constant))
-    return Curves(np.array(bent).reshape(shape), *values)
+    return Curves(np.array(squared).reshape(shape), *values)
 
 
 def test_errors_are_those_after_the_activation_output_by_output():
@@ -57,7 +57,7 @@ def test_some_outputs_keep_their_own_bounds_and_curves():
     upper = np.array([1, 2, 3], dtype=np.float32).reshape(1, 1, 3)
     found = Rectifier(upper, 0.0, curves(True, False, True)).outputs(slice(None, None, 2))
     assert (found.upper.tolist(), found.lower) == ([[[1, 3]]], 0.0)
-    assert found.curves.bent.tolist() == [[[True, True]]]
+    assert found.curves.squared.tolist() == [[[True, True]]]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -166,14 +166,14 @@ def test_the_geometry_stays():
 
 
 def draw_rows(seed):
-    """A regression that a line does not fit: bent, shifted, noisy targets, sometimes with offsets."""
+    """A regression that a line does not fit: squared, shifted, noisy targets, sometimes with offsets."""
     random = np.random.default_rng(seed)
     count, unknowns, outputs = (int(random.integers(low, high)) for low, high in ((20, 400), (1, 6), (1, 3)))
     patches = random.normal(size=(1, count, unknowns))
-    bent = 3 * np.tanh(patches @ random.normal(size=(unknowns, outputs)))
-    noise = random.normal(size=bent.shape) * random.choice([0, 1])
-    offsets = random.normal(size=bent.shape).astype(np.float32) if random.integers(2) else None
-    targets = bent + random.normal(size=outputs) + noise
+    squared = 3 * np.tanh(patches @ random.normal(size=(unknowns, outputs)))
+    noise = random.normal(size=squared.shape) * random.choice([0, 1])
+    offsets = random.normal(size=squared.shape).astype(np.float32) if random.integers(2) else None
+    targets = squared + random.normal(size=outputs) + noise
     return Rows(patches.astype(np.float32), targets.astype(np.float32), offsets), linear(outputs, unknowns, seed)
 
 

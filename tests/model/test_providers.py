@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from onnxshallow.config import Config
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model import providers as module
 from onnxshallow.model.providers import CPU, available_providers, current_providers, read_providers, running_on
 from onnxshallow.model.session import Session
+from onnxshallow.options.config import Config
 from tests.runs import net
 
 

@@ -13,15 +13,15 @@ import onnx
 from onnx import helper, numpy_helper
 
 from onnxshallow.actions.apply import ACTIONS, Rewritten, apply_candidates
-from onnxshallow.actions.base import Candidate, Evidence, FindOptions
+from onnxshallow.actions.base import Candidate, FindOptions, Statistics
 from onnxshallow.analysis import Analysis, Layers, Site, analyze, trace_region
 from onnxshallow.fitting.parabolas import trusted
 from onnxshallow.model.document import load_document, save_model
+from onnxshallow.model.editor import GraphEditor
 from onnxshallow.model.network import Network
-from onnxshallow.model.surgery import Workbench
-from onnxshallow.packing.pack import pack
+from onnxshallow.rewriting.lowering.lower import lower
 from tests.graphs import frozen, plain
-from tests.networks import some_evidence
+from tests.networks import some_statistics
 from tests.partials import with_partial
 from tests.properties.cases import (
     Case,
@@ -53,7 +53,7 @@ def check_round_trip(case: Case, folder: Path) -> None:
     for tensor in again.graph.initializer:
         tensor.ClearField("data_location")  # says that the data is inside, which is the default
     assert frozen(again) == frozen(case.model), "saving with external data changes the model"
-    assert frozen(Workbench(case.model).finish()) == frozen(case.model), "the workbench changes the model"
+    assert frozen(GraphEditor(case.model).finish()) == frozen(case.model), "the workbench changes the model"
 
 
 def check_normalized(case: Case) -> None:
@@ -88,18 +88,18 @@ def find_all(analysis: Analysis) -> list[Candidate]:
 def check_candidates(case: Case, random: random.Random, counts: Counts) -> None:
     """Every action does to a model what it says, alone and together with others."""
     candidates = find_all(case.analysis)
-    evidence = some_evidence(case.analysis)
+    statistics = some_statistics(case.analysis)
     exact: list[Candidate] = []
     for kind in sorted({_kind(c) for c in candidates}):
         of_kind = [c for c in candidates if _kind(c) == kind]
         for candidate in random.sample(of_kind, min(len(of_kind), _MOST)):
-            check_candidate(case, candidate, evidence, counts)
+            check_candidate(case, candidate, statistics, counts)
             if candidate.exactness == "exact" or candidate.action == "linearize":
                 exact.append(candidate)
     chosen = disjoint(random.sample(exact, len(exact)))
     if len(chosen) > 1:
-        rewritten = apply_candidates(case.analysis, chosen, evidence)
-        maps = _affine_maps(chosen, rewritten, evidence)
+        rewritten = apply_candidates(case.analysis, chosen, statistics)
+        maps = _affine_maps(chosen, rewritten, statistics)
         _assert_same(case, rewritten.model, linearized(case, _sites(chosen), maps), listed(chosen))
         counts["candidates applied together"] += len(chosen)
 
@@ -126,7 +126,7 @@ def _sites(candidates: Collection[Candidate]) -> set[str]:
     return {name for candidate in candidates for name in candidate.sites}
 
 
-def check_candidate(case: Case, candidate: Candidate, evidence: Evidence, counts: Counts) -> None:
+def check_candidate(case: Case, candidate: Candidate, statistics: Statistics, counts: Counts) -> None:
     """One candidate, applied and not fitted.
 
     Exact ones compute what the model computes whose sites alone are replaced by affine maps, or in part by
@@ -135,17 +135,17 @@ def check_candidate(case: Case, candidate: Candidate, evidence: Evidence, counts
     """
     counts[f"{candidate.action}, {candidate.exactness}"] += 1
     before = frozen(case.model)
-    rewritten = apply_candidates(case.analysis, [candidate], evidence)
+    rewritten = apply_candidates(case.analysis, [candidate], statistics)
     assert frozen(case.model) == before, f"{candidate.key} changed the original"
     assert_unchanged(case, rewritten.model, [candidate], candidate.key)
     if candidate.action == "linearize":
-        maps = _affine_maps([candidate], rewritten, evidence)
+        maps = _affine_maps([candidate], rewritten, statistics)
         _assert_same(case, rewritten.model, linearized(case, candidate.sites, maps), candidate.key)
     elif candidate.exactness == "exact":
-        _assert_same(case, rewritten.model, linearized(case, candidate.sites, evidence), candidate.key)
+        _assert_same(case, rewritten.model, linearized(case, candidate.sites, statistics), candidate.key)
     elif rewritten.partials:
-        _assert_same(case, rewritten.model, _partly(case, candidate, rewritten, evidence), candidate.key)
-        packed = pack(rewritten.analysis, rewritten.partials, "split")
+        _assert_same(case, rewritten.model, _partly(case, candidate, rewritten, statistics), candidate.key)
+        packed = lower(rewritten.analysis, rewritten.partials, "split")
         _assert_same(case, packed, rewritten.model, f"{candidate.key}, packed")
         left = case.analysis.cost.relus - candidate.relus
         assert count_relus(case, packed) <= left, f"{candidate.key} leaves more than {left} ReLUs"
@@ -153,13 +153,13 @@ def check_candidate(case: Case, candidate: Candidate, evidence: Evidence, counts
         assert_usable(case, rewritten.model, candidate.key)
         alive = candidate.output in {name for node in rewritten.model.graph.node for name in node.output}
         if alive and candidate.action == "fuse" and candidate.kernel == _full_kernel(case, candidate):
-            _check_interior(case, candidate, rewritten.model, evidence, counts)
+            _check_interior(case, candidate, rewritten.model, statistics, counts)
 
 
-def _partly(case: Case, candidate: Candidate, rewritten: Rewritten, evidence: Evidence) -> onnx.ModelProto:
-    """The model with one site that activates some of its elements, and makes of the others what the evidence says."""
+def _partly(case: Case, candidate: Candidate, rewritten: Rewritten, statistics: Statistics) -> onnx.ModelProto:
+    """The model with one site that activates some of its elements, and makes of the others what statistics say."""
     (partial,) = rewritten.partials
-    found = evidence[candidate.sites[0]]
+    found = statistics[candidate.sites[0]]
     found = found.pixels if candidate.pixels and found.pixels is not None else found
     assert np.count_nonzero(partial.kept) == candidate.kept, f"{candidate.key} keeps {np.count_nonzero(partial.kept)}"
     bends = partial.squared
@@ -178,7 +178,7 @@ def _partly(case: Case, candidate: Candidate, rewritten: Rewritten, evidence: Ev
     return with_partial(case.model, case.analysis.site_by_name[candidate.sites[0]], partial.kept, **values)
 
 
-def _affine_maps(candidates: Collection[Candidate], rewritten: Rewritten, evidence: Evidence) -> Evidence:
+def _affine_maps(candidates: Collection[Candidate], rewritten: Rewritten, statistics: Statistics) -> Statistics:
     """The maps that took the place of sites: none for one whose sum now makes its output, until a fit."""
     network = rewritten.analysis.network
     passed: set[str] = set()
@@ -190,7 +190,7 @@ def _affine_maps(candidates: Collection[Candidate], rewritten: Rewritten, eviden
         maker = network.producer(output)
         if maker is not None and maker.is_op("Add", "Sum") and not any(map(network.is_constant, maker.inputs)):
             passed.update(candidate.sites)
-    return {name: affine for name, affine in evidence.items() if name not in passed}
+    return {name: affine for name, affine in statistics.items() if name not in passed}
 
 
 def _full_kernel(case: Case, candidate: Candidate) -> tuple[int, ...]:
@@ -207,8 +207,8 @@ def _assert_same(case: Case, rewritten: onnx.ModelProto, expected: onnx.ModelPro
             assert_close(actual, wanted, f"{what}: {name} by {engine}")
 
 
-def linearized(case: Case, names: Collection[str], evidence: Evidence) -> onnx.ModelProto:
-    """The model with some sites replaced by a Mul and an Add, or by an Identity where there is no evidence."""
+def linearized(case: Case, names: Collection[str], statistics: Statistics) -> onnx.ModelProto:
+    """The model with some sites replaced by a Mul and an Add, or by an Identity where there is no statistics."""
     sites = {site.output: site for site in case.analysis.sites if site.name in names and site.node >= 0}
     result = onnx.ModelProto()
     result.CopyFrom(case.model)
@@ -217,19 +217,19 @@ def linearized(case: Case, names: Collection[str], evidence: Evidence) -> onnx.M
         site = sites.get(node.output[0])
         if site is None:
             result.graph.node.append(node)
-        elif site.name in evidence:
-            result.graph.node.extend(_affine(site, evidence))
+        elif site.name in statistics:
+            result.graph.node.extend(_affine(site, statistics))
         else:
             result.graph.node.append(helper.make_node("Identity", [site.source], [site.output]))
     return result
 
 
-def _affine(site: Site, evidence: Evidence) -> list[onnx.NodeProto]:
+def _affine(site: Site, statistics: Statistics) -> list[onnx.NodeProto]:
     names = {part: f"{site.output}//{part}" for part in ("scale", "shift", "inner")}
     shape = (1, -1, *(1,) * site.rank)
     assert site.dtype is not None
     values = {
-        part: getattr(evidence[site.name], part).astype(site.dtype).reshape(shape) for part in ("scale", "shift")
+        part: getattr(statistics[site.name], part).astype(site.dtype).reshape(shape) for part in ("scale", "shift")
     }
     nodes = [
         helper.make_node("Constant", [], [names[p]], value=numpy_helper.from_array(v)) for p, v in values.items()
@@ -239,13 +239,13 @@ def _affine(site: Site, evidence: Evidence) -> list[onnx.NodeProto]:
 
 
 def _check_interior(
-    case: Case, candidate: Candidate, rewritten: onnx.ModelProto, evidence: Evidence, counts: Counts
+    case: Case, candidate: Candidate, rewritten: onnx.ModelProto, statistics: Statistics, counts: Counts
 ) -> None:
     """A composite is right wherever its kernel sees no padding."""
     source, output = candidate.source, candidate.output
     names = [output] if source in case.feeds else [output, source]
     expected = dict(
-        zip(names, case.run(with_outputs(linearized(case, candidate.sites, evidence), names)), strict=True)
+        zip(names, case.run(with_outputs(linearized(case, candidate.sites, statistics), names)), strict=True)
     )
     mask = _interior(rewritten, output, (case.feeds | expected)[source].shape, expected[output].shape)
     counts["composites with an interior"] += bool(mask.any())

@@ -13,11 +13,11 @@ from onnxshallow.analysis import NotLinearError
 from onnxshallow.errors import ExitCode, ModelError, OnnxshallowError, TargetError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.model.session import Session
-from onnxshallow.packing.pack import MaskForm
-from onnxshallow.pipeline import Result
-from onnxshallow.planning.realize import realize
+from onnxshallow.rewriting.lowering.lower import MaskForm
+from onnxshallow.rewriting.realize import realize
+from onnxshallow.rewriting.site_statistics import collect_statistics
 from onnxshallow.runtime.store import ActivationStore
-from onnxshallow.sensitivity.evidence import collect_evidence
+from onnxshallow.workflows.result import Result
 from tests.properties.cases import Case, Counts, assert_close, assert_usable, count_relus
 from tests.properties.checks import assert_unchanged, disjoint, find_all, listed
 from tests.properties.engines import Array
@@ -48,7 +48,7 @@ def check_fits(case: Case, random: random.Random, counts: Counts) -> None:
     calibration = Calibration(batches, len(batches) * 2 // 3, ActivationStore(1 << 28), threads=1)
     removable = [site for site in case.analysis.sites if site.refusal is None]
     pixels = case.analysis.network.has_fixed_sizes
-    evidence = collect_evidence(case.analysis, removable, calibration, stirred=True, pixels=pixels)
+    statistics = collect_statistics(case.analysis, removable, calibration, perturbed=True, pixels=pixels)
     candidates = find_all(case.analysis)
     chosen = [[candidate] for candidate in random.sample(candidates, min(len(candidates), _FITS))]
     for together in (*chosen, disjoint(random.sample(candidates, len(candidates)))):
@@ -56,7 +56,7 @@ def check_fits(case: Case, random: random.Random, counts: Counts) -> None:
         correction, form = len(together) > 1, random.choice(MASK_FORMS)
         partly = any(candidate.kept is not None for candidate in together)
         try:
-            realized = realize(case.analysis, together, evidence, calibration, correction=correction, form=form)
+            realized = realize(case.analysis, together, statistics, calibration, correction=correction, form=form)
         except NotLinearError as error:
             raise AssertionError(f"{what}: {error}") from error
         assert_usable(case, realized.model, what)

@@ -5,10 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from onnxshallow.actions.keep import mask_refusal
+from onnxshallow.actions.partial import mask_refusal
 from onnxshallow.analysis import analyze
 from onnxshallow.analysis.partial import Partial
-from onnxshallow.packing.pack import MaskForm, pack
+from onnxshallow.rewriting.lowering.lower import MaskForm, lower
 from tests.partials import intermediate, random_partial
 from tests.properties.cases import Case, Counts, assert_close, assert_valid, open_case
 from tests.properties.generator import random_model
@@ -46,7 +46,7 @@ def draw_partials(case: Case, generator: np.random.Generator) -> list[Partial]:
 def check_packing(case: Case, partials: list[Partial], form: MaskForm) -> None:
     """Fail unless a packed model is valid, makes the intermediate form's outputs and activates no more than it."""
     before = intermediate(case.model, partials, case.input_shapes)
-    packed = pack(before, partials, form)
+    packed = lower(before, partials, form)
     assert_valid(packed, case.model)
     for engine in case.engines:
         outputs, wanted = case.run(packed, engine), case.run(before.network.model, engine)

@@ -1,6 +1,6 @@
 """A report with nothing in it but what every report has."""
 
-from onnxshallow.report.schema import CostReport, FileReport, Report, Verdict
+from onnxshallow.report.schema.reports import CostReport, FileReport, Report, Verdict
 
 __all__ = ["REPORT"]
 

@@ -37,14 +37,14 @@ def is_spilled(array: np.ndarray) -> bool:
 def test_an_array_within_the_budget_is_kept_as_it_is():
     store = ActivationStore(1000)
     array = signed((10, 10))
-    assert store.keep(array) is array
+    assert store.hold(array) is array
     assert store.used == 400
     assert store.spilled == 0
 
 
 def test_the_budget_is_respected(folder):
     store = ActivationStore(1000)
-    kept = [store.keep(signed((10, 10), seed)) for seed in range(5)]
+    kept = [store.hold(signed((10, 10), seed)) for seed in range(5)]
     assert store.used == 800
     assert store.spilled == 1200
     assert [is_spilled(array) for array in kept] == [False, False, True, True, True]
@@ -52,41 +52,41 @@ def test_the_budget_is_respected(folder):
 
 def test_memory_that_is_let_go_can_be_used_again():
     store = ActivationStore(400)
-    array = store.keep(signed((10, 10)))
+    array = store.hold(signed((10, 10)))
     del array
     gc.collect()
     assert store.used == 0
-    assert not is_spilled(store.keep(signed((10, 10))))
+    assert not is_spilled(store.hold(signed((10, 10))))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64, np.bool_])
 def test_spilled_arrays_hold_the_same_values(folder, dtype):
     array = (signed((3, 4, 5)) * 3).astype(dtype)
-    spilled = ActivationStore(0).keep(array)
+    spilled = ActivationStore(0).hold(array)
     assert is_spilled(spilled)
     assert spilled.dtype == array.dtype
     np.testing.assert_array_equal(spilled, array)
 
 
 def test_a_spilled_scalar_keeps_its_shape(folder):
-    spilled = ActivationStore(0).keep(np.array(2.5, dtype=np.float32))
+    spilled = ActivationStore(0).hold(np.array(2.5, dtype=np.float32))
     assert spilled.shape == ()
     assert spilled == 2.5
 
 
 def test_an_empty_array_is_not_spilled():
-    assert ActivationStore(0).keep(np.zeros((0, 3))).shape == (0, 3)
+    assert ActivationStore(0).hold(np.zeros((0, 3))).shape == (0, 3)
 
 
 def test_a_spilled_array_cannot_be_written_to(folder):
-    spilled = ActivationStore(0).keep(signed((4, 4)))
+    spilled = ActivationStore(0).hold(signed((4, 4)))
     with pytest.raises(ValueError, match="read-only"):
         spilled[0, 0] = 1
 
 
 def test_no_file_is_left_behind_while_arrays_are_in_use_or_after(folder: Path):
     store = ActivationStore(0)
-    kept = [store.keep(signed((20, 20), seed)) for seed in range(3)]
+    kept = [store.hold(signed((20, 20), seed)) for seed in range(3)]
     assert list(folder.iterdir()) == []
     np.testing.assert_array_equal(kept[1], signed((20, 20), 1))
     del kept
@@ -98,7 +98,7 @@ def test_spilling_is_announced_once(folder, caplog):
     caplog.set_level("INFO", logger="onnxshallow")
     store = ActivationStore(0)
     for seed in range(3):
-        store.keep(signed((4, 4), seed))
+        store.hold(signed((4, 4), seed))
     assert len([r for r in caplog.records if "spilling" in r.message]) == 1
 
 
@@ -109,7 +109,7 @@ def test_a_full_disk_is_said_in_a_sentence(folder, monkeypatch):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(DataError, match=r"cannot take them: .*TMPDIR .*--memory.*--calib-samples"):
-            store.keep(signed((100, 100)))
+            store.hold(signed((100, 100)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(folder.iterdir()) == []
@@ -117,7 +117,7 @@ def test_a_full_disk_is_said_in_a_sentence(folder, monkeypatch):
 
 def test_what_was_read_back_takes_no_memory_for_long(folder):
     store = ActivationStore(0)
-    kept = [store.keep(signed((1000, 1000), seed)) for seed in range(20)]
+    kept = [store.hold(signed((1000, 1000), seed)) for seed in range(20)]
     sums = [float(array.sum()) for array in kept]
     before = resident()
     store.rest()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from onnxshallow.report.html import html_report
-from onnxshallow.report.schema import Report
+from onnxshallow.report.page.html import html_report
+from onnxshallow.report.schema.reports import Report
 from tools.check_page import check_page, find_chromium, main
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium here")

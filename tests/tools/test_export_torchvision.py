@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from onnxshallow.config import resolve
+from onnxshallow.options.config import resolve
 
 torch = pytest.importorskip("torch", reason="the export needs torch (the zoo extra)")
 TOOLS = Path(__file__).resolve().parents[2] / "tools"

@@ -1,0 +1,202 @@
+"""Edit a model's graph with onnx-graphsurgeon and lose nothing that was not edited.
+
+graphsurgeon's export drops metadata, doc strings, quantization annotations and more. So its graph serves as the
+editor only: `GraphEditor.finish` compares the edited graph with the model it came from and writes back just the
+nodes and initializers that changed. Everything else is copied from the original byte for byte.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+
+from onnxshallow.model.network import bodies, outer_references
+
+__all__ = ["GraphEditor"]
+
+
+class GraphEditor:
+    """A graph under edit. Nodes are named by a tensor that they make; tensor names never change.
+
+    Args:
+        model: the model, external data loaded. It is not changed.
+
+    Attributes:
+        graph: graphsurgeon's view of the main graph.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+        self.graph = gs.import_onnx(model)
+        self._originals = {
+            id(node): (node, proto, _signature(node))
+            for node, proto in zip(self.graph.nodes, model.graph.node, strict=True)
+        }
+        self._names = _all_names(model.graph)
+        self._dead_before = frozenset(self._dead())
+
+    def tensor(self, name: str) -> gs.Tensor:
+        """The tensor called `name`, made if the graph does not have it yet."""
+        tensors = self.graph.tensors()
+        return tensors[name] if name in tensors else gs.Variable(name)
+
+    def fresh(self, hint: str) -> str:
+        """A tensor name that is not taken, made from `hint`."""
+        name, count = hint, 1
+        while name in self._names:
+            count += 1
+            name = f"{hint}_{count}"
+        self._names.add(name)
+        return name
+
+    def fresh_node(self, hint: str) -> str:
+        """A node name that is not taken, made from `hint`."""
+        taken = {node.name for node in self.graph.nodes}
+        return next(
+            name for count in itertools.count(1) if (name := hint if count == 1 else f"{hint}_{count}") not in taken
+        )
+
+    def constant(self, hint: str, values: np.ndarray) -> gs.Constant:
+        """A new initializer of `values`, named after `hint`."""
+        return gs.Constant(self.fresh(hint), np.ascontiguousarray(values))
+
+    def replace(self, outputs: Iterable[str], nodes: Sequence[gs.Node]) -> None:
+        """Put `nodes` in the place of the last of the nodes that make the tensors `outputs`, and remove those.
+
+        Raises:
+            KeyError: no node makes one of `outputs`.
+        """
+        wanted = set(outputs)
+        old = [node for node in self.graph.nodes if wanted & {tensor.name for tensor in node.outputs}]
+        if missing := wanted - {tensor.name for node in old for tensor in node.outputs}:
+            raise KeyError(f"no node makes {sorted(missing)}")
+        gone = {id(node) for node in old}
+        place = max(index for index, node in enumerate(self.graph.nodes) if id(node) in gone)
+        before = [node for node in self.graph.nodes[:place] if id(node) not in gone]
+        after = self.graph.nodes[place + 1 :]
+        made = [(node, list(node.outputs)) for node in nodes]
+        for node in old:
+            node.inputs.clear()
+            node.outputs.clear()
+        for node, node_outputs in made:  # the old owner of a tensor has just let go of it
+            node.outputs = node_outputs
+        self.graph.nodes = [*before, *nodes, *after]
+
+    def rename_output(self, old: str, new: str) -> None:
+        """Let the node that makes tensor `old` make tensor `new`, in place of the node that did."""
+        (maker,) = (node for node in self.graph.nodes if old in {tensor.name for tensor in node.outputs})
+        tensor = self.tensor(new)
+        for node in list(tensor.inputs):
+            node.inputs.clear()
+            node.outputs.clear()
+            self.graph.nodes.remove(node)
+        maker.outputs = [tensor if output.name == old else output for output in maker.outputs]
+
+    def finish(self) -> onnx.ModelProto:
+        """A new model with the edits made; nodes that nothing reads any more because of them are left out."""
+        dead = self._dead(self._dead_before)
+        self.graph.nodes = [node for node in self.graph.nodes if id(node) not in dead]
+        return _merge(self._model, self.graph, self._originals)
+
+    def _dead(self, kept: frozenset[int] = frozenset()) -> set[int]:
+        """Identities of the nodes from which neither an output of the graph nor a node in `kept` is reached."""
+        producers = {output.name: node for node in self.graph.nodes for output in node.outputs if output.name}
+        todo = [producers.get(tensor.name) for tensor in self.graph.outputs]
+        todo += [node for node in self.graph.nodes if id(node) in kept]
+        alive: set[int] = set()
+        while todo:
+            node = todo.pop()
+            if node is None or id(node) in alive:
+                continue
+            alive.add(id(node))
+            todo.extend(producers.get(tensor.name) for tensor in node.inputs)
+            if id(node) in self._originals:
+                captured = outer_references(onnx.GraphProto(node=[self._originals[id(node)][1]]))
+                todo.extend(producers.get(name) for name in captured)
+        return {id(node) for node in self.graph.nodes} - alive
+
+
+def _all_names(graph: onnx.GraphProto) -> set[str]:
+    """Every tensor name in `graph` and its subgraphs, read or not."""
+    names = {tensor.name for tensor in graph.initializer}
+    names |= {tensor.values.name for tensor in graph.sparse_initializer}
+    names |= {value.name for value in (*graph.input, *graph.output, *graph.value_info)}
+    for node in graph.node:
+        names.update(node.input, node.output, *(_all_names(body) for body in bodies(node)))
+    return names
+
+
+def _signature(node: gs.Node) -> tuple[object, ...]:
+    return (node.op, tuple(t.name for t in node.inputs), tuple(t.name for t in node.outputs))
+
+
+def _merge(
+    model: onnx.ModelProto,
+    graph: gs.Graph,
+    originals: Mapping[int, tuple[gs.Node, onnx.NodeProto, tuple[object, ...]]],
+) -> onnx.ModelProto:
+    """A copy of `model` with `graph`'s nodes and the initializers that they read."""
+    merged = onnx.ModelProto()
+    merged.CopyFrom(model)
+    target = merged.graph
+    del target.node[:]
+    for node in graph.nodes:
+        original = originals.get(id(node))
+        if original is None:
+            target.node.append(OnnxExporter.export_node(node))
+            continue
+        target.node.append(original[1])
+        if original[2] != _signature(node):
+            target.node[-1].input[:] = [tensor.name for tensor in node.inputs]
+            target.node[-1].output[:] = [tensor.name for tensor in node.outputs]
+    _merge_initializers(model, merged, graph)
+    _drop_stale(model, merged)
+    return merged
+
+
+def _merge_initializers(model: onnx.ModelProto, merged: onnx.ModelProto, graph: gs.Graph) -> None:
+    target = merged.graph
+    known = {tensor.name for tensor in model.graph.initializer}
+    known |= {tensor.values.name for tensor in model.graph.sparse_initializer}
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant) and tensor.name not in known:
+                known.add(tensor.name)
+                target.initializer.append(OnnxExporter.export_tensor_proto(tensor))
+                if model.ir_version < 4:
+                    target.input.append(
+                        onnx.helper.make_tensor_value_info(
+                            tensor.name, target.initializer[-1].data_type, list(tensor.shape)
+                        )
+                    )
+
+
+def _reads(graph: onnx.GraphProto) -> set[str]:
+    return outer_references(onnx.GraphProto(node=graph.node)) | {v.name for v in graph.output}
+
+
+def _drop_stale(model: onnx.ModelProto, merged: onnx.ModelProto) -> None:
+    """Remove initializers that only removed nodes read, and what is said of tensors that are gone."""
+    produced = {name for node in merged.graph.node for name in node.output}
+    read = _reads(merged.graph) | {n for node in merged.graph.node for n in node.input}
+    read_before = _reads(model.graph) | {n for node in model.graph.node for n in node.input}
+    gone = {t.name for t in model.graph.initializer if t.name in read_before and t.name not in read}
+    if model.ir_version >= 4:  # since then an initializer that is listed as an input is part of the interface
+        gone -= {value.name for value in model.graph.input}
+    _keep(merged.graph.initializer, lambda tensor: tensor.name not in gone)
+    _keep(merged.graph.input, lambda value: value.name not in gone)
+    made_before = {name for node in model.graph.node for name in node.output}
+    lost = (made_before - produced) | gone
+    _keep(merged.graph.value_info, lambda value: value.name not in lost)
+    _keep(merged.graph.quantization_annotation, lambda value: value.tensor_name not in lost)
+
+
+def _keep(items: "Sequence[object]", wanted: Callable[..., bool]) -> None:
+    kept = [item for item in items if wanted(item)]
+    if len(kept) < len(items):
+        copies = [type(item).FromString(item.SerializeToString()) for item in kept]  # type: ignore[attr-defined]
+        del items[:]  # type: ignore[attr-defined]
+        items.extend(copies)  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""Limits for models from strangers, checked before anything is computed."""

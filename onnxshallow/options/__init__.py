@@ -1,0 +1,1 @@
+"""All options in one schema, and the quantities that people write."""

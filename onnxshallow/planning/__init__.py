@@ -1,1 +1,0 @@
-"""Which candidates to take."""

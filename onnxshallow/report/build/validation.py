@@ -1,0 +1,73 @@
+"""From a comparison of two models to what `validate` says of it."""
+
+from collections.abc import Sequence
+
+from onnxshallow.errors import ExitCode
+from onnxshallow.report.schema.reports import GateReport, Verdict
+from onnxshallow.validation.compare import Comparison
+from onnxshallow.validation.gates import Gate, Limits, not_finite
+from onnxshallow.validation.statistics import wilson_interval
+
+__all__ = ["first_answer", "gate_report", "gates_verdict"]
+
+
+def gate_report(gate: Gate, limits: Limits) -> GateReport:
+    """A gate in the report's form."""
+    return GateReport(name=gate.name, limit=gate.limit, value=gate.value, met=gate.met, default=not limits.given)
+
+
+def gates_verdict(comparison: Comparison, gates: Sequence[Gate], limits: Limits) -> Verdict:
+    """Whether the optimized model passes.
+
+    Args:
+        comparison: of both models.
+        gates: that were checked.
+        limits: what the user asked for.
+    """
+    reasons = [*not_finite(comparison), *(gate.describe() for gate in gates if not gate.met)]
+    broken = bool(reasons)
+    if not limits.given:
+        (gate,) = gates
+        reasons.append(
+            f"No gate was given, so the default counts: --{gate.name} {gate.limit:g}; set your own with --max-drop, "
+            "--min-agreement or --max-error."
+        )
+    labelled = comparison.first is not None
+    return Verdict(
+        status="accuracy" if broken else "met",
+        exit_code=int(ExitCode.ACCURACY if broken else ExitCode.OK),
+        validated=True,
+        accuracy_lost=comparison.drop if labelled else None,
+        accuracy_lost_interval=comparison.drop_interval,
+        mcnemar_p=comparison.mcnemar.p_value if comparison.mcnemar else None,
+        reasons=reasons,
+    )
+
+
+def first_answer(comparison: Comparison, total: int) -> str:
+    """What is known of a long set after its first samples.
+
+    Args:
+        comparison: of those samples.
+        total: how many there are.
+    """
+    first, second, fidelity = comparison.first, comparison.second, comparison.fidelity
+    parts = []
+    if first is not None and second is not None and comparison.drop_interval is not None:
+        low, high = comparison.drop_interval
+        lost = f"points lost: 95 % interval {100 * low:.1f} to {100 * high:.1f}"
+        parts.append(f"top-1 {_percent(first.top1)} -> {_percent(second.top1)} ({lost})")
+    if fidelity.agreement is not None:
+        low, high = wilson_interval(round(fidelity.agreement * fidelity.samples), fidelity.samples)
+        interval = f"95 % interval {_percent(low)} to {_percent(high)}"
+        parts.append(f"same class for {_percent(fidelity.agreement)} ({interval})")
+    if not parts:
+        parts = [f"relative error of {name!r} {error:.4g}" for name, error in fidelity.relative_error.items()]
+    parts = parts or [
+        f"{_percent(one.equal or 0.0)} of the elements of {one.name!r} are equal" for one in fidelity.outputs
+    ]
+    return f"After {fidelity.samples} of {total} samples: {'; '.join(parts)}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

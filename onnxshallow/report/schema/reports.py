@@ -1,0 +1,308 @@
+"""The JSON reports. Their fields are part of the contract with scripts; additions are allowed, changes are not."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from onnxshallow.report.schema.sections import (
+    AccuracyReport,
+    ChangedSample,
+    ChangeReport,
+    ClassReport,
+    CostReport,
+    Decision,
+    FidelityReport,
+    FileReport,
+    FrontierPoint,
+    GateReport,
+    MetricReport,
+    NodeReport,
+    Number,
+    OutputFidelity,
+    Part,
+    PlanPoint,
+    SiteReport,
+    Verdict,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AccuracyReport",
+    "AnalysisReport",
+    "BenchMeasurement",
+    "BenchModel",
+    "BenchReport",
+    "BenchSetting",
+    "CacheReport",
+    "ChangeReport",
+    "ChangedSample",
+    "ClassReport",
+    "CostReport",
+    "Decision",
+    "DoctorReport",
+    "FidelityReport",
+    "FileReport",
+    "FrontierPoint",
+    "GateReport",
+    "MetricReport",
+    "NodeReport",
+    "OutputFidelity",
+    "PackageReport",
+    "ParetoPoint",
+    "ParetoReport",
+    "PlanPoint",
+    "PlanReport",
+    "PrivateReport",
+    "Report",
+    "SensitivityReport",
+    "SiteReport",
+    "ValidationReport",
+    "Verdict",
+]
+
+SCHEMA_VERSION = 1
+
+
+class AnalysisReport(Part):
+    """The result of `analyze`."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: FileReport
+    totals: CostReport
+    sites: list[SiteReport]
+    unknown: list[str]
+
+
+class SensitivityReport(Part):
+    """The result of `sensitivity`: sites with the damage of each candidate that removes them."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: FileReport
+    totals: CostReport
+    sites: list[SiteReport]
+    measure: str
+    samples: int
+    source: str
+    versions: dict[str, str]
+    seed: int
+
+
+class ValidationReport(Part):
+    """The result of `validate`.
+
+    `changed` holds at most 100 of `changed_total` samples, those first of which the original was most sure.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    original: FileReport
+    optimized: FileReport
+    original_accuracy: AccuracyReport | None
+    optimized_accuracy: AccuracyReport | None
+    fidelity: FidelityReport
+    verdict: Verdict
+    classes: list[ClassReport] = Field(default_factory=list)
+    changed: list[ChangedSample] = Field(default_factory=list)
+    changed_total: int = 0
+    gates: list[GateReport] = Field(default_factory=list)
+    metrics: list[MetricReport] = Field(default_factory=list)
+
+
+class BenchModel(Part):
+    """A model that was timed; `size_bytes` counts its data files as well."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class BenchSetting(Part):
+    """Samples a run, and threads; None for all cores."""
+
+    batch_size: int
+    threads: int | None
+
+
+class BenchMeasurement(Part):
+    """One model at one setting.
+
+    `model` is a place in `models`. `speedup` is the first model's time by this one's. `peak_memory_bytes` is how far
+    a process grows that loads and runs the model; None where it was not measured.
+    """
+
+    model: int
+    batch_size: int
+    threads: int | None
+    runs: int
+    median_ms: float
+    median_interval: tuple[float, float]
+    samples_per_second: float
+    speedup: float
+    speedup_interval: tuple[float, float]
+    peak_memory_bytes: int | None = None
+
+
+class PrivateReport(Part):
+    """An estimate of private inference, for one sample: `onnxshallow.private.estimate.PrivateEstimate` says more.
+
+    `model` is a place in `models`; `seconds_ratio` is the first model's seconds by this one's.
+    """
+
+    model: int
+    kind: Literal["estimate"] = "estimate"
+    protocol: str
+    title: str
+    rtt: float
+    bandwidth: float
+    comparisons: int
+    comparison_bytes: float
+    linear_bytes: float | None
+    bytes: float
+    offline_bytes: float | None
+    messages: int | None
+    seconds: float
+    offline_seconds: float | None
+    seconds_ratio: Number = None
+    counted: list[str]
+    not_counted: list[str]
+    sources: list[str]
+
+
+class BenchReport(Part):
+    """The result of `bench`. The fields up to `versions` are those of the first setting and the first two models."""
+
+    schema_version: int = SCHEMA_VERSION
+    original: FileReport
+    optimized: FileReport
+    original_ms: float
+    optimized_ms: float
+    speedup: float
+    speedup_interval: tuple[float, float]
+    batch_size: int
+    runs: int
+    threads: int | None
+    versions: dict[str, str]
+    models: list[BenchModel] = Field(default_factory=list)
+    settings: list[BenchSetting] = Field(default_factory=list)
+    measurements: list[BenchMeasurement] = Field(default_factory=list)
+    private: list[PrivateReport] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+    seed: int = 0
+
+
+class ParetoPoint(Part):
+    """What one ReLU target costs; a target out of reach, or whose plan is refused, has a `reason` and no figures.
+
+    `plan` is what `apply` reads.
+    """
+
+    target_relus: int
+    reason: str | None = None
+    optimized: CostReport | None = None
+    accuracy_lost: Number = None
+    accuracy_lost_interval: tuple[float, float] | None = None
+    fidelity: FidelityReport | None = None
+    damage: Number = None
+    decisions: list[Decision] | None = None
+    plan: dict[str, Any] | None = None
+
+
+class ParetoReport(Part):
+    """The result of `pareto`."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: FileReport
+    original: CostReport
+    points: list[ParetoPoint]
+    validated: bool
+    timings: dict[str, float]
+    versions: dict[str, str]
+    config: dict[str, Any]
+    seed: int
+
+
+class PackageReport(Part):
+    """A package that is required: the version that is there, and the least that is needed."""
+
+    name: str
+    version: str | None
+    least: str | None
+    ok: bool
+
+
+class CacheReport(Part):
+    """The cache of measured sensitivities."""
+
+    path: str
+    files: int
+    size_bytes: int
+    writable: bool
+
+
+class DoctorReport(Part):
+    """The result of `doctor`: `extras` lists for each what it lacks, `problems` and `hints` say what to do."""
+
+    schema_version: int = SCHEMA_VERSION
+    version: str
+    python: str
+    platform: str
+    cores: int
+    memory_bytes: int | None
+    packages: list[PackageReport]
+    extras: dict[str, list[str]]
+    providers: list[str]
+    runs: bool
+    cache: CacheReport
+    problems: list[str]
+    hints: list[str]
+    exit_code: int
+
+
+class PlanReport(Part):
+    """The result of `optimize --dry-run`: what a plan would save, by its nodes, and the damages measured one by one.
+
+    `plan` is what `apply` reads; `damage` is the sum over its entries.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    model: FileReport
+    original: CostReport
+    predicted: CostReport
+    damage: Number
+    decisions: list[Decision]
+    plan: dict[str, Any]
+    measure: str
+    samples: int
+    source: str
+    validated: bool
+    timings: dict[str, float]
+    versions: dict[str, str]
+    config: dict[str, Any]
+    seed: int
+
+
+class Report(Part):
+    """The result of `optimize` or `apply`.
+
+    `classes`, `changed` and `changed_total` are as in `ValidationReport`; nothing is said without real data.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    model: FileReport
+    output: FileReport | None
+    original: CostReport
+    optimized: CostReport | None
+    decisions: list[Decision]
+    changes: list[ChangeReport] = Field(default_factory=list)
+    plans: list[PlanPoint] = Field(default_factory=list)
+    frontier: list[FrontierPoint] = Field(default_factory=list)
+    original_nodes: list[NodeReport] = Field(default_factory=list)
+    optimized_nodes: list[NodeReport] = Field(default_factory=list)
+    fidelity: FidelityReport | None
+    verdict: Verdict
+    timings: dict[str, float]
+    versions: dict[str, str]
+    config: dict[str, Any]
+    seed: int
+    classes: list[ClassReport] = Field(default_factory=list)
+    changed: list[ChangedSample] = Field(default_factory=list)
+    changed_total: int = 0

@@ -1,0 +1,84 @@
+"""What `bench` found, on the terminal."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from onnxshallow.report.schema.reports import BenchReport, PrivateReport
+from onnxshallow.report.terminal import console as terminal
+from onnxshallow.report.terminal.tables import count, make_table, number, show_table
+from onnxshallow.text import printable
+
+__all__ = ["print_bench"]
+
+
+def print_bench(report: BenchReport) -> None:
+    """Latency of models side by side, and what private inference is estimated to cost."""
+    console = terminal.console()
+    if report.measurements:
+        show_table(console, _bench_table(console, report))
+    low, high = report.speedup_interval
+    runs = "1 run" if report.runs == 1 else f"{report.runs} runs"
+    original, optimized = printable(report.original.path), printable(report.optimized.path)
+    console.print(
+        f"Against {original}, {optimized} is {report.speedup:.3f} times as fast "
+        f"(95 % interval {low:.3f} to {high:.3f}), batch {report.batch_size}, {runs} each, in turns.",
+        soft_wrap=True,
+    )
+    for protocol in dict.fromkeys(estimate.protocol for estimate in report.private):
+        _print_private(console, report, [e for e in report.private if e.protocol == protocol])
+    for note in report.notes:
+        console.print(f"Note: {printable(note)}", soft_wrap=True)
+
+
+def _bench_table(console: Console, report: BenchReport) -> Table:
+    table = make_table(
+        console, "model", "batch", "threads", "median ms", "95 % interval", "samples/s", "times as fast",
+        "95 % interval", "peak MB", "file MB",
+    )  # fmt: skip
+    for row in report.measurements:
+        model = report.models[row.model]
+        table.add_row(
+            printable(model.path),
+            str(row.batch_size),
+            "all" if row.threads is None else str(row.threads),
+            f"{row.median_ms:.3f}",
+            " to ".join(f"{value:.3f}" for value in row.median_interval),
+            count(round(row.samples_per_second)),
+            f"{row.speedup:.3f}",
+            " to ".join(f"{value:.3f}" for value in row.speedup_interval) if row.model else "",
+            "-" if row.peak_memory_bytes is None else f"{row.peak_memory_bytes / 1e6:.1f}",
+            f"{model.size_bytes / 1e6:.3f}",
+        )
+    return table
+
+
+def _print_private(console: Console, report: BenchReport, estimates: Sequence[PrivateReport]) -> None:
+    """One protocol's estimates, one model a line, and what they leave out."""
+    first = estimates[0]
+    console.print(
+        f"\nEstimate, not a measurement: private inference by {first.title}, one sample, "
+        f"{1000 * first.rtt:g} ms round trip, {first.bandwidth / 1e6:g} Mbit/s.",
+        soft_wrap=True,
+    )
+    table = make_table(
+        console, "model", "comparisons", "MB", "offline MB", "messages", "seconds", "offline seconds", "times as fast"
+    )  # fmt: skip
+    for row in estimates:
+        table.add_row(
+            printable(report.models[row.model].path),
+            count(row.comparisons),
+            f"{row.bytes / 1e6:.3f}",
+            "-" if row.offline_bytes is None else f"{row.offline_bytes / 1e6:.3f}",
+            "-" if row.messages is None else count(row.messages),
+            f"{row.seconds:.4f}",
+            number(row.offline_seconds),
+            number(row.seconds_ratio, 3),
+        )
+    show_table(console, table)
+    alike = all(row.not_counted == first.not_counted for row in estimates)
+    for row in estimates[:1] if alike else estimates:
+        of = "" if alike else f" for {printable(report.models[row.model].path)}"
+        console.print(f"Not counted{of}: {'; '.join(map(printable, row.not_counted))}.", soft_wrap=True)
+    console.print(f"Sources: {'; '.join(first.sources)}.", soft_wrap=True)

@@ -1,0 +1,171 @@
+"""Tables on the terminal: what runs found and did."""
+
+from pathlib import Path
+
+from onnxshallow.report.schema.reports import AnalysisReport, ParetoReport, PlanReport, Report, SensitivityReport
+from onnxshallow.report.terminal import console as terminal
+from onnxshallow.report.terminal.tables import (
+    comparison_table,
+    count,
+    make_table,
+    number,
+    print_fidelity,
+    print_lost,
+    show_table,
+)
+from onnxshallow.text import printable
+
+__all__ = ["print_analysis", "print_pareto", "print_plan", "print_result", "print_sensitivity"]
+
+# Options that a run may fail to keep to.
+_GOALS = ("target-relus", "target-macs", "target-depth", "target-latency", "max-drop")
+
+
+def print_analysis(report: AnalysisReport) -> None:
+    """The sites of a model, and its totals."""
+    console = terminal.console()
+    table = make_table(console, "site", "kind", "size", "depth", "can be")
+    for site in report.sites:
+        fate = "removed, fused" if site.fusable else "removed" if site.removable else "-"
+        style = None if site.removable else "dim"
+        table.add_row(printable(site.name), site.kind, count(site.size), count(site.depth), fate, style=style)
+    show_table(console, table)
+    for site in report.sites:
+        if site.reason:
+            what = "stays" if not site.removable else "is not fused"
+            console.print(f"{printable(site.name)} {what}: {printable(site.reason)}.", soft_wrap=True)
+    totals = report.totals
+    console.print(
+        f"\n{count(totals.relus)} ReLUs in {totals.relu_nodes} sites, {count(totals.macs)} MACs, "
+        f"{count(totals.params)} parameters, {totals.conv_layers} convolutions, depth {totals.depth}"
+        + (f", {count(totals.squares)} squares." if totals.squares else ".")
+    )
+    if report.unknown:
+        console.print(
+            f"{len(report.unknown)} nodes have shapes that are not known and count as zero; "
+            "fix open axes with --input-shape."
+        )
+
+
+def print_sensitivity(report: SensitivityReport) -> None:
+    """The damage of every candidate, site by site."""
+    console = terminal.console()
+    table = make_table(console, "site", "size", "sensitivity", "best merger", "its damage", folded=(0, 3))
+    for site in report.sites:
+        merged = {k: v for k, v in (site.damages or {}).items() if v is not None and k.startswith("fuse")}
+        best = min(merged, key=lambda key: merged[key] or 0.0) if merged else None
+        table.add_row(
+            printable(site.name),
+            count(site.size),
+            number(site.sensitivity),
+            printable(best or "-"),
+            number(merged[best]) if best else "-",
+        )
+    show_table(console, table)
+    console.print(f"Damage by {report.measure} on {report.samples} held-out samples of {printable(report.source)}.")
+
+
+def print_result(report: Report, path: Path, page: Path | None = None) -> None:
+    """Before and after, and the verdict.
+
+    Args:
+        report: of the run.
+        path: where the JSON report is.
+        page: where the HTML report is, if there is one.
+    """
+    console = terminal.console()
+    if report.optimized is not None:
+        show_table(console, comparison_table(console, report.original, report.optimized))
+    if report.fidelity is not None:
+        print_fidelity(console, report.fidelity)
+    verdict = report.verdict
+    print_lost(console, verdict)
+    met = verdict.exit_code == 0
+    if met:
+        asked = any(name in report.config for name in _GOALS)
+        known = "Goal met." if asked else "Plan carried out."
+        said, style = (known, "green") if verdict.validated else ("Target reached, not validated.", "yellow")
+        if not asked and not verdict.validated:
+            said = "Plan carried out, not validated."
+        console.print(said, style=style)
+    for reason in verdict.reasons if met else verdict.reasons[1:]:
+        console.print(f"Note: {printable(reason)}.")
+    if report.output is not None:
+        console.print(f"Written: {printable(report.output.path)}", soft_wrap=True)
+    console.print(f"Report: {printable(str(path))}", soft_wrap=True)
+    if page is not None:
+        console.print(f"Page: {printable(str(page))}", soft_wrap=True)
+
+
+def print_plan(report: PlanReport) -> None:
+    """What a plan would do, which nothing was done of."""
+    console = terminal.console()
+    sites = {decision.name: decision for decision in report.decisions}
+    squared = any(entry.get("squares_added") for entry in report.plan["actions"])
+    headers = ("sites", "change", "kernel", "ReLUs saved", *["squares added"] * squared, "MACs saved", "damage")
+    table = make_table(console, *headers)
+    for entry in report.plan["actions"]:
+        kernel = "x".join(map(str, entry["kernel"])) if entry["kernel"] else "-"
+        names = [name for name in entry["sites"] if name in sites] or [entry["output"]]
+        table.add_row(
+            printable(", ".join(names)),
+            f"{entry['action']}, keeps {count(entry['kept'])}" if entry.get("kept") else entry["action"],
+            kernel,
+            count(entry["relus_saved"]),
+            *[count(entry["squares_added"])] * squared,
+            count(entry["macs_saved"]),
+            number(entry["damage"]),
+        )
+    show_table(console, table)
+    show_table(console, comparison_table(console, report.original, report.predicted, "predicted"))
+    console.print(
+        f"Damages add up to {number(report.damage)}, by {report.measure}, each measured alone on {report.samples} "
+        f"held-out samples of {printable(report.source)}."
+    )
+    console.print("Nothing was carried out. A run carries out several plans and keeps the best.")
+
+
+def print_pareto(report: ParetoReport) -> None:
+    """One line a target."""
+    console = terminal.console()
+    labelled = any(point.accuracy_lost is not None for point in report.points)
+    squared = any(
+        cost.squares for cost in (report.original, *(p.optimized for p in report.points)) if cost is not None
+    )
+    table = make_table(
+        console,
+        "target",
+        "ReLUs kept",
+        *["squares"] * squared,
+        "MACs",
+        "depth",
+        "latency",
+        "same class, %",
+        "KL",
+        "points lost" if labelled else "",
+    )
+    before = report.original
+    for point in report.points:
+        after, fidelity = point.optimized, point.fidelity
+        if after is None or fidelity is None:
+            continue
+        latency = None
+        if after.latency_ms is not None and before.latency_ms:
+            latency = after.latency_ms / before.latency_ms
+        table.add_row(
+            number(point.target_relus / before.relus if before.relus else None, 3),
+            number(after.relus / before.relus if before.relus else None, 3),
+            *[count(after.squares)] * squared,
+            number(after.macs / before.macs if before.macs else None, 3),
+            f"{before.depth} -> {after.depth}",
+            number(latency, 3),
+            "-" if fidelity.agreement is None else f"{100 * fidelity.agreement:.2f}",
+            number(fidelity.kl),
+            "" if point.accuracy_lost is None else f"{100 * point.accuracy_lost:.2f}",
+        )
+    show_table(console, table)
+    for point in report.points:
+        if point.reason is not None:
+            console.print(f"{count(point.target_relus)} ReLUs: {printable(point.reason)}", soft_wrap=True)
+    if not report.validated:
+        console.print("Not validated: calibrated on synthetic images, no accuracy is known.", style="yellow")

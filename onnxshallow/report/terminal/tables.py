@@ -1,0 +1,98 @@
+"""What the tables on the terminal share."""
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+
+from onnxshallow.report.schema.reports import CostReport, FidelityReport, Verdict
+from onnxshallow.text import printable
+
+__all__ = ["comparison_table", "count", "make_table", "number", "print_fidelity", "print_lost", "show_table"]
+
+# Columns from which numbers have room to stay on one line.
+_WIDE = 72
+
+
+def make_table(console: Console, *columns: str, folded: Sequence[int] = (0,)) -> Table:
+    """A table of text, then numbers; the columns that are `folded` give way, in a narrow terminal all of them."""
+    narrow = console.width < _WIDE
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 0) if narrow else (0, 1))
+    for index, column in enumerate(columns):
+        justify: JustifyMethod = "left" if index == 0 else "right"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=not narrow and index not in folded)
+    return table
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table; one whose numbers do not fit side by side is printed row by row, a line a column."""
+    unlimited = console.options.update_width(10_000)
+    if console.measure(table, options=unlimited).minimum <= console.width:
+        console.print(table)
+        return
+    headers = [f"{column.header}:" for column in table.columns]
+    width = max(map(len, headers)) + 1
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        console.print()
+        for header, cell in zip(headers, cells, strict=True):
+            if cell:
+                console.print(f"{header:<{width}}{cell}", soft_wrap=True)
+    console.print()
+
+
+def count(value: int | None) -> str:
+    """A whole number in groups of three."""
+    return "?" if value is None else f"{value:,}".replace(",", " ")
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many digits after the point; a dash for none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def comparison_table(console: Console, original: CostReport, optimized: CostReport, what: str = "optimized") -> Table:
+    """Two models' figures, and the ratios between them."""
+    table = make_table(console, "", "original", what, "ratio")
+    for label, name in (
+        ("ReLUs", "relus"),
+        ("ReLU nodes", "relu_nodes"),
+        ("squares", "squares"),
+        ("MACs", "macs"),
+        ("parameters", "params"),
+        ("convolutions", "conv_layers"),
+        ("depth", "depth"),
+        ("bytes", "size_bytes"),
+    ):
+        before, after = getattr(original, name), getattr(optimized, name)
+        if before is None or after is None or (name == "squares" and not before and not after):
+            continue
+        table.add_row(label, count(before), count(after), f"{after / before:.3f}" if before else "-")
+    if original.latency_ms is not None and optimized.latency_ms is not None:
+        ratio = optimized.latency_ms / original.latency_ms
+        table.add_row("latency, ms", f"{original.latency_ms:.3f}", f"{optimized.latency_ms:.3f}", f"{ratio:.3f}")
+    if original.accuracy is not None and optimized.accuracy is not None:
+        before, after = original.accuracy, optimized.accuracy
+        table.add_row("top-1, %", f"{100 * before.top1:.2f}", f"{100 * after.top1:.2f}", "")
+        if before.top5 is not None and after.top5 is not None:
+            table.add_row("top-5, %", f"{100 * before.top5:.2f}", f"{100 * after.top5:.2f}", "")
+    return table
+
+
+def print_lost(console: Console, verdict: Verdict) -> None:
+    """The accuracy that was lost, where it is known."""
+    if verdict.accuracy_lost is not None and verdict.accuracy_lost_interval is not None:
+        low, high = (100 * value for value in verdict.accuracy_lost_interval)
+        console.print(
+            f"Accuracy lost: {100 * verdict.accuracy_lost:.2f} points (95 % interval {low:.2f} to {high:.2f}; "
+            f"McNemar p = {verdict.mcnemar_p or 0:.3g})."
+        )
+
+
+def print_fidelity(console: Console, fidelity: FidelityReport) -> None:
+    """How close the outputs are."""
+    parts = [f"relative error of {name!r} {number(value)}" for name, value in fidelity.relative_error.items()]
+    if fidelity.agreement is not None:
+        parts = [f"same class for {100 * fidelity.agreement:.2f} %", f"KL {number(fidelity.kl)}", *parts]
+    samples = f"{fidelity.samples} samples of {printable(fidelity.source)}"
+    console.print(f"Against the original on {samples}: {', '.join(parts)}.")

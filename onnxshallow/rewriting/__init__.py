@@ -1,0 +1,1 @@
+"""Carrying out a plan: apply, fit, lower, and look whether the result is stable."""

@@ -1,0 +1,123 @@
+"""Write partial activations so that only the elements that keep an activation go through it.
+
+The channels of each stream are brought into one order in which those that a site activates, those that it squares and
+the others lie together (`onnxshallow.analysis.streams`, `ordering`); channels that are zero for all who read them are
+left out. Then each site is written by the roles of its channels (`roles`). All of it is exact.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from onnxshallow.analysis import Analysis, NotLinearError, analyze
+from onnxshallow.analysis.partial import Partial
+from onnxshallow.analysis.streams import Stream, find_streams, joins_channels
+from onnxshallow.analysis.zeros import unneeded_channels
+from onnxshallow.model.editor import GraphEditor
+from onnxshallow.rewriting.lowering.ordering import common_order
+from onnxshallow.rewriting.lowering.reindex import joined_order, reindex
+from onnxshallow.rewriting.lowering.roles import MaskForm, roles, write_parts
+
+__all__ = ["MaskForm", "lower"]
+
+
+def lower(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> onnx.ModelProto:
+    """The model with its partial activations in the written form.
+
+    Args:
+        analysis: of a model that holds the partial activations in the intermediate form
+            (`onnxshallow.actions.partial`).
+        partials: the activations. Their values count, not those in the graph.
+        form: `split` lets channels that lie together go through nodes of their own; `prelu` writes a PRelu whose
+            slope is one where nothing is activated. Masks of single places are always written as the latter, unless
+            they square or clip.
+
+    Raises:
+        NotLinearError: the graph holds no activation that makes a partial's output.
+    """
+    if not partials:
+        return analysis.network.model
+    shapes = analysis.network.input_shapes
+    bare = analyze(_whole(analysis, partials), shapes)
+    sites = {site.output: site for site in bare.sites}
+    if missing := {partial.output for partial in partials} - set(sites):
+        raise NotLinearError(f"no activation makes the tensors {sorted(missing)}")
+    orders = _orders(bare, partials, form)
+    if orders:
+        bare = analyze(reindex(bare, orders), shapes)
+    editor = GraphEditor(bare.network.model)
+    for partial in sorted(partials, key=lambda partial: sites[partial.output].node):
+        write_parts(editor, bare, sites[partial.output], _taken(partial, orders.get(partial.output)), form)
+    return editor.finish()
+
+
+def _whole(analysis: Analysis, partials: Sequence[Partial]) -> onnx.ModelProto:
+    """The model with each partial activation as the activation that it came from."""
+    editor = GraphEditor(analysis.network.model)
+    for partial in partials:
+        node = analysis.network.producer(partial.output)
+        if node is None or not node.is_op("Where"):
+            raise NotLinearError(f"no partial activation makes tensor {partial.output!r}")
+        editor.rename_output(node.inputs[1], partial.output)
+    return editor.finish()
+
+
+def _orders(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> Mapping[str, NDArray[np.int64]]:
+    """By tensor of the streams whose channels change, which elements of axis 1 are taken."""
+    streams = find_streams(analysis)
+    by_output = {partial.output: partial for partial in partials}
+    orders: dict[str, NDArray[np.int64]] = {}
+    for stream in dict.fromkeys(streams[name] for name in by_output if name in streams):
+        _set(orders, analysis, stream, _order(analysis, stream, by_output, form))
+    decided = {streams[name] for name in by_output if name in streams}
+    for node in analysis.network.nodes:
+        if node.outputs[0] in streams and joins_channels(analysis.network, node):
+            stream, order = streams[node.outputs[0]], joined_order(analysis, node, orders)
+            if stream not in decided and len(order) == stream.channels:  # so that nothing has to be gathered
+                decided.add(stream)
+                _set(orders, analysis, stream, order)
+    return orders
+
+
+def _set(orders: dict[str, NDArray[np.int64]], analysis: Analysis, stream: Stream, order: NDArray[np.int64]) -> None:
+    """Let all tensors of a stream have their channels in an order."""
+    if not np.array_equal(order, np.arange(stream.channels)):
+        for tensor in stream.tensors:
+            size = (analysis.network.shape(tensor) or (0, 0))[1] or 0
+            orders[tensor] = _spread(order, size // stream.channels)
+
+
+def _order(analysis: Analysis, stream: Stream, partials: Mapping[str, Partial], form: MaskForm) -> NDArray[np.int64]:
+    """The channels that a stream keeps, in the order that serves the largest sites."""
+    unneeded = unneeded_channels(analysis, stream, partials)
+    unneeded[0] &= not np.all(unneeded)
+    kept = np.flatnonzero(~unneeded)
+    sites = [site for site in analysis.sites if site.output in partials and site.output in stream.tensors]
+    sites.sort(key=lambda site: -(site.size or 0))
+    groups = [
+        roles(site, partials[site.output], form)[kept]
+        for site in sites
+        if partials[site.output].kept.shape == (stream.channels,)
+    ]
+    return kept[common_order(groups)] if groups else kept
+
+
+def _spread(order: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    """The elements that channels of `width` elements each have, in the channels' order."""
+    spread: NDArray[np.int64] = (order[:, np.newaxis] * width + np.arange(width)).reshape(-1)
+    return spread
+
+
+def _taken(partial: Partial, order: NDArray[np.int64] | None) -> Partial:
+    if order is None or len(partial.kept) == 1:  # one number may serve all channels
+        return partial
+    return replace(
+        partial,
+        kept=partial.kept[order],
+        square=partial.square[order],
+        linear=partial.linear[order],
+        constant=partial.constant[order],
+    )

@@ -1,0 +1,233 @@
+"""Write one partial activation by its parts: what is activated, what is squared, and the rest.
+
+    z -> Split -> act -------> Concat -> y
+               -> Mul(u, u) ->
+               ------------->
+
+A polynomial q z^2 + l z + c is the square of u = sqrt|q| (z + l / 2q), times the sign of q, plus c - l^2 / 4q. What
+each part needs before its activation or its square, a number to multiply a channel by and one to add, is folded into
+the layer that makes z where nothing else reads z. Channels of a part that do not lie together are gathered, and put
+back into their order afterwards.
+
+In the PRelu form activated and other elements stay together: they go through a PRelu whose slope is one where nothing
+is activated.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxshallow.actions.emission import write_layer
+from onnxshallow.actions.partial import mask_refusal
+from onnxshallow.analysis import Analysis, NotLinearError, Site
+from onnxshallow.analysis.partial import Partial
+from onnxshallow.convolution import scale_output
+from onnxshallow.model.editor import GraphEditor
+from onnxshallow.rewriting.lowering.node_writer import NodeWriter
+
+__all__ = ["MaskForm", "roles", "write_parts"]
+
+MaskForm = Literal["split", "prelu"]
+"""How partial activations are written."""
+
+Values = NDArray[np.float64]
+
+_ACTIVE, _SQUARED, _OTHER = range(3)
+# A parabola whose vertex lies farther from zero than this is written without completing the square, which would be a
+# small difference of large numbers. The inputs of activations are of size one or so.
+_FARTHEST_VERTEX = 16.0
+
+
+def roles(site: Site, partial: Partial, form: MaskForm) -> NDArray[np.int64]:
+    """What becomes of each channel, as numbers (C,); those of one number are written together.
+
+    Returns:
+        (C, *spatial) where places of one channel are not written together.
+    """
+    active = partial.kept
+    if _takes_prelu(site, partial, form) and np.any(partial.kept):
+        active = ~partial.squared
+    groups = np.where(active, _ACTIVE, np.where(partial.squared, _SQUARED, _OTHER))
+    by_channel = groups.reshape(len(groups), -1)
+    return by_channel[:, 0] if np.all(by_channel == by_channel[:, :1]) else groups
+
+
+def _takes_prelu(site: Site, partial: Partial, form: MaskForm) -> bool:
+    return site.kind != "clip" and (form == "prelu" or partial.kept.ndim > 1)
+
+
+def write_parts(editor: GraphEditor, analysis: Analysis, site: Site, partial: Partial, form: MaskForm) -> None:
+    """Let only what `partial` keeps go through the activation that makes its output.
+
+    Args:
+        editor: the graph under edit.
+        analysis: of the model, in which the activation is whole.
+        site: the activation.
+        partial: what to write.
+        form: see `onnxshallow.rewriting.lowering.lower`.
+
+    Raises:
+        NotLinearError: the activation cannot be written in part.
+    """
+    if site.dtype is None:
+        raise NotLinearError(f"the element type of {site.name!r} is not known")
+    if np.all(partial.kept):
+        return
+    scale, shift = _before(partial)
+    if _fold(editor, analysis, partial, scale, shift):
+        scale, shift = np.ones_like(scale), np.zeros_like(shift)
+    made = editor.tensor(partial.output)
+    (activation,) = made.inputs
+    writer = NodeWriter(editor, site.name, site.dtype, site.rank, analysis.network.opset)
+    parts = _Parts(site, partial, scale, shift, _slope(analysis, site), _takes_prelu(site, partial, form))
+    source = editor.tensor(partial.source)
+    groups = roles(site, partial, form)
+    if groups.ndim > 1:
+        _write_places(writer, parts, activation, source, groups)
+    else:
+        _write_groups(writer, parts, activation, source, groups)
+    inner = analysis.network.producer(partial.source) is not None and analysis.network.is_private(partial.source)
+    if not writer.nodes and inner:
+        editor.rename_output(partial.source, partial.output)
+        return
+    if not writer.nodes:
+        writer.write("Identity", "same", [source])
+    writer.replace(activation, made)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What is written, with one number a channel (C,) or place (C, *spatial).
+
+    Attributes:
+        site: the activation.
+        partial: what becomes of it.
+        scale: what z is multiplied by before all else.
+        shift: what is added to it then.
+        slope: that of the activation below zero, (C, *spatial) or with ones; None where it has no such slope.
+        prelu: whether elements that are not activated go through a PRelu too.
+    """
+
+    site: Site
+    partial: Partial
+    scale: Values
+    shift: Values
+    slope: Values | None
+    prelu: bool
+
+
+def _before(partial: Partial) -> tuple[Values, Values]:
+    """What to multiply z by and what to add then, before any activation or square."""
+    scale = np.where(partial.kept, 1.0, partial.linear)
+    shift = np.where(partial.kept, 0.0, partial.constant)
+    if not _completes(partial):
+        return np.where(partial.squared, 1.0, scale), np.where(partial.squared, 0.0, shift)
+    root = np.sqrt(np.abs(partial.square))
+    return (
+        np.where(partial.squared, root, scale),
+        np.where(partial.squared, root * _vertex(partial), shift),
+    )
+
+
+def _vertex(partial: Partial) -> Values:
+    """Minus the place of each parabola's vertex, zero where there is none."""
+    vertex: Values = np.where(partial.squared, partial.linear, 0) / np.where(partial.squared, 2 * partial.square, 1)
+    return vertex
+
+
+def _completes(partial: Partial) -> bool:
+    return bool(np.all(np.abs(_vertex(partial)) <= _FARTHEST_VERTEX))
+
+
+def _fold(editor: GraphEditor, analysis: Analysis, partial: Partial, scale: Values, shift: Values) -> bool:
+    """Let the layer that makes z scale and shift it, where nothing else reads it."""
+    layer = analysis.layers.by_output.get(partial.source)
+    factor, term = (values.reshape(len(values), -1) for values in (scale, shift))
+    uniform = np.all(factor == factor[:, :1]) and np.all(term == term[:, :1])
+    if layer is None or not uniform or not layer.is_light or layer.weight_shape[0] != len(scale):
+        return False
+    if not analysis.network.is_private(partial.source):
+        return False
+    if np.any(scale != 1) or np.any(shift):
+        convolution = scale_output(analysis.layers.convolution(layer), factor[:, 0], term[:, 0])
+        write_layer(editor, analysis.network, analysis.layers, layer, convolution)
+    return True
+
+
+def _slope(analysis: Analysis, site: Site) -> Values | None:
+    """The slope of an activation below zero, with an axis for the channels and for each after it."""
+    node = analysis.network.producer(site.output)
+    if site.kind == "clip" or node is None:
+        return None
+    if site.kind != "prelu":
+        slope = float(node.attributes.get("alpha", 0.01)) if site.kind == "leaky_relu" else 0.0
+        return np.full((1,) * (site.rank + 1), slope)
+    value = analysis.network.constant(node.inputs[1])
+    if value is None:
+        raise NotLinearError(f"{site.name!r} cannot be written in part: {mask_refusal(analysis, site)}")
+    return np.reshape(value, ((1,) * (site.rank + 1) + value.shape)[-site.rank - 1 :]).astype(np.float64)
+
+
+def _write_places(
+    writer: NodeWriter, parts: _Parts, activation: gs.Node, source: gs.Tensor, groups: NDArray[np.int64]
+) -> None:
+    """Like `_write_groups`, where places of one channel belong to several groups: with each place as a channel."""
+    shape, partial = groups.shape, parts.partial
+    flat = replace(
+        parts,
+        partial=replace(
+            partial,
+            **{name: getattr(partial, name).reshape(-1) for name in ("kept", "square", "linear", "constant")},
+        ),
+        scale=parts.scale.reshape(-1),
+        shift=parts.shift.reshape(-1),
+        slope=None if parts.slope is None else np.broadcast_to(parts.slope, shape).reshape(-1),
+    )
+    writer.rank = 0
+    read = writer.write("Flatten", "places", [source], axis=1)
+    made = _write_groups(writer, flat, activation, read, groups.reshape(-1))
+    writer.write("Reshape", "shaped", [made, writer.integers("shape", (0, *shape))])
+
+
+def _write_groups(
+    writer: NodeWriter, parts: _Parts, activation: gs.Node, source: gs.Tensor, groups: NDArray[np.int64]
+) -> gs.Tensor:
+    """Each group of channels by itself, those that come first in the order of channels first."""
+    present = sorted(np.unique(groups), key=lambda role: int(np.argmax(groups == role)))
+    members = [np.flatnonzero(groups == role) for role in present]
+    made = []
+    for role, chosen, x in zip(present, members, writer.split(source, members), strict=True):
+        x = writer.affine("before", x, parts.scale[chosen], parts.shift[chosen])
+        if role == _ACTIVE:
+            x = _activated(writer, parts, activation, x, chosen)
+        elif role == _SQUARED:
+            x = _squared(writer, parts.partial, x, chosen)
+        made.append(x)
+    return writer.join(made, members)
+
+
+def _activated(
+    writer: NodeWriter, parts: _Parts, activation: gs.Node, x: gs.Tensor, chosen: NDArray[np.int64]
+) -> gs.Tensor:
+    kept, slope = parts.partial.kept[chosen], parts.slope
+    if slope is None or (not parts.prelu and (parts.site.kind != "prelu" or len(slope) == 1)):
+        return writer.move("active", activation, [x, *activation.inputs[1:]])
+    own = slope if len(slope) == 1 else slope[chosen]
+    kept = kept.reshape(*kept.shape, *(1,) * (own.ndim - kept.ndim))
+    inputs = [x, writer.numbers("slope", np.where(kept, own, 1.0))]
+    if parts.site.kind == "prelu":
+        return writer.move("active", activation, inputs)
+    return writer.move("active", gs.Node("PRelu", activation.name), inputs)
+
+
+def _squared(writer: NodeWriter, partial: Partial, x: gs.Tensor, chosen: NDArray[np.int64]) -> gs.Tensor:
+    """The parabolas of `chosen` channels, from u = sqrt|q| (z + l / 2q), or from z where the vertex is far."""
+    square, linear, constant = (values[chosen] for values in (partial.square, partial.linear, partial.constant))
+    power = writer.write("Mul", "square", [x, x])
+    if _completes(partial):
+        return writer.affine("parabola", power, np.sign(square), constant - square * _vertex(partial)[chosen] ** 2)
+    steep = writer.affine("steep", power, square, constant)
+    return writer.write("Add", "parabola", [steep, writer.affine("tilted", x, linear, np.zeros_like(linear))])

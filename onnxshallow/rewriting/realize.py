@@ -1,0 +1,176 @@
+"""Carry out a plan: apply its candidates, fit what they leave to fit, correct what follows, write the model."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+
+from onnxshallow.actions.apply import Rewritten, apply_candidates
+from onnxshallow.actions.base import Candidate, Statistics
+from onnxshallow.actions.emission import write_layers
+from onnxshallow.analysis import Analysis, Layer, analyze
+from onnxshallow.analysis.partial import Partial
+from onnxshallow.fitting.calibration import Calibration
+from onnxshallow.fitting.correction import correct, downstream
+from onnxshallow.model.network import Network
+from onnxshallow.rewriting.lowering.lower import MaskForm, lower
+from onnxshallow.rewriting.stability import why_unstable
+from onnxshallow.runtime.cursor import Cursor
+from onnxshallow.runtime.progress import Step
+from onnxshallow.runtime.whole import run_batches
+from onnxshallow.validation.metrics import relative_error
+
+__all__ = ["Realized", "realize"]
+
+
+@dataclass(frozen=True, eq=False)
+class Realized:
+    """A rewritten and fitted model.
+
+    Attributes:
+        model: the model.
+        outputs: its outputs on the calibration's selection batches, one array (N, ...) each.
+        composition_error: where kernels were composed exactly, by how much that moved the outputs: RMS of the
+            difference to the same network with its convolutions left apart, over the RMS of that; else None.
+        unstable: why it is not to be used on inputs a little different from the calibration samples, else None.
+    """
+
+    model: onnx.ModelProto
+    outputs: list[np.ndarray]
+    composition_error: float | None = None
+    unstable: str | None = None
+
+
+def realize(
+    analysis: Analysis,
+    candidates: Sequence[Candidate],
+    statistics: Statistics,
+    calibration: Calibration,
+    *,
+    correction: bool = True,
+    form: MaskForm = "split",
+    step: Step = lambda: None,
+) -> Realized:
+    """Apply `candidates` to the analysed model.
+
+    Mergers whose kernels are to be composed exactly are first carried out as removals of their sites alone, so
+    that the separate convolutions can be fitted; composing these is then pure algebra. Where padding spoils the
+    border of a composite, the layers after it are corrected once more.
+
+    Args:
+        analysis: of the original.
+        candidates: what to do.
+        statistics: what the original's sites do.
+        calibration: inputs.
+        correction: whether untouched layers downstream of a change are re-fitted too.
+        form: how activations that are kept in part are written.
+        step: called after each fitted layer.
+
+    Raises:
+        NotLinearError: two candidates get into each other's way.
+        ModelError: onnxruntime fails on the rewritten network.
+    """
+    composed = [c for c in candidates if c.exactness != "fitted"]
+    apart = [c for c in candidates if c.exactness == "fitted"]
+    apart += [_removal(analysis, name) for c in composed for name in c.sites]
+    ends = {name for c in composed for name in _ends(analysis, c)}
+    rewritten = apply_candidates(analysis, apart, statistics, ends)
+    touched = _chosen(rewritten, rewritten.fit, correction)
+    model, partials = _fit(analysis, rewritten, touched, rewritten.fit, calibration, step)
+    apart_only = _finished(analysis, statistics, model, partials, form, calibration)
+    if not composed:
+        return apart_only
+    separate = analyze(model, analysis.network.input_shapes, ends)
+    merged = apply_candidates(separate, [_relocated(analysis, separate, c) for c in composed], statistics)
+    merged = replace(merged, partials=tuple(partials))
+    result = _finished(analysis, statistics, merged.model, partials, form, calibration)
+    error = max(relative_error(a, b) for a, b in zip(apart_only.outputs, result.outputs, strict=True))
+    if correction and any(c.exactness != "exact" for c in composed):
+        touched = [layer for layer in _chosen(merged, merged.frozen, True) if layer.output not in merged.frozen]
+        model, partials = _fit(analysis, merged, touched, rewritten.fit, calibration, step)
+        result = _finished(analysis, statistics, model, partials, form, calibration)
+    return replace(result, composition_error=error)
+
+
+def _removal(analysis: Analysis, name: str) -> Candidate:
+    """The candidate that removes one site and leaves everything else in place."""
+    site = analysis.site_by_name[name]
+    return Candidate("linearize", (name,), site.source, site.output, nodes=frozenset({site.node}))
+
+
+def _ends(analysis: Analysis, candidate: Candidate) -> list[str]:
+    """The tensors at which `candidate` begins, and at which it may end once sites are gone."""
+    return [candidate.source, *_names_after_removals(analysis, candidate.output)]
+
+
+def _relocated(original: Analysis, separate: Analysis, candidate: Candidate) -> Candidate:
+    """`candidate` where it is found once the sites are gone."""
+    names = _names_after_removals(original, candidate.output)
+    return replace(candidate, output=next(name for name in names if separate.network.producer(name) is not None))
+
+
+def _names_after_removals(analysis: Analysis, tensor: str) -> list[str]:
+    """`tensor` and the outputs of the sites that follow in a row: a removed site passes its output's name on."""
+    following = {site.source: site.output for site in analysis.sites}
+    names = [tensor]
+    while names[-1] in following:
+        names.append(following[names[-1]])
+    return names
+
+
+def _chosen(rewritten: Rewritten, changed: Collection[str], correction: bool) -> list[Layer]:
+    """The layers to fit: those that make `changed` tensors, and with correction those after them."""
+    layers = rewritten.analysis.layers
+    if correction:
+        return downstream(rewritten.analysis.network, layers, {*changed, *(p.output for p in rewritten.partials)})
+    return [layer for layer in layers if layer.output in changed]
+
+
+def _fit(
+    original: Analysis,
+    rewritten: Rewritten,
+    chosen: Sequence[Layer],
+    changed: Collection[str],
+    calibration: Calibration,
+    step: Step,
+) -> tuple[onnx.ModelProto, list[Partial]]:
+    """The rewritten model with `chosen` layers and its partial activations fitted to the original's activations."""
+    batches = calibration.batches[calibration.fitting]
+    before, after = (
+        Cursor.at_inputs(analysis.network, batches, calibration.store, goals=(), threads=calibration.threads)
+        for analysis in (original, rewritten.analysis)
+    )
+    layers = rewritten.analysis.layers
+    correct(
+        before,
+        after,
+        layers,
+        chosen,
+        len(batches),
+        calibration.fit,
+        step,
+        changed=changed,
+        known=original.layers,
+        partials=rewritten.partials,
+    )
+    partials = [after.partials.get(partial.output, partial) for partial in rewritten.partials]
+    return write_layers(rewritten.analysis.network, layers, after.replaced), partials
+
+
+def _finished(
+    analysis: Analysis,
+    statistics: Statistics,
+    model: onnx.ModelProto,
+    partials: Sequence[Partial],
+    form: MaskForm,
+    calibration: Calibration,
+) -> Realized:
+    """The model as it is written, its partial activations by their parts, and what is known of it."""
+    shapes = analysis.network.input_shapes
+    written = lower(analyze(model, shapes), partials, form) if partials else model
+    unstable = None
+    if any(partial.squared.any() for partial in partials):
+        unstable = why_unstable(analysis, statistics, Network(written, shapes), calibration)
+    outputs = run_batches(written, calibration.batches[calibration.selection], calibration.threads)
+    return Realized(written, outputs, unstable=unstable)

@@ -1,0 +1,92 @@
+"""One pass over the original network: what every site does to its channels."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from onnxshallow.actions.base import Statistics
+from onnxshallow.analysis import Analysis, Site
+from onnxshallow.fitting.calibration import Calibration
+from onnxshallow.fitting.moments import SiteStatistics, site_statistics, widened
+from onnxshallow.runtime.cursor import Batches, Cursor
+from onnxshallow.runtime.progress import Step
+
+__all__ = ["PERTURBATIONS", "collect_statistics", "perturb"]
+
+_CHANGES = ((1.2, 0.0), (0.8, 0.0), (1.0, 0.2), (1.0, -0.2))
+PERTURBATIONS = len(_CHANGES)
+"""How many changed samples `perturb` makes of one."""
+
+
+def collect_statistics(
+    analysis: Analysis,
+    sites: Sequence[Site],
+    calibration: Calibration,
+    step: Step = lambda: None,
+    *,
+    perturbed: bool = False,
+    pixels: bool = False,
+) -> Statistics:
+    """The least-squares polynomials of each of `sites`, by name.
+
+    Args:
+        analysis: of the original.
+        sites: removable sites, in graph order.
+        calibration: inputs, whose fitting batches the polynomials are fitted to; errors are those on the others.
+        step: called after each site.
+        perturbed: whether the range of what a site reads and the peak of what it makes are those of changed inputs as
+            well (`perturb`).
+        pixels: whether each element is looked at by itself, too.
+    """
+    goals = {tensor for site in sites for tensor in (site.source, site.output)}
+    held_out = calibration.batches[calibration.selection]
+    batches = [*calibration.batches, *(perturb(held_out) if perturbed else ())]
+    given = len(calibration.batches)
+    parts, changed = (calibration.fitting, slice(calibration.fit_batches, given)), slice(given, None)
+    cursor = Cursor.at_inputs(analysis.network, batches, calibration.store, goals=goals, threads=calibration.threads)
+    statistics = {}
+    for site in sites:
+        cursor.advance([site.source, site.output])
+        fitted, judged = (_pairs(cursor, site, part) for part in parts)
+        found = site_statistics(fitted, site.channels, judged)
+        if pixels and site.channels > 1:
+            found = replace(found, pixels=_by_element(cursor, site, parts))
+        statistics[site.name] = widened(found, _pairs(cursor, site, changed))
+        cursor.goals -= {site.source, site.output}
+        step()
+    return statistics
+
+
+def perturb(batches: Batches) -> list[dict[str, np.ndarray]]:
+    """Inputs as another camera may give them: scaled by a fifth up and down, shifted by a fifth of their spread.
+
+    Args:
+        batches: inputs by name, batch by batch; other than floating-point ones stay as they are.
+    """
+    return [
+        {
+            name: (scale * x + shift * x.std()).astype(x.dtype) if x.dtype.kind == "f" else x
+            for name, x in batch.items()
+        }
+        for scale, shift in _CHANGES
+        for batch in batches
+    ]
+
+
+def _by_element(cursor: Cursor, site: Site, parts: Sequence[slice]) -> SiteStatistics:
+    """The polynomials of each element of a site by itself, (C, *spatial)."""
+    shape = cursor[site.source][0].shape[1:]
+    elements = int(np.prod(shape))
+    fitted, judged = (
+        ((z.reshape(len(z), elements), y.reshape(len(y), elements)) for z, y in _pairs(cursor, site, part))
+        for part in parts
+    )
+    return site_statistics(fitted, elements, judged).reshaped(shape)
+
+
+def _pairs(cursor: Cursor, site: Site, batches: slice) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What a site reads and makes, batch by batch."""
+    for pair in zip(cursor[site.source][batches], cursor[site.output][batches], strict=True):
+        yield pair
+        cursor.store.rest()

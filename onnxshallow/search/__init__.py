@@ -1,0 +1,1 @@
+"""What to do to a network: candidates, their damage, and which of them to take."""

@@ -1,0 +1,119 @@
+"""What candidates that were not measured may do, so that most need not be.
+
+Networks have hundreds of candidates, and a plan uses a few. One candidate of each place is measured at first; for
+the others there is an estimate, rather too good than too bad:
+
+    another kernel size or rank      the measured one's damage times (its size / this size)^p
+    more or fewer activations kept   the measured one's damage times (those that go here / those that went there)^p
+    a run of several sites           the sum over its sites of the least damage that was measured there; measured runs
+                                     have done more than their parts in every network tried
+
+What the best plan by these numbers contains is measured next, until it contains nothing unmeasured.
+
+Damages do not add up: errors that two places make close to each other look alike, and amplitudes add where squares
+were measured. Errors of equal shape would do d1 + d2 + 2 sqrt(d1 d2) together, errors that have nothing in common
+d1 + d2. Pairs that were measured lie about halfway (docs/decisions/plans-compete.md), so each pair of neighbours in a
+plan counts sqrt(d1 d2) more.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from onnxshallow.actions.base import Candidate
+
+__all__ = ["Pair", "estimated_damages", "first_look", "interactions"]
+
+Pair = tuple[str, str]
+"""Two places, in graph order."""
+
+# Changes whose sites are no further apart than this, counted in sites, are neighbours.
+_REACH = 2
+
+_KERNEL_POWER, _RANK_POWER = 0.4, 2.0
+# Of the activations that go, where fewer or more of them do than were measured.
+_FEWER_POWER, _MORE_POWER = 2.0, 1.0
+
+
+def first_look(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates to measure in any case: the one of middle size at each place with at most one site."""
+    groups = _by_place(candidates)
+    return [_middle(group) for group in groups.values() if len(group[0].sites) <= 1]
+
+
+def estimated_damages(candidates: Sequence[Candidate], damages: Mapping[str, float]) -> dict[str, float]:
+    """The damage of each candidate by key: measured, or estimated from `damages`."""
+    least = _least_by_site(candidates, damages)
+    found: dict[str, float] = {}
+    for group in _by_place(candidates).values():
+        known = [c for c in group if c.key in damages]
+        for candidate in group:
+            if candidate.key in damages:
+                found[candidate.key] = damages[candidate.key]
+                continue
+            if known:
+                nearest = min(known, key=lambda c: abs(np.log(_size(c) / _size(candidate))))
+                start = damages[nearest.key]
+            else:
+                nearest = _middle(group)
+                start = sum(least.get(site, 0.0) for site in candidate.sites)
+            power = _power(candidate, nearest)
+            found[candidate.key] = start * float((_size(nearest) / _size(candidate)) ** power)
+    return found
+
+
+def interactions(
+    candidates: Sequence[Candidate], damages: Mapping[str, float], order: Mapping[str, int]
+) -> dict[Pair, float]:
+    """What changing both of two neighbouring places does beyond the sum of their damages.
+
+    Runs of several sites are left out: there are many, and no rule was found for them.
+
+    Args:
+        candidates: what can be chosen.
+        damages: of each of them, by key.
+        order: position of each site in the graph, by its name.
+    """
+    places = []
+    for place, group in _by_place(candidates).items():
+        if len(group[0].sites) == 1 and group[0].kept is None:
+            places.append((place, order[group[0].sites[0]], min(max(damages[c.key], 0.0) for c in group)))
+    return {
+        (first, second): float(np.sqrt(one * other))
+        for first, before, one in places
+        for second, after, other in places
+        if 0 < after - before <= _REACH
+    }
+
+
+def _least_by_site(candidates: Sequence[Candidate], damages: Mapping[str, float]) -> dict[str, float]:
+    least: dict[str, float] = {}
+    for candidate in candidates:
+        if candidate.removed == 1 and candidate.key in damages:
+            site, damage = candidate.sites[0], max(damages[candidate.key], 0.0)
+            least[site] = min(damage, least.get(site, damage))
+    return least
+
+
+def _by_place(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
+    groups: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        groups.setdefault(candidate.place, []).append(candidate)
+    return groups
+
+
+def _middle(group: Sequence[Candidate]) -> Candidate:
+    return sorted(group, key=_size)[len(group) // 2]
+
+
+def _power(candidate: Candidate, measured: Candidate) -> float:
+    if candidate.kept is not None:
+        return _FEWER_POWER if candidate.relus < measured.relus else _MORE_POWER
+    return _KERNEL_POWER if candidate.rank is None else _RANK_POWER
+
+
+def _size(candidate: Candidate) -> float:
+    """What orders the candidates of one place: what is kept, the rank, or the taps of the kernel."""
+    if candidate.kept is not None:
+        return 1.0 / candidate.relus
+    return float(candidate.rank or np.prod(candidate.kernel or (1,)))

@@ -1,0 +1,158 @@
+"""What a run begins with: the model, its samples in batches, and what the original does with them."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onnxshallow.actions.base import Statistics
+from onnxshallow.analysis import Analysis, analyze
+from onnxshallow.data.prepare import Prepared, is_fixed, labelled_batches, open_sizes, prepare
+from onnxshallow.errors import ModelError
+from onnxshallow.fitting.calibration import Calibration
+from onnxshallow.fitting.correction import FitOptions
+from onnxshallow.model.document import Document
+from onnxshallow.options.config import Config
+from onnxshallow.rewriting.site_statistics import collect_statistics
+from onnxshallow.runtime.progress import Progress
+from onnxshallow.runtime.store import ActivationStore
+from onnxshallow.runtime.whole import run_batches
+from onnxshallow.search.memory import divide_memory
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.sensitivity.sweep import MOST_FIT_SAMPLES, reduced
+
+__all__ = ["Inputs", "Observation", "load_inputs", "observe"]
+
+logger = logging.getLogger(__name__)
+
+# What measuring all candidates may cost, and the fewest samples that make a comparison.
+_SWEEP_MACS, _FEWEST_FIT_SAMPLES = 2e13, 64
+# About how many candidates are measured for each site; twice as many where a part of it may be kept.
+_CANDIDATES = 3
+_RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """A model and the samples to work with.
+
+    Attributes:
+        document: the model as it was loaded.
+        analysis: its parts.
+        config: the options.
+        data: the samples.
+        calibration: the calibration samples in batches.
+        reduced: fewer of them, on which candidates and plans are compared.
+    """
+
+    document: Document
+    analysis: Analysis
+    config: Config
+    data: Prepared
+    calibration: Calibration
+    reduced: Calibration
+
+    @property
+    def report_batches(self) -> int:
+        """How many batches the samples of the report make; a rest is left out where the model fixes its batch."""
+        samples, batch = len(self.data.report), self.data.batch
+        return samples // batch if self.fixed_batch else -(-samples // batch)
+
+    @property
+    def fixed_batch(self) -> bool:
+        """Whether the model runs on batches of one size only."""
+        return is_fixed(self.analysis.network.inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What the original does with the calibration samples.
+
+    Attributes:
+        statistics: what the removable sites do.
+        reference: the outputs on the reduced's selection samples, one array (N, ...) each.
+    """
+
+    statistics: Statistics
+    reference: Sequence[np.ndarray]
+
+
+def load_inputs(document: Document, config: Config) -> Inputs:
+    """Analyse the model and read the data.
+
+    Raises:
+        ModelError: the model does not run.
+        DataError: the data cannot be used.
+        UsageError: options do not fit the model.
+    """
+    analysis = analyze(document.model, config.input_shape)
+    data = prepare(config, analysis.network.inputs)
+    if analysis.cost.unknown and (sizes := open_sizes(data.fit, analysis.network.inputs)):
+        config = config.model_copy(update={"input_shape": {**sizes, **(config.input_shape or {})}})
+        analysis = analyze(document.model, config.input_shape)
+    memory = divide_memory(config)
+    whole = is_fixed(analysis.network.inputs)
+    if not whole:
+        data = replace(data, batch=memory.batch_size(analysis, data.batch))
+    batches = [
+        [feeds for feeds, _ in labelled_batches(part, data.batch, whole=whole)] for part in (data.fit, data.selection)
+    ]
+    ridge = config.ridge if config.ridge is not None else _RIDGE_SYNTHETIC if data.synthetic else _RIDGE_REAL
+    calibration = Calibration(
+        batches=[*batches[0], *batches[1]],
+        fit_batches=len(batches[0]),
+        store=ActivationStore(memory.activations),
+        fit=FitOptions(ridge=ridge, memory=memory.fit, seed=config.seed),
+        threads=config.threads or 0,
+    )
+    reduced = _reduced(analysis, calibration, 2 * _CANDIDATES if config.in_part else _CANDIDATES)
+    return Inputs(document, analysis, config, data, calibration, reduced)
+
+
+def _reduced(analysis: Analysis, calibration: Calibration, candidates: int) -> Calibration:
+    """As many samples to compare on as keep the sweep within `_SWEEP_MACS`, at about so many candidates a site.
+
+    The number depends on the network, never on the clock, so that the same inputs give the same plan.
+    """
+    affordable = int(_SWEEP_MACS / max(1, analysis.cost.macs * candidates * len(analysis.sites)))
+    fit_samples = int(np.clip(affordable * 3 // 8, _FEWEST_FIT_SAMPLES, MOST_FIT_SAMPLES))
+    return reduced(calibration, fit_samples, max(_FEWEST_FIT_SAMPLES // 2, affordable * 5 // 8))
+
+
+def observe(inputs: Inputs, progress: Progress, plan: Plan | None = None) -> Observation:
+    """Run the original on the calibration samples.
+
+    Args:
+        inputs: model and data.
+        progress: shows how it goes.
+        plan: what is to be done, where that is known; else what the options allow.
+
+    Raises:
+        ModelError: onnxruntime fails on the model, or it computes values that are not finite.
+    """
+    calibration, reduced = inputs.calibration, inputs.reduced
+    reference = run_batches(inputs.document.model, reduced.batches[reduced.selection], reduced.threads)
+    if not any(output.dtype.kind == "f" for output in reference):
+        raise ModelError(
+            f"No output of {inputs.document.path} is a floating-point tensor, so what a change does cannot be "
+            "measured; make the tensor before it, such as the class scores, an output."
+        )
+    if not all(np.all(np.isfinite(output)) for output in reference if output.dtype.kind == "f"):
+        raise ModelError(
+            f"{inputs.document.path} computes values that are not finite on the calibration samples; check that "
+            "these are preprocessed as the model wants."
+        )
+    sites = [site for site in inputs.analysis.sites if site.refusal is None]
+    with progress.stage("Reading activations", len(sites)) as step:
+        config, known = inputs.config, () if plan is None else plan.candidates
+        pixels = config.granularity == "pixel" or any(c.pixels for c in known)
+        statistics = collect_statistics(
+            inputs.analysis,
+            sites,
+            calibration,
+            step,
+            perturbed=config.polynomials or any(c.squares for c in known),
+            pixels=pixels and inputs.analysis.network.has_fixed_sizes,
+        )
+        return Observation(statistics, reference)

@@ -1,0 +1,241 @@
+"""From damages to plans: propose, measure, learn.
+
+The integer program adds up damages that were measured one at a time. Carried out together, plans of nearly equal
+sums differ by a factor of two and more. So the planner proposes a plan, is told how much damage it really did,
+adjusts what it believes of each candidate, and proposes again:
+
+    belief      the damages of a plan add up, D = sum of w_c, with w_c ~ Normal(r d_c, (r d_c)^2)
+                where d_c was measured alone, or is estimated for a pair of neighbours, and r is how much worse
+                the plans carried out were than their sums
+    learning    the posterior of w given the plans carried out (linear-Gaussian regression in closed form)
+    proposing   by the posterior mean less half a deviation, so that what is not known yet gets its turn
+
+Proposals take turns between the plan that saves most multiply-adds and layers among those of about the least believed
+damage, the plan of least believed damage, and neighbours of the best plan carried out so far.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from onnxshallow.actions.base import Candidate
+from onnxshallow.analysis import Analysis, Cost
+from onnxshallow.analysis.cost import node_depths
+from onnxshallow.errors import TargetError
+from onnxshallow.options.config import Config
+from onnxshallow.options.quantities import parse_target
+from onnxshallow.search.estimates import Pair, interactions
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.solver import Budget, Problem
+
+__all__ = ["Planner", "most_useful", "read_budget"]
+
+# A plan with this share more damage than another is still "about equal" when it is cheaper: as predicted, where much
+# is not known, and as measured.
+_PREDICTED_TOLERANCE = 0.25
+_MEASURED_TOLERANCE = 0.15
+# How much more damage a plan may do that saves layers or multiply-adds, next to one that saves none.
+_SHALLOWER = 0.5
+# Measurement noise of a plan's damage, as a share of it.
+_NOISE = 0.15
+# How many deviations what is not known yet is taken to be better than expected, so that it is tried.
+_OPTIMISM = 0.5
+# What is proposed in turn, where a shallower plan is worth something and where it is not.
+_TURNS, _TURNS_BY_DAMAGE = ("cheap", "least", "near", "near"), ("least", "near")
+
+
+def read_budget(config: Config, analysis: Analysis) -> Budget:
+    """The targets of a run in absolute numbers.
+
+    Multiply-adds may not rise above the original's: fewer ReLUs are not to be paid for with compute that nobody
+    offered. Exact composition, which costs multiply-adds, is the exception; who asks for it gets one merger at least.
+    Who asks for activations below the layer pays for these, and a shallower network is worth no damage.
+
+    Raises:
+        UsageError: a target is malformed.
+    """
+    relus = None if config.target_relus is None else parse_target(config.target_relus, analysis.cost.relus)
+    macs = None if config.target_macs is None else parse_target(config.target_macs, analysis.cost.macs)
+    depth = None if config.target_depth is None else parse_target(config.target_depth, analysis.cost.depth)
+    if config.kernel == "exact":
+        return Budget(relus, macs, depth_saved=1, depth=depth)
+    return Budget(relus, analysis.cost.macs if macs is None else macs, depth=depth, shallower=not config.in_part)
+
+
+@dataclass
+class Planner:
+    """Proposes plans that reach a budget, and learns from their measured damages.
+
+    Attributes:
+        analysis: of the original.
+        candidates: what can be chosen.
+        damages: damage of each candidate alone, by key; candidates without one are left out.
+        budget: what has to be reached.
+    """
+
+    analysis: Analysis
+    candidates: Sequence[Candidate]
+    damages: Mapping[str, float]
+    budget: Budget
+    _tried: dict[frozenset[str], float | None] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        cost = self.analysis.cost
+        usable = tuple(c for c in self.candidates if c.key in self.damages)
+        order = {site.name: position for position, site in enumerate(self.analysis.sites)}
+        self._interactions = interactions(usable, self.damages, order)
+        pairs = tuple(self._interactions)
+        self._problem = Problem(
+            usable, cost.relus, cost.macs, cost.depth, cost.relu_nodes, self.budget, pairs, self._depth
+        )
+        self._place = {c.key: c.place for c in usable}
+
+    def proposals(self) -> Iterator[Plan]:
+        """Plans, no one twice; each looks at what was learned up to then.
+
+        Raises:
+            TargetError: no plan reaches the budget; says what can be reached.
+        """
+        for kind in itertools.cycle(_TURNS if self.budget.shallower else _TURNS_BY_DAMAGE):
+            believed = self._believed()
+            best = self._problem.least_damage(believed, self._tried)
+            if best is None:
+                if self._problem.least_damage(believed) is None:
+                    raise _unreachable(self._problem, self.budget)
+                return
+            if kind == "cheap" and best:
+                most = self._sum(best, believed) * (1 + _PREDICTED_TOLERANCE) + 1e-9
+                best = self._problem.cheapest(believed, most, self._tried) or best
+            elif kind == "near":
+                best = self._problem.least_damage(believed, self._tried, self._incumbent()) or best
+            plan = Plan(best, {c.key: self.damages[c.key] for c in best})
+            self._tried[plan.keys] = None
+            yield plan
+
+    def expected(self) -> Plan | None:
+        """A plan of about the least expected damage, which it carries, from all that was learned; None for none."""
+        believed = self._believed(optimism=0.0)
+        best = self._problem.least_damage(believed, roughly=True)
+        if best is None:
+            return None
+        return Plan(best, {c.key: self.damages[c.key] for c in best}, self._sum(best, believed))
+
+    def _sum(self, plan: Sequence[Candidate], damages: Mapping[str | Pair, float]) -> float:
+        keys = frozenset(c.key for c in plan)
+        return sum(damage for term, damage in damages.items() if self._contains(keys, term))
+
+    def _contains(self, plan: frozenset[str], term: str | Pair) -> bool:
+        """Whether a plan, given as keys, changes what a term of the sum stands for."""
+        return term in plan if isinstance(term, str) else {self._place[key] for key in plan}.issuperset(term)
+
+    def _incumbent(self) -> frozenset[str] | None:
+        """The plan of least measured damage."""
+        measured = {plan: damage for plan, damage in self._tried.items() if damage is not None}
+        return min(measured, key=lambda plan: measured[plan]) if measured else None
+
+    def learn(self, plan: Plan, damage: float) -> None:
+        """Take note of what a plan really did; of no use where it contains what cannot be chosen here."""
+        if plan.keys <= self._place.keys():
+            self._tried[plan.keys] = damage
+
+    def reaches(self, plan: Plan) -> bool:
+        """Whether `plan` keeps the budget."""
+        return self._problem.reached(plan.candidates)
+
+    def _depth(self, chosen: Sequence[Candidate]) -> int:
+        """Depth of the network once `chosen` are carried out."""
+        network, layers = self.analysis.network, {}
+        for candidate in chosen:
+            inside = {self.analysis.layers.by_node.get(index) for index in candidate.nodes}
+            linear = [layer.main for layer in inside if layer is not None and layer.kind != "affine"]
+            if candidate.kernel is not None:
+                layers.update(dict.fromkeys(linear, 0))
+                layers[max(candidate.nodes)] = 1
+            elif candidate.rank is not None:
+                layers.update(dict.fromkeys(linear, 2))
+        return max(node_depths(network, layers), default=0)
+
+    def _believed(self, optimism: float = _OPTIMISM) -> Mapping[str | Pair, float]:
+        """Damage of each candidate and pair: the posterior mean less a share of the posterior deviation."""
+        keys: list[str | Pair] = [*(c.key for c in self._problem.candidates), *self._interactions]
+        prior = np.array([max(self._prior(key), 0.0) for key in keys])
+        known = [(plan, damage) for plan, damage in self._tried.items() if damage is not None and plan]
+        if not known:
+            return dict(zip(keys, prior.tolist(), strict=True))
+        member = np.array([[self._contains(plan, key) for key in keys] for plan, _ in known], dtype=np.float64)
+        measured = np.array([damage for _, damage in known])
+        sums = np.maximum(member @ prior, 1e-12)
+        mean = prior * float(np.exp(np.mean(np.log(np.maximum(measured, 1e-12) / sums))))
+        spread = member * mean**2
+        covariance = spread @ member.T + np.diag((_NOISE * measured) ** 2 + 1e-15)
+        gain = np.linalg.solve(covariance, spread).T
+        posterior = mean + gain @ (measured - member @ mean)
+        deviation = np.sqrt(np.maximum(mean**2 - np.sum(gain * spread.T, axis=1), 0.0))
+        return dict(zip(keys, np.maximum(posterior - optimism * deviation, 0.0).tolist(), strict=True))
+
+    def _prior(self, term: str | Pair) -> float:
+        return self.damages[term] if isinstance(term, str) else self._interactions[term]
+
+
+def most_useful(plans: Sequence[Plan], cost: Cost, shallower: bool = True) -> Plan:
+    """The plan to keep of those carried out: the cheapest of those with about the least damage.
+
+    Plans that save neither layers nor multiply-adds count only where the others do much more damage.
+
+    Args:
+        plans: with measured damages, at least one.
+        cost: of the original.
+        shallower: whether that is wanted; else it is the plan of least damage.
+    """
+    if not shallower:
+        return min(plans, key=_damage)
+    least = min(_damage(plan) for plan in plans)
+    savers = [p for p in plans if _saving(p, cost) > 0 and _damage(p) <= least * (1 + _SHALLOWER)]
+    usable = savers or list(plans)
+    least = min(_damage(plan) for plan in usable)
+    return max(
+        (p for p in usable if _damage(p) <= least * (1 + _MEASURED_TOLERANCE)),
+        key=lambda p: (_saving(p, cost), -_damage(p)),
+    )
+
+
+def _damage(plan: Plan) -> float:
+    return plan.predicted if plan.damage is None else plan.damage
+
+
+def _saving(plan: Plan, cost: Cost) -> float:
+    """Share of the layers saved, and unless kernels are composed exactly, share of the multiply-adds as well."""
+    layers = sum(c.depth for c in plan.candidates) / max(cost.depth, 1)
+    if any(c.exactness != "fitted" for c in plan.candidates):
+        return layers
+    return layers + sum(c.macs for c in plan.candidates) / max(cost.macs, 1)
+
+
+def _unreachable(problem: Problem, budget: Budget) -> TargetError:
+    parts = []
+    if budget.depth_saved and not any(c.depth > 0 for c in problem.candidates):
+        return TargetError("--kernel exact finds no two convolutions that can be merged on this model; use auto.")
+    if budget.relus is not None and budget.relus < problem.relus:
+        parts.append(f"{budget.relus} ReLUs ({_share(budget.relus, problem.relus)})")
+    if budget.macs is not None and budget.macs < problem.macs:
+        parts.append(f"{budget.macs} MACs ({_share(budget.macs, problem.macs)})")
+    if budget.depth_saved:
+        goal = f" that reach {' and '.join(parts)}" if parts else ""
+        return TargetError(f"--kernel exact finds no mergers{goal} and leave an activation on this model; use auto.")
+    reached = [f"{problem.fewest_relus()} ReLUs ({_share(problem.fewest_relus(), problem.relus)})"]
+    if budget.depth is not None:
+        parts.append(f"a depth of {budget.depth}")
+        reached.append(f"a depth of {problem.least_depth()}")
+    if budget.macs is not None and budget.macs < problem.macs:
+        reached.append(f"{problem.fewest_macs()} MACs ({_share(problem.fewest_macs(), problem.macs)})")
+    return TargetError(
+        f"The target of {' and '.join(parts)} cannot be reached: the lowest possible on this model is "
+        f"{', or '.join(reached)}; one activation always stays. Raise the target; `onnxshallow analyze` names the "
+        "reason for each site that cannot be removed."
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.2%} of the original's" if whole else "none in the original"

@@ -1,0 +1,86 @@
+"""Damages on disk, so that a second run with the same inputs, and a run after an interruption, need no sweep."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["SweepCache", "cache_folder", "cache_path"]
+
+logger = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Where caches are kept: `$ONNXSHALLOW_CACHE`, else `onnxshallow` in the user's cache folder."""
+    if chosen := os.environ.get("ONNXSHALLOW_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "onnxshallow"
+
+
+def cache_path(cache: Path | bool | None) -> Path | None:
+    """Where damages are kept: True for the user's folder, False or None for nowhere."""
+    if cache is True:
+        return cache_folder()
+    return None if cache is False or cache is None else cache
+
+
+class SweepCache:
+    """Damages by candidate key, in one file for everything that they depend on.
+
+    Each new value is appended at once as one line, so an interrupted sweep goes on where it stopped. A folder that
+    cannot be written to only costs the cache, never the run.
+
+    Args:
+        identity: whatever the damages depend on, as JSON values; its digest is the file's name.
+        folder: where the file is; None keeps the values in memory only.
+    """
+
+    def __init__(self, identity: Mapping[str, object], folder: Path | None) -> None:
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self._path = None if folder is None else folder / f"sweep-{digest[:32]}.jsonl"
+        self._values: dict[str, float] = {}
+        self._line_open = False
+        if self._path is not None:
+            text = _read(self._path)
+            self._values = _parse(text)
+            self._line_open = not text.endswith("\n") and bool(text)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def __getitem__(self, key: str) -> float:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: float) -> None:
+        self._values[key] = value
+        if self._path is None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write("\n" * self._line_open + json.dumps([key, value]) + "\n")
+                self._line_open = False
+        except OSError as error:
+            logger.warning("The sensitivity cache cannot be written (%s); going on without it.", error)
+            self._path = None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _parse(text: str) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for line in text.splitlines():
+        try:
+            key, value = json.loads(line)
+            values[str(key)] = float(value)
+        except (ValueError, TypeError):  # the last line of an interrupted run
+            continue
+    return values

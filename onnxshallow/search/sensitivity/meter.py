@@ -1,0 +1,164 @@
+"""The stage that measures: what each candidate would cost, as far as a budget asks for it."""
+
+import itertools
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnxshallow.actions.base import Candidate
+from onnxshallow.analysis import Analysis
+from onnxshallow.errors import TargetError
+from onnxshallow.model.providers import read_providers
+from onnxshallow.runtime.progress import Progress
+from onnxshallow.search.candidates import possible_candidates
+from onnxshallow.search.estimates import estimated_damages, first_look
+from onnxshallow.search.inputs import Inputs, Observation
+from onnxshallow.search.planner import Planner
+from onnxshallow.search.sensitivity.cache import SweepCache
+from onnxshallow.search.sensitivity.magnitude import magnitude_damages
+from onnxshallow.search.sensitivity.sweep import LOOKAHEAD, SweepOptions, sweep
+from onnxshallow.search.solver import Budget
+from onnxshallow.versions import versions
+
+__all__ = ["DamageMeter", "MeasuredDamages"]
+
+# How often the sweep goes down the network for candidates that turn out to matter.
+_MOST_LOOKS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredDamages:
+    """What each candidate would cost.
+
+    Attributes:
+        candidates: all that is possible.
+        refusals: for sites with no candidate, the reason.
+        damages: damage by candidate key.
+    """
+
+    candidates: tuple[Candidate, ...]
+    refusals: Mapping[str, str]
+    damages: Mapping[str, float]
+
+
+class DamageMeter:
+    """The damage of each candidate after its fit, on held-out samples; measured when it is first asked for.
+
+    Args:
+        inputs: model and data.
+        observation: what the original does with them.
+        progress: shows how it goes.
+        cache_folder: where damages are kept from run to run, or None.
+    """
+
+    def __init__(
+        self, inputs: Inputs, observation: Observation, progress: Progress, cache_folder: Path | None
+    ) -> None:
+        self._inputs, self._observation, self._progress = inputs, observation, progress
+        self._candidates, self._refusals = possible_candidates(inputs, observation.statistics)
+        self._cache = SweepCache(_identity(inputs), cache_folder)
+        self._known: dict[str, float] = {}
+        self._asked: set[str] = set()
+
+    @property
+    def measured(self) -> MeasuredDamages:
+        """What was measured so far."""
+        return self._sensitivity(dict(self._known))
+
+    def all(self) -> MeasuredDamages:
+        """Every candidate's.
+
+        Raises:
+            ModelError: onnxruntime fails on the model.
+        """
+        return self._sensitivity(self._of(self._candidates))
+
+    def matter_to(self, budgets: Sequence[Budget]) -> list[MeasuredDamages]:
+        """For each budget, those of the candidates that matter to it (`onnxshallow.search.estimates`).
+
+        What is measured for one budget does not depend on the others, so that it is the same in a run of its own.
+        Damages that are read off the weights cost nothing, and all candidates matter.
+
+        Raises:
+            ModelError: onnxruntime fails on the model.
+        """
+        if self._inputs.config.sensitivity == "magnitude":
+            return [self.all() for _ in budgets]
+        wanted = [{c.key for c in first_look(self._candidates)} for _ in budgets]
+        seen: list[dict[str, float]] = []
+        open_questions = set(range(len(budgets)))
+        for _ in range(_MOST_LOOKS):
+            damages = self._of([c for c in self._candidates if any(c.key in keys for keys in wanted)])
+            seen = [{key: damages[key] for key in keys if key in damages} for keys in wanted]
+            for number in sorted(open_questions):
+                more = _undecided(
+                    self._inputs.analysis, self._candidates, wanted[number], seen[number], budgets[number]
+                )
+                if more <= wanted[number]:
+                    open_questions.remove(number)
+                wanted[number] |= more
+            if not open_questions:
+                break
+        return [self._sensitivity(found) for found in seen]
+
+    def _sensitivity(self, damages: Mapping[str, float]) -> MeasuredDamages:
+        return MeasuredDamages(self._candidates, self._refusals, damages)
+
+    def _of(self, candidates: Sequence[Candidate]) -> dict[str, float]:
+        """Damage by key; candidates that do not apply after all have none."""
+        inputs, config = self._inputs, self._inputs.config
+        todo = [c for c in candidates if c.key not in self._asked]
+        self._asked |= {c.key for c in todo}
+        if config.sensitivity == "magnitude":
+            self._known |= magnitude_damages(inputs.analysis, todo)
+        elif todo:
+            settings = SweepOptions(config.sensitivity, LOOKAHEAD if config.correction else 0)
+            observed = self._observation
+            with self._progress.stage("Measuring sensitivity", len(todo)) as step:
+                self._known |= sweep(
+                    inputs.analysis,
+                    todo,
+                    observed.statistics,
+                    inputs.reduced,
+                    observed.reference,
+                    self._cache,
+                    settings,
+                    step,
+                )
+        return {c.key: self._known[c.key] for c in candidates if c.key in self._known}
+
+
+def _undecided(
+    analysis: Analysis, candidates: Sequence[Candidate], asked: Set[str], damages: Mapping[str, float], budget: Budget
+) -> set[str]:
+    """What the best plans would contain if unmeasured candidates did as little damage as they may."""
+    usable = [c for c in candidates if c.key in damages or c.key not in asked]
+    planner = Planner(analysis, usable, estimated_damages(usable, damages), budget)
+    try:
+        return {c.key for plan in itertools.islice(planner.proposals(), 2) for c in plan.candidates}
+    except TargetError:
+        return set()
+
+
+def _identity(inputs: Inputs) -> dict[str, object]:
+    """All that the damages depend on."""
+    fit = inputs.reduced.fit
+    providers = inputs.config.providers
+    return {
+        **({} if providers is None else {"providers": list(read_providers(providers))}),
+        "model": inputs.document.fingerprint,
+        "data": inputs.data.fingerprint(),
+        "samples": [len(inputs.reduced.batches), inputs.reduced.fit_batches],
+        "fit": [
+            fit.ridge,
+            fit.rows_per_unknown,
+            fit.least_rows,
+            fit.fewest_rows,
+            fit.rounds,
+            fit.memory,
+            fit.seed,
+        ],
+        "correction": inputs.config.correction,
+        "measure": inputs.config.sensitivity,
+        "versions": versions(),
+    }

@@ -1,0 +1,176 @@
+"""The sweep: every candidate's damage, after its own fit, on held-out samples.
+
+The original's cursor goes down the network once. At each cut the candidates that begin there are applied, each
+to a network of its own, fitted on the leading batches, and run to the output on the others from the cut on.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onnxshallow.actions.apply import Rewritten, apply_candidates
+from onnxshallow.actions.base import Candidate, Statistics
+from onnxshallow.analysis import Analysis, Layers, NotLinearError
+from onnxshallow.fitting.calibration import Calibration
+from onnxshallow.fitting.correction import correct, downstream
+from onnxshallow.runtime.cursor import Batches, Cursor
+from onnxshallow.runtime.progress import Step
+from onnxshallow.runtime.whole import join_batches
+from onnxshallow.search.sensitivity.cache import SweepCache
+from onnxshallow.search.sensitivity.measures import Measure, damage
+
+__all__ = ["LOOKAHEAD", "MOST_FIT_SAMPLES", "SweepOptions", "reduced", "sweep"]
+
+logger = logging.getLogger(__name__)
+
+
+LOOKAHEAD = 2
+"""Layers after a change that are corrected before its damage is measured.
+
+The correction that follows the real plan goes on to the output. Two layers of it rank candidates nearly as all do
+(docs/decisions/damage-after-correction.md) at a third of the price.
+"""
+
+# A ranking needs fewer samples and rows than the final fit.
+MOST_FIT_SAMPLES = 384
+_ROWS_PER_UNKNOWN, _LEAST_ROWS = 24, 20_000
+_ROUNDS = 2
+# Rewritten networks wait for their turn if all fit into this many bytes; else they are made again.
+_MOST_KEPT = 1 << 30
+# Stored, read, and in double precision.
+_BYTES_A_WEIGHT = 16
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How damage is measured.
+
+    Attributes:
+        measure: how far outputs have moved.
+        lookahead: number of untouched layers after a change that are corrected first.
+    """
+
+    measure: Measure = "kl"
+    lookahead: int = LOOKAHEAD
+
+
+def sweep(
+    analysis: Analysis,
+    candidates: Sequence[Candidate],
+    statistics: Statistics,
+    calibration: Calibration,
+    reference: Sequence[np.ndarray],
+    cache: SweepCache,
+    options: SweepOptions,
+    step: Step = lambda: None,
+) -> dict[str, float]:
+    """Damage of each candidate by its key.
+
+    Args:
+        analysis: of the original.
+        candidates: what to measure.
+        statistics: affine maps of the sites.
+        calibration: inputs, split into batches to fit on and batches to measure on.
+        reference: the original's outputs on the latter.
+        cache: damages known from earlier runs; new ones are added as they come.
+        options: how damage is measured.
+        step: called when a candidate is done.
+    """
+    damages = {c.key: cache[c.key] for c in candidates if c.key in cache}
+    for _ in damages:
+        step()
+    position = {name: node.index for node in analysis.network.nodes for name in node.outputs}
+    weights = sum(int(np.prod(layer.weight_shape)) for layer in analysis.layers)
+    hold = weights * _BYTES_A_WEIGHT * (len(candidates) - len(damages)) <= _MOST_KEPT
+    todo: list[tuple[int, str, Candidate, Rewritten | None]] = []
+    for candidate in candidates:
+        if candidate.key in damages:
+            continue
+        try:
+            rewritten = apply_candidates(analysis, [candidate], statistics)
+        except NotLinearError as error:  # find() promised too much
+            logger.warning("Candidate %s does not apply: %s.", candidate.key, error)
+            step()
+            continue
+        start = _start(analysis, candidate, rewritten)
+        todo.append((position.get(start, -1), start, candidate, rewritten if hold else None))
+    cursor = Cursor.at_inputs(analysis.network, calibration.batches, calibration.store, threads=calibration.threads)
+    for _, start, candidate, known in sorted(todo, key=lambda item: item[0]):
+        cursor.advance([start])
+        rewritten = known or apply_candidates(analysis, [candidate], statistics)
+        damages[candidate.key] = _damage_of(cursor, rewritten, analysis.layers, calibration, reference, options)
+        cache[candidate.key] = damages[candidate.key]
+        step()
+    return damages
+
+
+def reduced(
+    calibration: Calibration, fit_samples: int = MOST_FIT_SAMPLES, selection_samples: int | None = None
+) -> Calibration:
+    """The calibration with fewer samples, and fewer rows to fit on: enough to tell better from worse.
+
+    Args:
+        calibration: the whole of it.
+        fit_samples: samples to fit on; whole batches are kept, one at least.
+        selection_samples: samples to measure on, likewise; None for all. What is not fitted on is there for it too.
+    """
+    fitting = _leading(calibration.batches[calibration.fitting], fit_samples)
+    selection: Batches = [
+        *calibration.batches[calibration.selection],
+        *calibration.batches[calibration.fitting][len(fitting) :],
+    ]
+    if selection_samples is not None:
+        selection = _leading(selection, selection_samples)
+    fit = replace(calibration.fit, rows_per_unknown=_ROWS_PER_UNKNOWN, least_rows=_LEAST_ROWS, rounds=_ROUNDS)
+    return replace(calibration, batches=[*fitting, *selection], fit_batches=len(fitting), fit=fit)
+
+
+def _leading(batches: Batches, samples: int) -> Batches:
+    """The leading batches that hold at most `samples` samples together; one at least."""
+    sizes = [len(next(iter(batch.values()))) for batch in batches]
+    return batches[: max(1, int(np.searchsorted(np.cumsum(sizes), samples, side="right")))]
+
+
+def _start(analysis: Analysis, candidate: Candidate, rewritten: Rewritten) -> str:
+    """The tensor, known to both networks, at which the rewritten one begins to differ."""
+    layers = rewritten.analysis.layers
+    sources = [layer.source for layer in layers if layer.output in rewritten.fit]
+    if sources:
+        return sources[0]
+    layer = analysis.layers.by_output.get(candidate.source)
+    gone = rewritten.analysis.network.producer(candidate.source) is None
+    return layer.source if layer is not None and gone else candidate.source
+
+
+def _damage_of(
+    cursor: Cursor,
+    rewritten: Rewritten,
+    known: Layers,
+    calibration: Calibration,
+    reference: Sequence[np.ndarray],
+    options: SweepOptions,
+) -> float:
+    network, layers = rewritten.analysis.network, rewritten.analysis.layers
+    after = cursor.fork(network)
+    touched = rewritten.fit | rewritten.frozen | {partial.output for partial in rewritten.partials}
+    following = [layer for layer in downstream(network, layers, touched) if layer.output not in touched]
+    near = set(following[: options.lookahead])
+    chosen = [layer for layer in layers if layer.output in rewritten.fit or layer in near]
+    if chosen or rewritten.partials:
+        before = cursor.fork(cursor.network)
+        before.goals = set()
+        correct(
+            before,
+            after,
+            layers,
+            chosen,
+            calibration.fit_batches,
+            calibration.fit,
+            changed=rewritten.fit,
+            known=known,
+            partials=rewritten.partials,
+        )
+    after.restrict(calibration.selection)
+    return damage(options.measure, reference, join_batches(after.outputs()))

@@ -1,1 +1,0 @@
-"""How much each candidate damages the network's output."""

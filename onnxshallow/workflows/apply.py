@@ -1,0 +1,67 @@
+"""`apply`: carry out a saved plan."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from onnxshallow.errors import UsageError
+from onnxshallow.fitting.threads import computing
+from onnxshallow.model.document import ModelSource, as_document
+from onnxshallow.model.providers import running_on
+from onnxshallow.options.arguments import read_arguments
+from onnxshallow.options.config import Config
+from onnxshallow.runtime.progress import Clock, Progress, Silent
+from onnxshallow.search.candidates import find_every_candidate
+from onnxshallow.search.choose import Run, verdict
+from onnxshallow.search.inputs import load_inputs, observe
+from onnxshallow.search.plan import Plan, load_plan, match_plan
+from onnxshallow.workflows.outcome import outcome, require_data_for_drop, warn_of_few_samples
+from onnxshallow.workflows.result import Result
+
+__all__ = ["apply_plan"]
+
+
+def apply_plan(
+    model: ModelSource,
+    plan: Plan | str | os.PathLike[str],
+    calibration: object = None,
+    *,
+    validation: object = None,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Result:
+    """Carry out a plan.
+
+    Args:
+        model: see `optimize`.
+        plan: the plan, or the path of a saved one.
+        calibration: see `optimize`, as for the following.
+        validation: where accuracy is measured.
+        config: all options.
+        progress: shows how it goes.
+        **options: single options by name.
+
+    Raises:
+        UsageError: the plan does not fit the model, or options are wrong.
+        ModelError: a model that cannot be used.
+        DataError: data that cannot be used.
+    """
+    config = read_arguments(model, config, options, calibration, validation)
+    clock, progress = Clock(), progress or Silent()
+    require_data_for_drop(config)
+    with computing(config.threads), running_on(config.providers):
+        with clock("load"):
+            inputs = load_inputs(as_document(model, config.tensor_limit), config)
+            possible = find_every_candidate(inputs)
+            wanted = match_plan(plan, possible) if isinstance(plan, Plan) else load_plan(Path(plan), possible)
+        _check_form(config, wanted)
+        with clock("observe"):
+            observation = observe(inputs, progress, wanted)
+        attempt = Run(inputs, observation, progress, clock).attempt(wanted)
+        return outcome(inputs, attempt, verdict(config, inputs, attempt), warn_of_few_samples(inputs, attempt), clock)
+
+
+def _check_form(config: Config, plan: Plan) -> None:
+    if config.mask_form == "split" and any(candidate.pixels for candidate in plan.candidates):
+        raise UsageError("The plan keeps single pixels, and these have only the prelu form; leave --mask-form out.")

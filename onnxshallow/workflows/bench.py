@@ -1,0 +1,248 @@
+"""Models timed side by side: `bench`. Latency is measured here; private inference is estimated."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxshallow.analysis import analyze
+from onnxshallow.data.prepare import batch_size_of, is_fixed
+from onnxshallow.data.synthetic import synthesize
+from onnxshallow.errors import ModelError, UsageError
+from onnxshallow.model.document import MEMORY, Document, ModelSource
+from onnxshallow.model.providers import current_providers, running_on
+from onnxshallow.model.session import Session, usable_cores
+from onnxshallow.model.tensors import TensorInfo
+from onnxshallow.model.weights import byte_size
+from onnxshallow.options.arguments import read_arguments
+from onnxshallow.options.config import Config
+from onnxshallow.private.estimate import PrivateEstimate, estimate
+from onnxshallow.private.protocols import Protocol
+from onnxshallow.report.build.run import file_report
+from onnxshallow.report.schema.reports import (
+    BenchMeasurement,
+    BenchModel,
+    BenchReport,
+    BenchSetting,
+    PrivateReport,
+)
+from onnxshallow.runtime.footprint import FootprintError, peak_memory
+from onnxshallow.runtime.progress import Progress, Silent
+from onnxshallow.validation.latency import Timing, median_interval, speedup, time_models
+from onnxshallow.versions import versions
+from onnxshallow.workflows.validate import load_models
+
+__all__ = ["BenchOptions", "bench"]
+
+logger = logging.getLogger(__name__)
+
+# Turns that are made however long they take: fewer say nothing of how much the figures vary.
+_LEAST_TURNS = 5
+# Seconds a setting, seconds while an interval is wider than it should be, and that width.
+_SECONDS, _MOST_SECONDS, _WIDE = 3.0, 12.0, 0.02
+# Two sessions of one model differ by up to half a per cent through where their memory lies. So each of these parts of
+# the time has new ones.
+_PARTS = 4
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What to measure.
+
+    Attributes:
+        batch_sizes: samples a run, where the models leave that open.
+        threads: of onnxruntime; none for what the config says, or all cores. Every batch size is measured with each.
+        runs: of each model at each setting; None for as many as the time allows.
+        seconds: that a setting takes, about. None for as long as `runs` take, or, where these are not given, for 3 s
+            and up to 12 s while an interval is wider than 2 %.
+        memory: measure the peak memory too.
+        protocols: of private inference, for which to estimate the cost.
+        rtt: seconds of a round trip between the parties.
+        bandwidth: bits a second between them.
+    """
+
+    batch_sizes: tuple[int, ...] = (1,)
+    threads: tuple[int, ...] = ()
+    runs: int | None = None
+    seconds: float | None = None
+    memory: bool = True
+    protocols: tuple[Protocol, ...] = ()
+    rtt: float = 1e-3
+    bandwidth: float = 1e9
+
+
+def bench(
+    *models: ModelSource,
+    measure: BenchOptions | None = None,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> BenchReport:
+    """Time models in turns, and compare each with the first.
+
+    Args:
+        *models: two or more, or their paths, with the same inputs and outputs.
+        measure: what to measure; `BenchOptions()` where it is not given.
+        config: all other options; else they are taken from `options` and from an `onnxshallow.toml` beside the first.
+        progress: shows how it goes.
+        **options: single options by name: `input_shape`, `max_tensor`, `threads`, `providers` and `seed` count.
+
+    Raises:
+        UsageError: there is only one model, or options are wrong.
+        ModelError: a model cannot be used, or does not match the first.
+        DataError: an input's size is open; says how to give it.
+    """
+    if len(models) < 2:
+        raise UsageError("Name two models or more to compare.")
+    config = read_arguments(models[0], config, options)
+    with running_on(config.providers):
+        return _bench(models, measure or BenchOptions(), config, progress or Silent())
+
+
+def _bench(models: Sequence[ModelSource], options: BenchOptions, config: Config, progress: Progress) -> BenchReport:
+    documents, inputs = load_models(models, config)
+    notes: list[str] = []
+    settings = _settings(inputs, config, options, notes)
+    measurements: list[BenchMeasurement] = []
+    with progress.stage("Timing", len(settings)) as step:
+        for setting in settings:
+            measurements += _measure(documents, inputs, config, options, setting, notes)
+            step()
+    first, second = measurements[0], measurements[1]
+    return BenchReport(
+        original=file_report(documents[0]),
+        optimized=file_report(documents[1]),
+        original_ms=first.median_ms,
+        optimized_ms=second.median_ms,
+        speedup=second.speedup,
+        speedup_interval=second.speedup_interval,
+        batch_size=first.batch_size,
+        runs=first.runs,
+        threads=first.threads,
+        versions=versions(),
+        models=[BenchModel(path=str(d.path), sha256=d.sha256, size_bytes=_size(d)) for d in documents],
+        settings=settings,
+        measurements=measurements,
+        private=_private(documents, config, options),
+        notes=notes,
+        seed=config.seed,
+    )
+
+
+def _settings(
+    inputs: Sequence[TensorInfo], config: Config, options: BenchOptions, notes: list[str]
+) -> list[BenchSetting]:
+    """Every batch size with every number of threads; a batch that a model fixes is the only one."""
+    sizes = tuple(dict.fromkeys(options.batch_sizes))
+    if is_fixed(inputs):
+        own = batch_size_of(inputs, config)
+        if sizes != (own,):
+            notes.append(f"A model fixes its batch at {own}, so that is what all of them run on.")
+        sizes = (own,)
+    threads = dict.fromkeys(options.threads or (config.threads,))
+    return [BenchSetting(batch_size=size, threads=n) for size in sizes for n in threads]
+
+
+def _measure(
+    documents: Sequence[Document],
+    inputs: Sequence[TensorInfo],
+    config: Config,
+    options: BenchOptions,
+    setting: BenchSetting,
+    notes: list[str],
+) -> list[BenchMeasurement]:
+    """Every model at one setting."""
+    batch, threads = setting.batch_size, setting.threads or usable_cores()
+    feeds = synthesize(inputs, batch, config.seed, config.preprocessing()).batch(np.arange(batch))
+    for info in inputs:
+        if info.shape is not None and len(info.shape) == 1 and isinstance(info.shape[0], int):  # no batch, a vector
+            feeds[info.name] = np.resize(feeds[info.name], info.shape[0])
+    peaks = [_peak(document, feeds, threads, notes) if options.memory else None for document in documents]
+    timings = _time(documents, feeds, threads, options, config.seed)
+    found = []
+    for index, (timing, peak) in enumerate(zip(timings, peaks, strict=True)):
+        ratio, interval = speedup(timings[0].turns, timing.turns, config.seed)
+        low, high = median_interval(timing.turns, config.seed)
+        found.append(
+            BenchMeasurement(
+                model=index,
+                batch_size=batch,
+                threads=setting.threads,
+                runs=timing.runs,
+                median_ms=round(1000 * timing.median, 4),
+                median_interval=(round(1000 * low, 4), round(1000 * high, 4)),
+                samples_per_second=round(batch / timing.median, 1),
+                speedup=ratio,
+                speedup_interval=interval,
+                peak_memory_bytes=peak,
+            )
+        )
+    return found
+
+
+def _time(
+    documents: Sequence[Document], feeds: Mapping[str, np.ndarray], threads: int, options: BenchOptions, seed: int
+) -> list[Timing]:
+    """Time every model, for as long as the options say."""
+
+    def part(runs: int | None, seconds: float) -> list[Timing]:
+        sessions = {str(n): Session(d.model, threads=threads, in_turns=True) for n, d in enumerate(documents)}
+        return list(time_models(sessions, feeds, runs, seconds, _LEAST_TURNS).values())
+
+    if options.runs is not None:
+        return part(options.runs, float("inf") if options.seconds is None else options.seconds)
+    wanted, most = (_SECONDS, _MOST_SECONDS) if options.seconds is None else (options.seconds, options.seconds)
+    begin = time.perf_counter()
+    timings = part(None, wanted / _PARTS)
+    while (spent := time.perf_counter() - begin) < wanted or (spent < most and _is_wide(timings, seed)):
+        timings = [first.joined(later) for first, later in zip(timings, part(None, wanted / _PARTS), strict=True)]
+    return timings
+
+
+def _is_wide(timings: Sequence[Timing], seed: int) -> bool:
+    """Whether too little is known of a speedup."""
+    found = [speedup(timings[0].turns, timing.turns, seed) for timing in timings[1:]]
+    return any(high - low > _WIDE * ratio for ratio, (low, high) in found)
+
+
+def _peak(document: Document, feeds: Mapping[str, np.ndarray], threads: int, notes: list[str]) -> int | None:
+    try:
+        if document.path == MEMORY:
+            raise FootprintError("it is measured of files only")
+        return peak_memory(document.path, feeds, threads, current_providers())
+    except FootprintError as error:
+        note = f"The peak memory of {document.path} is not known: {error}."
+        if note not in notes:
+            logger.warning(note)
+            notes.append(note)
+        return None
+
+
+def _size(document: Document) -> int:
+    """Bytes of a model's files, or of the model where it has none."""
+    if document.path == MEMORY:
+        return byte_size(document.model)
+    try:
+        return sum(path.stat().st_size for path in (document.path, *document.data_files))
+    except OSError as error:
+        raise ModelError(f"Cannot read {document.path} again: {error.strerror or error}.") from error
+
+
+def _private(documents: Sequence[Document], config: Config, options: BenchOptions) -> list[PrivateReport]:
+    """An estimate for every protocol and model."""
+    if not options.protocols:
+        return []
+    analyses = [analyze(document.model, config.input_shape) for document in documents]
+    found = []
+    for protocol in options.protocols:
+        estimates = [estimate(analysis, protocol, options.rtt, options.bandwidth) for analysis in analyses]
+        found += [_private_report(n, made, estimates[0]) for n, made in enumerate(estimates)]
+    return found
+
+
+def _private_report(index: int, made: PrivateEstimate, first: PrivateEstimate) -> PrivateReport:
+    ratio = first.seconds / made.seconds if made.seconds else None
+    return PrivateReport(model=index, seconds_ratio=ratio, **vars(made))

@@ -1,0 +1,155 @@
+"""Whether this installation can work: versions, onnxruntime, memory, the cache, and which extras are there.
+
+Nothing heavy is imported before it is known to be there, since this is what people run when something is missing.
+"""
+
+import os
+import platform
+import re
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from onnxshallow import __version__
+from onnxshallow.errors import ExitCode
+from onnxshallow.report.schema.reports import SCHEMA_VERSION, CacheReport, DoctorReport, PackageReport
+from onnxshallow.search.sensitivity.cache import cache_folder
+from onnxshallow.text import first_line
+
+__all__ = ["examine"]
+
+# A requirement as metadata state it, such as `torch>=2.2; extra == "zoo"`.
+_REQUIREMENT = re.compile(
+    r"""(?P<name>[\w.-]+)[^;>]*(?:>=(?P<least>[\w.]+))?[^;]*(?:;.*extra *== *['"](?P<extra>[\w-]+))?"""
+)
+_ENOUGH_MEMORY = 1 << 30
+
+
+def examine() -> DoctorReport:
+    """Look at everything; `problems` says what to do about what is wrong, `hints` about what might be better."""
+    problems: list[str] = []
+    hints: list[str] = []
+    packages, extras = _packages(problems, hints)
+    providers = _providers(problems)
+    runs = _runs(problems)
+    memory = _free_memory()
+    if memory is not None and memory < _ENOUGH_MEMORY:
+        hints.append(f"Only {memory >> 20} MiB of memory are free; give --memory to keep activations on disk.")
+    cache = _cache()
+    if not cache.writable:
+        hints.append(f"The cache {cache.path} cannot be written to, so sweeps are not kept; set ONNXSHALLOW_CACHE.")
+    return DoctorReport(
+        schema_version=SCHEMA_VERSION,
+        version=__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cores=_cores(),
+        memory_bytes=memory,
+        packages=packages,
+        extras=extras,
+        providers=providers,
+        runs=runs,
+        cache=cache,
+        problems=problems,
+        hints=hints,
+        exit_code=int(ExitCode.UNUSABLE_INPUT if problems else ExitCode.OK),
+    )
+
+
+def _packages(problems: list[str], hints: list[str]) -> tuple[list[PackageReport], dict[str, list[str]]]:
+    """What is required, and for each extra the packages that it lacks."""
+    try:
+        stated = requires("onnxshallow") or []
+    except PackageNotFoundError:
+        hints.append("onnxshallow runs from its sources, so versions are not checked; `pip install .` lets them be.")
+        return [], {}
+    packages: list[PackageReport] = []
+    extras: dict[str, list[str]] = {}
+    for match in filter(None, map(_REQUIREMENT.match, stated)):
+        name, least, extra = match["name"], match["least"], match["extra"]
+        found = _version(name)
+        ok = found is not None and (least is None or _numbers(found) >= _numbers(least))
+        if extra is not None:
+            if name != "onnxshallow":
+                extras.setdefault(extra, []).extend([] if ok else [name])
+            continue
+        packages.append(PackageReport(name=name, version=found, least=least, ok=ok))
+        if not ok:
+            what = "is missing" if found is None else f"is {found}, which is too old"
+            problems.append(f"{name} {what}; run: pip install '{name}{f'>={least}' if least else ''}'.")
+    return packages, extras
+
+
+def _version(name: str) -> str | None:
+    names = [name, f"{name}-gpu"] if name == "onnxruntime" else [name]
+    for candidate in names:
+        try:
+            return version(candidate)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text.split("+")[0])[:3])
+
+
+def _providers(problems: list[str]) -> list[str]:
+    try:
+        import onnxruntime
+
+        return list(onnxruntime.get_available_providers())
+    except Exception as error:
+        problems.append(f"onnxruntime cannot be imported ({first_line(error)}); run: pip install -U onnxruntime.")
+        return []
+
+
+def _runs(problems: list[str]) -> bool:
+    """Whether a model of one node computes what it should."""
+    try:
+        import numpy as np
+        from onnx import TensorProto, helper
+
+        from onnxshallow.model.session import Session
+
+        x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy")
+        graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "check", [x], [y])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        (values,) = Session(model, threads=1).run({"x": np.array([-1, 2], dtype=np.float32)})
+        if values.tolist() == [0, 2]:
+            return True
+        problems.append(f"onnxruntime computes Relu(-1, 2) = {values.tolist()}; reinstall onnxruntime and numpy.")
+    except Exception as error:
+        problems.append(
+            f"A model of one node does not run ({first_line(error)}); reinstall onnx, onnxruntime and numpy."
+        )
+    return False
+
+
+def _cores() -> int:
+    try:
+        from onnxshallow.model.session import usable_cores
+
+        return usable_cores()
+    except Exception:  # onnxruntime is broken, which is told elsewhere
+        return os.cpu_count() or 1
+
+
+def _free_memory() -> int | None:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as stream:
+            return next(int(line.split()[1]) * 1024 for line in stream if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
+def _cache() -> CacheReport:
+    folder = cache_folder()
+    files = list(folder.glob("*.jsonl")) if folder.is_dir() else []
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
+    writable = existing.is_dir() and os.access(existing, os.W_OK)
+    return CacheReport(path=str(folder), files=len(files), size_bytes=_sizes(files), writable=writable)
+
+
+def _sizes(files: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in files if path.exists())

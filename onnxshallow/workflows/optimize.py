@@ -1,0 +1,161 @@
+"""`optimize`: document, analysis, measurement, plan, application, validation, report, in a line."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from onnxshallow.actions.apply import apply_candidates
+from onnxshallow.analysis import analyze as analyze_model
+from onnxshallow.errors import TargetError, UsageError
+from onnxshallow.fitting.threads import computing
+from onnxshallow.model.document import ModelSource, as_document
+from onnxshallow.model.providers import running_on
+from onnxshallow.options.arguments import read_arguments
+from onnxshallow.options.config import Config
+from onnxshallow.report.build.run import plan_report
+from onnxshallow.rewriting.lowering.lower import lower
+from onnxshallow.runtime.progress import Clock, Progress, Silent
+from onnxshallow.search.candidates import refused_though_asked, require_reachable
+from onnxshallow.search.choose import Run, choose, has_target, verdict
+from onnxshallow.search.inputs import Inputs, load_inputs, observe
+from onnxshallow.search.latency import budget_for_latency
+from onnxshallow.search.planner import Planner, read_budget
+from onnxshallow.search.sensitivity.cache import cache_path
+from onnxshallow.search.solver import Budget
+from onnxshallow.workflows.outcome import outcome, require_data_for_drop, warn_of_few_samples
+from onnxshallow.workflows.result import Proposal, Result
+
+__all__ = ["optimize", "plan"]
+
+logger = logging.getLogger(__name__)
+
+
+def plan(
+    model: ModelSource,
+    calibration: object = None,
+    *,
+    validation: object = None,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    cache: Path | bool | None = True,
+    **options: Any,
+) -> Proposal:
+    """Find the plan of least predicted damage and what it would save; nothing is fitted and no model is made.
+
+    `optimize` begins with this plan, carries out others beside it, and may keep one of those.
+
+    Args:
+        model: see `optimize`, as for the following.
+        calibration: what to measure on.
+        validation: is kept apart, so that `optimize` finds what is measured here in the cache.
+        config: all options.
+        progress: shows how it goes.
+        cache: folder for measured sensitivities.
+        **options: single options by name; a target is needed.
+
+    Raises:
+        TargetError: no plan reaches the targets; says what can be reached.
+        UsageError: options that are wrong or contradict each other.
+        ModelError: a model that cannot be used.
+        DataError: data that cannot be used.
+    """
+    config = read_arguments(model, config, options, calibration, validation)
+    if not has_target(config):
+        raise UsageError(
+            "A plan that is not carried out needs a target, such as --target-relus 0.58; what --max-drop allows is "
+            "only known of models that are made."
+        )
+    if config.max_drop is not None:
+        logger.warning("--max-drop is not looked at, since it takes a model to know what is lost.")
+    with computing(config.threads), running_on(config.providers):
+        clock = Clock()
+        with clock("load"):
+            inputs = load_inputs(as_document(model, config.tensor_limit), config)
+        run, budget = _observed(inputs, read_budget(config, inputs.analysis), progress or Silent(), clock, cache)
+        with clock("sensitivity"):
+            (measured,) = run.damages.matter_to([budget])
+        with clock("plan"):
+            planner = Planner(inputs.analysis, measured.candidates, measured.damages, budget)
+            chosen = next(planner.proposals())
+            rewritten = apply_candidates(inputs.analysis, chosen.candidates, run.observation.statistics)
+            model = lower(rewritten.analysis, rewritten.partials, config.mask_form or "split")
+            cost = analyze_model(model, config.input_shape).cost
+        return Proposal(inputs.document, chosen, plan_report(inputs, chosen, cost, clock.seconds))
+
+
+def optimize(
+    model: ModelSource,
+    calibration: object = None,
+    *,
+    validation: object = None,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    cache: Path | bool | None = True,
+    **options: Any,
+) -> Result:
+    """Make a model shallower.
+
+    Args:
+        model: path of an ONNX file, a model in memory, which is not changed, or a document.
+        calibration: unlabelled samples: what `--calib` takes, or arrays, a CalibrationDataReader, a DataLoader, or an
+            iterable of batches (`onnxshallow.data.objects`). The option `calib` is the same.
+        validation: likewise, where accuracy is measured, perhaps with labels. The option `validate` is the same.
+        config: all options; else they are taken from `options` and from an `onnxshallow.toml` beside the model.
+        progress: shows how it goes; nothing is shown by default.
+        cache: folder for measured sensitivities; True for the user's, False or None for none.
+        **options: single options by name, such as `target_relus=0.58`, `preset="cifar10"`, `max_drop=0.01`; all are
+            listed in `Config`.
+
+    Returns:
+        The result, whose `error` is set where a target or the accuracy budget could not be met.
+
+    Raises:
+        UsageError: options that are wrong or contradict each other.
+        ModelError: a model that cannot be used.
+        DataError: data that cannot be used.
+    """
+    config = read_arguments(model, config, options, calibration, validation)
+    _check_goal(config)
+    require_data_for_drop(config)
+    clock = Clock()
+    with computing(config.threads), running_on(config.providers):
+        with clock("load"):
+            inputs = load_inputs(as_document(model, config.tensor_limit), config)
+        budget = read_budget(config, inputs.analysis)
+        try:
+            run, budget = _observed(inputs, budget, progress or Silent(), clock, cache)
+            attempt, reasons = choose(run, budget)
+            reasons = [
+                *reasons,
+                *refused_though_asked(inputs, run.observation.statistics),
+                *warn_of_few_samples(inputs, attempt),
+            ]
+        except TargetError as error:
+            return outcome(inputs, None, error, [], clock)
+        return outcome(inputs, attempt, verdict(config, inputs, attempt), reasons, clock, run)
+
+
+def _check_goal(config: Config) -> None:
+    if not has_target(config) and config.max_drop is None:
+        raise UsageError(
+            "Say how far to go: --target-relus 0.58, --target-macs 0.7, --target-depth 0.8, "
+            "--target-latency 0.7 or --max-drop 0.01."
+        )
+
+
+def _observed(
+    inputs: Inputs, budget: Budget, progress: Progress, clock: Clock, cache: Path | bool | None
+) -> tuple[Run, Budget]:
+    """A run that has seen its samples, and the budget with what `--target-latency` asks for.
+
+    Raises:
+        TargetError: no plan reaches the budget; says what can be reached.
+    """
+    require_reachable(inputs, budget)
+    with clock("observe"):
+        observation = observe(inputs, progress)
+    run = Run(inputs, observation, progress, clock, cache_path(cache))
+    if inputs.config.target_latency is not None:
+        with clock("latency"):
+            budget = budget_for_latency(inputs, observation, run.damages, budget)
+    return run, budget

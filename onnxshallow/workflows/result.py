@@ -1,0 +1,132 @@
+"""What runs return: a model with its plan and report, or a plan and what it would do."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from onnxshallow.errors import OnnxshallowError, TargetError, UsageError
+from onnxshallow.model.document import Document, save_model
+from onnxshallow.model.files import write_text
+from onnxshallow.report.schema.reports import CostReport, PlanReport, Report
+from onnxshallow.search.plan import Plan, save_plan
+
+__all__ = ["Proposal", "Result"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """What came of a run.
+
+    Attributes:
+        document: the original.
+        model: the optimized model; None where the run failed on its target.
+        plan: what was done.
+        report: everything in numbers.
+        error: why the result must not be used; None where the goal is met.
+    """
+
+    document: Document
+    model: onnx.ModelProto | None
+    plan: Plan | None
+    report: Report
+    error: OnnxshallowError | None = None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the optimized model.
+
+        Raises:
+            AccuracyError: the accuracy budget is broken.
+            TargetError: there is no model, as the target cannot be reached.
+            UsageError: `path` is a file of the original.
+            ModelError: the folder cannot be written to.
+        """
+        if self.error is not None:
+            raise self.error
+        self._require_free(path)
+        if self.model is not None:
+            save_model(self.model, path, external=self.document.external)
+
+    def save_plan(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan, for `apply_plan`.
+
+        Raises:
+            TargetError: there is no plan, as the target cannot be reached.
+            UsageError: `path` is a file of the original.
+            ModelError: the folder cannot be written to.
+        """
+        if self.plan is None:
+            raise self.error or TargetError("There is no plan to save; raise the target.")
+        self._require_free(path)
+        save_plan(self.plan, self.document.sha256, Path(path))
+
+    def save_report(self, path: str | os.PathLike[str]) -> None:
+        """Write the report: as a page where the path ends in `.html`, else as JSON.
+
+        It does not say where the model was saved, as that is not known to it.
+
+        Raises:
+            UsageError: `path` is a file of the original.
+            ModelError: the folder cannot be written to.
+        """
+        from onnxshallow.report.page.html import html_report
+
+        self._require_free(path)
+        target = Path(path)
+        page = target.suffix.lower() in (".html", ".htm")
+        write_text(html_report(self.report) if page else self.report.model_dump_json(indent=2) + "\n", target)
+
+    def _require_free(self, path: str | os.PathLike[str]) -> None:
+        """Make sure that `path` is no file of the original.
+
+        Raises:
+            UsageError: it is.
+        """
+        if self.document.owns(Path(path)):
+            raise UsageError(f"{path} belongs to the input model, which is never overwritten; give another path.")
+
+    def __repr__(self) -> str:
+        report = self.report
+        parts: list[str] = [report.verdict.status]
+        if report.optimized is not None:
+            parts.append(_change(report.original, report.optimized))
+        accuracy = [cost.accuracy for cost in (report.original, report.optimized) if cost is not None]
+        if len(accuracy) == 2 and accuracy[0] is not None and accuracy[1] is not None:
+            parts.append(f"top-1 {100 * accuracy[0].top1:.2f} -> {100 * accuracy[1].top1:.2f} %")
+        elif report.fidelity is not None and report.fidelity.agreement is not None:
+            parts.append(f"same class for {100 * report.fidelity.agreement:.2f} %")
+        return f"<Result: {', '.join(parts)}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Proposal:
+    """A plan that was not carried out.
+
+    Attributes:
+        document: the original.
+        plan: what would be done.
+        report: what that would save, and what each change was measured to damage.
+    """
+
+    document: Document
+    plan: Plan
+    report: PlanReport
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan, for `apply_plan`.
+
+        Raises:
+            ModelError: the folder cannot be written to.
+        """
+        save_plan(self.plan, self.document.sha256, Path(path))
+
+    def __repr__(self) -> str:
+        changes = f"{len(self.plan.candidates)} changes"
+        damage = f"damage about {self.report.damage:.4g}"
+        return f"<Proposal: {changes}, {_change(self.report.original, self.report.predicted)}, {damage}>"
+
+
+def _change(original: CostReport, after: CostReport) -> str:
+    share = f" ({after.relus / original.relus:.3f})" if original.relus else ""
+    return f"ReLUs {original.relus} -> {after.relus}{share}, depth {original.depth} -> {after.depth}"

@@ -1,0 +1,129 @@
+"""Model files side by side: `validate`, and what `bench` shares with it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from onnxshallow.data.prepare import is_fixed, labelled_batches, load_report_samples
+from onnxshallow.errors import ModelError, UsageError
+from onnxshallow.model.document import Document, ModelSource, as_document
+from onnxshallow.model.network import Network
+from onnxshallow.model.providers import running_on
+from onnxshallow.model.session import Session
+from onnxshallow.model.tensors import TensorInfo, common_info, with_sizes
+from onnxshallow.options.arguments import read_arguments
+from onnxshallow.options.config import Config
+from onnxshallow.report.build.run import accuracy_report, class_details, fidelity_report, file_report
+from onnxshallow.report.build.validation import first_answer, gate_report, gates_verdict
+from onnxshallow.report.schema.reports import MetricReport, ValidationReport
+from onnxshallow.runtime.progress import Progress, Silent, counted
+from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
+from onnxshallow.validation.gates import Limits, check_gates
+from onnxshallow.validation.user_metric import UserMetric, load_metric
+
+__all__ = ["load_models", "validate"]
+
+
+def validate(
+    original: ModelSource,
+    optimized: ModelSource,
+    data: object = None,
+    *,
+    metrics: Sequence[str | Callable[..., object]] = (),
+    config: Config | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> ValidationReport:
+    """Compare two models on data; the report's verdict says whether the second may take the place of the first.
+
+    Args:
+        original: path of the reference model, or the model.
+        optimized: the model to check, with the same inputs and outputs.
+        data: what to compare them on, see `optimize`; the option `validate` is the same.
+        metrics: of the user's own: functions of a batch's outputs by name and its labels, see
+            `onnxshallow.validation.user_metric`, or `file.py:function`, whose file is run.
+        config: all options; else they are taken from `options` and from an `onnxshallow.toml` beside the original.
+        progress: shows how it goes.
+        **options: single options by name, such as the gates `max_drop`, `min_agreement` and `max_error`; where none
+            is set, a default one counts, see `check_gates`.
+
+    Raises:
+        UsageError: no validation data are given, or a gate cannot be checked on this network.
+        ModelError: a model cannot be used, or the two do not match.
+        DataError: the data or a metric cannot be used.
+    """
+    config = read_arguments(original, config, options, validation=data)
+    if config.validate_data is None:
+        raise UsageError("Say what to compare the models on: --data DATA.")
+    with running_on(config.providers):
+        return _validate(original, optimized, config, progress or Silent(), [load_metric(m) for m in metrics])
+
+
+def _validate(
+    original: ModelSource, optimized: ModelSource, config: Config, progress: Progress, own: Sequence[UserMetric]
+) -> ValidationReport:
+    limits = Limits(config.max_drop, config.min_agreement, config.max_error)
+    (first, second), inputs = load_models([original, optimized], config)
+    samples, batch = load_report_samples(config, inputs)
+    threads = config.threads or 0
+
+    def glance(comparison: Comparison) -> None:
+        check_gates(comparison, limits)  # so that a gate that cannot be checked is told now
+        if len(samples) >= 4 * FIRST_GLANCE:
+            progress.note(first_answer(comparison, len(samples)))
+
+    with progress.stage("Validating", -(-len(samples) // batch)) as step:
+        comparison = compare_models(
+            Session(first.model, threads=threads),
+            Session(second.model, threads=threads),
+            counted(labelled_batches(samples, batch, whole=is_fixed(inputs)), step),
+            metrics=own,
+            glance=glance,
+        )
+    gates = check_gates(comparison, limits)
+    verdict = gates_verdict(comparison, gates, limits)
+    if (left := len(samples) - comparison.fidelity.samples) > 0:
+        note = f"{left} of {len(samples)} samples were left out, as the model runs on batches of {batch} only."
+        verdict = verdict.model_copy(update={"reasons": [*verdict.reasons, note]})
+    return ValidationReport(
+        original=file_report(first),
+        optimized=file_report(second),
+        original_accuracy=accuracy_report(comparison.first),
+        optimized_accuracy=accuracy_report(comparison.second),
+        fidelity=fidelity_report(comparison, samples),
+        verdict=verdict,
+        **class_details(comparison, samples),
+        gates=[gate_report(gate, limits) for gate in gates],
+        metrics=[MetricReport(**vars(metric.result())) for metric in own],
+    )
+
+
+def load_models(
+    sources: Sequence[ModelSource], config: Config
+) -> tuple[tuple[Document, ...], tuple[TensorInfo, ...]]:
+    """Models that are to be compared, and their common inputs with the sizes that the user gave.
+
+    An axis that one model fixes and another leaves open is fixed.
+
+    Args:
+        sources: two models or more, or their paths; each is compared with the first.
+        config: `input_shape` and `max_tensor`.
+
+    Raises:
+        ModelError: one cannot be used, or has other inputs or outputs than the first.
+    """
+    documents = tuple(as_document(source, config.tensor_limit) for source in sources)
+    networks = [Network(document.model) for document in documents]
+    inputs = networks[0].inputs
+    for document, network in zip(documents[1:], networks[1:], strict=True):
+        both = f"{documents[0].path} and {document.path} cannot be compared"
+        for what, names in (
+            ("inputs", [[info.name for info in each.inputs] for each in (networks[0], network)]),
+            ("outputs", [list(each.output_names) for each in (networks[0], network)]),
+        ):
+            if names[0] != names[1]:
+                raise ModelError(f"{both}: their {what} are {names[0]} and {names[1]}; export both alike.")
+        try:
+            inputs = tuple(common_info(*pair) for pair in zip(inputs, network.inputs, strict=True))
+        except ValueError as error:
+            raise ModelError(f"{both}: {error}; export both alike.") from error
+    return documents, with_sizes(inputs, config.input_shape)

@@ -1,0 +1,222 @@
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxshallow.analysis import analyze
+from onnxshallow.options.config import resolve
+from onnxshallow.search.sensitivity.meter import DamageMeter, MeasuredDamages
+from onnxshallow.data.columns import ArrayColumn
+from onnxshallow.data.samples import Samples
+from onnxshallow.errors import AccuracyError, TargetError
+from onnxshallow.model.document import load_document
+from onnxshallow.search.plan import Plan
+from onnxshallow.runtime.progress import Silent
+from onnxshallow.report.build.run import (
+    accuracy_report,
+    analysis_report,
+    build_report,
+    class_details,
+    cost_report,
+    fidelity_report,
+    sensitivity_report,
+    site_reports,
+)
+from onnxshallow.report.schema.reports import ChangedSample, ClassReport
+from onnxshallow.search.attempt import carry_out, validate
+from onnxshallow.search.candidates import find_every_candidate
+from onnxshallow.search.inputs import load_inputs, observe
+from onnxshallow.validation.classes import Changed, ClassCount
+from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
+from onnxshallow.validation.outputs import OutputDifference
+from onnxshallow.validation.statistics import mcnemar
+from tests.networks import build
+from tests.runs import net, save_case
+
+FIDELITY = Fidelity(10, 0.9, 0.01, {"y": 0.1})
+ACCURACY = Accuracy(0.9, None, (0.8, 0.95), 10)
+
+
+def load(folder, **options):
+    path, data = save_case(folder)
+    options = {"calib": str(data), "sensitivity": "magnitude", **options}
+    return load_inputs(load_document(path), resolve(options, path))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return load(tmp_path_factory.mktemp("build"))
+
+
+@pytest.fixture(scope="module")
+def candidates(inputs):
+    return {candidate.key: candidate for candidate in find_every_candidate(inputs)}
+
+
+def labelled():
+    right = np.array([True] * 9 + [False])
+    return Comparison(ACCURACY, Accuracy(0.8, None, (0.7, 0.9), 10), FIDELITY, mcnemar(right, ~right), (0.0, 0.2))
+
+
+def reported(inputs, comparison, error=None, reasons=()):
+    return build_report(
+        inputs, Plan((), {}), comparison, None, None, {"original": 1.5}, error, reasons, {"load": 1.0}
+    )
+
+
+def test_costs_and_accuracies_are_copied():
+    cost = analyze(net()).cost
+    report = cost_report(cost, ACCURACY, 99, 0.5)
+    assert (report.relus, report.macs, report.depth) == (cost.relus, cost.macs, cost.depth)
+    assert (report.size_bytes, report.latency_ms) == (99, 0.5)
+    assert report.accuracy.model_dump() == vars(ACCURACY)
+    assert accuracy_report(None) is cost_report(cost).accuracy is None
+
+
+def test_fidelity_is_copied():
+    samples = Samples({"x": ArrayColumn(np.zeros((10, 1)), np.dtype(np.float32))}, "a.npz")
+    report = fidelity_report(Comparison(None, None, FIDELITY), samples, 0.5)
+    assert (report.samples, report.source, report.agreement, report.kl) == (10, "a.npz", 0.9, 0.01)
+    assert (report.relative_error, report.composition_error) == ({"y": 0.1}, 0.5)
+
+
+def test_samples_are_named_by_their_place_in_the_source():
+    fidelity = replace(FIDELITY, outputs=(OutputDifference("y", (3, None), 0.5, 0.9, 20.0, 1.5, 1, 0.7),))
+    changed = Changed(2, None, 1, None, 0.75, None)
+    comparison = Comparison(None, None, fidelity, classes=(ClassCount(1, 3, 2),), changed=(changed,), changed_total=1)
+    samples = Samples({"x": ArrayColumn(np.zeros((10, 1)), np.dtype(np.float32))}, "a.npz").take([4, 9, 6])
+    (output,) = fidelity_report(comparison, samples).outputs
+    assert (output.shape, output.worst_sample, output.worst_error, output.psnr_db) == ([3, None], 9, 0.7, 20.0)
+    details = class_details(comparison, samples)
+    assert details["changed"] == [
+        ChangedSample(
+            index=6, name=None, label=None, original=1, optimized=None, original_score=0.75, optimized_score=None
+        )
+    ]
+    assert details["classes"] == [ClassReport(label=1, samples=3, agree=2)]
+    assert details["changed_total"] == 1
+
+
+def test_an_analysis_is_reported(inputs):
+    report = analysis_report(inputs.document, inputs.analysis)
+    assert report.model.sha256 == inputs.document.sha256
+    assert report.totals.size_bytes == inputs.document.path.stat().st_size
+    assert [site.name for site in report.sites] == ["r0", "r1", "r2"]
+    assert [site.fusable for site in report.sites] == [True, True, False]
+    assert report.sites[2].reason
+    assert all(site.sensitivity is None and site.damages is None for site in report.sites)
+
+
+def test_a_sensitivity_is_reported(inputs):
+    sensitivity = DamageMeter(inputs, observe(inputs, Silent()), Silent(), None).all()
+    report = sensitivity_report(inputs, measured)
+    assert (report.measure, report.samples, report.seed) == ("magnitude", 8, 0)
+    for site in site_reports(inputs.analysis, measured):
+        assert site.damages == {
+            c.key: measured.damages[c.key] for c in measured.candidates if site.name in c.sites
+        }
+        assert site.sensitivity in site.damages.values()
+
+
+def test_the_sensitivity_of_a_site_is_that_of_its_removal(inputs, candidates):
+    removal = candidates["linearize:h1->r1"]
+    mask = replace(removal, action="mask", kept=3)
+    square = replace(removal, action="quadratic", squares=20)
+    damages = {mask.key: 0.125, square.key: 0.25, removal.key: 0.5}
+    found = site_reports(inputs.analysis, MeasuredDamages((mask, square, removal), {}, damages))[1]
+    assert (found.sensitivity, found.damages) == (0.5, damages)
+
+
+def test_a_goal_that_is_met(inputs):
+    report = reported(inputs, labelled(), reasons=["a remark"])
+    assert (report.verdict.status, report.verdict.exit_code, report.verdict.validated) == ("met", 0, True)
+    assert report.verdict.accuracy_lost == pytest.approx(0.1)
+    assert report.verdict.accuracy_lost_interval == (0.0, 0.2)
+    assert report.verdict.mcnemar_p == labelled().mcnemar.p_value
+    assert report.verdict.reasons == ["a remark"]
+    assert (report.original.accuracy.top1, report.original.latency_ms) == (0.9, 1.5)
+    assert report.output is report.optimized is None
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(AccuracyError("Too much is lost."), "accuracy", 4), (TargetError("Out of reach."), "target", 5)],
+)
+def test_a_goal_that_is_not_met(inputs, error, status, code):
+    comparison = labelled() if code == 4 else None
+    verdict = reported(inputs, comparison, error).verdict
+    assert (verdict.status, verdict.exit_code, verdict.reasons) == (status, code, [str(error)])
+    assert verdict.validated == (code == 4)
+
+
+def test_synthetic_data_claim_nothing(tmp_path):
+    report = reported(load(tmp_path, calib=None, calib_samples=20), labelled())
+    assert report.original.accuracy is None
+    assert report.verdict.validated is False
+    assert report.verdict.accuracy_lost is report.verdict.accuracy_lost_interval is report.verdict.mcnemar_p is None
+    assert report.verdict.reasons[0].startswith("not validated")
+
+
+def test_the_report_of_a_real_run(inputs, candidates):
+    observation = observe(inputs, Silent())
+    plan = Plan((candidates["fuse:5x5:border:x->h1"],), {})
+    realized = carry_out(inputs, observation, plan, Silent())
+    other = Plan((candidates["linearize:h2->r2"],), {}, 0.5)
+    report = build_report(
+        inputs, plan, validate(inputs, realized, Silent()), analyze(realized.model), realized,
+        {"original": 2.0, "optimized": 1.0}, None, [], {}, [other, plan, other],
+        MeasuredDamages(tuple(candidates.values()), {}, {"linearize:h2->r2": 0.5, "fuse:5x5:border:x->h1": 0.75}),
+    )  # fmt: skip
+    assert report.optimized.size_bytes == realized.model.ByteSize()
+    assert (report.optimized.relus, report.optimized.latency_ms) == (288, 1.0)
+    assert report.fidelity.composition_error == pytest.approx(realized.composition_error)
+    assert [(change.key, change.sites) for change in report.changes] == [("fuse:5x5:border:x->h1", ["r0"])]
+    assert {(point.relus, point.damage, point.chosen) for point in report.plans} == {
+        (inputs.analysis.cost.relus - other.candidates[0].relus, 0.5, False),
+        (288, None, True),
+    }
+    assert len(report.plans) == 2
+    assert [decision.least_damage for decision in report.decisions] == [0.75, None, 0.5]
+    assert [node.op for node in report.original_nodes].count("Conv") == 3
+    assert [node.op for node in report.optimized_nodes].count("Conv") == 2
+    assert report.config["calib"] == inputs.config.calib
+    assert [output.name for output in report.fidelity.outputs] == ["y"]
+    assert sum(one.samples for one in report.classes) == report.fidelity.samples
+    assert report.changed_total == round((1 - report.fidelity.agreement) * report.fidelity.samples)
+
+
+def verdict_of(folder, text, **weights):
+    path = folder / "net.onnx"
+    onnx.save(build(text, **weights), path)
+    options = {"calib_samples": 20, "target_relus": 0.5}
+    inputs = load_inputs(load_document(path), resolve(options, path))
+    return build_report(inputs, Plan((), {}), None, None, None, {}, None, [], {}).verdict
+
+
+def test_a_network_without_relus_says_so(tmp_path):
+    text = "(float[N,3,6,6] x) => (float[N,4,6,6] y) { h = Conv<pads=[1,1,1,1]>(x, w)\n y = Sigmoid(h) }"
+    assert any("has no ReLU" in reason for reason in verdict_of(tmp_path, text, w=(4, 3, 3, 3)).reasons)
+
+
+def test_a_quantized_network_says_so(tmp_path):
+    text = """(float[N,3,6,6] x) => (float[N,4,6,6] y) {
+        w = DequantizeLinear(q, scale)
+        h = Conv<pads=[1,1,1,1]>(x, w)
+        y = Relu(h)
+    }"""
+    quantized = np.ones((4, 3, 3, 3), np.int8)
+    reasons = verdict_of(tmp_path, text, q=quantized, scale=0.5).reasons
+    assert any("optimize the model before quantizing it" in reason for reason in reasons)
+    assert not any("has no ReLU" in reason for reason in reasons)
+
+
+def test_a_network_in_training_mode_says_so(tmp_path):
+    text = """(float[N,3,6,6] x) => (float[N,4,6,6] y) {
+        h = Conv<pads=[1,1,1,1]>(x, w)
+        n, m, v = BatchNormalization<training_mode=1>(h, ones, zeros, zeros, ones)
+        y = Relu(n)
+    }"""
+    ones, zeros = np.ones(4, np.float32), np.zeros(4, np.float32)
+    reasons = verdict_of(tmp_path, text, w=(4, 3, 3, 3), ones=ones, zeros=zeros).reasons
+    assert any("runs in training mode" in reason for reason in reasons)

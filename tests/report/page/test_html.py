@@ -1,0 +1,190 @@
+import html.parser
+import re
+
+import pytest
+
+from onnxshallow.report.page.html import html_report
+from onnxshallow.report.schema.reports import (
+    AccuracyReport,
+    ChangedSample,
+    ClassReport,
+    Decision,
+    FidelityReport,
+    FileReport,
+    NodeReport,
+    OutputFidelity,
+    Report,
+)
+from tests.report.pages import REPORT
+
+VOID = {"meta", "link", "br", "input", "img", "hr", "wbr"}
+EVIL = '<script>alert("x")</script>'
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that tags are balanced; keeps tags with their attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data):
+        if not {"style", "script"} & set(self.open):
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def digits_report(digits):
+    return Report.model_validate(digits.report)
+
+
+@pytest.fixture(scope="module")
+def page(digits_report):
+    return html_report(digits_report)
+
+
+def test_the_page_is_well_formed_and_says_the_verdict_first(page, digits_report):
+    parsed = Page(page)
+    text = " ".join(parsed.text.split())
+    assert text.index("Goal met") < text.index("Before and after") < text.index("The network")
+    lost = f"{100 * digits_report.verdict.accuracy_lost:.2f} points of accuracy were lost"
+    assert lost in text
+    assert [tag for tag, _ in parsed.tags].count("h1") == 1
+
+
+def test_the_page_needs_nothing_from_elsewhere(page):
+    parsed = Page(page)
+    links = [v for _, attributes in parsed.tags for name, v in attributes.items() if name in ("href", "src")]
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert not re.findall(r"@import|url\(", page)
+    assert "default-src 'none'" in page
+
+
+def test_links_lead_to_sections(page):
+    parsed = Page(page)
+    targets = {attributes["id"] for _, attributes in parsed.tags if "id" in attributes}
+    links = {attributes["href"][1:] for tag, attributes in parsed.tags if tag == "a"}
+    assert links
+    assert links <= targets
+
+
+def test_every_site_is_in_the_drawing_and_in_the_table(page, digits_report):
+    drawing, table = page.replace("<wbr>", "").split('<h2 id="sites">')
+    for decision in digits_report.decisions:
+        assert decision.name in drawing
+        assert decision.name in table
+
+
+def test_what_was_fused_is_one_row_that_opens(page, digits_report):
+    fusions = [change for change in digits_report.changes if change.kernel is not None]
+    assert fusions
+    assert page.count("nodes became one</summary>") == len(fusions)
+
+
+def test_classes_and_changed_samples_are_listed(page, digits_report):
+    text = " ".join(Page(page).text.split())
+    assert f"{digits_report.changed_total} in all" in text
+    assert len(digits_report.classes) == 10
+    assert "Right before, %" in text
+
+
+def test_a_run_without_a_model_has_a_page_too():
+    text = " ".join(Page(html_report(REPORT)).text.split())
+    assert "Target out of reach" in text
+    assert "The target cannot be reached." in text
+    assert "no model was written" in text
+    assert "Before and after" not in text
+
+
+def partly(**values):
+    decision = Decision(name="r", kind="relu", size=4, action="mask", reason="", **values)
+    node = NodeReport(name="r", op="Relu", output="r", inputs=[], relus=4)
+    return html_report(REPORT.model_copy(update={"decisions": [decision], "original_nodes": [node]}))
+
+
+def test_the_key_explains_sites_that_stay_in_part_where_there_are_some():
+    page = partly(kept=2, kept_unit="channels")
+    assert "ReLU that stays in part" in Page(page).text
+    assert page.count('<g class="partial">') == 2
+    assert '<td class="partial">mask</td>' in page
+    page = partly()
+    assert "ReLU that stays in part" not in Page(page).text
+    assert '<td class="removed">mask</td>' in page
+
+
+def test_what_is_not_validated_is_never_called_met():
+    verdict = REPORT.verdict.model_copy(update={"status": "met", "exit_code": 0})
+    text = html_report(REPORT.model_copy(update={"verdict": verdict}))
+    assert "Target reached, not validated" in text
+    assert 'class="verdict unproved"' in text
+
+
+def hostile():
+    accuracy = AccuracyReport(top1=0.5, top5=None, top1_interval=(0.5, 0.5), samples=4)
+    cost = REPORT.original.model_copy(update={"accuracy": accuracy})
+    output = OutputFidelity(name=EVIL, shape=[None, 3], relative_error=None, worst_sample=None)
+    return REPORT.model_copy(
+        update={
+            "model": FileReport(path=EVIL, sha256=None),
+            "output": FileReport(path=f"\x1b[31m{EVIL}", sha256=None),
+            "original": cost,
+            "optimized": cost,
+            "decisions": [Decision(name=EVIL, kind="relu", size=None, action="keep", reason=EVIL)],
+            "original_nodes": [NodeReport(name=EVIL, op=EVIL, output=EVIL, inputs=[], shape=[None])],
+            "fidelity": FidelityReport(
+                samples=4, source=EVIL, agreement=None, kl=None, relative_error={EVIL: None}, outputs=[output]
+            ),
+            "classes": [ClassReport(label=0, samples=4, agree=4)],
+            "changed": [
+                ChangedSample(
+                    index=1, name=EVIL, label=None, original=None, optimized=None, original_score=None,
+                    optimized_score=None,
+                )
+            ],
+            "changed_total": 1,
+            "config": {"calib": EVIL},
+            "versions": {EVIL: EVIL},
+        }
+    )  # fmt: skip
+
+
+def test_names_from_files_do_not_act():
+    page = html_report(hostile())
+    parsed = Page(page)
+    assert EVIL not in page
+    assert [tag for tag, _ in parsed.tags].count("script") == 1
+    assert "\x1b" not in page
+    assert EVIL in parsed.text
+
+
+def test_the_same_report_makes_the_same_page(digits_report, page):
+    assert html_report(digits_report) == page
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0"), (9_999_999, "9 999 999"), (36_618_880, "36.6 M"), (2_834_161_664, "2.83 G")]
+)
+def test_large_figures_are_shortened_in_tiles(count, said):
+    cost = REPORT.original.model_copy(update={"macs": count})
+    page = html_report(REPORT.model_copy(update={"original": cost, "optimized": cost}))
+    assert f">{said}</dd>" in page.replace("\N{NARROW NO-BREAK SPACE}", " ")
+
+
+def test_where_there_is_no_optimized_model_nothing_is_said_of_it():
+    nodes = [NodeReport(name="conv", op="Conv", output="h", inputs=[], macs=100)]
+    page = html_report(REPORT.model_copy(update={"original_nodes": nodes}))
+    assert "MACs before" not in page
+    assert "lower bar" not in page

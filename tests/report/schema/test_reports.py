@@ -1,0 +1,124 @@
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from onnxshallow.report.schema.reports import (
+    SCHEMA_VERSION,
+    AccuracyReport,
+    BenchModel,
+    BenchReport,
+    CostReport,
+    Decision,
+    FidelityReport,
+    FileReport,
+    ParetoPoint,
+    ParetoReport,
+    PrivateReport,
+    Report,
+    SiteReport,
+    ValidationReport,
+    Verdict,
+)
+from tests.runs import strict_json
+
+COST = CostReport(
+    relus=2, relu_nodes=1, comparisons=2, macs=9, params=3, conv_layers=1, linear_layers=1, depth=1, latency_ms=0.5
+)
+VERDICT = Verdict(status="met", exit_code=0, validated=True, reasons=[])
+FIDELITY = FidelityReport(samples=3, source="a.npz", agreement=0.5, kl=0.1, relative_error={"y": 0.25})
+FILE = FileReport(path="net.onnx", sha256="abc")
+DECISION = Decision(name="r", kind="relu", size=4, action="keep", reason="not part of the plan")
+
+
+def report(**changes):
+    return Report(
+        **{
+            "model": FILE, "output": None, "original": COST, "optimized": None, "decisions": [DECISION],
+            "fidelity": FIDELITY, "verdict": VERDICT, "timings": {"load": 0.5}, "versions": {}, "config": {},
+            "seed": 0, **changes,
+        }
+    )  # fmt: skip
+
+
+def test_what_is_written_can_be_read_again():
+    whole = report(optimized=COST)
+    assert Report.model_validate_json(whole.model_dump_json()) == whole
+    assert whole.schema_version == SCHEMA_VERSION == 1
+
+
+def test_a_bench_needs_no_more_than_it_used_to_and_can_be_read_again():
+    old = {
+        "original": FILE, "optimized": FILE, "original_ms": 2, "optimized_ms": 1, "speedup": 2,
+        "speedup_interval": (1.5, 2.5), "batch_size": 4, "runs": 9, "threads": None, "versions": {},
+    }  # fmt: skip
+    assert BenchReport(**old).measurements == BenchReport(**old).private == []
+    private = PrivateReport(
+        model=0, protocol="p", title="P", rtt=0, bandwidth=1, comparisons=0, comparison_bytes=0, linear_bytes=None,
+        bytes=0, offline_bytes=None, messages=None, seconds=0, offline_seconds=None, counted=[], not_counted=["a"],
+        sources=["b"],
+    )  # fmt: skip
+    whole = BenchReport(**old, models=[BenchModel(path="a", sha256="b", size_bytes=1)], private=[private], seed=3)
+    assert BenchReport.model_validate_json(whole.model_dump_json()) == whole
+    assert strict_json(whole.model_dump_json())["private"][0]["kind"] == "estimate"
+    with pytest.raises(ValidationError):
+        PrivateReport(**{**private.model_dump(), "kind": "measurement"})
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_what_json_does_not_know_is_null(value):
+    fidelity = FIDELITY.model_copy(update={"kl": value, "relative_error": {"y": value}, "composition_error": value})
+    verdict = VERDICT.model_copy(update={"accuracy_lost": value})
+    decision = DECISION.model_copy(update={"damage": value})
+    site = SiteReport(
+        name="r", kind="relu", size=1, depth=1, removable=True, fusable=False, reason=None, sensitivity=value,
+        damages={"a": value},
+    )  # fmt: skip
+    point = ParetoPoint(target_relus=1, accuracy_lost=value, damage=value, fidelity=fidelity)
+    text = report(fidelity=fidelity, verdict=verdict, decisions=[decision]).model_dump_json()
+    content = strict_json(text)
+    assert content["fidelity"]["kl"] is content["fidelity"]["relative_error"]["y"] is None
+    assert content["fidelity"]["composition_error"] is content["verdict"]["accuracy_lost"] is None
+    assert content["decisions"][0]["damage"] is None
+    assert strict_json(site.model_dump_json())["damages"] == {"a": None}
+    written = strict_json(point.model_dump_json())
+    assert written["accuracy_lost"] is written["damage"] is written["fidelity"]["kl"] is None
+
+
+def test_reports_of_earlier_versions_are_read():
+    """They know nothing of single outputs, classes and samples."""
+    old = report().model_dump(exclude={"classes", "changed", "changed_total"})
+    del old["fidelity"]["outputs"]
+    read = Report.model_validate(old)
+    assert (read.classes, read.changed, read.changed_total, read.fidelity.outputs) == ([], [], 0, [])
+
+
+def test_parts_are_frozen_and_closed():
+    with pytest.raises(ValidationError):
+        COST.relus = 3
+    with pytest.raises(ValidationError):
+        FileReport(path="a", sha256=None, size=3)
+    with pytest.raises(ValidationError):
+        Verdict(status="perhaps", exit_code=0, validated=True, reasons=[])
+    with pytest.raises(ValidationError):
+        DECISION.model_validate({**DECISION.model_dump(), "exactness": "nearly"})
+
+
+def test_the_names_that_scripts_depend_on():
+    assert {
+        "schema_version", "model", "output", "original", "optimized", "decisions", "fidelity", "verdict", "timings",
+        "versions", "config", "seed",
+    } <= set(Report.model_fields)  # fmt: skip
+    assert {"relus", "relu_nodes", "macs", "params", "conv_layers", "size_bytes", "accuracy", "latency_ms"} <= set(
+        CostReport.model_fields
+    )
+    assert {"top1", "top5", "top1_interval", "samples"} == set(AccuracyReport.model_fields)
+    assert {"name", "size", "action", "reason", "damage", "exactness"} <= set(Decision.model_fields)
+    assert {"status", "exit_code", "reasons"} <= set(Verdict.model_fields)
+    assert {"original", "optimized", "fidelity", "verdict"} <= set(ValidationReport.model_fields)
+    assert {"schema_version", "model", "original", "points", "validated", "config", "seed"} <= set(
+        ParetoReport.model_fields
+    )
+    assert {"target_relus", "reason", "optimized", "accuracy_lost", "fidelity", "decisions", "plan"} <= set(
+        ParetoPoint.model_fields
+    )

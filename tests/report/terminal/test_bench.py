@@ -1,0 +1,58 @@
+from onnxshallow.report.schema.reports import (
+    BenchMeasurement,
+    BenchModel,
+    BenchReport,
+    PrivateReport,
+)
+from onnxshallow.report.terminal.bench import print_bench
+from tests.report.test_schema import FILE
+
+
+def test_a_bench(capsys):
+    print_bench(
+        BenchReport(
+            original=FILE.model_copy(update={"path": "[a]b.onnx"}), optimized=FILE, original_ms=2, optimized_ms=1,
+            speedup=2,            speedup_interval=(1.5, 2.5), batch_size=4, runs=9, threads=None, versions={},
+        )
+    )  # fmt: skip
+    text = capsys.readouterr().out
+    assert "[a]b.onnx" in text
+    assert "2.000 times as fast (95 % interval 1.500 to 2.500), batch 4, 9 runs each, in turns." in text
+
+
+def test_a_bench_of_several_models_with_an_estimate(capsys):
+    models = [BenchModel(path=name, sha256="abc", size_bytes=size) for name, size in (("a.onnx", 2000000), ("b", 1))]
+    rows = [
+        BenchMeasurement(
+            model=n, batch_size=8, threads=None, runs=9, median_ms=2 - n, median_interval=(0.5, 2.5),
+            samples_per_second=4000.4, speedup=1 + n, speedup_interval=(0.9, 2.25), peak_memory_bytes=memory,
+        )
+        for n, memory in ((0, 3500000), (1, None))
+    ]  # fmt: skip
+    private = [
+        PrivateReport(
+            model=n, protocol="p", title="P", rtt=0.01, bandwidth=1e8, comparisons=1234, comparison_bytes=2e6,
+            linear_bytes=None, bytes=2e6, offline_bytes=None, messages=None, seconds=0.5, offline_seconds=None,
+            seconds_ratio=1 + n, counted=["c"], not_counted=missing, sources=["a paper"],
+        )
+        for n, missing in ((0, ["rounds"]), (1, ["rounds", "[red] nodes (1)"]))
+    ]  # fmt: skip
+    print_bench(
+        BenchReport(
+            original=FILE, optimized=FILE, original_ms=2, optimized_ms=1, speedup=2, speedup_interval=(1.5, 2.5),
+            batch_size=8, runs=1, threads=None, versions={}, models=models, measurements=rows, private=private,
+            notes=["Something."],
+        )
+    )  # fmt: skip
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in (
+        "a.onnx 8 all 2.000 0.500 to 2.500 4 000 1.000 3.5 2.000",
+        "b 8 all 1.000 0.500 to 2.500 4 000 2.000 0.900 to 2.250 - 0.000",
+        "Estimate, not a measurement: private inference by P, one sample, 10 ms round trip, 100 Mbit/s.",
+        "a.onnx 1 234 2.000 - - 0.5000 - 1.000",
+        "Not counted for a.onnx: rounds.",
+        "Not counted for b: rounds; [red] nodes (1).",
+        "Sources: a paper.",
+        "Note: Something.",
+    ):
+        assert line in lines

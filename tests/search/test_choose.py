@@ -1,0 +1,249 @@
+"""Which of the plans that were carried out is kept, and when none is good enough."""
+
+import json
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxshallow.analysis import analyze
+from onnxshallow.errors import AccuracyError, TargetError
+from onnxshallow.fitting import correction
+from onnxshallow.rewriting import realize as realize_module
+from onnxshallow.rewriting.realize import Realized
+from onnxshallow.runtime.progress import Clock, Silent
+from onnxshallow.search import choose as choice_module
+from onnxshallow.search import compete as search_module
+from onnxshallow.search.attempt import carry_out
+from onnxshallow.search.candidates import possible_candidates
+from onnxshallow.search.choose import Attempt, Run, choose, verdict
+from onnxshallow.search.inputs import observe
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.planner import read_budget
+from onnxshallow.workflows import optimize as pipeline_module
+from onnxshallow.workflows import pareto as front_module
+from tests.networks import smooth
+from tests.runs import assert_error, load_case, read_json, run, save_case
+
+BLOWN_UP = "the activations of 'Relu_1' grow"
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """A network whose activations may become parabolas, and what it does with its samples."""
+    arrays = {"x": smooth(96, 3, 6)}
+    inputs = load_case(tmp_path_factory.mktemp("choice"), arrays=arrays, target_relus=0.6, polynomials=True)
+    return inputs, observe(inputs, Silent())
+
+
+def attempt(drop, unstable=None):
+    """A plan that was carried out, whose answers differ from the original's for so many samples."""
+    fidelity = SimpleNamespace(disagreement=drop, relative_error={})
+    realized = Realized(onnx.ModelProto(), [], unstable=unstable)
+    return Attempt(Plan((), {}), realized, SimpleNamespace(first=None, drop=None, fidelity=fidelity), False)
+
+
+def test_what_is_unstable_comes_last_however_little_it_loses():
+    good, better, unstable = attempt(0.2), attempt(0.1), attempt(0.0, BLOWN_UP)
+    assert sorted([unstable, good, better], key=Attempt.rank) == [better, good, unstable]
+
+
+def test_what_is_unstable_is_refused_without_any_limit(case):
+    inputs, _ = case
+    error = verdict(inputs.config, inputs, attempt(0.0, BLOWN_UP))
+    assert isinstance(error, AccuracyError)
+    assert error.exit_code == 4
+    assert BLOWN_UP in str(error)
+    assert "Leave out --polynomials" in str(error)
+    assert verdict(inputs.config, inputs, attempt(0.9)) is None
+
+
+def steep(monkeypatch, wanted=lambda partial: True):
+    """Let the parabolas of fitted partial activations come out far too steep."""
+    fit = correction.fit_polynomials
+
+    def spoilt(original, rewritten, partial, fit_batches):
+        found = fit(original, rewritten, partial, fit_batches)
+        if wanted(found):
+            rewritten.partials[partial.output] = found = replace(found, square=1e5 * found.square)
+        return found
+
+    monkeypatch.setattr(correction, "fit_polynomials", spoilt)
+
+
+def search_of(case, **options):
+    inputs, observation = case
+    inputs = replace(inputs, config=inputs.config.model_copy(update=options))
+    return Run(inputs, observation, Silent(), Clock())
+
+
+def test_plans_that_blow_up_lose_the_competition(case, monkeypatch):
+    steep(monkeypatch)
+    monkeypatch.setattr(search_module, "_MOST_TRIES", 24)
+    shared = search_of(case)
+    best, reasons = choose(shared, read_budget(shared.inputs.config, shared.inputs.analysis))
+    assert shared.looked_at
+    assert not any(c.squares for plan in shared.looked_at for c in plan.candidates)
+    assert not any(c.squares for c in best.plan.candidates)
+    assert best.realized.unstable is None
+    assert reasons == []
+
+
+def test_where_all_plans_are_refused_those_without_squares_get_their_turn(case, monkeypatch):
+    """Two plans with squares are tried, as for a large network, and there is no time for more."""
+    steep(monkeypatch)
+    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: 2)
+    shared = search_of(case)
+    best, _ = choose(shared, read_budget(shared.inputs.config, shared.inputs.analysis))
+    assert best.realized.unstable is None
+    assert not any(c.squares for c in best.plan.candidates)
+
+
+def squares_of(plan):
+    return sum(c.squares for c in plan.candidates)
+
+
+def test_where_all_plans_are_refused_fewer_squares_are_tried_first(case, monkeypatch):
+    """Plans with more squares than so many are refused."""
+    shared = search_of(case)
+    budget = read_budget(shared.inputs.config, shared.inputs.analysis)
+    (measured,) = shared.damages.matter_to([budget])
+    tried = []
+
+    def found(most):
+        def try_out(inputs, observation, plan):
+            tried.append(squares_of(plan))
+            return replace(plan, damage=0.1) if squares_of(plan) <= most else None
+
+        tried.clear()
+        monkeypatch.setattr(search_module, "_try_out", try_out)
+        return search_module.search(shared.inputs, shared.observation, measured, budget, Silent())
+
+    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: 2)
+    all_refused = found(-1)
+    usual = min(tried[:2])
+    assert usual > 1
+    assert max(tried[2:4]) <= usual // 2
+    assert set(tried[4:]) == {0}
+    assert all(squares_of(plan) == 0 for plan in all_refused)
+    some = found(usual // 2)
+    assert 0 < max(map(squares_of, some)) <= usual // 2
+    assert max(map(squares_of, found(usual))) == usual
+
+
+def test_more_relus_than_asked_for_are_no_success(case):
+    inputs, _ = case
+    assert pipeline_module._missed(inputs, replace(inputs.analysis, sites=())) is None
+    error = pipeline_module._missed(inputs, inputs.analysis)
+    assert isinstance(error, TargetError)
+    assert f"leaves {inputs.analysis.cost.relus} ReLUs" in str(error)
+
+
+def test_without_the_blow_up_parabolas_win(case):
+    shared = search_of(case)
+    best, _ = choose(shared, read_budget(shared.inputs.config, shared.inputs.analysis))
+    assert any(c.squares for c in best.plan.candidates)
+
+
+def test_a_search_by_accuracy_alone_passes_over_what_is_unstable(case, monkeypatch):
+    steep(monkeypatch)
+    shared = search_of(case, target_relus=None, max_drop=0.9)
+    budget = read_budget(shared.inputs.config, shared.inputs.analysis)
+    monkeypatch.setattr(search_module, "_MOST_TRIES", 24)
+    monkeypatch.setattr(choice_module, "_SHARES", (0.6, 0.0))  # none can only be reached by squares
+    best, _ = choose(shared, budget)
+    assert best.realized.unstable is None
+    assert best.plan.candidates
+    assert verdict(shared.inputs.config, shared.inputs, best) is None
+
+
+# On the command line.
+
+GOAL = ("--polynomials", "--target-relus", "0.0001", "--no-cache")
+
+
+@pytest.fixture(autouse=True)
+def few_plans(monkeypatch):
+    """These runs show as much when they compare two plans only."""
+    monkeypatch.setattr(search_module, "_MOST_TRIES", 2)
+
+
+@pytest.fixture(scope="module")
+def squared(tmp_path_factory):
+    """A run whose plan makes parabolas of activations, and its files: the network, its data, the plan."""
+    folder = tmp_path_factory.mktemp("squared")
+    model, data = save_case(folder, x=smooth(64, 3, 6))
+    plan = folder / "plan.json"
+    return run("optimize", model, "--calib", data, *GOAL, "--plan-out", plan), model, data, plan
+
+
+def test_a_target_that_only_unstable_plans_reach_is_refused(tmp_path, monkeypatch):
+    steep(monkeypatch)
+    model, data = save_case(tmp_path, x=smooth(64, 3, 6))
+    outcome = run("optimize", model, "--calib", data, *GOAL, "--keep-rejected")
+    words = (
+        "The best plan is refused: on calibration samples scaled and shifted by a fifth, ",
+        "Leave out --polynomials",
+    )
+    assert_error(outcome, 4, *words)
+    assert re.search(r"the activations of '(r0|r1|r2)' grow to [\d.e+]+ times the original's", outcome.stderr)
+    report = read_json(tmp_path / "net.shallow.json")
+    assert report["verdict"]["exit_code"] == 4
+    assert "grow to" in report["verdict"]["reasons"][0]
+    assert analyze(onnx.load(tmp_path / "net.shallow.onnx")).cost.relus == 0
+
+
+def test_the_same_target_is_met_where_nothing_blows_up(squared):
+    outcome, model, *_ = squared
+    assert outcome.exit_code == 0
+    report = read_json(model.with_name("net.shallow.json"))
+    assert (report["optimized"]["relus"], report["original"]["squares"]) == (0, 0)
+    assert report["optimized"]["squares"] > 0
+
+
+def test_a_plan_that_blows_up_is_refused_where_it_is_applied(squared, monkeypatch, tmp_path):
+    steep(monkeypatch)
+    _, model, data, plan = squared
+    outcome = run("apply", model, plan, "--calib", data, "-o", tmp_path / "again.onnx")
+    assert_error(outcome, 4, "The best plan is refused", "grow to")
+    assert not (tmp_path / "again.onnx").exists()
+
+
+def test_a_frontier_says_which_of_its_points_are_refused(tmp_path, monkeypatch):
+    def spoilt(inputs, observation, plan, progress):
+        everything = sum(c.relus for c in plan.candidates) == inputs.analysis.cost.relus
+        return replace(carry_out(inputs, observation, plan, progress), unstable=BLOWN_UP if everything else None)
+
+    monkeypatch.setattr(front_module, "carry_out", spoilt)
+    model, data = save_case(tmp_path, x=smooth(96, 3, 6))
+    outcome = run(
+        "pareto", model, "--calib", data, "--polynomials", "--targets", "0.7,0.0001", "--no-cache", "--json", "-"
+    )
+    assert outcome.exit_code == 0
+    good, refused = json.loads(outcome.stdout)["points"]
+    assert good["optimized"]["relus"] > 0
+    assert {name: refused[name] for name in ("optimized", "plan", "reason")} == {
+        "optimized": None, "plan": None, "reason": f"The best plan is refused: {BLOWN_UP}."
+    }  # fmt: skip
+
+
+def test_only_networks_with_parabolas_are_looked_at(case, monkeypatch):
+    """Nothing else grows by itself, and looking takes time."""
+    monkeypatch.setattr(realize_module, "why_unstable", lambda *arguments: "looked at")
+    inputs, observation = case
+    every = {c.key: c for c in possible_candidates(inputs, observation.statistics)[0]}
+    for key, expected in (("linearize:h0->r0", None), ("quadratic:kept0:h0->r0", "looked at")):
+        assert carry_out(inputs, observation, Plan((every[key],), {}), Silent()).unstable == expected
+
+
+def test_growth_is_looked_at_in_the_network_that_is_written(case, monkeypatch):
+    seen = []
+    monkeypatch.setattr(realize_module, "why_unstable", lambda *arguments: seen.append(arguments[2]))
+    inputs, observation = case
+    every = {c.key: c for c in possible_candidates(inputs, observation.statistics)[0]}
+    realized = carry_out(inputs, observation, Plan((every["quadratic:kept0:h1->r1"],), {}), Silent())
+    assert [network.model for network in seen] == [realized.model]
+    assert all(np.all(np.isfinite(output)) for output in realized.outputs)

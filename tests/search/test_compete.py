@@ -1,0 +1,130 @@
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from onnxshallow.errors import TargetError
+from onnxshallow.runtime.progress import Silent
+from onnxshallow.search import compete as search_module
+from onnxshallow.search.compete import search, search_together
+from onnxshallow.search.solver import Budget
+
+
+def test_plans_are_tried_out_and_measured(inputs, observation, sensitivity):
+    cost = inputs.analysis.cost
+    plans = search(inputs, observation, sensitivity, Budget(cost.relus // 2, cost.macs), Silent())
+    assert len({frozenset(c.key for c in plan.candidates) for plan in plans}) == len(plans) > 1
+    assert all(plan.damage is not None and plan.damage >= 0 for plan in plans)
+    assert all(sum(c.relus for c in plan.candidates) >= cost.relus / 2 for plan in plans)
+
+
+def test_a_budget_out_of_reach_is_an_error(inputs, observation, sensitivity):
+    with pytest.raises(TargetError):
+        search(inputs, observation, sensitivity, Budget(1), Silent())
+
+
+def searched(monkeypatch, case, values, measure="kl", tries=24):
+    """The plans that are tried where their damages turn out to be `values`, and the last of these from then on."""
+    inputs, observation, sensitivity = case
+    inputs = replace(inputs, config=inputs.config.model_copy(update={"sensitivity": measure}))
+    endless = itertools.chain(values, itertools.repeat(values[-1]))
+    monkeypatch.setattr(search_module, "_try_out", lambda i, o, plan: replace(plan, damage=next(endless)))
+    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: tries)
+    cost = inputs.analysis.cost
+    return search(inputs, observation, sensitivity, Budget(int(0.7 * cost.relus), 2 * cost.macs), Silent())
+
+
+@pytest.fixture
+def case(inputs, observation, sensitivity):
+    """A network with its measurements."""
+    return inputs, observation, sensitivity
+
+
+def test_the_search_ends_where_no_output_moves(monkeypatch, case):
+    assert len(searched(monkeypatch, case, [0.0])) == 1
+    assert len(searched(monkeypatch, case, [0.2, 0.0])) == 2
+    assert len(searched(monkeypatch, case, [0.0], "mse")) == 1
+
+
+def test_outputs_may_move_where_no_class_does(monkeypatch, case):
+    assert len(searched(monkeypatch, case, [0.0], "disagreement", tries=5)) == 5
+
+
+# How many plans are compared.
+
+
+def tries(inputs, **options):
+    return search_module._affordable_tries(replace(inputs, config=inputs.config.model_copy(update=options)))
+
+
+def test_many_plans_are_compared_of_small_networks_and_a_few_of_large_ones(monkeypatch, inputs):
+    assert tries(inputs) == search_module._MOST_TRIES
+    monkeypatch.setattr(search_module, "_SEARCH_FLOPS", 1.0)
+    assert tries(inputs) == 2
+
+
+def test_fewer_plans_are_compared_where_each_takes_longer(monkeypatch, inputs):
+    assert tries(inputs, granularity="channel") == tries(inputs, polynomials=True) < tries(inputs)
+    reduced = inputs.reduced
+    sizes = [len(batch["x"]) for batch in reduced.batches]
+    once = 2.0 * inputs.analysis.cost.macs * sum(sizes)
+    monkeypatch.setattr(search_module, "_fit_flops", lambda *arguments: 0.0)
+    monkeypatch.setattr(search_module, "_SEARCH_FLOPS", 20 * once)
+    assert tries(inputs, polynomials=True) < tries(inputs, granularity="channel")
+
+
+# One plan for each of several budgets.
+
+
+def together(inputs, observation, sensitivity, *shares):
+    """Plans for shares of the ReLUs, and their budgets."""
+    cost = inputs.analysis.cost
+    budgets = [Budget(int(share * cost.relus), cost.macs) for share in shares]
+    return search_together(inputs, observation, [sensitivity] * len(budgets), budgets, Silent()), budgets
+
+
+def test_every_budget_gets_a_plan_that_reaches_it_and_was_measured(inputs, observation, sensitivity):
+    plans, budgets = together(inputs, observation, sensitivity, 0.7, 0.4)
+    for plan, budget in zip(plans, budgets, strict=True):
+        assert inputs.analysis.cost.relus - sum(c.relus for c in plan.candidates) <= budget.relus
+        assert plan.damage is not None
+        assert plan.damage >= 0
+
+
+def test_a_budget_out_of_reach_has_an_error_in_its_place_and_the_others_their_plans(inputs, observation, sensitivity):
+    (first, error, last), _ = together(inputs, observation, sensitivity, 0.7, 0.01, 0.4)
+    assert isinstance(error, TargetError)
+    assert "cannot be reached" in str(error)
+    expected, _ = together(inputs, observation, sensitivity, 0.7, 0.4)
+    assert [first.keys, last.keys] == [plan.keys for plan in expected]
+
+
+def test_no_plan_is_carried_out_twice_for_several_budgets(inputs, observation, sensitivity, monkeypatch):
+    carried_out, realize_with = [], search_module.realize_with
+
+    def counting(calibration, inputs, observation, plan, progress):
+        carried_out.append(plan.keys)
+        return realize_with(calibration, inputs, observation, plan, progress)
+
+    monkeypatch.setattr(search_module, "realize_with", counting)
+    plans, _ = together(inputs, observation, sensitivity, 0.7, 0.69, 0.4)
+    assert len(carried_out) == len(set(carried_out)) > 3
+    assert {plan.keys for plan in plans} <= set(carried_out)
+
+
+def test_a_plan_that_was_carried_out_for_a_harder_budget_is_taken_where_it_does_less(
+    inputs, observation, sensitivity, monkeypatch
+):
+    monkeypatch.setattr(search_module, "damage", lambda measure, reference, outputs: next(values))
+    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: 2)
+    values = itertools.chain([0.5, 0.1], itertools.repeat(0.9))
+    (first, last), _ = together(inputs, observation, sensitivity, 0.7, 0.4)
+    assert first == last
+    assert first.damage == 0.1
+
+
+def test_a_budget_whose_only_plan_was_carried_out_for_another_takes_it(inputs, observation, sensitivity):
+    (most,) = (c for c in sensitivity.candidates if c.key == "linearize:h0->r0")
+    only = replace(sensitivity, candidates=(most,))
+    plans, _ = together(inputs, observation, only, 0.7, 0.69)
+    assert [plan.candidates for plan in plans] == [(most,), (most,)]

@@ -1,0 +1,79 @@
+import pytest
+
+from onnxshallow.analysis import analyze
+from onnxshallow.errors import TargetError, UsageError
+from onnxshallow.options.quantities import parse_latency
+from onnxshallow.runtime.progress import Silent
+from onnxshallow.search import latency as latency_module
+from onnxshallow.search.inputs import observe
+from onnxshallow.search.latency import budget_for_latency, check_latency, measured_latency
+from onnxshallow.search.planner import read_budget
+from onnxshallow.search.sensitivity.meter import DamageMeter
+from tests.runs import load_case
+
+
+def milliseconds_like_macs(inputs, models):
+    """As if every multiply-add took a microsecond."""
+    costs = [inputs.analysis.cost, *(analyze(model).cost for model in models)]
+    return [cost.macs / 1000 for cost in costs]
+
+
+@pytest.fixture
+def limited(tmp_path, monkeypatch):
+    """Find the budget for a latency target where latency is that of the multiply-adds."""
+    monkeypatch.setattr(latency_module, "measured_latency", milliseconds_like_macs)
+
+    def find(target):
+        inputs = load_case(tmp_path, target_latency=target)
+        observation = observe(inputs, Silent())
+        damages = DamageMeter(inputs, observation, Silent(), None)
+        return inputs, budget_for_latency(inputs, observation, damages, read_budget(inputs.config, inputs.analysis))
+
+    return find
+
+
+def test_the_limit_on_multiply_adds_follows_the_latency(limited):
+    inputs, budget = limited("0.7")
+    assert budget.macs < inputs.analysis.cost.macs
+
+
+def test_a_latency_may_be_given_in_milliseconds(limited):
+    inputs, budget = limited("5000ms")
+    assert budget.macs == inputs.analysis.cost.macs
+
+
+def test_a_latency_out_of_reach_is_an_error(limited):
+    with pytest.raises(TargetError, match=r"The latency of 0\.001 cannot be reached"):
+        limited("0.001")
+
+
+def test_without_a_target_the_budget_stays(tmp_path):
+    inputs = load_case(tmp_path, target_relus=0.5)
+    budget = read_budget(inputs.config, inputs.analysis)
+    assert budget_for_latency(inputs, None, None, budget) is budget
+
+
+def test_a_model_that_is_slower_than_allowed_is_told(tmp_path):
+    inputs = load_case(tmp_path, target_latency="0.5")
+    assert check_latency(inputs, [2.0, 1.0]) is None
+    assert "2.000 ms" in str(check_latency(inputs, [2.0, 1.5]))
+
+
+def test_the_original_is_measured_first(tmp_path):
+    inputs = load_case(tmp_path, target_relus=0.5)
+    times = measured_latency(inputs, [inputs.document.model])
+    assert len(times) == 2
+    assert all(time > 0 for time in times)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.5, 4.0), ("0.25", 2.0), ("3.5ms", 3.5), ("12 ms", 12.0), (1, 8.0)]
+)
+def test_a_target_is_a_share_or_a_time(value, expected):
+    assert parse_latency(value, 8.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("value", [0, "3", "-1ms", "fast", True, "ms"])
+def test_what_is_neither_share_nor_time_is_refused(value):
+    with pytest.raises(UsageError, match="cannot be used"):
+        parse_latency(value, 8.0)

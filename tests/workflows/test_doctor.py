@@ -1,0 +1,108 @@
+import pytest
+
+from onnxshallow import __version__
+from onnxshallow.model.providers import CPU
+from onnxshallow.workflows import doctor as module
+from onnxshallow.workflows.doctor import examine
+
+STATED = [
+    "numpy>=1.26",
+    "onnx>=1.16",
+    'torch>=2.2; extra == "zoo"',
+    "gone>=1; extra == 'dev'",
+    'onnxshallow[test]; extra == "dev"',
+]
+
+
+@pytest.fixture
+def stated(monkeypatch):
+    """What the package's metadata say; the list may be changed."""
+    said = list(STATED)
+    monkeypatch.setattr(module, "requires", lambda name: said)
+    installed = {"numpy": "2.1.0", "onnx": "1.17.0rc1", "torch": "2.13.0+cpu"}
+
+    def version(name):
+        if name not in installed:
+            raise module.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(module, "version", version)
+    return said
+
+
+def test_a_sound_installation_has_no_problems(stated, tmp_path, monkeypatch):
+    monkeypatch.setenv("ONNXSHALLOW_CACHE", str(tmp_path))
+    (tmp_path / "sweep-1.jsonl").write_text("[]\n")
+    report = examine()
+    assert (report.problems, report.exit_code, report.version) == ([], 0, __version__)
+    assert [(package.name, package.version, package.least, package.ok) for package in report.packages] == [
+        ("numpy", "2.1.0", "1.26", True),
+        ("onnx", "1.17.0rc1", "1.16", True),
+    ]
+    assert report.extras == {"zoo": [], "dev": ["gone"]}
+    assert CPU in report.providers
+    assert report.runs
+    assert (report.cache.files, report.cache.size_bytes, report.cache.writable) == (1, 3, True)
+    assert report.cores >= 1
+
+
+@pytest.mark.parametrize(
+    ("requirement", "remedy"),
+    [
+        ("numpy>=3", "numpy is 2.1.0, which is too old; run: pip install 'numpy>=3'."),
+        ("numpy>=2.1.1", "numpy is 2.1.0, which is too old; run: pip install 'numpy>=2.1.1'."),
+        ("scipy>=1.11", "scipy is missing; run: pip install 'scipy>=1.11'."),
+        ("scipy", "scipy is missing; run: pip install 'scipy'."),
+    ],
+)
+def test_what_is_missing_or_old_comes_with_a_remedy(stated, requirement, remedy):
+    stated.append(requirement)
+    report = examine()
+    assert report.problems == [remedy]
+    assert report.exit_code == 3
+
+
+def test_onnxruntime_for_gpus_counts_as_onnxruntime(stated, monkeypatch):
+    stated.append("onnxruntime>=1.18")
+    known = module.version
+    monkeypatch.setattr(module, "version", lambda name: "1.20" if name == "onnxruntime-gpu" else known(name))
+    assert examine().problems == []
+
+
+def test_sources_without_an_installation_are_only_a_hint(monkeypatch):
+    def absent(name):
+        raise module.PackageNotFoundError(name)
+
+    monkeypatch.setattr(module, "requires", absent)
+    report = examine()
+    assert report.problems == []
+    assert "pip install ." in report.hints[0]
+
+
+def test_an_onnxruntime_that_does_not_run_is_a_problem(stated, monkeypatch):
+    import onnxruntime
+
+    def broken(*arguments, **options):
+        raise RuntimeError("no such instruction\nmore")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", broken)
+    report = examine()
+    assert not report.runs
+    assert "no such instruction" in report.problems[0]
+    assert "reinstall" in report.problems[0]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", broken)
+    assert "pip install -U onnxruntime" in examine().problems[0]
+
+
+def test_a_cache_that_cannot_be_written_is_a_hint(stated, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ONNXSHALLOW_CACHE", str(tmp_path / "file" / "cache"))
+    report = examine()
+    assert not report.cache.writable
+    assert report.problems == []
+    assert "ONNXSHALLOW_CACHE" in report.hints[0]
+
+
+def test_little_memory_is_a_hint(stated, monkeypatch):
+    monkeypatch.setattr(module, "_free_memory", lambda: 100 << 20)
+    assert any("100 MiB" in hint and "--memory" in hint for hint in examine().hints)
