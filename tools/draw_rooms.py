@@ -1,8 +1,8 @@
 """Draw the rooms of the package as a house, from its imports: `python -m tools.draw_rooms`.
 
 A floor holds the rooms that import from the floor below it at most; an arrow leads from a room to one that it imports
-from, unless it gets there through another room as well (the transitive reduction). The numbers below the picture count
-all of them.
+from, unless it gets there through another room as well (the transitive reduction). The numbers below the picture
+count all of them.
 """
 
 import argparse
@@ -21,7 +21,7 @@ PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "rooms.svg"
 Rooms = Mapping[str, frozenset[str]]
 """By room, the rooms that it imports from."""
 
-_WIDTH, _HEIGHT, _GAP, _MARGIN = 250, 54, 26, 16
+_WIDTH, _HEIGHT, _GAP, _MARGIN = 260, 54, 26, 16
 _STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #222 } .name { font-weight: 600; font-size: 14px }
   .ground { fill: #fff } .room { fill: #eef3f8; stroke: #7a94ad } .arrow { stroke: #7a94ad; fill: none }
@@ -121,7 +121,7 @@ def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
 def _box(x: float, y: float, name: str, purpose: str) -> str:
     words, lines = purpose.split(), [""]
     for word in words:
-        if len(lines[-1]) + len(word) > 40:
+        if len(lines[-1]) + len(word) > 38:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     texts = "".join(
