@@ -14,7 +14,7 @@ import numpy as np
 from onnxshallow.convolution.grid import spatial_index
 from onnxshallow.convolution.kernel import Convolution
 
-__all__ = ["resize_kernel", "trim"]
+__all__ = ["resize_kernel"]
 
 
 def resize_kernel(conv: Convolution, kernel_shape: Sequence[int]) -> Convolution:
@@ -47,32 +47,6 @@ def resize_kernel(conv: Convolution, kernel_shape: Sequence[int]) -> Convolution
     for axis, size in enumerate(kernel_shape):
         half, odd = divmod(conv.kernel_shape[axis] - size, 2)
         before.append(half + (odd and conv.pads_begin[axis] > conv.pads_end[axis]))
-    return _reframe(conv, before, kernel_shape)
-
-
-def trim(conv: Convolution) -> Convolution:
-    """Drop outer taps that are zero in every channel.
-
-    Args:
-        conv: the convolution.
-
-    Returns:
-        The same function, with the smallest window that holds all taps that are not exactly zero; one tap,
-        the central one, along an axis where there is none.
-    """
-    taps = np.any(conv.weight != 0, axis=(0, 1))
-    before, sizes = [], []
-    for axis, size in enumerate(conv.kernel_shape):
-        others = tuple(other for other in range(conv.rank) if other != axis)
-        used = np.flatnonzero(np.any(taps, axis=others))
-        first, last = (int(used[0]), int(used[-1])) if used.size else (size // 2, size // 2)
-        before.append(first)
-        sizes.append(last - first + 1)
-    return _reframe(conv, before, sizes)
-
-
-def _reframe(conv: Convolution, before: Sequence[int], kernel_shape: Sequence[int]) -> Convolution:
-    """Take `kernel_shape` taps from tap `before` on, which may be negative; zeros where there is none."""
     after = [old - new - drop for old, new, drop in zip(conv.kernel_shape, kernel_shape, before, strict=True)]
     drops = list(zip(before, after, strict=True))
     grown = np.pad(conv.weight, [(0, 0), (0, 0), *((max(-b, 0), max(-a, 0)) for b, a in drops)])

@@ -1,6 +1,5 @@
 """What a run begins with: the model, its samples in batches, and what the original does with them."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -24,7 +23,6 @@ from onnxshallow.search.reduction import MOST_FIT_SAMPLES, fewer_samples
 
 __all__ = ["Inputs", "Observation", "load_inputs", "observe"]
 
-logger = logging.getLogger(__name__)
 
 # What measuring all candidates may cost, and the fewest samples that make a comparison.
 _SWEEP_MACS, _FEWEST_FIT_SAMPLES = 2e13, 64
