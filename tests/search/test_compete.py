@@ -5,7 +5,7 @@ import pytest
 
 from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Silent
-from onnxshallow.search import compete as search_module
+from onnxshallow.search import compete as compete_module
 from onnxshallow.search.compete import search, search_together
 from onnxshallow.search.solver import Budget
 
@@ -28,8 +28,8 @@ def searched(monkeypatch, case, values, measure="kl", tries=24):
     inputs, observation, sensitivity = case
     inputs = replace(inputs, config=inputs.config.model_copy(update={"sensitivity": measure}))
     endless = itertools.chain(values, itertools.repeat(values[-1]))
-    monkeypatch.setattr(search_module, "_try_out", lambda i, o, plan: replace(plan, damage=next(endless)))
-    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: tries)
+    monkeypatch.setattr(compete_module, "_try_out", lambda i, o, plan: replace(plan, damage=next(endless)))
+    monkeypatch.setattr(compete_module, "_affordable_tries", lambda inputs: tries)
     cost = inputs.analysis.cost
     return search(inputs, observation, sensitivity, Budget(int(0.7 * cost.relus), 2 * cost.macs), Silent())
 
@@ -54,12 +54,12 @@ def test_outputs_may_move_where_no_class_does(monkeypatch, case):
 
 
 def tries(inputs, **options):
-    return search_module._affordable_tries(replace(inputs, config=inputs.config.model_copy(update=options)))
+    return compete_module._affordable_tries(replace(inputs, config=inputs.config.model_copy(update=options)))
 
 
 def test_many_plans_are_compared_of_small_networks_and_a_few_of_large_ones(monkeypatch, inputs):
-    assert tries(inputs) == search_module._MOST_TRIES
-    monkeypatch.setattr(search_module, "_SEARCH_FLOPS", 1.0)
+    assert tries(inputs) == compete_module._MOST_TRIES
+    monkeypatch.setattr(compete_module, "_SEARCH_FLOPS", 1.0)
     assert tries(inputs) == 2
 
 
@@ -68,8 +68,8 @@ def test_fewer_plans_are_compared_where_each_takes_longer(monkeypatch, inputs):
     reduced = inputs.reduced
     sizes = [len(batch["x"]) for batch in reduced.batches]
     once = 2.0 * inputs.analysis.cost.macs * sum(sizes)
-    monkeypatch.setattr(search_module, "_fit_flops", lambda *arguments: 0.0)
-    monkeypatch.setattr(search_module, "_SEARCH_FLOPS", 20 * once)
+    monkeypatch.setattr(compete_module, "_fit_flops", lambda *arguments: 0.0)
+    monkeypatch.setattr(compete_module, "_SEARCH_FLOPS", 20 * once)
     assert tries(inputs, polynomials=True) < tries(inputs, granularity="channel")
 
 
@@ -100,13 +100,13 @@ def test_a_budget_out_of_reach_has_an_error_in_its_place_and_the_others_their_pl
 
 
 def test_no_plan_is_carried_out_twice_for_several_budgets(inputs, observation, sensitivity, monkeypatch):
-    carried_out, realize_with = [], search_module.realize_with
+    carried_out, realize_with = [], compete_module.realize_with
 
     def counting(calibration, inputs, observation, plan, progress):
         carried_out.append(plan.keys)
         return realize_with(calibration, inputs, observation, plan, progress)
 
-    monkeypatch.setattr(search_module, "realize_with", counting)
+    monkeypatch.setattr(compete_module, "realize_with", counting)
     plans, _ = together(inputs, observation, sensitivity, 0.7, 0.69, 0.4)
     assert len(carried_out) == len(set(carried_out)) > 3
     assert {plan.keys for plan in plans} <= set(carried_out)
@@ -115,8 +115,8 @@ def test_no_plan_is_carried_out_twice_for_several_budgets(inputs, observation, s
 def test_a_plan_that_was_carried_out_for_a_harder_budget_is_taken_where_it_does_less(
     inputs, observation, sensitivity, monkeypatch
 ):
-    monkeypatch.setattr(search_module, "damage", lambda measure, reference, outputs: next(values))
-    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: 2)
+    monkeypatch.setattr(compete_module, "damage", lambda measure, reference, outputs: next(values))
+    monkeypatch.setattr(compete_module, "_affordable_tries", lambda inputs: 2)
     values = itertools.chain([0.5, 0.1], itertools.repeat(0.9))
     (first, last), _ = together(inputs, observation, sensitivity, 0.7, 0.4)
     assert first == last

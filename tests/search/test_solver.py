@@ -310,7 +310,7 @@ PRINTING = """
 import ctypes, os
 import scipy.optimize
 from onnxshallow.search.solver import Budget
-from tests.planning.test_solver import damages, problem, remove
+from tests.search.test_solver import damages, problem, remove
 
 def printing(*arguments, **options):
     found = milp(*arguments, **options)

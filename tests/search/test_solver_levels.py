@@ -7,7 +7,7 @@ import numpy as np
 
 from onnxshallow.actions.base import Candidate
 from onnxshallow.search.solver import Budget, conflicts
-from tests.planning.test_solver import damages, problem, remove
+from tests.search.test_solver import damages, problem, remove
 
 
 def levels(name, size, *kept, squares=False):

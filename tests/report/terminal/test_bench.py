@@ -1,11 +1,6 @@
-from onnxshallow.report.schema.reports import (
-    BenchMeasurement,
-    BenchModel,
-    BenchReport,
-    PrivateReport,
-)
+from onnxshallow.report.schema.reports import BenchMeasurement, BenchModel, BenchReport, PrivateReport
 from onnxshallow.report.terminal.bench import print_bench
-from tests.report.test_schema import FILE
+from tests.report.schema.test_reports import FILE
 
 
 def test_a_bench(capsys):

@@ -15,7 +15,7 @@ from onnxshallow.report.schema.reports import (
 )
 from onnxshallow.report.terminal.runs import print_analysis, print_pareto, print_plan, print_result, print_sensitivity
 from onnxshallow.search.plan import Plan, plan_to_json
-from tests.report.test_schema import COST, FIDELITY, FILE, VERDICT, report
+from tests.report.schema.test_reports import COST, FIDELITY, FILE, VERDICT, report
 
 SITE = SiteReport(name="r", kind="relu", size=12345, depth=2, removable=True, fusable=True, reason=None)
 ACCURACY = AccuracyReport(top1=0.875, top5=None, top1_interval=(0.8, 0.9), samples=8)
