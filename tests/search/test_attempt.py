@@ -39,7 +39,6 @@ def test_an_empty_plan_is_the_original(inputs, observation):
 def test_a_plan_is_carried_out_on_all_samples_and_tried_on_those_for_fitting(inputs, observation, plan):
     fitted = carry_out(inputs, observation, plan, Silent())
     tried = realize_with(inputs.calibration, inputs, observation, plan, Silent())
-    assert fitted.model.graph.node == tried.model.graph.node
     assert fitted.model != tried.model
     everything = replace(inputs.calibration, everything=True)
     assert realize_with(everything, inputs, observation, plan, Silent()).model == fitted.model
