@@ -2,7 +2,8 @@
 
     python -m tools.schemas
 
-A test compares the files with what `onnxshallow schema NAME` prints: whoever changes an option or a report runs it again.
+A test compares the files with what `onnxshallow schema NAME` prints: whoever changes an option or a report runs it
+again.
 """
 
 import json

@@ -31,7 +31,7 @@ PUBLISHED: dict[str, type[BaseModel]] = {
     "bench": BenchReport,
     "doctor": DoctorReport,
 }
-"""What there is a schema of, by name: the options file, and the result of each command; `apply` gives `optimize`'s."""
+"""What has a schema, by name: the options file, and what each command reports; `apply` reports as `optimize` does."""
 
 
 class _OfReports(GenerateJsonSchema):

@@ -1,0 +1,37 @@
+"""Every option says what it is, and so do those who are made of it."""
+
+import pytest
+import typer.main
+
+from onnxshallow.cli.main import app
+from onnxshallow.options.schema import PRESETS, Config, every_option
+
+OPTIONS = {option.name: option for option in every_option()}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_has_a_sentence_a_group_and_a_flag(name):
+    option = OPTIONS[name]
+    assert option.flag.text.endswith(".")
+    assert option.flag.group is not None
+    flags = {
+        flag for command in typer.main.get_command(app).commands.values() for p in command.params for flag in p.opts
+    }
+    assert f"--{'no-' if option.flag.negative else ''}{option.word}" in flags
+
+
+def test_options_that_are_on_are_turned_off_by_their_flag():
+    assert {option.name for option in OPTIONS.values() if option.flag.negative} == {
+        option.name for option in OPTIONS.values() if option.default is True
+    }
+
+
+def test_presets_are_named_where_they_are_described():
+    assert OPTIONS["preset"].choices == tuple(PRESETS)
+    assert all(name in OPTIONS["preset"].help for name in PRESETS)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_sets_options(name):
+    assert PRESETS[name].keys() <= Config.model_fields.keys()
+    assert Config(preset=name).preset == name
