@@ -14,7 +14,7 @@ import typer.main
 from onnxshallow.cli.help import examples_of, groups_of
 from onnxshallow.cli.main import app
 from onnxshallow.model.files import write_text
-from onnxshallow.options.schema import every_option
+from onnxshallow.options.schema import OPTIONS
 
 __all__ = ["OPTIONS_PAGE", "PAGE", "main", "options_page", "page"]
 
@@ -45,7 +45,7 @@ def options_page() -> str:
     before, _, after = OPTIONS_PAGE.read_text(encoding="utf-8").partition(_TABLE)
     rest = after[after.index("\n\n") :]
     rows = ["| option | value | without it | what it does |", "|---|---|---|---|"]
-    for option in every_option():
+    for option in OPTIONS:
         switch = option.kind is bool
         value = "true\\|false" if switch else _cell(option.metavar)
         absent = str(option.default).lower() if switch else option.absent or ""

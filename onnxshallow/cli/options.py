@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from onnxshallow.options.flags import FITTING, Flag, Group, Option
-from onnxshallow.options.schema import every_option
+from onnxshallow.options.schema import OPTIONS
 
 __all__ = [
     "RESULT",
@@ -88,7 +88,7 @@ def takes(
     options = [
         replace(option, flag=(instead or {}).get(option.name, option.flag))
         for one in wanted
-        for option in every_option()
+        for option in OPTIONS
         if one in (option.name, option.flag.group)
     ]
 

@@ -14,7 +14,7 @@ from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHI
 from onnxshallow.options.forms import Bytes, Data, Latency, Names, Numbers, Reads, Shapes, Size, Target, text_of
 from onnxshallow.options.quantities import parse_bytes
 
-__all__ = ["PRESETS", "Config", "Options", "every_option"]
+__all__ = ["OPTIONS", "PRESETS", "Config", "Options"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "resize": 256, "crop": 224},
@@ -175,9 +175,8 @@ class Config(BaseModel):
         return None if self.max_data is None else parse_bytes(self.max_data)
 
 
-def every_option() -> list[Option]:
-    """The options, in the order of the help."""
-    return [Option.from_field(name, field) for name, field in Config.model_fields.items()]
+OPTIONS = tuple(Option.from_field(name, field) for name, field in Config.model_fields.items())
+"""The options, in the order of the help."""
 
 
 # What follows is written by tools/keywords.py.

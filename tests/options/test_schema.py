@@ -4,14 +4,11 @@ import pytest
 import typer.main
 
 from onnxshallow.cli.main import app
-from onnxshallow.options.schema import PRESETS, Config, every_option
-
-OPTIONS = {option.name: option for option in every_option()}
+from onnxshallow.options.schema import OPTIONS, PRESETS, Config
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_every_option_has_a_sentence_a_group_and_a_flag(name):
-    option = OPTIONS[name]
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_every_option_has_a_sentence_a_group_and_a_flag(option):
     assert option.flag.text.endswith(".")
     assert option.flag.group is not None
     flags = {
@@ -21,14 +18,15 @@ def test_every_option_has_a_sentence_a_group_and_a_flag(name):
 
 
 def test_options_that_are_on_are_turned_off_by_their_flag():
-    assert {option.name for option in OPTIONS.values() if option.flag.negative} == {
-        option.name for option in OPTIONS.values() if option.default is True
+    assert {option.name for option in OPTIONS if option.flag.negative} == {
+        option.name for option in OPTIONS if option.default is True
     }
 
 
 def test_presets_are_named_where_they_are_described():
-    assert OPTIONS["preset"].choices == tuple(PRESETS)
-    assert all(name in OPTIONS["preset"].help for name in PRESETS)
+    (preset,) = (option for option in OPTIONS if option.name == "preset")
+    assert preset.choices == tuple(PRESETS)
+    assert all(name in preset.help for name in PRESETS)
 
 
 @pytest.mark.parametrize("name", PRESETS)
