@@ -83,7 +83,7 @@ def _spans(conv: Convolution, spatial: Sequence[int]) -> tuple[int, ...]:
 
 
 def _pad(conv: Convolution, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Zeros for positive pads, then a crop for negative ones."""
+    """Zeros for positive pads, then a cut for negative ones."""
     pads = tuple(zip(conv.pads_begin, conv.pads_end, strict=True))
     widths = [(0, 0), (0, 0), *((max(begin, 0), max(end, 0)) for begin, end in pads)]
     padded = np.pad(values, widths)

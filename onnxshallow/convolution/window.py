@@ -3,7 +3,7 @@
 Tap t sees position o * stride - pad_begin + t * dilation. If `before` taps are dropped at the begin of an
 axis, the first tap left is the old tap `before`, so it stays on its pixels if pad_begin is lowered by
 before * dilation. The number of outputs stays if pads minus extent stays, so `after` taps dropped at the end
-lower pad_end by after * dilation. Negative counts add taps. Pads may become negative: a crop, and right.
+lower pad_end by after * dilation. Negative counts add taps. Pads may become negative: a cut, and right.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def resize_kernel(conv: Convolution, kernel_shape: Sequence[int]) -> Convolution
     """Crop a kernel, or surround it with zero taps, about its centre.
 
     Taps stay on the pixels they see, and the number of outputs stays, for every input size. So a 7x7 kernel
-    with stride 2 and pads 3 (a 3x3 with stride 2 after which comes another 3x3) cropped to 3x3 has pads 1.
+    with stride 2 and pads 3 (a 3x3 with stride 2 after which comes another 3x3) cut to 3x3 has pads 1.
 
     Where the number of taps to drop is odd, the odd one goes from the side that is padded more, and where the
     number to add is odd, the odd one goes to the side that is padded less, so that the pads come out as even
@@ -33,7 +33,7 @@ def resize_kernel(conv: Convolution, kernel_shape: Sequence[int]) -> Convolution
         kernel_shape: taps wanted along each spatial axis.
 
     Returns:
-        The convolution with that kernel. Growing is exact; cropping drops weights.
+        The convolution with that kernel. Growing is exact; cutting drops weights.
 
     Raises:
         ValueError: if the number of axes is not the convolution's, or a size is below 1.

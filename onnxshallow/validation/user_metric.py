@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxshallow.data.readers import names_code, user_function
+from onnxshallow.data.readers import user_function
 from onnxshallow.errors import DataError, UsageError
+from onnxshallow.options.forms import names_code
 from onnxshallow.text import first_line
 
 __all__ = ["MetricResult", "UserMetric", "load_metric"]

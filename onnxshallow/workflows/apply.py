@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from onnxshallow.errors import UsageError
 from onnxshallow.fitting.threads import computing
@@ -10,6 +10,7 @@ from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
+from onnxshallow.options.schema import Options
 from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.choose import Run, verdict
@@ -29,7 +30,7 @@ def apply_plan(
     validation: object = None,
     config: Config | None = None,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Result:
     """Carry out a plan.
 

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.analysis import analyze as analyze_model
@@ -12,6 +12,7 @@ from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
+from onnxshallow.options.schema import Options
 from onnxshallow.report.build.run import plan_report
 from onnxshallow.rewriting.lowering.lower import lower
 from onnxshallow.runtime.progress import Clock, Progress, Silent
@@ -38,7 +39,7 @@ def plan(
     config: Config | None = None,
     progress: Progress | None = None,
     cache: Path | bool | None = True,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Proposal:
     """Find the plan of least predicted damage and what it would save; nothing is fitted and no model is made.
 
@@ -91,7 +92,7 @@ def optimize(
     config: Config | None = None,
     progress: Progress | None = None,
     cache: Path | bool | None = True,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Result:
     """Make a model shallower.
 

@@ -6,7 +6,7 @@ which tries more plans for its one target, and may find a better one.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from onnxshallow.analysis import analyze
 from onnxshallow.errors import TargetError
@@ -17,6 +17,7 @@ from onnxshallow.model.session import Session
 from onnxshallow.model.weights import byte_size
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
+from onnxshallow.options.schema import Options
 from onnxshallow.report.build.changes import decisions
 from onnxshallow.report.build.run import cost_report, fidelity_report, file_report
 from onnxshallow.report.schema.reports import ParetoPoint, ParetoReport
@@ -47,7 +48,7 @@ def pareto(
     config: Config | None = None,
     progress: Progress | None = None,
     cache: Path | bool | None = True,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> ParetoReport:
     """Optimize a model for several ReLU targets and say what each costs; no model is written.
 

@@ -1,7 +1,7 @@
 """Model files side by side: `validate`, and what `bench` shares with it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Unpack
 
 from onnxshallow.data.prepare import is_fixed, labelled_batches, load_report_samples
 from onnxshallow.errors import ModelError, UsageError
@@ -12,6 +12,7 @@ from onnxshallow.model.session import Session
 from onnxshallow.model.tensors import TensorInfo, common_info, with_sizes
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
+from onnxshallow.options.schema import Options
 from onnxshallow.report.build.run import accuracy_report, class_details, fidelity_report, file_report
 from onnxshallow.report.build.validation import first_answer, gate_report, gates_verdict
 from onnxshallow.report.schema.reports import MetricReport, ValidationReport
@@ -31,7 +32,7 @@ def validate(
     metrics: Sequence[str | Callable[..., object]] = (),
     config: Config | None = None,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> ValidationReport:
     """Compare two models on data; the report's verdict says whether the second may take the place of the first.
 

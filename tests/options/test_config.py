@@ -2,12 +2,11 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
-from onnxshallow.data.preprocessing import PRESETS, Preprocessing
+from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.errors import UsageError
 from onnxshallow.options.config import Config, load_config, resolve
 
@@ -30,7 +29,7 @@ def test_defaults():
         True,
     )
     assert (config.granularity, config.polynomials, config.mask_form) == ("layer", False, None)
-    assert config.preprocessing() == Preprocessing()
+    assert Preprocessing.from_config(config) == Preprocessing()
 
 
 def test_a_config_cannot_be_changed():
@@ -38,14 +37,9 @@ def test_a_config_cannot_be_changed():
         Config().seed = 1
 
 
-def test_every_preset_is_an_option():
-    annotation = Config.model_fields["preset"].annotation
-    assert set(get_args(get_args(annotation)[0])) == set(PRESETS)
-
-
 def test_preprocessing_overrides_the_preset():
     config = resolve({"preset": "imagenet", "crop": 160, "channels": "bgr"}, Path("model.onnx"))
-    assert config.preprocessing() == Preprocessing(
+    assert Preprocessing.from_config(config) == Preprocessing(
         mean=(0.406, 0.456, 0.485), std=(0.225, 0.224, 0.229), resize=256, crop=160, channels="bgr"
     )
 
@@ -155,6 +149,7 @@ def test_tables_are_no_options(write):
             "validate cannot be 3: it must be a path, or in Python arrays",
         ),
         ("ridge = nan", "ridge cannot be NaN"),
+        ('preset = "svhn"', "preset cannot be \"svhn\": should be 'imagenet', 'cifar10', 'cifar100' or 'mnist'."),
         ('sensitivity = "snip"', "sensitivity cannot be"),
     ],
 )
@@ -172,7 +167,7 @@ def test_an_invalid_given_value_is_named_like_its_option():
 
 def test_values_that_do_not_go_together_are_told_by_preprocessing():
     with pytest.raises(UsageError, match=r"--std .* must be one positive number"):
-        resolve({"std": "0,1,1"}, Path("model.onnx")).preprocessing()
+        Preprocessing.from_config(resolve({"std": "0,1,1"}, Path("model.onnx")))
 
 
 @pytest.mark.parametrize("option", ["calib", "validate"])
