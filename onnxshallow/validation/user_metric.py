@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnxshallow.data.readers import names_code, user_function
 from onnxshallow.errors import DataError, UsageError
 from onnxshallow.text import first_line
+from onnxshallow.validation.numbers import Real
 
 __all__ = ["MetricResult", "UserMetric", "load_metric"]
 
@@ -38,9 +39,9 @@ class MetricResult:
     """
 
     name: str
-    original: float
-    optimized: float
-    difference: float
+    original: Real
+    optimized: Real
+    difference: Real
     difference_interval: tuple[float, float] | None
     samples: int
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from onnxshallow import __version__
 from onnxshallow.errors import ExitCode
-from onnxshallow.report.schema.reports import SCHEMA_VERSION, CacheReport, DoctorReport, PackageReport
+from onnxshallow.report.schema.doctor import CacheReport, DoctorReport, PackageReport
 from onnxshallow.search.sensitivity.cache import cache_folder
 from onnxshallow.text import first_line
 
@@ -39,7 +39,6 @@ def examine() -> DoctorReport:
     if not cache.writable:
         hints.append(f"The cache {cache.path} cannot be written to, so sweeps are not kept; set ONNXSHALLOW_CACHE.")
     return DoctorReport(
-        schema_version=SCHEMA_VERSION,
         version=__version__,
         python=platform.python_version(),
         platform=platform.platform(),
