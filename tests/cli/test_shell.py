@@ -20,7 +20,7 @@ from onnxshallow.errors import (
     TargetError,
     UsageError,
 )
-from onnxshallow.report.schema.reports import Number
+from onnxshallow.validation.numbers import Number
 from tests.runs import assert_error, files, run, save_case
 
 CODES = {UsageError: 2, ModelError: 3, DataError: 3, AccuracyError: 4, TargetError: 5, OnnxshallowError: 1}
