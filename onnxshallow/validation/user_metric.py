@@ -18,6 +18,7 @@ from onnxshallow.data.readers import user_function
 from onnxshallow.errors import DataError, UsageError
 from onnxshallow.options.forms import names_code
 from onnxshallow.text import first_line
+from onnxshallow.validation.numbers import Real
 
 __all__ = ["MetricResult", "UserMetric", "load_metric"]
 
@@ -39,9 +40,9 @@ class MetricResult:
     """
 
     name: str
-    original: float
-    optimized: float
-    difference: float
+    original: Real
+    optimized: Real
+    difference: Real
     difference_interval: tuple[float, float] | None
     samples: int
 

@@ -13,10 +13,10 @@ from onnxshallow.options.config import Config
 from onnxshallow.options.schema import Options
 from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.candidates import find_every_candidate
-from onnxshallow.search.choose import Run, verdict
-from onnxshallow.search.inputs import load_inputs, observe
+from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.plan import Plan, load_plan, match_plan
-from onnxshallow.workflows.outcome import outcome, require_data_for_drop, warn_of_few_samples
+from onnxshallow.search.run import begin
+from onnxshallow.workflows.outcome import outcome, require_data_for_drop
 from onnxshallow.workflows.result import Result
 
 __all__ = ["apply_plan"]
@@ -57,10 +57,8 @@ def apply_plan(
             possible = find_every_candidate(inputs)
             wanted = match_plan(plan, possible) if isinstance(plan, Plan) else load_plan(Path(plan), possible)
         _check_form(config, wanted)
-        with clock("observe"):
-            observation = observe(inputs, progress, wanted)
-        attempt = Run(inputs, observation, progress, clock).attempt(wanted)
-        return outcome(inputs, attempt, verdict(config, inputs, attempt), warn_of_few_samples(inputs, attempt), clock)
+        attempt = begin(inputs, progress, clock, plan=wanted).attempt(wanted)
+        return outcome(inputs, attempt, [], clock)
 
 
 def _check_form(config: Config, plan: Plan) -> None:

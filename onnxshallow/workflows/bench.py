@@ -21,7 +21,7 @@ from onnxshallow.model.weights import byte_size
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
 from onnxshallow.options.schema import Options
-from onnxshallow.private.estimate import PrivateEstimate, estimate
+from onnxshallow.private.estimate import estimate
 from onnxshallow.private.protocols import Protocol
 from onnxshallow.report.build.run import file_report
 from onnxshallow.report.schema.reports import (
@@ -241,10 +241,7 @@ def _private(documents: Sequence[Document], config: Config, options: BenchOption
     found = []
     for protocol in options.protocols:
         estimates = [estimate(analysis, protocol, options.rtt, options.bandwidth) for analysis in analyses]
-        found += [_private_report(n, made, estimates[0]) for n, made in enumerate(estimates)]
+        for model, made in enumerate(estimates):
+            ratio = estimates[0].seconds / made.seconds if made.seconds else None
+            found.append(PrivateReport(**vars(made), model=model, seconds_ratio=ratio))
     return found
-
-
-def _private_report(index: int, made: PrivateEstimate, first: PrivateEstimate) -> PrivateReport:
-    ratio = first.seconds / made.seconds if made.seconds else None
-    return PrivateReport(model=index, seconds_ratio=ratio, **vars(made))

@@ -7,8 +7,15 @@ import typer
 from pydantic import BaseModel
 
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, start_logging, write_json
-from onnxshallow.errors import AccuracyError, DataError, ModelError, OnnxshallowError, TargetError, UsageError
-from onnxshallow.report.schema.reports import Number
+from onnxshallow.errors import (
+    AccuracyError,
+    DataError,
+    ModelError,
+    OnnxshallowError,
+    TargetError,
+    UsageError,
+)
+from onnxshallow.validation.numbers import Number
 from tests.runs import assert_error, files, run, save_case
 
 CODES = {UsageError: 2, ModelError: 3, DataError: 3, AccuracyError: 4, TargetError: 5, OnnxshallowError: 1}

@@ -6,21 +6,22 @@ import pytest
 from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import compete as compete_module
-from onnxshallow.search.compete import search, search_together
+from onnxshallow.search.compete import search, tries_alone, tries_together
+from onnxshallow.search.planner import most_useful
 from onnxshallow.search.solver import Budget
 
 
 def test_plans_are_tried_out_and_measured(inputs, observation, sensitivity):
     cost = inputs.analysis.cost
-    plans = search(inputs, observation, sensitivity, Budget(cost.relus // 2, cost.macs), Silent())
+    (plans,) = search(inputs, observation, [sensitivity], [Budget(cost.relus // 2, cost.macs)], Silent(), 8)
     assert len({frozenset(c.key for c in plan.candidates) for plan in plans}) == len(plans) > 1
     assert all(plan.damage is not None and plan.damage >= 0 for plan in plans)
     assert all(sum(c.relus for c in plan.candidates) >= cost.relus / 2 for plan in plans)
 
 
 def test_a_budget_out_of_reach_is_an_error(inputs, observation, sensitivity):
-    with pytest.raises(TargetError):
-        search(inputs, observation, sensitivity, Budget(1), Silent())
+    (error,) = search(inputs, observation, [sensitivity], [Budget(1)], Silent(), 8)
+    assert isinstance(error, TargetError)
 
 
 def searched(monkeypatch, case, values, measure="kl", tries=24):
@@ -29,9 +30,10 @@ def searched(monkeypatch, case, values, measure="kl", tries=24):
     inputs = replace(inputs, config=inputs.config.model_copy(update={"sensitivity": measure}))
     endless = itertools.chain(values, itertools.repeat(values[-1]))
     monkeypatch.setattr(compete_module, "_try_out", lambda i, o, plan: replace(plan, damage=next(endless)))
-    monkeypatch.setattr(compete_module, "_affordable_tries", lambda inputs: tries)
     cost = inputs.analysis.cost
-    return search(inputs, observation, sensitivity, Budget(int(0.7 * cost.relus), 2 * cost.macs), Silent())
+    budget = Budget(int(0.7 * cost.relus), 2 * cost.macs)
+    (plans,) = search(inputs, observation, [sensitivity], [budget], Silent(), tries)
+    return plans
 
 
 @pytest.fixture
@@ -73,14 +75,41 @@ def test_fewer_plans_are_compared_where_each_takes_longer(monkeypatch, inputs):
     assert tries(inputs, polynomials=True) < tries(inputs, granularity="channel")
 
 
+def test_where_damages_are_read_off_the_weights_one_plan_is_taken_as_it_is(case):
+    inputs, observation, sensitivity = case
+    weighed = replace(inputs, config=inputs.config.model_copy(update={"sensitivity": "magnitude"}))
+    assert (tries_alone(weighed), tries_alone(inputs)) == (1, compete_module._MOST_TRIES)
+    budget = Budget(inputs.analysis.cost.relus // 2, inputs.analysis.cost.macs)
+    ((plan,),) = search(weighed, observation, [sensitivity], [budget], Silent(), 1)
+    assert plan.damage is None
+
+
 # One plan for each of several budgets.
+
+
+def test_several_budgets_share_more_plans_than_one_gets_but_not_many_times_as_many(monkeypatch, inputs):
+    monkeypatch.setattr(compete_module, "_affordable_tries", lambda inputs: 20)
+    assert [tries_together(inputs, budgets) for budgets in (1, 2, 10, 40)] == [12, 24, 30, 40]
+
+
+def test_several_budgets_are_searched_no_further_once_a_plan_for_each_moves_no_output(monkeypatch, case):
+    inputs, observation, sensitivity = case
+    tried = []
+    monkeypatch.setattr(
+        compete_module, "_try_out", lambda i, o, plan: tried.append(plan) or replace(plan, damage=0.0)
+    )
+    together(inputs, observation, sensitivity, 0.7, 0.4)
+    assert len(tried) == 2
 
 
 def together(inputs, observation, sensitivity, *shares):
     """Plans for shares of the ReLUs, and their budgets."""
     cost = inputs.analysis.cost
     budgets = [Budget(int(share * cost.relus), cost.macs) for share in shares]
-    return search_together(inputs, observation, [sensitivity] * len(budgets), budgets, Silent()), budgets
+    tries = tries_together(inputs, len(budgets))
+    found = search(inputs, observation, [sensitivity] * len(budgets), budgets, Silent(), tries)
+    kept = [plans if isinstance(plans, TargetError) else most_useful(plans, cost) for plans in found]
+    return kept, budgets
 
 
 def test_every_budget_gets_a_plan_that_reaches_it_and_was_measured(inputs, observation, sensitivity):

@@ -5,9 +5,9 @@ from typing import Literal
 
 from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis, Cost
-from onnxshallow.search.sensitivity.meter import MeasuredDamages
-from onnxshallow.search.plan import Plan
 from onnxshallow.report.schema.reports import ChangeReport, Decision, PlanPoint
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.sensitivity.meter import MeasuredDamages
 
 __all__ = ["change_reports", "counted", "decisions", "plan_points"]
 

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 
 from onnxshallow.analysis import analyze
-from onnxshallow.search.sensitivity.meter import MeasuredDamages
-from onnxshallow.search.plan import Plan
 from onnxshallow.report.build.changes import change_reports, decisions, plan_points
 from onnxshallow.search.candidates import find_every_candidate
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from tests.networks import build
 from tests.report.test_build import load
 
