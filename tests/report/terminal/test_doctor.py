@@ -1,6 +1,6 @@
 import pytest
 
-from onnxshallow.report.schema.reports import CacheReport, DoctorReport, PackageReport
+from onnxshallow.report.schema.doctor import CacheReport, DoctorReport, PackageReport
 from onnxshallow.report.terminal.doctor import print_doctor
 
 FOUND = DoctorReport(
