@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -126,3 +127,16 @@ def test_free_memory_is_told():
 def test_without_psutil_memory_is_not_known(stated, monkeypatch):
     monkeypatch.setitem(sys.modules, "psutil", None)
     assert examine().memory_bytes is None
+
+
+def test_what_is_wrong_is_told_where_the_heavy_packages_are_missing():
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(["numpy", "onnx", "onnxruntime", "scipy"]))  # importing one of them fails
+from onnxshallow.report.terminal.doctor import print_doctor
+from onnxshallow.workflows.doctor import examine
+print_doctor(examine())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "A model of one node does not run" in done.stdout
