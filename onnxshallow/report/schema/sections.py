@@ -1,12 +1,13 @@
 """What the JSON reports are put together from."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 __all__ = [
     "AccuracyReport",
+    "Change",
     "ChangeReport",
     "ChangedSample",
     "ClassReport",
@@ -74,50 +75,61 @@ class CostReport(Part):
     latency_ms: Number = None
 
 
-class Decision(Part):
-    """What was done to one site, and why.
+class Change(Part):
+    """What is said of a change, wherever it is listed; null where there is no such thing.
 
-    `damage` is that of the change that was made, `least_damage` the least that was measured for
-    removing this site and no other, alone or within a merger. `kept` is how many of its `kept_unit` keep their
-    activation, where only some do; `squares` is what the change adds of them.
+    Attributes:
+        action: its name.
+        kernel: of the convolution that a merger leaves.
+        rank: channels between the two layers that a split leaves.
+        kept: how many of its `kept_unit` keep their activation.
+        kept_unit: what `kept` counts.
+        variant: what else tells the change from others at its place, by name; of actions of other packages.
+        exactness: `exact`, `border` or `fitted`.
+        damage: that was measured for it alone.
+        squares: that it adds.
+    """
+
+    action: str
+    kernel: list[int] | None = None
+    rank: int | None = None
+    kept: int | None = None
+    kept_unit: Literal["channels", "elements"] | None = None
+    variant: dict[str, Any] = {}
+    exactness: Literal["exact", "border", "fitted"] | None = None
+    damage: Number = None
+    squares: int = 0
+
+
+class Decision(Change):
+    """What was done to one site, and why; the action is `keep` where it stays.
+
+    `least_damage` is the least that was measured for removing this site and no other, alone or within a merger.
     """
 
     name: str
     kind: str
     size: int | None
-    action: str
-    kernel: list[int] | None = None
     reason: str
-    damage: Number = None
-    exactness: Literal["exact", "border", "fitted"] | None = None
     merged_into: str | None = None
     least_damage: Number = None
-    kept: int | None = None
-    kept_unit: Literal["channels", "elements"] | None = None
-    squares: int = 0
 
 
-class ChangeReport(Part):
+class ChangeReport(Change):
     """One change of the plan; a site's decision says which one removed it, and some changes remove no site.
 
-    `kept`, `kept_unit` and `squares` are as in `Decision`.
+    `what` says it in a sentence, `short` in a few words where the place is seen, and `title` in a table of plans.
     """
 
     key: str
-    action: str
     sites: list[str]
     source: str
     output: str
-    kernel: list[int] | None
-    rank: int | None
-    exactness: Literal["exact", "border", "fitted"]
     relus_saved: int
     macs_saved: int
-    damage: Number
     what: str
-    kept: int | None = None
-    kept_unit: Literal["channels", "elements"] | None = None
-    squares: int = 0
+    short: str = ""
+    title: str = ""
 
 
 class NodeReport(Part):
@@ -247,7 +259,7 @@ class Verdict(Part):
 
 
 class SiteReport(Part):
-    """One activation site, as `analyze` and `sensitivity` list it."""
+    """One activation site, as `analyze` and `sensitivity` list it; `best_merger` is the key of the least damage."""
 
     name: str
     kind: str
@@ -258,6 +270,7 @@ class SiteReport(Part):
     reason: str | None
     sensitivity: Number = None
     damages: dict[str, Number] | None = None
+    best_merger: str | None = None
 
 
 class GateReport(Part):
