@@ -152,14 +152,12 @@ def _read(entry: Mapping[str, Any], number: int) -> Candidate:
     given = {name: entry[name] for name in (*_PLACE, *own) if name in entry}
     for name, unused in _VARIANTS.items():
         if name not in own and entry.get(name, unused) not in (None, unused):
-            raise ValueError(
-                f"entry {number} has {entry[name]!r} for {name!r}, which {entry.get('action')} knows nothing of"
-            )
+            raise ValueError(f"entry {number} has {entry[name]!r} for {name!r}, which means nothing to its action")
     try:
-        return TypeAdapter(form).validate_json(json.dumps({"sites": [], **given}), strict=True)
+        candidate: Candidate = TypeAdapter(form).validate_json(json.dumps({"sites": [], **given}), strict=True)
     except ValidationError as error:
         wrong = error.errors()[0]
-        name = wrong["loc"][0]
-        if wrong["type"].startswith("missing"):
-            raise ValueError(f"entry {number} has no {name!r}") from error
-        raise ValueError(f"entry {number} has {given[str(name)]!r} for {name!r}: {wrong['msg']}") from error
+        name = str(wrong["loc"][0])
+        what = f"{given[name]!r} for {name!r}: {wrong['msg']}" if name in given else f"no {name!r}"
+        raise ValueError(f"entry {number} has {what}") from error
+    return candidate

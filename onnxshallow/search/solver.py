@@ -79,13 +79,10 @@ def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
     found = {tuple(positions) for positions in at_node.values() if len(positions) > 1}
     mergers = {(c.action, c.source, c.label, frozenset(c.sites)) for c in candidates if c.kind == "merger"}
     removals = [(n, c) for n, c in enumerate(candidates) if c.kind == "removal" and len(c.sites) == 1]
-    for position, candidate in enumerate(candidates):
+    for position, c in enumerate(candidates):
         for other, removal in removals:
-            sites = frozenset({*candidate.sites, *removal.sites})
-            if (
-                candidate.output == removal.source
-                and (candidate.action, candidate.source, candidate.label, sites) in mergers
-            ):
+            both = (c.action, c.source, c.label, frozenset({*c.sites, *removal.sites}))
+            if c.output == removal.source and both in mergers:
                 found.add((position, other))
     return sorted(found)
 

@@ -101,15 +101,20 @@ class Change(Part):
     squares: int = 0
 
 
-class Decision(Change):
+class SiteName(Part):
+    """An activation site: its name, the operator in lower case, and its scalar activations per sample."""
+
+    name: str
+    kind: str
+    size: int | None
+
+
+class Decision(Change, SiteName):
     """What was done to one site, and why; the action is `keep` where it stays.
 
     `least_damage` is the least that was measured for removing this site and no other, alone or within a merger.
     """
 
-    name: str
-    kind: str
-    size: int | None
     reason: str
     merged_into: str | None = None
     least_damage: Number = None
@@ -258,12 +263,9 @@ class Verdict(Part):
     reasons: list[str]
 
 
-class SiteReport(Part):
+class SiteReport(SiteName):
     """One activation site, as `analyze` and `sensitivity` list it; `best_merger` is the key of the least damage."""
 
-    name: str
-    kind: str
-    size: int | None
     depth: int | None
     removable: bool
     fusable: bool
