@@ -20,7 +20,7 @@ from onnxshallow.runtime.store import ActivationStore
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.search.memory import divide_memory
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.sensitivity.sweep import MOST_FIT_SAMPLES, reduced
+from onnxshallow.search.reduction import MOST_FIT_SAMPLES, fewer_samples
 
 __all__ = ["Inputs", "Observation", "load_inputs", "observe"]
 
@@ -71,7 +71,7 @@ class Observation:
 
     Attributes:
         statistics: what the removable sites do.
-        reference: the outputs on the reduced's selection samples, one array (N, ...) each.
+        reference: the outputs on the selection samples of `Inputs.reduced`, one array (N, ...) each.
     """
 
     statistics: Statistics
@@ -106,18 +106,18 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         fit=FitOptions(ridge=ridge, memory=memory.fit, seed=config.seed),
         threads=config.threads or 0,
     )
-    reduced = _reduced(analysis, calibration, 2 * _CANDIDATES if config.in_part else _CANDIDATES)
+    reduced = _affordable(analysis, calibration, 2 * _CANDIDATES if config.in_part else _CANDIDATES)
     return Inputs(document, analysis, config, data, calibration, reduced)
 
 
-def _reduced(analysis: Analysis, calibration: Calibration, candidates: int) -> Calibration:
+def _affordable(analysis: Analysis, calibration: Calibration, candidates: int) -> Calibration:
     """As many samples to compare on as keep the sweep within `_SWEEP_MACS`, at about so many candidates a site.
 
     The number depends on the network, never on the clock, so that the same inputs give the same plan.
     """
     affordable = int(_SWEEP_MACS / max(1, analysis.cost.macs * candidates * len(analysis.sites)))
     fit_samples = int(np.clip(affordable * 3 // 8, _FEWEST_FIT_SAMPLES, MOST_FIT_SAMPLES))
-    return reduced(calibration, fit_samples, max(_FEWEST_FIT_SAMPLES // 2, affordable * 5 // 8))
+    return fewer_samples(calibration, fit_samples, max(_FEWEST_FIT_SAMPLES // 2, affordable * 5 // 8))
 
 
 def observe(inputs: Inputs, progress: Progress, plan: Plan | None = None) -> Observation:

@@ -96,9 +96,9 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _providers(problems: list[str]) -> list[str]:
     try:
-        import onnxruntime
+        from onnxshallow.model.providers import available_providers
 
-        return list(onnxruntime.get_available_providers())
+        return list(available_providers())
     except Exception as error:
         problems.append(f"onnxruntime cannot be imported ({first_line(error)}); run: pip install -U onnxruntime.")
         return []

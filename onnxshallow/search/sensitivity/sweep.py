@@ -6,7 +6,7 @@ to a network of its own, fitted on the leading batches, and run to the output on
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,13 +15,13 @@ from onnxshallow.actions.base import Candidate, Statistics
 from onnxshallow.analysis import Analysis, Layers, NotLinearError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import correct, downstream
-from onnxshallow.runtime.cursor import Batches, Cursor
+from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.progress import Step
 from onnxshallow.runtime.whole import join_batches
 from onnxshallow.search.sensitivity.cache import SweepCache
 from onnxshallow.search.sensitivity.measures import Measure, damage
 
-__all__ = ["LOOKAHEAD", "MOST_FIT_SAMPLES", "SweepOptions", "reduced", "sweep"]
+__all__ = ["LOOKAHEAD", "SweepOptions", "sweep"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +33,6 @@ The correction that follows the real plan goes on to the output. Two layers of i
 (docs/decisions/damage-after-correction.md) at a third of the price.
 """
 
-# A ranking needs fewer samples and rows than the final fit.
-MOST_FIT_SAMPLES = 384
-_ROWS_PER_UNKNOWN, _LEAST_ROWS = 24, 20_000
-_ROUNDS = 2
 # Rewritten networks wait for their turn if all fit into this many bytes; else they are made again.
 _MOST_KEPT = 1 << 30
 # Stored, read, and in double precision.
@@ -104,33 +100,6 @@ def sweep(
         cache[candidate.key] = damages[candidate.key]
         step()
     return damages
-
-
-def reduced(
-    calibration: Calibration, fit_samples: int = MOST_FIT_SAMPLES, selection_samples: int | None = None
-) -> Calibration:
-    """The calibration with fewer samples, and fewer rows to fit on: enough to tell better from worse.
-
-    Args:
-        calibration: the whole of it.
-        fit_samples: samples to fit on; whole batches are kept, one at least.
-        selection_samples: samples to measure on, likewise; None for all. What is not fitted on is there for it too.
-    """
-    fitting = _leading(calibration.batches[calibration.fitting], fit_samples)
-    selection: Batches = [
-        *calibration.batches[calibration.selection],
-        *calibration.batches[calibration.fitting][len(fitting) :],
-    ]
-    if selection_samples is not None:
-        selection = _leading(selection, selection_samples)
-    fit = replace(calibration.fit, rows_per_unknown=_ROWS_PER_UNKNOWN, least_rows=_LEAST_ROWS, rounds=_ROUNDS)
-    return replace(calibration, batches=[*fitting, *selection], fit_batches=len(fitting), fit=fit)
-
-
-def _leading(batches: Batches, samples: int) -> Batches:
-    """The leading batches that hold at most `samples` samples together; one at least."""
-    sizes = [len(next(iter(batch.values()))) for batch in batches]
-    return batches[: max(1, int(np.searchsorted(np.cumsum(sizes), samples, side="right")))]
 
 
 def _start(analysis: Analysis, candidate: Candidate, rewritten: Rewritten) -> str:

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -9,12 +7,12 @@ from onnxshallow.actions.linearize import Linearize
 from onnxshallow.actions.mask import Mask
 from onnxshallow.actions.quadratic import Quadratic
 from onnxshallow.analysis import analyze
-from onnxshallow.runtime import cursor as frontier_module
+from onnxshallow.runtime import cursor as cursor_module
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.search.sensitivity import sweep as sweep_module
 from onnxshallow.search.sensitivity.cache import SweepCache
 from onnxshallow.search.sensitivity.measures import damage
-from onnxshallow.search.sensitivity.sweep import SweepOptions, reduced, sweep
+from onnxshallow.search.sensitivity.sweep import SweepOptions, sweep
 from tests.networks import (
     applied,
     build,
@@ -167,14 +165,14 @@ def test_the_order_of_the_candidates_does_not_matter():
 
 def test_the_original_is_run_once(monkeypatch):
     nodes = []
-    build_segment = frontier_module.build_segment
+    build_segment = cursor_module.build_segment
 
     def recording(network, *rest):
         model, reads = build_segment(network, *rest)
         nodes.extend((id(network), node.output[0]) for node in model.graph.node)
         return model, reads
 
-    monkeypatch.setattr(frontier_module, "build_segment", recording)
+    monkeypatch.setattr(cursor_module, "build_segment", recording)
     monkeypatch.setattr(sweep_module, "correct", lambda *args, **options: {})
     model = residual()
     analysis, calibration = analyze(model), calibration_of({"x": smooth(32, 3, 8)}, batch=8)
@@ -265,48 +263,6 @@ def test_an_exact_candidate_of_a_sweep_is_measured():
     model = residual()
     candidates = Fuse().find(analyze(model), FindOptions("exact")).candidates
     assert set(swept(model, {"x": smooth(64, 3, 8)}, candidates)) == {c.key for c in candidates}
-
-
-# The reduced calibration.
-
-
-def test_a_ranking_uses_fewer_samples_to_fit_on():
-    calibration = calibration_of({"x": signed((800, 3))}, batch=100, fit_batches=6)
-    small = reduced(calibration)
-    assert small.fit_batches == 3
-    assert small.batches[:3] == calibration.batches[:3]
-
-
-def test_what_is_not_fitted_on_is_there_to_measure_on():
-    calibration = calibration_of({"x": signed((800, 3))}, batch=100, fit_batches=6)
-    held_out, spare = calibration.batches[6:], calibration.batches[3:6]
-    assert reduced(calibration).batches[3:] == [*held_out, *spare]
-    assert reduced(calibration, selection_samples=300).batches[3:] == [*held_out, *spare[:1]]
-    assert reduced(calibration, selection_samples=100).batches[3:] == held_out[:1]
-
-
-def test_nothing_is_measured_on_that_was_fitted_on():
-    calibration = calibration_of({"x": signed((800, 3))}, batch=100, fit_batches=6)
-    for fit_samples in (1, 100, 250, 800):
-        small = reduced(calibration, fit_samples)
-        fitted = [id(batch) for batch in small.batches[small.fitting]]
-        measured = [id(batch) for batch in small.batches[small.selection]]
-        assert not set(fitted) & set(measured)
-        assert len(fitted) + len(measured) == 8
-
-
-def test_one_batch_is_always_left():
-    calibration = calibration_of({"x": signed((1200, 3))}, batch=600, fit_batches=1)
-    assert reduced(calibration).fit_batches == 1
-
-
-def test_a_ranking_uses_fewer_rows_and_rounds():
-    calibration = calibration_of({"x": signed((8, 3))}, batch=4)
-    small = reduced(calibration)
-    fewer = ("rows_per_unknown", "least_rows", "rounds")
-    for name in fewer:
-        assert getattr(small.fit, name) < getattr(calibration.fit, name)
-    assert replace(small.fit, **{name: getattr(calibration.fit, name) for name in fewer}) == calibration.fit
 
 
 def test_masks_do_less_damage_the_more_they_keep():
