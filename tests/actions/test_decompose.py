@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
 from onnxshallow.actions.apply import apply_candidates
-from onnxshallow.actions.base import Candidate, FindOptions
-from onnxshallow.actions.decompose import Decompose
+from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.decompose import Decompose, Split
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import NotLinearError, analyze
@@ -58,7 +58,7 @@ def whole(model, output):
     """A candidate whose rank leaves the layer what it is; none that would save anything."""
     (layer,) = (layer for layer in analyze(model).layers if layer.output == output)
     rank = min(layer.weight_shape[0], int(np.prod(layer.weight_shape[1:])))
-    return Candidate("decompose", (), layer.source, output, rank=rank, nodes=frozenset(layer.nodes))
+    return Split("decompose", (), layer.source, output, rank=rank, nodes=frozenset(layer.nodes))
 
 
 def others(model, kernel="auto"):
@@ -521,7 +521,7 @@ def test_a_layer_that_is_gone_cannot_be_split():
 
 def test_a_candidate_without_a_rank_is_refused():
     with pytest.raises(NotLinearError):
-        apply_candidates(analyze(chain()), [Candidate("decompose", (), "x", "h")], {})
+        apply_candidates(analyze(chain()), [Split("decompose", (), "x", "nowhere", rank=1)], {})
 
 
 # Together with other candidates.

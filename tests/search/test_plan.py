@@ -1,15 +1,19 @@
 import json
+import re
 
 import pytest
 
-from onnxshallow.actions.base import Candidate
+from onnxshallow.actions.decompose import Split
+from onnxshallow.actions.fuse import Merger
+from onnxshallow.actions.linearize import Removal
+from onnxshallow.actions.partial import PartialRemoval
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.search.plan import Plan, load_plan, plan_to_json, save_plan
 
-FUSE = Candidate("fuse", ("a", "b"), "x", "y", (3, 3), relus=10, macs=20, depth=1, nodes=frozenset({1, 2}))
-EXACT = Candidate("fuse", ("a", "b"), "x", "y", (5, 5), "exact", nodes=frozenset({1, 2}))
-GEMM = Candidate("fuse", ("g",), "p", "q", (), nodes=frozenset({7}))
-SINGLE = Candidate("linearize", ("c",), "z", "w", relus=5, nodes=frozenset({4}))
+FUSE = Merger("fuse", ("a", "b"), "x", "y", kernel=(3, 3), relus=10, macs=20, depth=1, nodes=frozenset({1, 2}))
+EXACT = Merger("fuse", ("a", "b"), "x", "y", "exact", kernel=(5, 5), nodes=frozenset({1, 2}))
+GEMM = Merger("fuse", ("g",), "p", "q", kernel=(), nodes=frozenset({7}))
+SINGLE = Removal("linearize", ("c",), "z", "w", relus=5, nodes=frozenset({4}))
 AVAILABLE = [FUSE, EXACT, GEMM, SINGLE]
 
 
@@ -156,8 +160,8 @@ def test_a_folder_that_does_not_exist_cannot_be_written_to(tmp_path):
 
 # Layers split in two.
 
-SPLIT = Candidate("decompose", (), "p", "q", macs=100, depth=-1, nodes=frozenset({3}), rank=8)
-NARROWER = Candidate("decompose", (), "p", "q", macs=200, depth=-1, nodes=frozenset({3}), rank=4)
+SPLIT = Split("decompose", (), "p", "q", macs=100, depth=-1, nodes=frozenset({3}), rank=8)
+NARROWER = Split("decompose", (), "p", "q", macs=200, depth=-1, nodes=frozenset({3}), rank=4)
 
 
 def test_a_rank_is_saved_and_loaded_as_it_was(tmp_path):
@@ -188,19 +192,39 @@ def test_a_split_written_by_hand_needs_the_place_and_the_rank(tmp_path):
     assert load_plan(path, [SPLIT, NARROWER]).candidates == (NARROWER,)
 
 
-@pytest.mark.parametrize("rank", [5, None])
-def test_a_rank_that_is_not_offered_is_named(tmp_path, rank):
-    path = write(tmp_path / "plan.json", {"actions": [entry(SPLIT, rank=rank)]})
-    name = "decompose:p->q" if rank is None else f"decompose:rank{rank}:p->q"
-    with pytest.raises(UsageError, match=f"{name}.* is not possible"):
+def test_a_rank_that_is_not_offered_is_named(tmp_path):
+    path = write(tmp_path / "plan.json", {"actions": [entry(SPLIT, rank=5)]})
+    with pytest.raises(UsageError, match=r"decompose:rank5:p->q.* is not possible"):
         load_plan(path, [SPLIT, NARROWER])
 
 
-@pytest.mark.parametrize("rank", ["eight", [8], {}])
+@pytest.mark.parametrize("rank", ["eight", [8], {}, None])
 def test_a_rank_that_is_no_number_is_a_usage_error(tmp_path, rank):
     path = write(tmp_path / "plan.json", {"actions": [entry(SPLIT, rank=rank)]})
-    with pytest.raises(UsageError, match="is not a plan"):
+    with pytest.raises(UsageError, match=f"is not a plan .*entry 0 has {re.escape(repr(rank))} for 'rank': Input"):
         load_plan(path, [SPLIT, NARROWER])
+
+
+def test_an_entry_without_its_rank_says_what_is_missing(tmp_path):
+    path = write(tmp_path / "plan.json", {"actions": [{"action": "decompose", "source": "p", "output": "q"}]})
+    with pytest.raises(UsageError, match="entry 0 has no 'rank'"):
+        load_plan(path, [SPLIT, NARROWER])
+
+
+@pytest.mark.parametrize(
+    ("candidate", "name", "value"),
+    [(SINGLE, "kept", 4), (SINGLE, "kernel", [3, 3]), (FUSE, "rank", 8), (SPLIT, "pixels", True)],
+)
+def test_what_means_nothing_to_the_action_is_not_passed_over(tmp_path, candidate, name, value):
+    path = write(tmp_path / "plan.json", {"actions": [entry(candidate, **{name: value})]})
+    with pytest.raises(UsageError, match=f"entry 0 has .* for '{name}', which means nothing to its action"):
+        load_plan(path, [*AVAILABLE, SPLIT])
+
+
+def test_an_action_that_is_not_known_is_not_possible(tmp_path):
+    path = write(tmp_path / "plan.json", {"actions": [entry(SINGLE, action="sharpen")]})
+    with pytest.raises(UsageError, match=r"Entry 0 .*sharpen:z->w.* is not possible"):
+        load_plan(path, AVAILABLE)
 
 
 def test_a_plan_from_before_there_were_ranks_is_still_read(tmp_path):
@@ -215,8 +239,10 @@ def test_two_ranks_of_one_layer_exclude_each_other(tmp_path):
         load_plan(path, [SPLIT, NARROWER])
 
 
-MASKS = [Candidate("mask", ("c",), "z", "w", relus=10 - kept, nodes=frozenset({4}), kept=kept) for kept in (2, 4)]
-SQUARE = Candidate("quadratic", ("c",), "z", "w", relus=5, nodes=frozenset({4}), squares=5, kept=2)
+MASKS = [
+    PartialRemoval("mask", ("c",), "z", "w", relus=10 - kept, nodes=frozenset({4}), kept=kept) for kept in (2, 4)
+]
+SQUARE = PartialRemoval("quadratic", ("c",), "z", "w", relus=5, nodes=frozenset({4}), squares=5, kept=2)
 
 
 @pytest.mark.parametrize("candidate", [*MASKS, SQUARE])

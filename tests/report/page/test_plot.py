@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onnxshallow.report.page.plot import line_chart, pareto_chart
 from onnxshallow.report.schema.reports import ParetoPoint, ParetoReport
-from tests.report.test_schema import COST, FIDELITY, FILE
+from tests.report.schema.test_reports import COST, FIDELITY, FILE
 
 SVG = "{http://www.w3.org/2000/svg}"
 # Where curves are drawn, in units of the drawing.

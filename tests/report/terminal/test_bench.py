@@ -5,7 +5,7 @@ from onnxshallow.report.schema.reports import (
     PrivateReport,
 )
 from onnxshallow.report.terminal.bench import print_bench
-from tests.report.test_schema import FILE
+from tests.report.schema.test_reports import FILE
 
 
 def test_a_bench(capsys):

@@ -7,7 +7,7 @@ from onnxshallow.report.schema.reports import (
     ValidationReport,
 )
 from onnxshallow.report.terminal.validation import print_validation
-from tests.report.test_schema import FIDELITY, FILE, VERDICT
+from tests.report.schema.test_reports import FIDELITY, FILE, VERDICT
 
 ACCURACY = AccuracyReport(top1=0.875, top5=None, top1_interval=(0.8, 0.9), samples=8)
 

@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from onnxshallow.actions.base import Candidate, FindOptions
+from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.fuse import Merger
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import analyze
 from onnxshallow.search.sensitivity.magnitude import magnitude_damages, magnitude_sensitivity
@@ -57,7 +58,7 @@ def test_damage_is_weighted_by_the_share_of_the_relus():
 
 def test_damage_of_several_sites_adds_up():
     analysis = analyze(toy())
-    both = Candidate("fuse", ("r", "q"), "x", "y", relus=analysis.cost.relus)
+    both = Merger("fuse", ("r", "q"), "x", "y", kernel=(3, 3), relus=analysis.cost.relus)
     sensitivity = magnitude_sensitivity(analysis)
     assert magnitude_damages(analysis, [both])[both.key] == pytest.approx((sensitivity["r"] + sensitivity["q"]) / 2)
 
