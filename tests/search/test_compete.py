@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from onnxshallow.analysis import NotLinearError
 from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import compete as search_module
@@ -21,6 +22,24 @@ def test_plans_are_tried_out_and_measured(inputs, observation, sensitivity):
 def test_a_budget_out_of_reach_is_an_error(inputs, observation, sensitivity):
     with pytest.raises(TargetError):
         search(inputs, observation, sensitivity, Budget(1), Silent())
+
+
+def test_a_plan_that_cannot_be_carried_out_is_left_out(monkeypatch, caplog, inputs, observation, sensitivity):
+    seen = []
+
+    def failing(calibration, inputs, observation, plan, progress, realize=search_module.realize_with):
+        seen.append(plan.keys)
+        if len(seen) == 1:
+            raise NotLinearError("it cannot be carried out.")
+        return realize(calibration, inputs, observation, plan, progress)
+
+    monkeypatch.setattr(search_module, "realize_with", failing)
+    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: 3)
+    cost = inputs.analysis.cost
+    plans = search(inputs, observation, sensitivity, Budget(cost.relus // 2, cost.macs), Silent())
+    assert [plan.keys for plan in plans] == seen[1:]
+    assert len(plans) == 2
+    assert "A plan is left out: it cannot be carried out." in caplog.text
 
 
 def searched(monkeypatch, case, values, measure="kl", tries=24):

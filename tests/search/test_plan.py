@@ -1,11 +1,14 @@
 import json
 import re
+from dataclasses import dataclass
 
 import pytest
 
+from onnxshallow.actions import registry
+from onnxshallow.actions.base import Candidate
 from onnxshallow.actions.decompose import Split
 from onnxshallow.actions.fuse import Merger
-from onnxshallow.actions.linearize import Removal
+from onnxshallow.actions.linearize import Linearize, Removal
 from onnxshallow.actions.partial import PartialRemoval
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.search.plan import Plan, load_plan, plan_to_json, save_plan
@@ -219,6 +222,45 @@ def test_what_means_nothing_to_the_action_is_not_passed_over(tmp_path, candidate
     path = write(tmp_path / "plan.json", {"actions": [entry(candidate, **{name: value})]})
     with pytest.raises(UsageError, match=f"entry 0 has .* for '{name}', which means nothing to its action"):
         load_plan(path, [*AVAILABLE, SPLIT])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounded(Candidate):
+    """A candidate as another package may have it."""
+
+    bits: int
+    steps: tuple[int, ...] = ()
+
+
+class Round(Linearize):
+    name = "round"
+    form = Rounded
+
+
+@pytest.fixture
+def rounding(monkeypatch):
+    """An action of another package."""
+    monkeypatch.setattr(registry, "BUILT_IN", (*registry.BUILT_IN, Round()))
+    registry.actions.cache_clear()
+    yield [Rounded("round", (), "x", "y", bits=bits, steps=(1, bits)) for bits in (2, 4)]
+    registry.actions.cache_clear()
+
+
+def test_the_variants_of_other_actions_come_after_those_that_every_entry_names(rounding):
+    names = list(entry(rounding[0]))
+    assert names[4:11] == ["kernel", "rank", "kept", "pixels", "bits", "steps", "exactness"]
+
+
+def test_they_tell_candidates_of_one_place_apart(tmp_path, rounding):
+    for candidate in rounding:
+        save_plan(Plan((candidate,), {}), "abc", tmp_path / "plan.json")
+        assert load_plan(tmp_path / "plan.json", rounding).candidates == (candidate,)
+
+
+def test_they_are_checked_as_their_fields_say(tmp_path, rounding):
+    path = write(tmp_path / "plan.json", {"actions": [entry(rounding[0], steps=["one"])]})
+    with pytest.raises(UsageError, match=r"entry 0 has \['one'\] for 'steps': Input should be a valid integer"):
+        load_plan(path, rounding)
 
 
 def test_an_action_that_is_not_known_is_not_possible(tmp_path):

@@ -1,7 +1,8 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from onnxshallow.actions.base import Candidate
 from onnxshallow.actions.partial import PartialRemoval
 from onnxshallow.analysis import analyze
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
@@ -102,6 +103,27 @@ def test_squares_make_a_quadratic(inputs, partial, kept, words):
     changed = replace(partial, action="quadratic", squares=20, kept=kept)
     decision = decisions(inputs.analysis, Plan((changed,), {}))[1]
     assert (decision.action, decision.squares, decision.reason) == ("quadratic", 20, words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounded(Candidate):
+    """A change as another package may make it."""
+
+    bits: int
+    rank: int
+
+    @property
+    def what(self):
+        return f"rounded to {self.bits} bits"
+
+
+def test_actions_of_other_packages_have_their_own_words_and_variants(inputs):
+    rounded = Rounded("round", ("r1",), "h1", "r1", bits=4, rank=2)
+    (change,), decision = change_reports(Plan((rounded,), {})), decisions(inputs.analysis, Plan((rounded,), {}))[1]
+    assert change.what == change.short == decision.reason == "rounded to 4 bits"
+    assert change.title == change.action == decision.action == "round"
+    for found in (change, decision):
+        assert (found.variant, found.rank, found.kernel, found.kept) == ({"bits": 4}, 2, None, None)
 
 
 def test_keeping_a_site_in_part_is_not_removing_it(inputs, partial):
