@@ -23,7 +23,7 @@ from onnxshallow.search.choose import Attempt, Run, choose, verdict
 from onnxshallow.search.inputs import observe
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import read_budget
-from onnxshallow.workflows import optimize as pipeline_module
+from onnxshallow.workflows.outcome import _missed
 from onnxshallow.workflows import pareto as front_module
 from tests.networks import smooth
 from tests.runs import assert_error, load_case, read_json, run, save_case
@@ -136,8 +136,8 @@ def test_where_all_plans_are_refused_fewer_squares_are_tried_first(case, monkeyp
 
 def test_more_relus_than_asked_for_are_no_success(case):
     inputs, _ = case
-    assert pipeline_module._missed(inputs, replace(inputs.analysis, sites=())) is None
-    error = pipeline_module._missed(inputs, inputs.analysis)
+    assert _missed(inputs, replace(inputs.analysis, sites=())) is None
+    error = _missed(inputs, inputs.analysis)
     assert isinstance(error, TargetError)
     assert f"leaves {inputs.analysis.cost.relus} ReLUs" in str(error)
 
