@@ -29,7 +29,7 @@ print("done")
 def screen(command, columns=80, term="xterm", **environment):
     """All that a command writes to a terminal, escape sequences included, and its exit code."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.lower("HHHH", 30, columns, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     known = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")}
     process = subprocess.Popen(
         [sys.executable, *map(str, command)],

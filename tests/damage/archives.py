@@ -44,7 +44,7 @@ def _pack(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) ->
 
 def _member(header: str, data: bytes, version: tuple[int, int] = (1, 0)) -> bytes:
     text = header.encode("latin1") + b"\n"
-    size = struct.lower("<H" if version == (1, 0) else "<I", len(text))
+    size = struct.pack("<H" if version == (1, 0) else "<I", len(text))
     return b"\x93NUMPY" + bytes(version) + size + text + data
 
 
@@ -148,7 +148,7 @@ def huge_header(random):
     """A header that claims to be gigabytes long, or is megabytes long."""
     version = random.choice(((2, 0), (3, 0)))
     if random.random() < 0.5:
-        return _pack({"x.npy": b"\x93NUMPY" + bytes(version) + struct.lower("<I", 2**32 - 1) + _data()})
+        return _pack({"x.npy": b"\x93NUMPY" + bytes(version) + struct.pack("<I", 2**32 - 1) + _data()})
     return _pack({"x.npy": _member(_header() + " " * (50 << 20), _data(), version)})
 
 
@@ -264,12 +264,12 @@ def deflated_zeros(size: int) -> bytes:
     data = b"".join(packed)
     total = len(start) + size
     name = b"x.npy"
-    extra = struct.lower("<HHQQ", 1, 16, total, len(data))
-    local = struct.lower("<4s5H3L2H", b"PK\3\4", 45, 0, 8, 0, 33, 0, 2**32 - 1, 2**32 - 1, len(name), len(extra))
-    head = struct.lower(
+    extra = struct.pack("<HHQQ", 1, 16, total, len(data))
+    local = struct.pack("<4s5H3L2H", b"PK\3\4", 45, 0, 8, 0, 33, 0, 2**32 - 1, 2**32 - 1, len(name), len(extra))
+    head = struct.pack(
         "<4s6H3L5H2L", b"PK\1\2", 45, 45, 0, 8, 0, 33, 0, 2**32 - 1, 2**32 - 1, len(name), len(extra), 0, 0, 0, 0, 0
     )
     before = local + name + extra + data
     directory = head + name + extra
-    end = struct.lower("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(directory), len(before), 0)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(directory), len(before), 0)
     return before + directory + end
