@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +145,13 @@ def _read(entry: Mapping[str, Any], number: int) -> Candidate:
     """The candidate that an entry asks for, as far as it says.
 
     Raises:
-        ValueError: something is missing, of another type, or means nothing to the action.
+        ValueError: a part of the place is missing, something is of another type, or means nothing to the action.
     """
     form = next((action.form for action in actions() if action.name == entry.get("action")), Candidate)
-    own = [each.name for each in fields(form)[len(fields(Candidate)) :]]
-    given = {name: entry[name] for name in (*_PLACE, *own) if name in entry}
+    own = {each.name: each.default for each in fields(form)[len(fields(Candidate)) :]}
+    given = {name: entry[name] for name in (*_PLACE, *own) if entry.get(name) is not None}
+    if any(default is MISSING and name not in given for name, default in own.items()):
+        form = Candidate  # which has a key that no candidate of the action has
     for name, unused in _VARIANTS.items():
         if name not in own and entry.get(name, unused) not in (None, unused):
             raise ValueError(f"entry {number} has {entry[name]!r} for {name!r}, which means nothing to its action")

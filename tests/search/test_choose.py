@@ -23,8 +23,8 @@ from onnxshallow.search.choose import Attempt, Run, choose, verdict
 from onnxshallow.search.inputs import observe
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import read_budget
-from onnxshallow.workflows.outcome import _missed
 from onnxshallow.workflows import pareto as front_module
+from onnxshallow.workflows.outcome import _missed
 from tests.networks import smooth
 from tests.runs import assert_error, load_case, read_json, run, save_case
 
