@@ -24,6 +24,7 @@ from onnxshallow.actions.linearize import Linearize
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.moments import Affine
 from onnxshallow.model.document import load_document
+from onnxshallow.model.network import Network
 from onnxshallow.options.config import Config, resolve
 from onnxshallow.report.page.plot import line_chart
 from onnxshallow.rewriting.realize import Realized
@@ -60,9 +61,9 @@ def simple_curve(inputs: Inputs, statistics: Statistics, reference: list[np.ndar
             ]
         except TargetError:
             continue
-        comparison = validate(inputs, Realized(model_of(plan.candidates), []), Silent())
+        comparison = validate(inputs, Realized(Network(model_of(plan.candidates)), []), Silent())
         left = analysis.cost.relus - sum(c.relus for c in plan.candidates)
-        curve.append({"relus": left / analysis.cost.relus, "lost": 100 * (comparison.drop or 0.0)})
+        curve.append({"relus": left / analysis.cost.relus, "lost": 100 * comparison.loss.value})
     return curve
 
 

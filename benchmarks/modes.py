@@ -27,7 +27,7 @@ from typing import Any
 
 from arguments import benchmark_parser, by_name, read
 
-from onnxshallow.analysis import Analysis, analyze
+from onnxshallow.analysis import Analysis
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.threads import computing
 from onnxshallow.model.document import load_document, save_model
@@ -37,12 +37,11 @@ from onnxshallow.private.estimate import estimate
 from onnxshallow.private.link import parse_bandwidth, parse_rtt
 from onnxshallow.private.protocols import PROTOCOLS
 from onnxshallow.report.page.plot import line_chart
-from onnxshallow.runtime.progress import Silent
-from onnxshallow.search.attempt import carry_out, validate
-from onnxshallow.search.compete import search_together
-from onnxshallow.search.inputs import Inputs, load_inputs, observe
-from onnxshallow.search.planner import read_budget
-from onnxshallow.search.sensitivity.meter import DamageMeter
+from onnxshallow.runtime.progress import Clock, Silent
+from onnxshallow.search.compete import tries_together
+from onnxshallow.search.inputs import Inputs, load_inputs
+from onnxshallow.search.planner import most_useful, read_budget
+from onnxshallow.search.run import begin
 from onnxshallow.versions import versions
 
 MODES: dict[str, dict[str, object]] = {
@@ -112,22 +111,22 @@ def curve(
     config, before = inputs.config, prices(inputs.analysis, *link)
     wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
     budgets = sorted({read_budget(each, inputs.analysis) for each in wanted}, key=lambda b: -(b.relus or 0))
-    observation = observe(inputs, Silent())
-    measured = DamageMeter(inputs, observation, Silent(), cache).matter_to(budgets)
-    plans = search_together(inputs, observation, measured, budgets, Silent())
+    run = begin(inputs, Silent(), Clock(), cache)
+    searched = run.search(budgets, tries_together(inputs, len(budgets)))
     points: list[Point] = []
     done: dict[frozenset[str], Point] = {}
-    for budget, plan in zip(budgets, plans, strict=True):
+    for budget, plans in zip(budgets, searched, strict=True):
         goal = {"target_relus": budget.relus}
-        if isinstance(plan, TargetError):
-            points.append({**goal, "reason": str(plan)})
+        if isinstance(plans, TargetError):
+            points.append({**goal, "reason": str(plans)})
             continue
+        plan = most_useful(plans, inputs.analysis.cost, budget.shallower)
         if plan.keys not in done:
-            realized = carry_out(inputs, observation, plan, Silent())
-            comparison = validate(inputs, realized, Silent())
+            attempt = run.attempt(plan)
+            realized, comparison = attempt.realized, attempt.comparison
             if comparison.first is None or comparison.second is None:
                 raise SystemExit("The validation data need labels.")
-            analysis = analyze(realized.model, config.input_shape)
+            analysis = realized.analysis
             if stem is not None:
                 path = stem.with_name(f"{stem.name}-{budget.relus}.onnx")
                 save_model(realized.model, path, external=inputs.document.external)
@@ -135,7 +134,7 @@ def curve(
                 **counts(analysis),
                 "share": round(analysis.cost.relus / max(inputs.analysis.cost.relus, 1), 4),
                 "top1": [comparison.first.top1, comparison.second.top1],
-                "lost": comparison.drop,
+                "lost": comparison.accuracy_lost,
                 "interval": comparison.drop_interval,
                 "private": shares(prices(analysis, *link), before),
                 "refused": realized.unstable,

@@ -10,7 +10,7 @@ from hypothesis import settings
 from onnxshallow.fitting.threads import computing
 from onnxshallow.model import session
 from onnxshallow.runtime.progress import Silent
-from onnxshallow.search import compete as search
+from onnxshallow.search import compete
 from onnxshallow.search.inputs import observe
 from onnxshallow.search.sensitivity.meter import DamageMeter
 from tests.runs import DIGITS, DigitsRun, load_case, run
@@ -57,7 +57,7 @@ def one_thread():
 def fewer_plans():
     """Runs in the tests' own process compare fewer plans, which shows as much and takes half the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "_MOST_TRIES", 8)
+        patch.setattr(compete, "_MOST_TRIES", 8)
         yield
 
 

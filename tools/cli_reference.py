@@ -1,8 +1,8 @@
-"""Write docs/reference/cli.md: every command with its options, as the program itself knows them.
+"""Write docs/reference/cli.md, every command with its options, and the table of options in docs/reference/options.md.
 
     python tools/cli_reference.py
 
-A test compares the page with what this makes: whoever adds or changes an option runs it again.
+A test compares the pages with what this makes: whoever adds or changes an option runs it again.
 """
 
 import inspect
@@ -14,10 +14,14 @@ import typer.main
 from onnxshallow.cli.help import examples_of, groups_of
 from onnxshallow.cli.main import app
 from onnxshallow.model.files import write_text
+from onnxshallow.options.schema import OPTIONS
 
-__all__ = ["PAGE", "main", "page"]
+__all__ = ["OPTIONS_PAGE", "PAGE", "main", "options_page", "page"]
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "cli.md"
+OPTIONS_PAGE = PAGE.with_name("options.md")
+
+_TABLE = "<!-- This table is written by tools/cli_reference.py. -->\n\n"
 
 _BEGINNING = """# Command line
 
@@ -34,6 +38,19 @@ def page() -> str:
     group = typer.main.get_command(app)
     commands: dict[str, Any] = group.commands  # type: ignore[attr-defined]
     return "\n".join([_BEGINNING, *(_section(name, command) for name, command in commands.items())])
+
+
+def options_page() -> str:
+    """The page about options as it is, with the table of today's options."""
+    before, _, after = OPTIONS_PAGE.read_text(encoding="utf-8").partition(_TABLE)
+    rest = after[after.index("\n\n") :]
+    rows = ["| option | value | without it | what it does |", "|---|---|---|---|"]
+    for option in OPTIONS:
+        switch = option.kind is bool
+        value = "true\\|false" if switch else _cell(option.metavar)
+        absent = str(option.default).lower() if switch else option.absent or ""
+        rows.append(f"| `{option.word}` | `{value}` | {absent} | {_cell(option.flag.text)} |")
+    return before + _TABLE + "\n".join(rows) + rest
 
 
 def _section(name: str, command: Any) -> str:
@@ -68,8 +85,9 @@ def _cell(text: str) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the pages."""
     write_text(page(), PAGE)
+    write_text(options_page(), OPTIONS_PAGE)
 
 
 if __name__ == "__main__":

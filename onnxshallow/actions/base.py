@@ -129,7 +129,8 @@ class Candidate:
     @property
     def label(self) -> str:
         """The variant as a part of the key."""
-        return "".join(f":{name}{value}" for name, value in self.variant.items())
+        shown = {n: "x".join(map(str, v)) if isinstance(v, list) else v for n, v in self.variant.items()}
+        return "".join(f":{name}{value}" for name, value in shown.items())
 
     @property
     def size(self) -> float:

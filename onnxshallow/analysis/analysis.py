@@ -50,14 +50,14 @@ class Analysis:
 
 
 def analyze(
-    model: onnx.ModelProto,
+    model: onnx.ModelProto | Network,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     boundaries: Collection[str] = (),
 ) -> Analysis:
     """Find a model's layers and activation sites.
 
     Args:
-        model: a checked model, external data loaded.
+        model: a checked model, external data loaded; or its graph, which knows its inputs' shapes.
         input_shapes: sizes for inputs with open axes, by input name.
         boundaries: tensors that no layer reaches across.
 
@@ -65,5 +65,5 @@ def analyze(
         ModelError: the graph is damaged.
         UsageError: `input_shapes` does not fit the model.
     """
-    network = Network(model, input_shapes)
+    network = model if isinstance(model, Network) else Network(model, input_shapes)
     return Analysis(network, Layers(network, boundaries), find_sites(network))

@@ -43,7 +43,7 @@ class Cost:
     conv_layers: int
     linear_layers: int
     depth: int
-    unknown: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
     squares: int = 0
 
 

@@ -23,7 +23,7 @@ from onnxshallow.analysis.analysis import Analysis
 from onnxshallow.analysis.layers import Layer
 from onnxshallow.analysis.shortcuts import as_convolution
 from onnxshallow.analysis.sites import Site
-from onnxshallow.convolution import Convolution, add_shortcut, compose, exactness, identity, scale_output
+from onnxshallow.convolution import Convolution, add_shortcut, compose, composes_exactly, identity, scale_output
 from onnxshallow.errors import UsageError
 from onnxshallow.model.network import Node
 
@@ -54,7 +54,6 @@ class Region:
         out_channels: channels of `output`.
         groups: groups of the composite.
         exact: whether composing is exact everywhere.
-        reason: why it is, or where it is not.
     """
 
     source: str
@@ -67,7 +66,6 @@ class Region:
     out_channels: int
     groups: int
     exact: bool
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +75,10 @@ class LinearMap:
     Attributes:
         convolution: the composite.
         exact: whether it is right at the borders too.
-        reason: a sentence.
     """
 
     convolution: Convolution
     exact: bool
-    reason: str
 
 
 class _Walk:
@@ -117,7 +113,7 @@ class _Walk:
             NotLinearError: something on the way is not linear.
         """
         if tensor == self.source:
-            return LinearMap(self.start, True, "nothing to compose")
+            return LinearMap(self.start, True)
         if tensor not in self._maps:
             self._maps[tensor] = self._step(tensor)
         return self._maps[tensor]
@@ -139,7 +135,7 @@ class _Walk:
                 raise NotLinearError(f"site {site.name!r} cannot be removed: {site.refusal}")
             self._pass(site=site)
             before = self.map_to(site.source)
-            return LinearMap(self.site_map(site, before.convolution), before.exact, before.reason)
+            return LinearMap(self.site_map(site, before.convolution), before.exact)
         if is_passthrough(self.network, node):
             return self.map_to(node.inputs[0])
         if node.is_op("Add", "Sum") and len(node.inputs) == 2:
@@ -163,12 +159,10 @@ class _Walk:
 
     def _compose(self, before: LinearMap, convolution: Convolution) -> LinearMap:
         try:
-            verdict = exactness(before.convolution, convolution)
-            composite = compose(before.convolution, convolution)
+            exact = before.exact and composes_exactly(before.convolution, convolution)
+            return LinearMap(compose(before.convolution, convolution), exact)
         except ValueError as error:
             raise NotLinearError(str(error)) from error
-        exact = before.exact and verdict.kind == "exact"
-        return LinearMap(composite, exact, verdict.reason if before.exact else before.reason)
 
     def _sum(self, node: Node) -> LinearMap:
         shapes = [self.network.shape(name) for name in node.inputs]
@@ -181,7 +175,7 @@ class _Walk:
             total = add_shortcut(first.convolution, second.convolution)
         except ValueError as error:
             raise NotLinearError(f"the shortcut of {node.name!r} cannot be folded: {error}") from error
-        return LinearMap(total, first.exact and second.exact, first.reason if second.exact else second.reason)
+        return LinearMap(total, first.exact and second.exact)
 
 
 def trace_region(analysis: Analysis, source: str, output: str) -> Region:
@@ -226,7 +220,6 @@ def trace_region(analysis: Analysis, source: str, output: str) -> Region:
         int(out_sizes[1]),
         math.gcd(*walk.groups) or 1,
         found.exact,
-        found.reason,
     )
 
 

@@ -43,35 +43,13 @@ class Stream:
     channels: int
 
 
-class _Ties:
-    """Disjoint sets of tensors."""
-
-    def __init__(self) -> None:
-        self._parents: dict[str, str] = {}
-
-    def root(self, name: str) -> str:
-        parent = self._parents.setdefault(name, name)
-        while parent != name:
-            name, parent = parent, self._parents[parent]
-        return name
-
-    def tie(self, names: tuple[str, ...]) -> None:
-        for name in names:
-            self._parents[self.root(name)] = self.root(names[0])
-
-    def sets(self) -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = {}
-        for name in self._parents:
-            root = self.root(name)
-            found[root] = (*found.get(root, ()), name)
-        return found
-
-
 def find_streams(analysis: Analysis) -> dict[str, Stream]:
     """The free streams of a network, by each of their tensors."""
+    from scipy.cluster.hierarchy import DisjointSet  # late, since importing it takes long
+
     network, layers = analysis.network, analysis.layers
-    ties = _Ties()
-    fixed = [*network.output_names, *(info.name for info in network.inputs)]
+    ties: DisjointSet[str] = DisjointSet()
+    fixed = {*network.output_names, *(info.name for info in network.inputs)}
     for node in network.nodes:
         if network.is_constant(node.outputs[0]):
             continue
@@ -84,14 +62,19 @@ def find_streams(analysis: Analysis) -> dict[str, Stream]:
         else:
             touched = (layer.source, layer.output)
             tied = _tied_by_layer(analysis, layer)
-        for group in tied or ():
-            ties.tie(group)
+        for first, *others in tied or ():
+            ties.add(first)
+            for name in others:
+                ties.add(name)
+                ties.merge(first, name)
         if tied is None:
-            fixed += touched
-    fixed_roots = {ties.root(name) for name in fixed}
+            fixed.update(touched)
+    tied_tensors: dict[str, list[str]] = {}
+    for name in ties:  # in the order in which they were met
+        tied_tensors.setdefault(ties[name], []).append(name)
     streams: dict[str, Stream] = {}
-    for root, tensors in ties.sets().items():
-        stream = None if root in fixed_roots else _stream(network, tensors)
+    for tensors in tied_tensors.values():
+        stream = _stream(network, tuple(tensors)) if fixed.isdisjoint(tensors) else None
         if stream is not None:
             streams.update(dict.fromkeys(tensors, stream))
     return streams

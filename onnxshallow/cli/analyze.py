@@ -1,18 +1,20 @@
 """`onnxshallow analyze`: what a network consists of, without running it on data."""
 
-from onnxshallow.cli.options import InputShape, Json, LogLevel, MaxTensor, Model
+from typing import Any
+
+from onnxshallow.cli.options import Json, LogLevel, Model, takes
 from onnxshallow.cli.shell import check_outputs, command_line, start_logging, write_json
 
 __all__ = ["command"]
 
 
 @command_line
+@takes("input_shape", "max_tensor", before="log_level")
 def command(
     model: Model,
     json: Json = None,
-    input_shape: InputShape = None,
-    max_tensor: MaxTensor = None,
     log_level: LogLevel = "warning",
+    **given: Any,
 ) -> None:
     """Count ReLUs, MACs, parameters and depth; say which sites can be removed and fused, and why others cannot.
 
@@ -28,7 +30,7 @@ def command(
     from onnxshallow.report.build.run import analysis_report
     from onnxshallow.report.terminal.runs import print_analysis
 
-    config = resolve({"input_shape": input_shape, "max_tensor": max_tensor}, model)
+    config = resolve(given, model)
     document = load_document(model, config.tensor_limit)
     report = analysis_report(document, analyze(document.model, config.input_shape))
     if json != "-":

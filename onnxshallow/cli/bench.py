@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ _PRIVATE = "Private inference (an estimate from published and measured constants
 
 
 @command_line
+@options.takes("input_shape", "seed", "max_tensor", "providers", before="json")
 def command(
     original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The model to compare with.")],
     optimized: Annotated[Path, typer.Argument(metavar="OPTIMIZED", help="The model to time.")],
@@ -59,12 +60,9 @@ def command(
     bandwidth: Annotated[
         str, typer.Option("--bandwidth", metavar="RATE", help="Between the parties.", rich_help_panel=_PRIVATE)
     ] = "1Gbps",
-    input_shape: options.InputShape = None,
-    seed: options.Seed = None,
-    max_tensor: options.MaxTensor = None,
-    providers: options.Providers = None,
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
+    **given: Any,
 ) -> None:
     """Time models in onnxruntime, in turns, on random input, and compare each with the first.
 
@@ -99,9 +97,7 @@ def command(
         rtt=parse_rtt(rtt),
         bandwidth=parse_bandwidth(bandwidth),
     )
-    config = resolve(
-        {"input_shape": input_shape, "seed": seed, "max_tensor": max_tensor, "providers": providers}, original
-    )
+    config = resolve(given, original)
     report = bench(*models, measure=wanted, config=config, progress=Bars())
     if json != "-":
         print_bench(report)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from onnxshallow import __version__
-from onnxshallow.cli import analyze, apply, bench, doctor, optimize, pareto, sensitivity, validate
+from onnxshallow.cli import analyze, apply, bench, doctor, optimize, pareto, schema, sensitivity, validate
 from onnxshallow.cli.help import Command
 from onnxshallow.cli.optional import WithHtml
 from onnxshallow.cli.shell import complain
@@ -35,6 +35,7 @@ for _name, _function, _summary in (
     ("validate", validate.command, "Compare two models on data."),
     ("bench", bench.command, "Time models, in turns."),
     ("doctor", doctor.command, "Check versions, execution providers and extras."),
+    ("schema", schema.command, "Print the JSON Schema of the options file or of a report."),
 ):
     app.command(_name, cls=WithHtml if _name in _WITH_PAGES else Command, short_help=_summary)(_function)
 

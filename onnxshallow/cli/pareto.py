@@ -1,17 +1,21 @@
 """`onnxshallow pareto`: the whole frontier in one run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from onnxshallow.cli import options
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging, write_json
+from onnxshallow.options.flags import CHANGES, DATA, FITTING, GOAL, MACHINE, PIXELS
 
 __all__ = ["command"]
 
 
 @command_line
+@options.takes("target_macs", "target_depth", CHANGES, before="plot")
+@options.takes(DATA, PIXELS, FITTING, before="no_cache")
+@options.takes(MACHINE, before="config")
 def command(
     model: options.Model,
     targets: Annotated[
@@ -20,14 +24,9 @@ def command(
             "--targets",
             metavar="A,B,...",
             help="ReLU targets [default: ten from 0.9 down to 0.25].",
-            rich_help_panel=options.GOAL,
+            rich_help_panel=GOAL.title,
         ),
     ] = None,
-    target_macs: options.TargetMacs = None,
-    target_depth: options.TargetDepth = None,
-    kernel: options.Kernel = None,
-    granularity: options.Granularity = None,
-    polynomials: options.Polynomials = False,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="SVG", help="Draw the frontier.", rich_help_panel=options.RESULT),
@@ -41,34 +40,11 @@ def command(
             rich_help_panel=options.RESULT,
         ),
     ] = None,
-    calib: options.Calib = None,
-    calib_samples: options.CalibSamples = None,
-    validate: options.Validate = None,
-    validate_samples: options.ValidateSamples = None,
-    preset: options.Preset = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    scale: options.Scale = None,
-    layout: options.Layout = None,
-    resize: options.Resize = None,
-    crop: options.Crop = None,
-    channels: options.Channels = None,
-    sensitivity: options.Measure = None,
-    ridge: options.Ridge = None,
-    no_correction: options.NoCorrection = False,
-    mask_form: options.MaskForm = None,
     no_cache: options.NoCache = False,
-    input_shape: options.InputShape = None,
-    seed: options.Seed = None,
-    memory: options.Memory = None,
-    batch_size: options.BatchSize = None,
-    threads: options.Threads = None,
-    providers: options.Providers = None,
-    max_tensor: options.MaxTensor = None,
-    max_data: options.MaxData = None,
     config: options.ConfigPath = None,
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
+    **given: Any,
 ) -> None:
     """Find what is lost at each of several ReLU targets; the sweep is shared, and `optimize` finds it cached.
 
@@ -93,15 +69,6 @@ def command(
             raise UsageError(
                 f"--plans {plans}: the folder cannot be made ({error.strerror}); choose another place."
             ) from error
-    given = dict(
-        target_macs=target_macs, target_depth=target_depth, kernel=kernel, granularity=granularity,
-        polynomials=polynomials or None, mask_form=mask_form, calib=calib, calib_samples=calib_samples,
-        validate=validate, validate_samples=validate_samples, preset=preset, mean=mean, std=std, scale=scale,
-        layout=layout, resize=resize, crop=crop, channels=channels, sensitivity=sensitivity, ridge=ridge,
-        correction=False if no_correction else None, input_shape=input_shape, seed=seed, memory=memory,
-        batch_size=batch_size, threads=threads,
-        max_tensor=max_tensor, max_data=max_data, providers=providers,
-    )  # fmt: skip
     wanted = DEFAULT_TARGETS if targets is None else [part.strip() for part in targets.split(",")]
     resolved = resolve(given, model, config)
     check_outputs({"--json": json, "--plot": plot}, files_read(model, resolved, config))

@@ -62,8 +62,8 @@ def command_line(function: Callable[P, None]) -> Callable[P, None]:
                 raise typer.Exit(130) from None
 
     signature = inspect.signature(function)
-    parameters = [*signature.parameters.values(), _QUIET]
-    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    named = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    wrapped.__signature__ = signature.replace(parameters=[*named, _QUIET])  # type: ignore[attr-defined]
     return wrapped
 
 
@@ -165,13 +165,13 @@ def files_read(model: Path, config: "Config", options_file: Path | None) -> dict
         config: the options, which name the data.
         options_file: what `--config` says.
     """
-    from onnxshallow.data.readers import code_file
     from onnxshallow.options.config import CONFIG_NAME
+    from onnxshallow.options.forms import file_of
 
     read = {"the input model": model, "the options file": options_file or model.with_name(CONFIG_NAME)}
     for what, source in (("the calibration data", config.calib), ("the validation data", config.validate_data)):
         if source is not None:
-            read[what] = code_file(source) or Path(source)
+            read[what] = file_of(source)
     return read
 
 

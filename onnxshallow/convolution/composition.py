@@ -33,8 +33,8 @@ __all__ = ["compose", "require_chain"]
 def compose(first: Convolution, second: Convolution) -> Convolution:
     """The one convolution that equals `second(first(x))` wherever the second one's padding is not seen.
 
-    `onnxshallow.convolution.exactness` says where that is. The number of outputs is right for every input
-    size.
+    `onnxshallow.convolution.composes_exactly` says whether that is everywhere. The number of outputs is right for
+    every input size.
 
     Args:
         first: the convolution that is applied first.

@@ -1,4 +1,4 @@
-"""What a convolution makes of an input: output size, multiply-adds, and the output itself.
+"""What a convolution makes of an input: output size, and the output itself.
 
 The evaluation is the definition written down, one matrix product over channels a tap:
 
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from onnxshallow.convolution.grid import progression, spatial_index
 from onnxshallow.convolution.kernel import Convolution
 
-__all__ = ["convolve", "macs", "output_size", "unread"]
+__all__ = ["convolve", "output_size"]
 
 
 def output_size(conv: Convolution, spatial: Sequence[int]) -> tuple[int, ...]:
@@ -40,40 +40,6 @@ def output_size(conv: Convolution, spatial: Sequence[int]) -> tuple[int, ...]:
             f"with pads {conv.pads_begin} and {conv.pads_end}."
         )
     return tuple(span // stride + 1 for span, stride in zip(spans, conv.strides, strict=True))
-
-
-def unread(conv: Convolution, spatial: Sequence[int]) -> tuple[int, ...]:
-    """How many positions at the end of the padded input the stride leaves unread, along each axis.
-
-    Args:
-        conv: the convolution.
-        spatial: spatial size of the input, one int an axis.
-
-    Returns:
-        `(n + pads - extent) % stride` along each axis.
-
-    Raises:
-        ValueError: if the number of axes is not the convolution's.
-    """
-    return tuple(span % stride for span, stride in zip(_spans(conv, spatial), conv.strides, strict=True))
-
-
-def macs(conv: Convolution, spatial_in: Sequence[int]) -> int:
-    """Multiply-adds for one sample: every output reads its group's channels through every tap.
-
-    Products with padding count as well, as they do in every published count; the bias does not.
-
-    Args:
-        conv: the convolution.
-        spatial_in: spatial size of the input, one int an axis.
-
-    Returns:
-        The number of multiply-adds.
-
-    Raises:
-        ValueError: if the input does not fit the convolution.
-    """
-    return conv.weight.size * math.prod(output_size(conv, spatial_in))
 
 
 def convolve(conv: Convolution, x: ArrayLike) -> NDArray[np.float64]:
@@ -117,7 +83,7 @@ def _spans(conv: Convolution, spatial: Sequence[int]) -> tuple[int, ...]:
 
 
 def _pad(conv: Convolution, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Zeros for positive pads, then a crop for negative ones."""
+    """Zeros for positive pads, then a cut for negative ones."""
     pads = tuple(zip(conv.pads_begin, conv.pads_end, strict=True))
     widths = [(0, 0), (0, 0), *((max(begin, 0), max(end, 0)) for begin, end in pads)]
     padded = np.pad(values, widths)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onnxshallow.convolution.kernel import Convolution
 
-__all__ = ["dense", "interior_response", "per_input", "regroup", "tap_response"]
+__all__ = ["dense", "interior_response", "regroup"]
 
 
 def regroup(conv: Convolution, groups: int) -> Convolution:
@@ -54,35 +54,6 @@ def dense(conv: Convolution) -> Convolution:
     return regroup(conv, 1)
 
 
-def per_input(conv: Convolution, vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Lay one number an input channel beside the weights that read this channel.
-
-    Args:
-        conv: the convolution.
-        vector: `(C_in,)`.
-
-    Returns:
-        `(C_out, C_in / groups, 1, ...)`, which broadcasts against `conv.weight`.
-    """
-    blocks = vector.reshape(conv.groups, -1)
-    rows = np.repeat(blocks, conv.out_channels // conv.groups, axis=0)
-    return rows.reshape(*rows.shape, *(1,) * conv.rank)
-
-
-def tap_response(conv: Convolution, vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each tap contributes to each output channel when every pixel of the input is `vector`.
-
-    Args:
-        conv: the convolution.
-        vector: `(C_in,)`.
-
-    Returns:
-        `(C_out, *kernel)`.
-    """
-    response: NDArray[np.float64] = np.sum(conv.weight * per_input(conv, vector), axis=1)
-    return response
-
-
 def interior_response(conv: Convolution, vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """What all taps together contribute when every pixel of the input is `vector`, away from any padding.
 
@@ -93,5 +64,8 @@ def interior_response(conv: Convolution, vector: NDArray[np.float64]) -> NDArray
     Returns:
         `(C_out,)`.
     """
-    response: NDArray[np.float64] = tap_response(conv, vector).reshape(conv.out_channels, -1).sum(axis=1)
+    blocks = vector.reshape(conv.groups, -1)
+    rows = np.repeat(blocks, conv.out_channels // conv.groups, axis=0)
+    per_tap = np.sum(conv.weight * rows.reshape(*rows.shape, *(1,) * conv.rank), axis=1)
+    response: NDArray[np.float64] = per_tap.reshape(conv.out_channels, -1).sum(axis=1)
     return response

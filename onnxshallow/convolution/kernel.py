@@ -9,7 +9,7 @@ within the padded input, which gives
 
     size(n) = (n + pad_begin + pad_end - extent) // stride + 1,    extent = dilation * (kernel - 1) + 1.
 
-Everything in this package follows from these two lines. A negative pad crops the input, and needs no rule of
+Everything in this package follows from these two lines. A negative pad cuts from the input, and needs no rule of
 its own: the positions simply begin, or end, inside. A linear layer (Gemm) is the case without spatial axes.
 """
 
@@ -34,8 +34,8 @@ class Convolution:
         bias: one number an output channel, `(C_out,)`.
         strides: one int a spatial axis.
         dilations: one int a spatial axis.
-        pads_begin: zeros before the input, one int a spatial axis; negative to crop.
-        pads_end: zeros after the input, one int a spatial axis; negative to crop.
+        pads_begin: zeros before the input, one int a spatial axis; negative to cut from it.
+        pads_end: zeros after the input, one int a spatial axis; negative to cut from it.
         groups: into how many blocks of consecutive channels input and output are split.
 
     Raises:
@@ -143,7 +143,7 @@ class Convolution:
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether every output pixel reads exactly one pixel: one tap, neither padding nor cropping."""
+        """Whether every output pixel reads exactly one pixel: one tap, nothing added or cut off at the edges."""
         return all(kernel == 1 for kernel in self.kernel_shape) and not any(self.pads_begin + self.pads_end)
 
 

@@ -3,7 +3,7 @@
 Tap t sees position o * stride - pad_begin + t * dilation. If `before` taps are dropped at the begin of an
 axis, the first tap left is the old tap `before`, so it stays on its pixels if pad_begin is lowered by
 before * dilation. The number of outputs stays if pads minus extent stays, so `after` taps dropped at the end
-lower pad_end by after * dilation. Negative counts add taps. Pads may become negative: a crop, and right.
+lower pad_end by after * dilation. Negative counts add taps. Pads may become negative: a cut, and right.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ import numpy as np
 from onnxshallow.convolution.grid import spatial_index
 from onnxshallow.convolution.kernel import Convolution
 
-__all__ = ["resize_kernel", "trim"]
+__all__ = ["resize_kernel"]
 
 
 def resize_kernel(conv: Convolution, kernel_shape: Sequence[int]) -> Convolution:
     """Crop a kernel, or surround it with zero taps, about its centre.
 
     Taps stay on the pixels they see, and the number of outputs stays, for every input size. So a 7x7 kernel
-    with stride 2 and pads 3 (a 3x3 with stride 2 after which comes another 3x3) cropped to 3x3 has pads 1.
+    with stride 2 and pads 3 (a 3x3 with stride 2 after which comes another 3x3) cut to 3x3 has pads 1.
 
     Where the number of taps to drop is odd, the odd one goes from the side that is padded more, and where the
     number to add is odd, the odd one goes to the side that is padded less, so that the pads come out as even
@@ -33,7 +33,7 @@ def resize_kernel(conv: Convolution, kernel_shape: Sequence[int]) -> Convolution
         kernel_shape: taps wanted along each spatial axis.
 
     Returns:
-        The convolution with that kernel. Growing is exact; cropping drops weights.
+        The convolution with that kernel. Growing is exact; cutting drops weights.
 
     Raises:
         ValueError: if the number of axes is not the convolution's, or a size is below 1.
@@ -47,32 +47,6 @@ def resize_kernel(conv: Convolution, kernel_shape: Sequence[int]) -> Convolution
     for axis, size in enumerate(kernel_shape):
         half, odd = divmod(conv.kernel_shape[axis] - size, 2)
         before.append(half + (odd and conv.pads_begin[axis] > conv.pads_end[axis]))
-    return _reframe(conv, before, kernel_shape)
-
-
-def trim(conv: Convolution) -> Convolution:
-    """Drop outer taps that are zero in every channel.
-
-    Args:
-        conv: the convolution.
-
-    Returns:
-        The same function, with the smallest window that holds all taps that are not exactly zero; one tap,
-        the central one, along an axis where there is none.
-    """
-    taps = np.any(conv.weight != 0, axis=(0, 1))
-    before, sizes = [], []
-    for axis, size in enumerate(conv.kernel_shape):
-        others = tuple(other for other in range(conv.rank) if other != axis)
-        used = np.flatnonzero(np.any(taps, axis=others))
-        first, last = (int(used[0]), int(used[-1])) if used.size else (size // 2, size // 2)
-        before.append(first)
-        sizes.append(last - first + 1)
-    return _reframe(conv, before, sizes)
-
-
-def _reframe(conv: Convolution, before: Sequence[int], kernel_shape: Sequence[int]) -> Convolution:
-    """Take `kernel_shape` taps from tap `before` on, which may be negative; zeros where there is none."""
     after = [old - new - drop for old, new, drop in zip(conv.kernel_shape, kernel_shape, before, strict=True)]
     drops = list(zip(before, after, strict=True))
     grown = np.pad(conv.weight, [(0, 0), (0, 0), *((max(-b, 0), max(-a, 0)) for b, a in drops)])

@@ -1,7 +1,7 @@
 """Where the values of one network input are kept: in memory, as pixels, or in image files."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.data.images import ImageInput, channels_last, decode_image
-from onnxshallow.data.preprocessing import Preprocessing
+from onnxshallow.data.preprocessing import RESIZED, RESIZING_OPTIONS, Preprocessing
 from onnxshallow.errors import DataError
 
 __all__ = ["ArrayColumn", "Column", "Digest", "FileColumn", "Indices", "PixelColumn"]
@@ -90,8 +90,8 @@ class PixelColumn:
     ) -> "PixelColumn":
         """Wraps stored images after checking that they will fit the network.
 
-        Images that already have the network's size are neither resized nor cropped, so that one set of
-        options serves a folder of photographs and an array of ready crops.
+        Images that already have the network's size are left at it, so that one set of options serves a folder
+        of photographs and an array of images that are ready.
 
         Args:
             images: (N, H, W), (N, C, H, W) or (N, H, W, C) uint8.
@@ -107,7 +107,7 @@ class PixelColumn:
         height, width, channels = pixels.shape[1:]
         preprocessing.check_channels(channels)
         if (height, width) == (image.height, image.width):
-            preprocessing = replace(preprocessing, resize=None, crop=None)
+            preprocessing = preprocessing.without_resizing()
         image.check_size(height, width, preprocessing, f"{where} of shape {images.shape}")
         return cls(pixels, image, preprocessing)
 
@@ -117,8 +117,8 @@ class PixelColumn:
     def read(self, indices: Indices) -> NDArray[np.generic]:
         """See `Column.read`."""
         pixels = self.pixels[indices]
-        if self.preprocessing.resize is not None or self.preprocessing.crop is not None:
-            pixels = np.stack([self.preprocessing.resize_and_crop(one) for one in pixels])
+        if self.preprocessing != self.preprocessing.without_resizing():
+            pixels = np.stack([self.preprocessing.resized(one) for one in pixels])
         return self.image.feed(pixels, self.preprocessing)
 
     def hash_into(self, digest: Digest, indices: Indices) -> None:
@@ -151,9 +151,8 @@ class FileColumn:
         for index, pixels in zip(indices, images, strict=True):
             if pixels.shape != images[0].shape:
                 raise DataError(
-                    f"{self.files[index]} has {pixels.shape[0]}x{pixels.shape[1]} pixels after resize and "
-                    f"crop, {self.files[indices[0]]} has {height}x{width}; bring all to one size with "
-                    "--resize and --crop."
+                    f"{self.files[index]} has {pixels.shape[0]}x{pixels.shape[1]} pixels {RESIZED}, "
+                    f"{self.files[indices[0]]} has {height}x{width}; bring all to one size with {RESIZING_OPTIONS}."
                 )
         return self.image.feed(np.stack(images), self.preprocessing)
 
@@ -168,7 +167,7 @@ class FileColumn:
         pixels = decode_image(path, self.image.channels or 3)
         height, width, _ = pixels.shape
         self.image.check_size(height, width, self.preprocessing, str(path))
-        return self.preprocessing.resize_and_crop(pixels)
+        return self.preprocessing.resized(pixels)
 
 
 def _hash_array(digest: Digest, values: NDArray[np.generic], indices: Indices, step: int = 256) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxshallow.data.preprocessing import Preprocessing
+from onnxshallow.data.preprocessing import RESIZED, RESIZING_OPTIONS, Preprocessing
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo
 
@@ -53,12 +53,12 @@ class ImageInput:
         return self.tensor.dtype if self.tensor.dtype is not None else np.dtype(np.float32)
 
     def check_size(self, height: int, width: int, preprocessing: Preprocessing, where: str) -> None:
-        """Checks that images of this size can be fed after resize and crop.
+        """Checks that images of this size can be fed.
 
         Args:
             height: pixels of the stored image.
             width: likewise.
-            preprocessing: what resizes and crops it.
+            preprocessing: what resizes it.
             where: file or array, for messages.
 
         Raises:
@@ -70,9 +70,8 @@ class ImageInput:
             raise DataError(f"{where}: {error}") from error
         if self.height not in (None, size[0]) or self.width not in (None, size[1]):
             raise DataError(
-                f"{where} has {height}x{width} pixels, {size[0]}x{size[1]} after resize and crop, but "
-                f"input {self.tensor.name!r} wants {describe_shape(self.tensor)}; "
-                "set --resize and --crop to its size."
+                f"{where} has {height}x{width} pixels, {size[0]}x{size[1]} {RESIZED}, but "
+                f"input {self.tensor.name!r} wants {describe_shape(self.tensor)}; set {RESIZING_OPTIONS} to its size."
             )
 
     def feed(self, pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.generic]:

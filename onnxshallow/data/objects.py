@@ -9,7 +9,7 @@ from onnxshallow.data.readers import samples_from_batches
 from onnxshallow.data.samples import Samples
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo
-from onnxshallow.options.config import describe_data
+from onnxshallow.options.forms import describe_data
 
 __all__ = ["samples_from_object"]
 

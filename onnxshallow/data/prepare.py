@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.samples import Samples
 from onnxshallow.data.sources import load_samples
 from onnxshallow.data.splits import split
@@ -77,7 +78,7 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
         DataError: data that cannot be read, do not fit the network, or are too few.
     """
     inputs = with_sizes(inputs, config.input_shape)
-    preprocessing = config.preprocessing()
+    preprocessing = Preprocessing.from_config(config)
     batch = batch_size_of(inputs, config)
     if config.calib is None:
         unknown = "" if config.validate_data is not None else " The result is NOT validated."
@@ -121,7 +122,7 @@ def load_report_samples(config: Config, inputs: Sequence[TensorInfo]) -> tuple[S
     samples = load_samples(
         "" if config.validate_data is None else config.validate_data,
         inputs,
-        config.preprocessing(),
+        Preprocessing.from_config(config),
         limit=config.validate_samples,
         seed=config.seed,
         max_bytes=config.data_limit,

@@ -7,25 +7,23 @@ data never passes through here: it counts as already preprocessed.
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.errors import DataError, UsageError
+from onnxshallow.options.schema import PRESETS, Config
 
-__all__ = ["PRESETS", "Preprocessing"]
+__all__ = ["RESIZED", "RESIZING_OPTIONS", "Preprocessing"]
 
 logger = logging.getLogger(__name__)
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "resize": 256, "crop": 224},
-    "cifar10": {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)},
-    "cifar100": {"mean": (0.5071, 0.4867, 0.4408), "std": (0.2675, 0.2565, 0.2761)},
-    "mnist": {"mean": (0.1307,), "std": (0.3081,)},
-}
-"""The usual preprocessing of a data set: attributes of `Preprocessing`, channels in RGB order."""
+RESIZED = "after resize and crop"
+"""What messages say of the size that an image has in the end."""
+RESIZING_OPTIONS = "--resize and --crop"
+"""The options that decide about it."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +85,19 @@ class Preprocessing:
         values.update({key: value for key, value in given.items() if value is not None})
         return cls(**values)
 
+    @classmethod
+    def from_config(cls, config: Config) -> "Preprocessing":
+        """What the options say about uint8 images.
+
+        Raises:
+            UsageError: mean, std and scale cannot work together.
+        """
+        return cls.from_preset(config.preset, **{field.name: getattr(config, field.name) for field in fields(cls)})
+
+    def without_resizing(self) -> "Preprocessing":
+        """The same for images that have the network's size."""
+        return replace(self, resize=None, crop=None)
+
     def warn_if_bare(self, where: str) -> None:
         """Say that pixels become values from 0 to 1 and nothing else, where no option says that this is meant."""
         if self.mean is None and self.std is None and self.scale == 255:
@@ -133,7 +144,7 @@ class Preprocessing:
             )
         return self.crop, self.crop
 
-    def resize_and_crop(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def resized(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resizes and crops one (H, W, C) uint8 image to its `final_size`; raises as that does."""
         height, width = self.resized_size(*pixels.shape[:2])
         rows, columns = self.final_size(*pixels.shape[:2])

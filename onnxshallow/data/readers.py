@@ -4,7 +4,6 @@ Such a source runs code, so it is accepted from the command line and the API onl
 """
 
 import importlib.util
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,21 +18,9 @@ from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.samples import Samples
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo
+from onnxshallow.options.forms import CODE
 
-__all__ = ["code_file", "names_code", "samples_from_batches", "samples_from_reader", "user_function"]
-
-PATTERN = re.compile(r"(?P<file>.+\.py):(?P<function>[^\W\d]\w*)")
-
-
-def names_code(source: str) -> bool:
-    """Whether a source has the form `file.py:function`, and so runs code when loaded."""
-    return PATTERN.fullmatch(source) is not None
-
-
-def code_file(source: str) -> Path | None:
-    """The file of a source that has the form `file.py:function`; None for others."""
-    match = PATTERN.fullmatch(source)
-    return None if match is None else Path(match["file"])
+__all__ = ["samples_from_batches", "samples_from_reader", "user_function"]
 
 
 def user_function(source: str) -> Callable[..., object]:
@@ -156,7 +143,7 @@ def _items(make: Callable[[], object], source: str) -> Iterator[object]:
 
 
 def _load_function(source: str) -> Callable[[], object]:
-    match = PATTERN.fullmatch(source)
+    match = CODE.fullmatch(source)
     assert match is not None, "callers ask names_code first"
     path, name = Path(match["file"]), match["function"]
     if not path.is_file():

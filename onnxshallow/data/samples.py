@@ -1,7 +1,7 @@
 """A collection of inputs for the network, the one form in which all stages see data."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -66,11 +66,6 @@ class Samples:
         """
         selected = self._select(indices)
         return {name: column.read(selected) for name, column in self.columns.items()}
-
-    def batches(self, size: int) -> Iterator[dict[str, NDArray[np.generic]]]:
-        """All samples in order, `size` at a time; the last batch may be smaller."""
-        for start in range(0, len(self), size):
-            yield self.batch(np.arange(start, min(start + size, len(self))))
 
     def take(self, indices: ArrayLike) -> "Samples":
         """A view of some samples, labels included, in the given order.

@@ -9,11 +9,12 @@ from onnxshallow.data.arrays import samples_from_arrays
 from onnxshallow.data.folders import samples_from_folder
 from onnxshallow.data.objects import samples_from_object
 from onnxshallow.data.preprocessing import Preprocessing
-from onnxshallow.data.readers import names_code, samples_from_reader
+from onnxshallow.data.readers import samples_from_reader
 from onnxshallow.data.samples import Samples
 from onnxshallow.data.splits import subset
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo
+from onnxshallow.options.forms import names_code
 
 __all__ = ["load_samples"]
 

@@ -41,7 +41,7 @@ def synthesize(
         inputs: the network's inputs, batch first; all other axes must have a size.
         count: number of samples.
         seed: the same seed gives the same samples.
-        preprocessing: for images; resize and crop are not needed and not used.
+        preprocessing: for images; the images have the network's size from the start.
         max_bytes: the most that the samples of an input may take; None for `MAX_BYTES`.
 
     Raises:
@@ -102,7 +102,7 @@ def _images(
     height, width, channels = sizes if image.channels_last else (*sizes[1:], sizes[0])
     preprocessing.check_channels(channels)
     pixels = dead_leaves(count, channels, height, width, seed)
-    preprocessing = replace(preprocessing, resize=None, crop=None)
+    preprocessing = preprocessing.without_resizing()
     if preprocessing.mean is None and preprocessing.std is None:
         axes = (0, 1, 2)
         mean, std = pixels.mean(axis=axes), np.maximum(pixels.std(axis=axes), 1.0)

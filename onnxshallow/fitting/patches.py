@@ -86,13 +86,13 @@ def with_weight_columns(convolution: Convolution, columns: np.ndarray, bias: np.
 
 
 def _padded(x: np.ndarray, convolution: Convolution) -> np.ndarray:
-    """The input with its padding; negative pads crop."""
+    """The input with its padding; negative pads cut from it."""
     begin, end = convolution.pads_begin, convolution.pads_end
     padding = [(max(a, 0), max(b, 0)) for a, b in zip(begin, end, strict=True)]
     padded = np.pad(x, [(0, 0), (0, 0), *padding])
     sizes = padded.shape[2:]
-    crop = [slice(max(-a, 0), size - max(-b, 0)) for a, b, size in zip(begin, end, sizes, strict=True)]
-    result: np.ndarray = padded[(slice(None), slice(None), *crop)]
+    inner = [slice(max(-a, 0), size - max(-b, 0)) for a, b, size in zip(begin, end, sizes, strict=True)]
+    result: np.ndarray = padded[(slice(None), slice(None), *inner)]
     return result
 
 

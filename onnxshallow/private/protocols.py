@@ -47,7 +47,6 @@ class Protocol:
     Attributes:
         name: what `--private-model` calls it.
         title: what people call it.
-        parties: how many compute.
         comparison_bytes: on the wire while the network runs, a comparison.
         comparison_source: where that comes from.
         offline_bytes: likewise, before the input is known.
@@ -60,7 +59,6 @@ class Protocol:
 
     name: str
     title: str
-    parties: int
     comparison_bytes: float
     comparison_source: str
     offline_bytes: float | None = None
@@ -77,7 +75,6 @@ PROTOCOLS = {
         Protocol(
             name="delphi",
             title="DELPHI",
-            parties=2,
             comparison_bytes=2_000,
             comparison_source="literature on DELPHI (Mishra et al., 2020): 17 to 18 KB a ReLU offline, 2 KB online",
             offline_bytes=17_500,
@@ -87,21 +84,18 @@ PROTOCOLS = {
         Protocol(
             name="cryptflow2",
             title="CrypTFlow2",
-            parties=2,
             comparison_bytes=500,
             comparison_source="after CrypTFlow2 (Rathee et al., 2020), rounded: about 0.5 KB a ReLU",
         ),
         Protocol(
             name="cheetah",
             title="Cheetah",
-            parties=2,
             comparison_bytes=98.5,
             comparison_source=f"{_SPU}, CHEETAH: 98.5 bytes a ReLU",
         ),
         Protocol(
             name="semi2k",
             title="SEMI2K with a dealer",
-            parties=2,
             comparison_bytes=144,
             comparison_source=f"{_SPU}, SEMI2K: 144 bytes a ReLU",
             messages=8,
@@ -116,7 +110,6 @@ PROTOCOLS = {
         Protocol(
             name="aby3",
             title="ABY3",
-            parties=3,
             comparison_bytes=172,
             comparison_source=f"{_SPU}, ABY3: 172 bytes a ReLU",
         ),

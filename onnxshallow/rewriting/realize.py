@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -30,17 +31,27 @@ class Realized:
     """A rewritten and fitted model.
 
     Attributes:
-        model: the model.
+        network: the model's graph.
         outputs: its outputs on the calibration's selection batches, one array (N, ...) each.
         composition_error: where kernels were composed exactly, by how much that moved the outputs: RMS of the
             difference to the same network with its convolutions left apart, over the RMS of that; else None.
         unstable: why it is not to be used on inputs a little different from the calibration samples, else None.
     """
 
-    model: onnx.ModelProto
+    network: Network
     outputs: list[np.ndarray]
     composition_error: float | None = None
     unstable: str | None = None
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The model."""
+        return self.network.model
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """The model's parts."""
+        return analyze(self.network)
 
 
 def realize(
@@ -163,9 +174,9 @@ def _finished(
 ) -> Realized:
     """The model as it is written, its partial activations by their parts, and what is known of it."""
     shapes = analysis.network.input_shapes
-    written = lower(analyze(model, shapes), partials, form) if partials else model
+    written = Network(lower(analyze(model, shapes), partials, form) if partials else model, shapes)
     unstable = None
     if any(partial.squared.any() for partial in partials):
-        unstable = why_unstable(analysis, statistics, Network(written, shapes), calibration)
-    outputs = run_batches(written, calibration.batches[calibration.selection], calibration.threads)
+        unstable = why_unstable(analysis, statistics, written, calibration)
+    outputs = run_batches(written.model, calibration.batches[calibration.selection], calibration.threads)
     return Realized(written, outputs, unstable=unstable)

@@ -9,6 +9,7 @@ import weakref
 from contextlib import suppress
 
 import numpy as np
+import psutil
 
 from onnxshallow.errors import DataError
 
@@ -18,22 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 def default_memory() -> int:
-    """Half of the memory that is free, in bytes; 4 GiB where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as stream:
-            free = next(int(line.split()[1]) for line in stream if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return 4 << 30
-    return free * 1024 // 2
+    """Half of the memory that is free, in bytes."""
+    return psutil.virtual_memory().available // 2
 
 
 def memory_in_use() -> int:
-    """Bytes that this process holds; 0 where the system does not say."""
-    try:
-        with open("/proc/self/status", encoding="ascii") as stream:
-            return next(int(line.split()[1]) for line in stream if line.startswith("VmRSS")) * 1024
-    except (OSError, StopIteration, ValueError):
-        return 0
+    """Bytes that this process holds."""
+    return psutil.Process().memory_info().rss
 
 
 def return_freed_memory() -> None:

@@ -1,6 +1,6 @@
-"""Carry out a plan, and compare what came of it with the original."""
+"""What comes of a plan: it is carried out, and the result is compared with the original."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from onnxshallow.data.prepare import labelled_batches
 from onnxshallow.fitting.calibration import Calibration
@@ -9,9 +9,44 @@ from onnxshallow.rewriting.realize import Realized, realize
 from onnxshallow.runtime.progress import Progress, counted
 from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
-from onnxshallow.validation.compare import Comparison, Runs, compare_models
+from onnxshallow.validation.compare import Comparison, Fidelity, Loss, Runs, compare_models
 
-__all__ = ["carry_out", "realize_with", "validate"]
+__all__ = ["Attempt", "carry_out", "realize_with", "validate"]
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """One plan carried out and compared with the original.
+
+    Attributes:
+        plan: the plan.
+        realized: its model.
+        comparison: of the original and that model.
+        labels_decide: whether the labels are those of validation data; those of a calibration file never decide.
+    """
+
+    plan: Plan
+    realized: Realized
+    comparison: Comparison
+    labels_decide: bool
+
+    @property
+    def loss(self) -> Loss:
+        """What an accuracy budget counts as lost."""
+        return self.comparison.loss if self.labels_decide else self.comparison.fidelity.loss
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """How close the outputs are, and how far composed kernels alone are off."""
+        return replace(self.comparison.fidelity, composition_error=self.realized.composition_error)
+
+    def keeps(self, limit: float | None) -> bool:
+        """Whether the model may be used: it is stable, and loses no more than the limit, where there is one."""
+        return self.realized.unstable is None and (limit is None or self.loss.value <= limit)
+
+    def rank(self) -> tuple[bool, float]:
+        """What puts attempts in order, the best first: those that may be used, then those that lose less."""
+        return self.realized.unstable is not None, self.loss.value
 
 
 def carry_out(inputs: Inputs, observation: Observation, plan: Plan, progress: Progress) -> Realized:
@@ -49,4 +84,4 @@ def validate(inputs: Inputs, realized: Realized, progress: Progress, original: R
     with progress.stage("Validating", inputs.report_batches) as step:
         batches = counted(labelled_batches(report, batch, whole=inputs.fixed_batch), step)
         first = original or Session(inputs.document.model, threads=threads)
-        return compare_models(first, Session(realized.model, threads=threads), batches)
+        return compare_models(first, Session(realized.model, threads=threads), batches).located_in(report)

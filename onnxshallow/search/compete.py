@@ -16,12 +16,12 @@ from onnxshallow.runtime.progress import Progress, Silent
 from onnxshallow.search.attempt import realize_with
 from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.planner import Planner, most_useful
+from onnxshallow.search.planner import Planner
 from onnxshallow.search.sensitivity.measures import Measure, damage
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.search.solver import Budget
 
-__all__ = ["search", "search_together"]
+__all__ = ["search", "tries_alone", "tries_together"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,36 +36,69 @@ _MOST_EACH = 12
 
 
 def search(
-    inputs: Inputs, observation: Observation, measured: MeasuredDamages, budget: Budget, progress: Progress
-) -> list[Plan]:
+    inputs: Inputs,
+    observation: Observation,
+    measured: Sequence[MeasuredDamages],
+    budgets: Sequence[Budget],
+    progress: Progress,
+    tries: int,
+) -> list[list[Plan] | TargetError]:
     """Carry out proposed plans in a cheap way and measure what they do to the selection samples.
 
-    How many depends on the size of the fits, not on the clock, so that the same inputs give the same plan.
+    The budgets take turns. All of them learn from every plan that is carried out, and may take it. The search ends
+    early where for every budget a plan does no damage at all.
+
+    Args:
+        inputs: model, data and options.
+        observation: what the original does with the data.
+        measured: damages of single candidates, for each budget.
+        budgets: what has to be reached.
+        progress: shows how it goes.
+        tries: how many plans to carry out. A single one has nothing to be compared with, and is taken as it is.
 
     Returns:
-        The plans with their measured damages, in the order of proposal; where all were refused, these.
-
-    Raises:
-        TargetError: no plan reaches the budget.
+        For each budget the plans that reach it with their measured damages, in the order of proposal; where all of
+        these were refused, they; an error, which says what can be reached, where there is no such plan.
     """
-    planner = Planner(inputs.analysis, measured.candidates, measured.damages, budget)
-    tries = _affordable_tries(inputs) if inputs.config.sensitivity != "magnitude" else 1
-    plans: list[Plan] = []
-    refused: list[Plan] = []
+    planners = [
+        Planner(inputs.analysis, found.candidates, found.damages, budget)
+        for found, budget in zip(measured, budgets, strict=True)
+    ]
+    proposals = [planner.proposals() for planner in planners]
+    tried: dict[frozenset[str], Plan] = {}
+    refused: dict[frozenset[str], Plan] = {}
+    failures: dict[int, TargetError] = {}
+    settled: set[int] = set()
     with progress.stage("Comparing plans", tries) as step:
-        for plan in itertools.islice(planner.proposals(), tries):
-            attempted = plan if tries == 1 else _try_out(inputs, observation, plan)
+        for number in itertools.islice(itertools.cycle(range(len(budgets))), tries):
+            plan = None
+            try:
+                plan = next(proposals[number], None)
+            except TargetError as error:
+                failures[number] = error
+            if plan is None:
+                settled.add(number)
+            elif plan.keys not in tried and plan.keys not in refused:
+                attempted = plan if tries == 1 else _try_out(inputs, observation, plan)
+                (refused if attempted is None else tried)[plan.keys] = attempted or plan
+                done = _REFUSED * plan.predicted if attempted is None else attempted.damage or 0.0
+                for planner in planners:
+                    planner.learn(plan, done)
+                if not plan.candidates or (attempted is not None and _is_harmless(attempted, inputs)):
+                    settled.add(number)
             step()
-            if attempted is None:
-                planner.learn(plan, _REFUSED * plan.predicted)
-                refused.append(plan)
-                continue
-            if attempted.damage is not None:
-                planner.learn(plan, attempted.damage)
-            plans.append(attempted)
-            if not plan.candidates or _is_harmless(plans, inputs, budget):
+            if len(settled) == len(budgets):
                 break
-    return plans or _with_fewer_squares(inputs, observation, measured, budget, refused, progress) or refused
+    found: list[list[Plan] | TargetError] = []
+    for number, planner in enumerate(planners):
+        usable, others = ([plan for plan in plans.values() if planner.reaches(plan)] for plans in (tried, refused))
+        if not usable:
+            each = max(2, tries // len(budgets))
+            usable = _with_fewer_squares(
+                inputs, observation, measured[number], planner.budget, others, progress, each
+            )
+        found.append(failures.get(number) or usable or others)
+    return found
 
 
 def _with_fewer_squares(
@@ -75,6 +108,7 @@ def _with_fewer_squares(
     budget: Budget,
     refused: Sequence[Plan],
     progress: Progress,
+    tries: int,
 ) -> list[Plan]:
     """What `search` finds with at most half of the squares of all that was refused, and then without any.
 
@@ -84,20 +118,27 @@ def _with_fewer_squares(
     least = min((sum(c.squares for c in plan.candidates) for plan in refused), default=0)
     if not least:
         return []
-    try:
-        fewer = replace(budget, squares=least // 2 if budget.squares is None else 0)
-        return search(inputs, observation, measured, fewer, progress)
-    except TargetError:
-        return []
+    fewer = replace(budget, squares=least // 2 if budget.squares is None else 0)
+    (found,) = search(inputs, observation, [measured], [fewer], progress, tries)
+    return [] if isinstance(found, TargetError) else found
 
 
-def _is_harmless(plans: Sequence[Plan], inputs: Inputs, budget: Budget) -> bool:
-    """Whether the best plan moves no output, so that no further one can do less.
+def _is_harmless(plan: Plan, inputs: Inputs) -> bool:
+    """Whether a plan moves no output, so that no further one can do less.
 
     Disagreement does not tell: outputs may move where classes stay.
     """
-    best = most_useful(plans, inputs.analysis.cost, budget.shallower)
-    return best.damage == 0 and inputs.config.sensitivity != "disagreement"
+    return plan.damage == 0 and inputs.config.sensitivity != "disagreement"
+
+
+def tries_alone(inputs: Inputs) -> int:
+    """How many plans to carry out for one budget; only one where damages are read off the weights."""
+    return 1 if inputs.config.sensitivity == "magnitude" else _affordable_tries(inputs)
+
+
+def tries_together(inputs: Inputs, budgets: int) -> int:
+    """How many plans to carry out for several budgets, which share them."""
+    return min(max(budgets, _affordable_tries(inputs) * 3 // 2), _MOST_EACH * budgets)
 
 
 def _affordable_tries(inputs: Inputs) -> int:
@@ -125,55 +166,6 @@ def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) 
     groups = analysis.layers.groups(layer)
     products = rows * unknowns * (groups * unknowns + 4 * outputs * (1 + fit.rounds))
     return products + groups * unknowns**3
-
-
-def search_together(
-    inputs: Inputs,
-    observation: Observation,
-    measured: Sequence[MeasuredDamages],
-    budgets: Sequence[Budget],
-    progress: Progress,
-) -> list[Plan | TargetError]:
-    """One plan for each budget; all budgets learn from every plan that is carried out, and may take it.
-
-    Returns:
-        The plans with their measured damages; an error, which says what can be reached, where none reaches a budget.
-    """
-    planners = [
-        Planner(inputs.analysis, found.candidates, found.damages, budget)
-        for found, budget in zip(measured, budgets, strict=True)
-    ]
-    tried: dict[frozenset[str], Plan | None] = {}
-    refused: list[Plan] = []
-    failures: list[TargetError | None] = [None for _ in budgets]
-    proposals = [planner.proposals() for planner in planners]
-    tries = min(max(len(budgets), _affordable_tries(inputs) * 3 // 2), _MOST_EACH * len(budgets))
-    with progress.stage("Comparing plans", tries) as step:
-        for number in itertools.islice(itertools.cycle(range(len(budgets))), tries):
-            plan = None
-            if failures[number] is None:
-                try:
-                    plan = next(proposals[number], None)
-                except TargetError as error:
-                    failures[number] = error
-            if plan is not None and plan.keys not in tried:
-                attempted = tried[plan.keys] = _try_out(inputs, observation, plan)
-                if attempted is None:
-                    refused.append(plan)
-                done = _REFUSED * plan.predicted if attempted is None else attempted.damage or 0.0
-                for other in planners:
-                    other.learn(plan, done)
-            step()
-    return [
-        failure
-        or most_useful(
-            [plan for plan in tried.values() if plan is not None and planner.reaches(plan)]
-            or [plan for plan in refused if planner.reaches(plan)],
-            inputs.analysis.cost,
-            planner.budget.shallower,
-        )
-        for planner, failure in zip(planners, failures, strict=True)
-    ]
 
 
 def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan | None:

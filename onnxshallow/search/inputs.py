@@ -1,8 +1,8 @@
 """What a run begins with: the model, its samples in batches, and what the original does with them."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -20,11 +20,12 @@ from onnxshallow.runtime.store import ActivationStore
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.search.memory import divide_memory
 from onnxshallow.search.plan import Plan
+from onnxshallow.search.planner import read_budget
 from onnxshallow.search.reduction import MOST_FIT_SAMPLES, fewer_samples
+from onnxshallow.search.solver import Budget
 
 __all__ = ["Inputs", "Observation", "load_inputs", "observe"]
 
-logger = logging.getLogger(__name__)
 
 # What measuring all candidates may cost, and the fewest samples that make a comparison.
 _SWEEP_MACS, _FEWEST_FIT_SAMPLES = 2e13, 64
@@ -52,6 +53,15 @@ class Inputs:
     data: Prepared
     calibration: Calibration
     reduced: Calibration
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The targets in absolute numbers.
+
+        Raises:
+            UsageError: a target is malformed.
+        """
+        return read_budget(self.config, self.analysis)
 
     @property
     def report_batches(self) -> int:

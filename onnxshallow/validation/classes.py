@@ -17,7 +17,7 @@ MOST_CHANGED = 100
 
 @dataclass(frozen=True)
 class ClassCount:
-    """One class in numbers.
+    """One class in numbers; only classes that have samples are listed.
 
     Attributes:
         label: the class: of the labels or, where there are none, as the first model predicts it.
@@ -39,7 +39,8 @@ class Changed:
     """A sample to which the second model gives another class.
 
     Attributes:
-        index: which sample, counted from 0 in the order of the comparison.
+        index: which sample, counted from 0 in the order of the comparison, or in the data source once that is known.
+        name: its file, relative to the folder of images; None for other sources.
         label: its class, where that is known.
         original: the first model's class; None where its scores are no numbers.
         optimized: the second's, likewise.
@@ -48,6 +49,7 @@ class Changed:
     """
 
     index: int
+    name: str | None
     label: int | None
     original: int | None
     optimized: int | None
@@ -113,7 +115,7 @@ class ClassTally:
             sure = [None if np.isnan(each[row]) else float(each[row]) for each in scores]
             index = self._samples + int(row)
             label = None if labels is None else int(labels[row])
-            entry = (-1.0 if sure[0] is None else sure[0], -index, Changed(index, label, *said, *sure))
+            entry = (-1.0 if sure[0] is None else sure[0], -index, Changed(index, None, label, *said, *sure))
             if len(self._changed) < MOST_CHANGED:
                 heapq.heappush(self._changed, entry)
             else:

@@ -1,21 +1,23 @@
 """Compare two models on the same samples: accuracy, agreement, divergence, error."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.data.samples import Samples
 from onnxshallow.errors import ModelError
 from onnxshallow.model.session import Session
 from onnxshallow.validation.classes import Changed, ClassCount, ClassTally, predictions
 from onnxshallow.validation.metrics import FloatArray, class_scores, kl_divergence, top_k_correct
+from onnxshallow.validation.numbers import Number
 from onnxshallow.validation.outputs import OutputDifference, OutputTally
 from onnxshallow.validation.statistics import McNemar, mcnemar, paired_difference_interval, wilson_interval
 from onnxshallow.validation.user_metric import UserMetric
 
-__all__ = ["FIRST_GLANCE", "Accuracy", "Comparison", "Fidelity", "Recorded", "Runs", "compare_models"]
+__all__ = ["FIRST_GLANCE", "Accuracy", "Comparison", "Fidelity", "Loss", "Recorded", "Runs", "compare_models"]
 
 FIRST_GLANCE = 256
 """After so many samples `compare_models` can tell what it knows so far."""
@@ -39,28 +41,58 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """What the second model lost.
+
+    Attributes:
+        value: as a fraction.
+        what: of what, in words.
+    """
+
+    value: float
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fidelity:
     """How close the second model's outputs are to the first's.
 
     Attributes:
         samples: number of samples.
+        source: where these come from; empty where that is not known.
         agreement: share of samples with the same most likely class; None where no output holds class scores.
         kl: mean KL(first || second) in nats; None likewise.
         relative_error: for each floating-point output, RMS of the difference over RMS of the first's; infinite
             where an output is not finite.
+        composition_error: how far kernels that were composed exactly are off, where there are any.
         outputs: how far each output is, also those of other types.
     """
 
     samples: int
+    source: str = ""
     agreement: float | None
-    kl: float | None
-    relative_error: Mapping[str, float]
+    kl: Number
+    relative_error: Mapping[str, Number]
+    composition_error: Number = None
     outputs: tuple[OutputDifference, ...] = ()
 
     @property
-    def disagreement(self) -> float | None:
-        """Share of samples whose class changed; None where there are no classes."""
-        return None if self.agreement is None else _without_noise(1.0 - self.agreement)
+    def error(self) -> Loss:
+        """The largest error over the outputs: relative for floats, the share of unequal elements for others."""
+        losses = [
+            Loss(1.0 - output.equal, f"share of unequal elements of {output.name!r}")
+            if output.equal is not None
+            else Loss(output.relative_error or 0.0, f"relative error of {output.name!r}")
+            for output in self.outputs
+        ]
+        return max(losses, key=lambda loss: (loss.value, loss.what), default=Loss(0.0, "error"))
+
+    @property
+    def loss(self) -> Loss:
+        """What is lost where labels tell nothing: disagreement, and without classes the largest error."""
+        if self.agreement is None:
+            return Loss(self.error.value, "output precision")
+        return Loss(_without_noise(1.0 - self.agreement), "agreement with the original")
 
 
 @dataclass(frozen=True)
@@ -89,11 +121,36 @@ class Comparison:
     changed_total: int = 0
 
     @property
-    def drop(self) -> float | None:
-        """Accuracy lost, as a fraction: top-1 with labels, else disagreement; None where there are no classes."""
-        if self.first is not None and self.second is not None:
-            return _without_noise(self.first.top1 - self.second.top1)
-        return self.fidelity.disagreement
+    def accuracy_lost(self) -> float | None:
+        """Top-1 accuracy lost, as a fraction; None without labels."""
+        if self.first is None or self.second is None:
+            return None
+        return _without_noise(self.first.top1 - self.second.top1)
+
+    @property
+    def loss(self) -> Loss:
+        """What counts as lost, in every command: accuracy; without labels what the outputs tell."""
+        lost = self.accuracy_lost
+        return self.fidelity.loss if lost is None else Loss(lost, "accuracy")
+
+    def located_in(self, samples: Samples) -> "Comparison":
+        """The same, with single samples by their positions and names in the source.
+
+        Args:
+            samples: on which the models were compared, in that order.
+        """
+        outputs = tuple(
+            output
+            if output.worst_sample is None
+            else replace(output, worst_sample=samples.position(output.worst_sample))
+            for output in self.fidelity.outputs
+        )
+        changed = tuple(
+            replace(change, index=samples.position(change.index), name=samples.name(change.index))
+            for change in self.changed
+        )
+        fidelity = replace(self.fidelity, source=samples.source, outputs=outputs)
+        return replace(self, fidelity=fidelity, changed=changed)
 
 
 def _without_noise(share: float) -> float:
@@ -151,7 +208,7 @@ class _Tally:
         scored = self.number_of_classes > 0
         kl = None if not scored else float("inf") if self.ruined else self.kl / self.samples
         agreement = self.agree / self.samples if scored else None
-        fidelity = Fidelity(self.samples, agreement, kl, errors, outputs)
+        fidelity = Fidelity(samples=self.samples, agreement=agreement, kl=kl, relative_error=errors, outputs=outputs)
         details: dict[str, Any] = {
             "classes": self.classes.classes(),
             "changed": self.classes.changed(),

@@ -1,12 +1,11 @@
 """What an optimized model must keep, so that it passes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from onnxshallow.errors import UsageError
 from onnxshallow.validation.compare import Comparison
-from onnxshallow.validation.outputs import OutputDifference
+from onnxshallow.validation.numbers import Real
 
 __all__ = ["DEFAULT_MAX_DROP", "DEFAULT_MAX_ERROR", "Gate", "Limits", "check_gates", "not_finite"]
 
@@ -47,14 +46,16 @@ class Gate:
         limit: what is allowed.
         value: what was found.
         met: whether it is allowed.
+        default: whether the user gave no gate.
         what: what `value` is, in words.
     """
 
     name: Literal["max-drop", "min-agreement", "max-error"]
     limit: float
-    value: float
+    value: Real
     met: bool
-    what: str
+    default: bool = False
+    what: str = ""
 
     def describe(self) -> str:
         """A sentence for a gate that is not met."""
@@ -80,16 +81,14 @@ def check_gates(comparison: Comparison, limits: Limits) -> list[Gate]:
     Raises:
         UsageError: a gate needs what the network or the data do not have.
     """
-    agreement = comparison.fidelity.agreement
-    if not limits.given:
+    fidelity, default = comparison.fidelity, not limits.given
+    agreement = fidelity.agreement
+    if default:
         limits = Limits(max_drop=DEFAULT_MAX_DROP) if agreement is not None else Limits(max_error=DEFAULT_MAX_ERROR)
     gates = []
-    error, where = _largest_error(comparison.fidelity.outputs)
     if limits.max_drop is not None:
-        drop, what = comparison.drop, "accuracy" if comparison.first is not None else "agreement with the original"
-        if drop is None:
-            drop, what = error, "output precision"
-        gates.append(Gate("max-drop", limits.max_drop, drop, drop <= limits.max_drop, what))
+        loss = comparison.loss
+        gates.append(Gate("max-drop", limits.max_drop, loss.value, loss.value <= limits.max_drop, default, loss.what))
     if limits.min_agreement is not None:
         if agreement is None:
             raise UsageError(
@@ -97,9 +96,11 @@ def check_gates(comparison: Comparison, limits: Limits) -> list[Gate]:
                 "give --max-error instead."
             )
         met = agreement >= limits.min_agreement
-        gates.append(Gate("min-agreement", limits.min_agreement, agreement, met, "samples with the same class"))
+        gates.append(Gate("min-agreement", limits.min_agreement, agreement, met, what="samples with the same class"))
     if limits.max_error is not None:
-        gates.append(Gate("max-error", limits.max_error, error, error <= limits.max_error, where))
+        error = fidelity.error
+        met = error.value <= limits.max_error
+        gates.append(Gate("max-error", limits.max_error, error.value, met, default, error.what))
     return gates
 
 
@@ -111,14 +112,3 @@ def not_finite(comparison: Comparison) -> list[str]:
         for output in comparison.fidelity.outputs
         if output.not_finite
     ]
-
-
-def _largest_error(outputs: Sequence[OutputDifference]) -> tuple[float, str]:
-    """The largest error over the outputs, and what it is."""
-    errors = [
-        (1.0 - output.equal, f"share of unequal elements of {output.name!r}")
-        if output.equal is not None
-        else (output.relative_error or 0.0, f"relative error of {output.name!r}")
-        for output in outputs
-    ]
-    return max(errors)

@@ -22,7 +22,6 @@ __all__ = [
     "log_softmax",
     "mean_squared_error",
     "relative_error",
-    "softmax",
     "top_k_correct",
 ]
 
@@ -34,19 +33,6 @@ PROBABILITY_FLOOR = 1e-12
 _SUM_TOLERANCE = 1e-2
 """How far a row of probabilities may be from summing to 1: bfloat16 keeps 8 bits, so a softmax rounded to it
 is off by up to 0.4 %."""
-
-
-def softmax(logits: FloatArray) -> NDArray[np.float64]:
-    """Turn logits into probabilities along axis 1.
-
-    Args:
-        logits: (N, K, ...) in nats.
-
-    Returns:
-        The same shape in float64; sums to 1 along axis 1.
-    """
-    probabilities: NDArray[np.float64] = np.exp(log_softmax(logits))
-    return probabilities
 
 
 def log_softmax(logits: FloatArray) -> NDArray[np.float64]:

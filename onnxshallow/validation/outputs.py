@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.errors import ModelError
+from onnxshallow.validation.numbers import Number
 
 __all__ = ["OutputDifference", "OutputTally"]
 
@@ -32,8 +33,8 @@ class OutputDifference:
         psnr_db: 20 lg(range of the first's output / RMS of the difference); None where nothing differs, where the
             first's output is constant, or where the difference is not finite.
         max_error: the largest absolute difference.
-        worst_sample: which sample differs most, counted from 0; None where none does or samples cannot be told
-            apart.
+        worst_sample: which sample differs most, counted from 0 as in `Changed`; None where none does or samples
+            cannot be told apart.
         worst_error: its relative error, or its share of unequal elements.
         equal: share of equal elements; None for floating-point outputs.
         not_finite: samples at which the second model gives NaN, or infinities that the first does not give.
@@ -41,12 +42,12 @@ class OutputDifference:
 
     name: str
     shape: tuple[int | None, ...]
-    relative_error: float | None = None
-    cosine: float | None = None
-    psnr_db: float | None = None
-    max_error: float | None = None
+    relative_error: Number = None
+    cosine: Number = None
+    psnr_db: Number = None
+    max_error: Number = None
     worst_sample: int | None = None
-    worst_error: float | None = None
+    worst_error: Number = None
     equal: float | None = None
     not_finite: int = 0
 

@@ -6,7 +6,6 @@ test for their difference must be the paired ones: they look at the samples on w
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,14 +49,14 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"{successes} successes of {trials} trials: need 0 <= successes <= trials and trials >= 1.")
-    z = _normal_quantile(confidence)
-    share = successes / trials
-    denominator = 1 + z**2 / trials
-    centre = (share + z**2 / (2 * trials)) / denominator
-    radius = z / denominator * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    if not 0 < confidence < 1:
+        raise ValueError(f"A confidence of {confidence} is not a probability inside (0, 1); 0.95 is usual.")
+    from scipy.stats import binomtest  # late, since importing it takes longer than any use of it
+
+    found = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     # At the ends the bound is exactly 0 or 1; rounding may miss it by 1e-17, and leave the share outside.
-    low = 0.0 if successes == 0 else centre - radius
-    high = 1.0 if successes == trials else centre + radius
+    low = 0.0 if successes == 0 else float(found.low)
+    high = 1.0 if successes == trials else float(found.high)
     return low, high
 
 
@@ -79,7 +78,7 @@ def mcnemar(first_correct: NDArray[np.bool_], second_correct: NDArray[np.bool_])
         percentages*, Psychometrika 12 (1947); the exact form is in A. Agresti, *Categorical Data Analysis*,
         section 10.1.
     """
-    from scipy.stats import binomtest  # late, since importing it takes longer than the test
+    from scipy.stats import binomtest
 
     _, only_first, only_second, _ = _paired_counts(first_correct, second_correct)
     discordant = only_first + only_second
@@ -123,13 +122,6 @@ def paired_difference_interval(
     below = _combined_radius(second - second_low, first_high - first, phi)
     above = _combined_radius(second_high - second, first - first_low, phi)
     return max(-1.0, difference - below), min(1.0, difference + above)
-
-
-def _normal_quantile(confidence: float) -> float:
-    """The z for which a standard normal variable lies inside [-z, z] with this probability."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"A confidence of {confidence} is not a probability inside (0, 1); 0.95 is usual.")
-    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def _paired_counts(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[int, int, int, int]:

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxshallow.data.readers import names_code, user_function
+from onnxshallow.data.readers import user_function
 from onnxshallow.errors import DataError, UsageError
+from onnxshallow.options.forms import names_code
 from onnxshallow.text import first_line
+from onnxshallow.validation.numbers import Real
 
 __all__ = ["MetricResult", "UserMetric", "load_metric"]
 
@@ -38,9 +40,9 @@ class MetricResult:
     """
 
     name: str
-    original: float
-    optimized: float
-    difference: float
+    original: Real
+    optimized: Real
+    difference: Real
     difference_interval: tuple[float, float] | None
     samples: int
 

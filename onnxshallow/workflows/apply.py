@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from onnxshallow.errors import UsageError
 from onnxshallow.fitting.threads import computing
@@ -10,12 +10,13 @@ from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
+from onnxshallow.options.schema import Options
 from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.candidates import find_every_candidate
-from onnxshallow.search.choose import Run, verdict
-from onnxshallow.search.inputs import load_inputs, observe
+from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.plan import Plan, load_plan, match_plan
-from onnxshallow.workflows.outcome import outcome, require_data_for_drop, warn_of_few_samples
+from onnxshallow.search.run import begin
+from onnxshallow.workflows.outcome import outcome, require_data_for_drop
 from onnxshallow.workflows.result import Result
 
 __all__ = ["apply_plan"]
@@ -29,7 +30,7 @@ def apply_plan(
     validation: object = None,
     config: Config | None = None,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Result:
     """Carry out a plan.
 
@@ -56,10 +57,8 @@ def apply_plan(
             possible = find_every_candidate(inputs)
             wanted = match_plan(plan, possible) if isinstance(plan, Plan) else load_plan(Path(plan), possible)
         _check_form(config, wanted)
-        with clock("observe"):
-            observation = observe(inputs, progress, wanted)
-        attempt = Run(inputs, observation, progress, clock).attempt(wanted)
-        return outcome(inputs, attempt, verdict(config, inputs, attempt), warn_of_few_samples(inputs, attempt), clock)
+        attempt = begin(inputs, progress, clock, plan=wanted).attempt(wanted)
+        return outcome(inputs, attempt, [], clock)
 
 
 def _check_form(config: Config, plan: Plan) -> None:

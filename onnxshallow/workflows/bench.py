@@ -4,12 +4,13 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from onnxshallow.analysis import analyze
 from onnxshallow.data.prepare import batch_size_of, is_fixed
+from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.synthetic import synthesize
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.document import MEMORY, Document, ModelSource
@@ -19,7 +20,8 @@ from onnxshallow.model.tensors import TensorInfo
 from onnxshallow.model.weights import byte_size
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.private.estimate import PrivateEstimate, estimate
+from onnxshallow.options.schema import Options
+from onnxshallow.private.estimate import estimate
 from onnxshallow.private.protocols import Protocol
 from onnxshallow.report.build.run import file_report
 from onnxshallow.report.schema.reports import (
@@ -79,7 +81,7 @@ def bench(
     measure: BenchOptions | None = None,
     config: Config | None = None,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> BenchReport:
     """Time models in turns, and compare each with the first.
 
@@ -156,7 +158,7 @@ def _measure(
 ) -> list[BenchMeasurement]:
     """Every model at one setting."""
     batch, threads = setting.batch_size, setting.threads or usable_cores()
-    feeds = synthesize(inputs, batch, config.seed, config.preprocessing()).batch(np.arange(batch))
+    feeds = synthesize(inputs, batch, config.seed, Preprocessing.from_config(config)).batch(np.arange(batch))
     for info in inputs:
         if info.shape is not None and len(info.shape) == 1 and isinstance(info.shape[0], int):  # no batch, a vector
             feeds[info.name] = np.resize(feeds[info.name], info.shape[0])
@@ -239,10 +241,7 @@ def _private(documents: Sequence[Document], config: Config, options: BenchOption
     found = []
     for protocol in options.protocols:
         estimates = [estimate(analysis, protocol, options.rtt, options.bandwidth) for analysis in analyses]
-        found += [_private_report(n, made, estimates[0]) for n, made in enumerate(estimates)]
+        for model, made in enumerate(estimates):
+            ratio = estimates[0].seconds / made.seconds if made.seconds else None
+            found.append(PrivateReport(**vars(made), model=model, seconds_ratio=ratio))
     return found
-
-
-def _private_report(index: int, made: PrivateEstimate, first: PrivateEstimate) -> PrivateReport:
-    ratio = first.seconds / made.seconds if made.seconds else None
-    return PrivateReport(model=index, seconds_ratio=ratio, **vars(made))

@@ -5,23 +5,20 @@ Nothing heavy is imported before it is known to be there, since this is what peo
 
 import os
 import platform
-import re
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from onnxshallow import __version__
 from onnxshallow.errors import ExitCode
-from onnxshallow.report.schema.reports import SCHEMA_VERSION, CacheReport, DoctorReport, PackageReport
+from onnxshallow.report.schema.doctor import CacheReport, DoctorReport, PackageReport
 from onnxshallow.search.sensitivity.cache import cache_folder
 from onnxshallow.text import first_line
 
 __all__ = ["examine"]
 
-# A requirement as metadata state it, such as `torch>=2.2; extra == "zoo"`.
-_REQUIREMENT = re.compile(
-    r"""(?P<name>[\w.-]+)[^;>]*(?:>=(?P<least>[\w.]+))?[^;]*(?:;.*extra *== *['"](?P<extra>[\w-]+))?"""
-)
 _ENOUGH_MEMORY = 1 << 30
 
 
@@ -39,7 +36,6 @@ def examine() -> DoctorReport:
     if not cache.writable:
         hints.append(f"The cache {cache.path} cannot be written to, so sweeps are not kept; set ONNXSHALLOW_CACHE.")
     return DoctorReport(
-        schema_version=SCHEMA_VERSION,
         version=__version__,
         python=platform.python_version(),
         platform=platform.platform(),
@@ -59,24 +55,25 @@ def examine() -> DoctorReport:
 def _packages(problems: list[str], hints: list[str]) -> tuple[list[PackageReport], dict[str, list[str]]]:
     """What is required, and for each extra the packages that it lacks."""
     try:
-        stated = requires("onnxshallow") or []
+        stated = metadata("onnxshallow")
     except PackageNotFoundError:
         hints.append("onnxshallow runs from its sources, so versions are not checked; `pip install .` lets them be.")
         return [], {}
     packages: list[PackageReport] = []
     extras: dict[str, list[str]] = {}
-    for match in filter(None, map(_REQUIREMENT.match, stated)):
-        name, least, extra = match["name"], match["least"], match["extra"]
-        found = _version(name)
-        ok = found is not None and (least is None or _numbers(found) >= _numbers(least))
-        if extra is not None:
-            if name != "onnxshallow":
-                extras.setdefault(extra, []).extend([] if ok else [name])
+    for wanted in map(Requirement, stated.get_all("Requires-Dist", [])):
+        name, marker, found = wanted.name, wanted.marker, _version(wanted.name)
+        ok = found is not None and wanted.specifier.contains(found, prereleases=True)
+        if marker is not None and not marker.evaluate({"extra": ""}):
+            for extra in stated.get_all("Provides-Extra", []):
+                if name != "onnxshallow" and marker.evaluate({"extra": extra}):
+                    extras.setdefault(extra, []).extend([] if ok else [name])
             continue
+        least = next((limit.version for limit in wanted.specifier if limit.operator == ">="), None)
         packages.append(PackageReport(name=name, version=found, least=least, ok=ok))
         if not ok:
             what = "is missing" if found is None else f"is {found}, which is too old"
-            problems.append(f"{name} {what}; run: pip install '{name}{f'>={least}' if least else ''}'.")
+            problems.append(f"{name} {what}; run: pip install '{name}{wanted.specifier}'.")
     return packages, extras
 
 
@@ -88,10 +85,6 @@ def _version(name: str) -> str | None:
         except PackageNotFoundError:
             continue
     return None
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", text.split("+")[0])[:3])
 
 
 def _providers(problems: list[str]) -> list[str]:
@@ -137,10 +130,10 @@ def _cores() -> int:
 
 def _free_memory() -> int | None:
     try:
-        with open("/proc/meminfo", encoding="ascii") as stream:
-            return next(int(line.split()[1]) * 1024 for line in stream if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
+        import psutil
+    except ImportError:  # which is told elsewhere
         return None
+    return psutil.virtual_memory().available
 
 
 def _cache() -> CacheReport:

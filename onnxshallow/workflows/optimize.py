@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.analysis import analyze as analyze_model
@@ -12,17 +12,18 @@ from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
+from onnxshallow.options.schema import Options
 from onnxshallow.report.build.run import plan_report
 from onnxshallow.rewriting.lowering.lower import lower
 from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.candidates import refused_though_asked, require_reachable
-from onnxshallow.search.choose import Run, choose, has_target, verdict
-from onnxshallow.search.inputs import Inputs, load_inputs, observe
+from onnxshallow.search.choose import choose, has_target
+from onnxshallow.search.inputs import Inputs, load_inputs
 from onnxshallow.search.latency import budget_for_latency
-from onnxshallow.search.planner import Planner, read_budget
-from onnxshallow.search.sensitivity.cache import cache_path
+from onnxshallow.search.planner import Planner
+from onnxshallow.search.run import Run, begin
 from onnxshallow.search.solver import Budget
-from onnxshallow.workflows.outcome import outcome, require_data_for_drop, warn_of_few_samples
+from onnxshallow.workflows.outcome import outcome, require_data_for_drop, unreached
 from onnxshallow.workflows.result import Proposal, Result
 
 __all__ = ["optimize", "plan"]
@@ -38,7 +39,7 @@ def plan(
     config: Config | None = None,
     progress: Progress | None = None,
     cache: Path | bool | None = True,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Proposal:
     """Find the plan of least predicted damage and what it would save; nothing is fitted and no model is made.
 
@@ -71,7 +72,7 @@ def plan(
         clock = Clock()
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
-        run, budget = _observed(inputs, read_budget(config, inputs.analysis), progress or Silent(), clock, cache)
+        run, budget = _begun(inputs, progress or Silent(), clock, cache)
         with clock("sensitivity"):
             (measured,) = run.damages.matter_to([budget])
         with clock("plan"):
@@ -91,7 +92,7 @@ def optimize(
     config: Config | None = None,
     progress: Progress | None = None,
     cache: Path | bool | None = True,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Result:
     """Make a model shallower.
 
@@ -121,18 +122,13 @@ def optimize(
     with computing(config.threads), running_on(config.providers):
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
-        budget = read_budget(config, inputs.analysis)
         try:
-            run, budget = _observed(inputs, budget, progress or Silent(), clock, cache)
+            run, budget = _begun(inputs, progress or Silent(), clock, cache)
             attempt, reasons = choose(run, budget)
-            reasons = [
-                *reasons,
-                *refused_though_asked(inputs, run.observation.statistics),
-                *warn_of_few_samples(inputs, attempt),
-            ]
         except TargetError as error:
-            return outcome(inputs, None, error, [], clock)
-        return outcome(inputs, attempt, verdict(config, inputs, attempt), reasons, clock, run)
+            return unreached(inputs, error, clock)
+        reasons += refused_though_asked(inputs, run.observation.statistics)
+        return outcome(inputs, attempt, reasons, clock, run)
 
 
 def _check_goal(config: Config) -> None:
@@ -143,19 +139,15 @@ def _check_goal(config: Config) -> None:
         )
 
 
-def _observed(
-    inputs: Inputs, budget: Budget, progress: Progress, clock: Clock, cache: Path | bool | None
-) -> tuple[Run, Budget]:
+def _begun(inputs: Inputs, progress: Progress, clock: Clock, cache: Path | bool | None) -> tuple[Run, Budget]:
     """A run that has seen its samples, and the budget with what `--target-latency` asks for.
 
     Raises:
         TargetError: no plan reaches the budget; says what can be reached.
     """
-    require_reachable(inputs, budget)
-    with clock("observe"):
-        observation = observe(inputs, progress)
-    run = Run(inputs, observation, progress, clock, cache_path(cache))
-    if inputs.config.target_latency is not None:
-        with clock("latency"):
-            budget = budget_for_latency(inputs, observation, run.damages, budget)
-    return run, budget
+    require_reachable(inputs, inputs.budget)
+    run = begin(inputs, progress, clock, cache)
+    if inputs.config.target_latency is None:
+        return run, inputs.budget
+    with clock("latency"):
+        return run, budget_for_latency(inputs, run.observation, run.damages, inputs.budget)

@@ -1,21 +1,19 @@
 """The end of a run that made a model: what came of it, judged, as one result."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
-from onnxshallow.analysis import Analysis
-from onnxshallow.analysis import analyze as analyze_model
 from onnxshallow.errors import OnnxshallowError, TargetError, UsageError
 from onnxshallow.options.config import Config
 from onnxshallow.report.build.run import build_report
 from onnxshallow.runtime.progress import Clock
-from onnxshallow.search.choose import Attempt, Run
+from onnxshallow.search.attempt import Attempt
+from onnxshallow.search.choose import verdict
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.latency import check_latency, measured_latency
-from onnxshallow.search.plan import Plan
-from onnxshallow.search.planner import read_budget
+from onnxshallow.search.run import Run
 from onnxshallow.workflows.result import Result
 
-__all__ = ["outcome", "require_data_for_drop", "warn_of_few_samples"]
+__all__ = ["outcome", "require_data_for_drop", "unreached"]
 
 # Parabolas that were fitted to fewer samples are told to be a risk.
 _ENOUGH_FOR_SQUARES = 256
@@ -31,7 +29,7 @@ def require_data_for_drop(config: Config) -> None:
         raise UsageError("--max-drop needs real inputs to be checked on: give --calib or --validate.")
 
 
-def warn_of_few_samples(inputs: Inputs, attempt: Attempt) -> list[str]:
+def _warn_of_few_samples(inputs: Inputs, attempt: Attempt) -> list[str]:
     """A remark where squares were fitted to few samples, or to made-up ones."""
     samples = len(inputs.data.fit) + len(inputs.data.selection)
     if not any(c.squares for c in attempt.plan.candidates):
@@ -43,49 +41,33 @@ def warn_of_few_samples(inputs: Inputs, attempt: Attempt) -> list[str]:
     return [f"the squares were fitted to {samples} samples only, and may blow up on others; give more with --calib"]
 
 
-def outcome(
-    inputs: Inputs,
-    attempt: Attempt | None,
-    error: OnnxshallowError | None,
-    reasons: list[str],
-    clock: Clock,
-    run: Run | None = None,
-) -> Result:
-    """Everything known, as one report."""
-    after: Analysis | None = None
-    latency: Mapping[str, float] = {}
-    if attempt is not None:
-        after = analyze_model(attempt.realized.model, inputs.config.input_shape)
-        with clock("latency"):
-            milliseconds = measured_latency(inputs, [attempt.realized.model])
-        latency = dict(zip(("original", "optimized"), milliseconds, strict=True))
-        error = error or check_latency(inputs, milliseconds) or _missed(inputs, after)
-    report = build_report(
-        inputs,
-        attempt.plan if attempt else Plan((), {}),
-        attempt.comparison if attempt else None,
-        after,
-        attempt.realized if attempt else None,
-        latency,
-        error,
-        reasons,
-        clock.seconds,
-        run.looked_at if run else (),
-        run.damages.measured if run else None,
-        run.frontier() if run else (),
-    )
-    return Result(
-        inputs.document,
-        attempt.realized.model if attempt else None,
-        attempt.plan if attempt else None,
-        report,
-        error,
-    )
+def outcome(inputs: Inputs, attempt: Attempt, reasons: Sequence[str], clock: Clock, run: Run | None = None) -> Result:
+    """What was made, judged, and everything known of it as one report.
+
+    Args:
+        inputs: model, data and options.
+        attempt: the plan that is kept.
+        reasons: remarks.
+        clock: seconds by stage.
+        run: with what was measured and the plans that competed, where some did.
+    """
+    model = attempt.realized.model
+    with clock("latency"):
+        before, after = measured_latency(inputs, [model])
+    error = verdict(inputs, attempt) or check_latency(inputs, [before, after]) or _missed(inputs, attempt)
+    reasons = [*reasons, *_warn_of_few_samples(inputs, attempt)]
+    report = build_report(inputs, attempt, (before, after), error, reasons, clock.seconds, run)
+    return Result(inputs.document, model, attempt.plan, report, error)
 
 
-def _missed(inputs: Inputs, after: Analysis) -> TargetError | None:
+def unreached(inputs: Inputs, error: OnnxshallowError, clock: Clock) -> Result:
+    """The result of a run that made no model, since its target is out of reach."""
+    return Result(inputs.document, None, None, build_report(inputs, None, None, error, [], clock.seconds), error)
+
+
+def _missed(inputs: Inputs, attempt: Attempt) -> TargetError | None:
     """An error where the written model has more ReLUs than were asked for."""
-    wanted, found = read_budget(inputs.config, inputs.analysis).relus, after.cost.relus
+    wanted, found = inputs.budget.relus, attempt.realized.analysis.cost.relus
     if wanted is None or found <= wanted:
         return None
     return TargetError(

@@ -6,32 +6,26 @@ which tries more plans for its one target, and may find a better one.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
-from onnxshallow.analysis import analyze
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.threads import computing
 from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
 from onnxshallow.model.session import Session
-from onnxshallow.model.weights import byte_size
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.report.build.changes import decisions
-from onnxshallow.report.build.run import cost_report, fidelity_report, file_report
-from onnxshallow.report.schema.reports import ParetoPoint, ParetoReport
-from onnxshallow.rewriting.realize import Realized
+from onnxshallow.options.schema import Options
+from onnxshallow.report.build.pareto import pareto_report
+from onnxshallow.report.schema.reports import ParetoReport
 from onnxshallow.runtime.progress import Clock, Progress, Silent
-from onnxshallow.search.attempt import carry_out, validate
-from onnxshallow.search.compete import search_together
-from onnxshallow.search.inputs import Inputs, load_inputs, observe
+from onnxshallow.search.attempt import Attempt
+from onnxshallow.search.compete import tries_together
+from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.latency import measured_latency
-from onnxshallow.search.plan import Plan, plan_to_json
-from onnxshallow.search.planner import read_budget
-from onnxshallow.search.sensitivity.cache import cache_path
-from onnxshallow.search.sensitivity.meter import DamageMeter
-from onnxshallow.validation.compare import Comparison, Recorded
-from onnxshallow.versions import versions
+from onnxshallow.search.planner import most_useful, read_budget
+from onnxshallow.search.run import begin
+from onnxshallow.validation.compare import Recorded
 
 __all__ = ["DEFAULT_TARGETS", "pareto"]
 
@@ -47,7 +41,7 @@ def pareto(
     config: Config | None = None,
     progress: Progress | None = None,
     cache: Path | bool | None = True,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> ParetoReport:
     """Optimize a model for several ReLU targets and say what each costs; no model is written.
 
@@ -71,67 +65,28 @@ def pareto(
     """
     config = read_arguments(model, config, options, calibration, validation)
     config = config.model_copy(update={"target_latency": None})
-    clock, progress = Clock(), progress or Silent()
+    clock = Clock()
     with computing(config.threads), running_on(config.providers):
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
         wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
         budgets = sorted({read_budget(c, inputs.analysis) for c in wanted}, key=lambda b: -(b.relus or 0))
-        with clock("observe"):
-            observation = observe(inputs, progress)
-        with clock("sensitivity"):
-            measured = DamageMeter(inputs, observation, progress, cache_path(cache)).matter_to(budgets)
-        with clock("plan"):
-            found = search_together(inputs, observation, measured, budgets, progress)
-        done: dict[frozenset[str], tuple[Realized, Comparison]] = {}
+        run = begin(inputs, progress or Silent(), clock, cache)
+        searched = run.search(budgets, tries_together(inputs, len(budgets)))
         session = Session(inputs.document.model, threads=inputs.calibration.threads)
         original = Recorded(session, inputs.report_batches, inputs.calibration.store.hold)
-        for plan in found:
-            if isinstance(plan, TargetError) or plan.keys in done:
+        done: dict[frozenset[str], Attempt] = {}
+        found: list[tuple[int, Attempt | TargetError]] = []
+        for budget, plans in zip(budgets, searched, strict=True):
+            target = budget.relus or 0
+            if isinstance(plans, TargetError):
+                found.append((target, plans))
                 continue
-            with clock("fit"):
-                realized = carry_out(inputs, observation, plan, progress)
-            with clock("validate"):
-                done[plan.keys] = realized, validate(inputs, realized, progress, original)
+            plan = most_useful(plans, inputs.analysis.cost, budget.shallower)
+            if plan.keys not in done:
+                done[plan.keys] = run.attempt(plan, original)
+            found.append((target, done[plan.keys]))
         with clock("latency"):
-            latency = measured_latency(inputs, [realized.model for realized, _ in done.values()])
-    milliseconds = dict(zip(done, latency[1:], strict=True))
-    points = [
-        ParetoPoint(target_relus=budget.relus or 0, reason=str(plan))
-        if isinstance(plan, TargetError)
-        else _point(inputs, budget.relus or 0, plan, *done[plan.keys], milliseconds[plan.keys])
-        for budget, plan in zip(budgets, found, strict=True)
-    ]
-    first = next((c.first for _, c in done.values()), None) if inputs.data.validated else None
-    document = inputs.document
-    return ParetoReport(
-        model=file_report(document),
-        original=cost_report(inputs.analysis.cost, first, byte_size(document.model), latency[0]),
-        points=points,
-        validated=inputs.data.validated,
-        timings=clock.seconds,
-        versions=versions(),
-        config=config.model_dump(mode="json", by_alias=True, exclude_none=True),
-        seed=config.seed,
-    )
-
-
-def _point(
-    inputs: Inputs, target: int, plan: Plan, realized: Realized, comparison: Comparison, latency: float
-) -> ParetoPoint:
-    if realized.unstable is not None:
-        return ParetoPoint(target_relus=target, reason=f"The best plan is refused: {realized.unstable}.")
-    validated = inputs.data.validated
-    labelled = validated and comparison.first is not None
-    cost = analyze(realized.model, inputs.config.input_shape).cost
-    second = comparison.second if validated else None
-    return ParetoPoint(
-        target_relus=target,
-        optimized=cost_report(cost, second, byte_size(realized.model), latency),
-        accuracy_lost=comparison.drop if labelled else None,
-        accuracy_lost_interval=comparison.drop_interval if labelled else None,
-        fidelity=fidelity_report(comparison, inputs.data.report, realized.composition_error),
-        damage=plan.damage,
-        decisions=decisions(inputs.analysis, plan),
-        plan=plan_to_json(plan, inputs.document.sha256),
-    )
+            milliseconds = measured_latency(inputs, [attempt.realized.model for attempt in done.values()])
+    latency = dict(zip(done, milliseconds[1:], strict=True))
+    return pareto_report(inputs, found, latency, milliseconds[0], clock.seconds)

@@ -1,13 +1,14 @@
 """`sensitivity`: how much each possible change would damage the network."""
 
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from onnxshallow.fitting.threads import computing
 from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
+from onnxshallow.options.schema import Options
 from onnxshallow.report.build.run import sensitivity_report
 from onnxshallow.report.schema.reports import SensitivityReport
 from onnxshallow.runtime.progress import Progress, Silent
@@ -26,7 +27,7 @@ def measure_sensitivity(
     config: Config | None = None,
     progress: Progress | None = None,
     cache: Path | bool | None = True,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> SensitivityReport:
     """Measure the damage of every candidate; see `optimize` for the arguments and errors."""
     config = read_arguments(model, config, options, calibration, validation)

@@ -1,7 +1,7 @@
 """Model files side by side: `validate`, and what `bench` shares with it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Unpack
 
 from onnxshallow.data.prepare import is_fixed, labelled_batches, load_report_samples
 from onnxshallow.errors import ModelError, UsageError
@@ -12,9 +12,10 @@ from onnxshallow.model.session import Session
 from onnxshallow.model.tensors import TensorInfo, common_info, with_sizes
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.report.build.run import accuracy_report, class_details, fidelity_report, file_report
-from onnxshallow.report.build.validation import first_answer, gate_report, gates_verdict
-from onnxshallow.report.schema.reports import MetricReport, ValidationReport
+from onnxshallow.options.schema import Options
+from onnxshallow.report.build.run import file_report
+from onnxshallow.report.build.validation import class_details, first_answer, gates_verdict
+from onnxshallow.report.schema.reports import ValidationReport
 from onnxshallow.runtime.progress import Progress, Silent, counted
 from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
 from onnxshallow.validation.gates import Limits, check_gates
@@ -31,7 +32,7 @@ def validate(
     metrics: Sequence[str | Callable[..., object]] = (),
     config: Config | None = None,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> ValidationReport:
     """Compare two models on data; the report's verdict says whether the second may take the place of the first.
 
@@ -78,7 +79,7 @@ def _validate(
             counted(labelled_batches(samples, batch, whole=is_fixed(inputs)), step),
             metrics=own,
             glance=glance,
-        )
+        ).located_in(samples)
     gates = check_gates(comparison, limits)
     verdict = gates_verdict(comparison, gates, limits)
     if (left := len(samples) - comparison.fidelity.samples) > 0:
@@ -87,13 +88,13 @@ def _validate(
     return ValidationReport(
         original=file_report(first),
         optimized=file_report(second),
-        original_accuracy=accuracy_report(comparison.first),
-        optimized_accuracy=accuracy_report(comparison.second),
-        fidelity=fidelity_report(comparison, samples),
+        original_accuracy=comparison.first,
+        optimized_accuracy=comparison.second,
+        fidelity=comparison.fidelity,
         verdict=verdict,
-        **class_details(comparison, samples),
-        gates=[gate_report(gate, limits) for gate in gates],
-        metrics=[MetricReport(**vars(metric.result())) for metric in own],
+        **class_details(comparison),
+        gates=gates,
+        metrics=[metric.result() for metric in own],
     )
 
 

@@ -2,11 +2,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from onnxshallow.actions.base import Candidate
+from onnxshallow.actions.base import Candidate, FindOptions
 from onnxshallow.actions.decompose import Split
 from onnxshallow.actions.fuse import Merger
 from onnxshallow.actions.linearize import Removal
 from onnxshallow.actions.partial import PartialRemoval
+from onnxshallow.analysis import analyze
+from onnxshallow.search.candidates import find_candidates
+from tests.networks import chain, residual
 
 PLACE = {"sites": ("r",), "source": "x", "output": "y"}
 
@@ -86,7 +89,7 @@ def test_a_change_is_told_in_a_few_words_and_in_a_sentence(candidate, short, wha
         (part(8), "mask:kept8:x->y"),
         (part(0, squares=3), "mask:kept0:x->y"),
         (part(8, pixels=True), "mask:kept8pixels:x->y"),
-        (ROUNDED, "round:bits4:steps[1, 2]:x->y"),
+        (ROUNDED, "round:bits4:steps1x2:x->y"),
         (Candidate("bypass", **PLACE), "bypass:x->y"),
     ],
 )
@@ -141,3 +144,49 @@ def test_larger_candidates_are_expected_to_do_less_damage():
     ):
         assert smaller.size < larger.size
         assert larger.power(smaller) > 0
+
+
+# What the candidates of all actions have in common.
+
+OPTIONS = (
+    FindOptions(),
+    FindOptions("exact"),
+    FindOptions(deeper=True, every_size=True, granularity="channel", polynomials=True),
+    FindOptions(granularity="pixel"),
+)
+
+
+@pytest.fixture(scope="module", params=[chain, residual], ids=["a chain", "residual blocks"])
+def found(request):
+    """All candidates of a network, of all options, each once."""
+    analysis = analyze(request.param())
+    return analysis, list({c for options in OPTIONS for c in find_candidates(analysis, options)[0]})
+
+
+def test_no_two_candidates_have_one_key(found):
+    _, candidates = found
+    assert len({c.key for c in candidates}) == len(candidates) > 20
+
+
+def test_candidates_at_one_place_exclude_each_other(found):
+    _, candidates = found
+    for one in candidates:
+        for other in candidates:
+            if one.place == other.place:
+                assert one.nodes & other.nodes
+
+
+def test_a_key_says_the_place(found):
+    analysis, candidates = found
+    for candidate in candidates:
+        assert candidate.key.startswith(candidate.action)
+        assert candidate.key.endswith(f":{candidate.source}->{candidate.output}")
+        assert analysis.network.producer(candidate.output) is not None
+
+
+def test_what_is_saved_is_no_more_than_there_is(found):
+    analysis, candidates = found
+    for candidate in candidates:
+        sites = [analysis.site_by_name[name] for name in candidate.sites]
+        assert 0 <= candidate.relus <= sum(site.size for site in sites)
+        assert candidate.removed in (0, len(sites))

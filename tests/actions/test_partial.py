@@ -8,12 +8,13 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.actions.base import FindOptions
-from onnxshallow.actions.partial import keep_in_part, mask_refusal, partly_refused
+from onnxshallow.actions.partial import keep_in_part, mask_refusal, partial_candidates, partly_refused
 from onnxshallow.actions.registry import BUILT_IN
 from onnxshallow.analysis import NotLinearError, analyze
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.model.editor import GraphEditor
 from tests.networks import (
+    ACTIVATED,
     activated,
     applied,
     assert_near,
@@ -240,3 +241,75 @@ def test_pixels_need_a_first_axis_of_samples():
     model = build(text, w=(6, 6), s=np.array([-1, 6]))
     assert refusal(model) is None
     assert str(refusal(model, pixels=True)).startswith("its first axis holds more than the samples")
+
+
+def candidates(model, levels, *, name="mask", squares=False, **options):
+    analysis = analyze(model)
+    (site,) = analysis.sites
+    chosen = FindOptions(granularity="channel", **options)
+    return partial_candidates(name, analysis, site, chosen, levels, squares=squares)
+
+
+def test_each_level_is_a_candidate_that_saves_what_is_not_kept():
+    found = candidates(activated(), [1, 3])
+    assert [(c.kept, c.relus, c.squares, c.pixels) for c in found] == [(1, 108, 0, False), (3, 36, 0, False)]
+    assert [c.key for c in found] == ["mask:kept1:h->y", "mask:kept3:h->y"]
+    assert {c.place for c in found} == {"mask:h->y"}
+    assert all(c.nodes == {1} and c.exactness == "fitted" and c.depth == c.macs == 0 for c in found)
+
+
+def test_parabolas_add_a_square_for_each_activation_that_goes():
+    assert [(c.relus, c.squares) for c in candidates(activated(), [0, 2], name="quadratic", squares=True)] == [
+        (144, 144),
+        (72, 72),
+    ]
+
+
+def test_levels_are_sorted_single_and_leave_something_to_save():
+    assert [c.kept for c in candidates(activated(), [3, 1, 3, 4, 7, -1])] == [1, 3]
+
+
+def test_every_size_lists_every_number_of_channels():
+    assert [c.kept for c in candidates(activated(), [2], every_size=True)] == [0, 1, 2, 3]
+
+
+def pixel_candidates(model, levels, **options):
+    analysis = analyze(model)
+    (site,) = analysis.sites
+    return partial_candidates(
+        "mask", analysis, site, FindOptions(granularity="pixel", **options), levels, pixels=True
+    )
+
+
+def test_pixels_are_elements_of_a_sample():
+    found = pixel_candidates(activated(), [18, 72])
+    assert [(c.kept, c.relus, c.pixels) for c in found] == [(18, 126, True), (72, 72, True)]
+    assert found[0].key == "mask:kept18pixels:h->y"
+
+
+def test_every_size_of_pixel_masks_is_a_grid_with_the_levels_of_the_search():
+    kept = [c.kept for c in pixel_candidates(activated(), [11, 141], every_size=True)]
+    assert {0, 2, 142, 11, 141} <= set(kept)
+    assert len(kept) == 72 + 2
+
+
+def test_parabolas_are_by_channel_where_masks_are_by_pixel():
+    analysis = analyze(activated())
+    options = FindOptions(granularity="pixel", polynomials=True)
+    (found,) = partial_candidates("quadratic", analysis, analysis.sites[0], options, [1])
+    assert (found.kept, found.pixels, found.relus) == (1, False, 108)
+
+
+def half_active(**options):
+    """A PRelu that lets two of four channels pass already, and so activates 72 elements."""
+    slope = np.array([1, 0, 1, 0.2], dtype=np.float32).reshape(4, 1, 1)
+    return build(ACTIVATED.format("PRelu(h, s)"), w=(4, 3, 3, 3), s=slope, **options)
+
+
+def test_channels_that_pass_already_are_not_counted_as_saved():
+    """The channels that are kept may be those that are activated."""
+    assert [(c.kept, c.relus) for c in candidates(half_active(), [0, 1, 2, 3])] == [(0, 72), (1, 36)]
+    assert [(c.relus, c.squares) for c in candidates(half_active(), [1], name="quadratic", squares=True)] == [
+        (36, 108)
+    ]
+    assert [(c.kept, c.relus) for c in pixel_candidates(half_active(), [18, 72])] == [(18, 54)]

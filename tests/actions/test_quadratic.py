@@ -9,7 +9,7 @@ from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.quadratic import Quadratic
 from onnxshallow.analysis import analyze
 from onnxshallow.fitting.parabolas import trusted
-from tests.networks import chain, residual, some_statistics
+from tests.networks import build, chain, residual, some_statistics
 
 WHOLE = FindOptions(polynomials=True)
 
@@ -87,6 +87,20 @@ def test_channels_that_no_parabola_serves_become_affine():
     curve = statistics["r"].parabola
     for name in ("square", "linear", "constant"):
         np.testing.assert_array_equal(getattr(found, name)[::2], getattr(curve, name)[::2])
+
+
+def test_where_no_layer_can_make_the_affine_map_the_activation_does_scale_and_shift_included():
+    text = """(float[N,3,8,8] x) => (float[N,5,8,8] y) {
+        h = Conv<pads=[1,1,1,1]>(x, w1)
+        r = Relu(h)
+        y = Sub(r, h)
+    }"""
+    analysis, (_, statistics) = analyze(build(text, w1=(5, 3, 3, 3))), curved([True, False, True, False, True])
+    found = partial_of(analysis, statistics, 0)
+    assert found.squared.tolist() == [True, False, True, False, True]
+    assert np.all(statistics["r"].shift[1::2] != 0)
+    np.testing.assert_array_equal(found.linear[1::2], statistics["r"].scale[1::2])
+    np.testing.assert_array_equal(found.constant[1::2], statistics["r"].shift[1::2])
 
 
 def test_what_neither_map_explains_is_kept():

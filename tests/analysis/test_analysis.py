@@ -23,6 +23,11 @@ def test_parts_and_indices():
     assert analysis.cost is analysis.cost
 
 
+def test_a_site_may_be_the_first_node():
+    analysis = analyze(parse("(float[N,3,4,4] x) => (float[N,3,4,4] y) { r = Relu(x) y = Neg(r) }"))
+    assert {index: site.name for index, site in analysis.site_of_node.items()} == {0: "r"}
+
+
 def test_errors_are_passed_on():
     model = parse(TEXT, w=(4, 3, 3, 3))
     with pytest.raises(UsageError):

@@ -51,7 +51,7 @@ def assert_fuses(model: onnx.ModelProto, source: str, output: str, *, exact: boo
     """The region is equal to its composite; everywhere if it says so, else inside a ring of `crop` pixels alone."""
     analysis = analyze(model)
     region = trace_region(analysis, source, output)
-    assert region.exact is exact, region.reason
+    assert region.exact is exact
     rewritten, original = fused(analysis, region), without_sites(analysis, region.sites)
     if exact:
         assert_same_function(rewritten, original)

@@ -1,5 +1,7 @@
 import pytest
 
+from tests.runs import save_case
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
@@ -7,3 +9,9 @@ def own_cache(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("ONNXSHALLOW_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def case(tmp_path):
+    """The paths of a small network and of data for it."""
+    return save_case(tmp_path)

@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from onnxshallow.convolution import Convolution, convolve, macs, output_size
-from onnxshallow.convolution.evaluation import unread
+from onnxshallow.convolution import Convolution, convolve, output_size
 from tests.convolution.convolution_cases import (
     assert_close,
     convolutions,
-    few,
     inputs,
     many,
     ranks,
@@ -122,22 +120,6 @@ def test_a_linear_layer_is_a_matrix_product():
 def test_no_samples_give_no_samples():
     conv = Convolution.of(np.ones((2, 3, 3, 3)))
     assert convolve(conv, np.zeros((0, 3, 5, 4))).shape == (0, 2, 3, 2)
-
-
-@few
-@given(st.data())
-def test_unread_positions_are_those_that_can_be_cropped(data):
-    conv = data.draw(convolutions(1))
-    (size,) = data.draw(inputs(conv)).shape[2:]
-    (surplus,) = unread(conv, (size,))
-    assert output_size(conv, (size - surplus,)) == output_size(conv, (size,))
-    assert surplus == conv.strides[0] - 1 or output_size(conv, (size + 1,)) == output_size(conv, (size,))
-
-
-def test_macs_of_known_layers():
-    assert macs(Convolution.of(np.ones((64, 3, 7, 7)), strides=(2, 2), pads_begin=(3, 3)), (224, 224)) == 118013952
-    assert macs(Convolution.of(np.ones((8, 1, 3, 3)), groups=8), (5, 4)) == 8 * 9 * 3 * 2
-    assert macs(Convolution.of(np.ones((10, 64))), ()) == 640
 
 
 def test_an_input_that_is_too_small_is_refused():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxshallow.convolution import Convolution, compose, convolve, output_size, resize_kernel, trim
+from onnxshallow.convolution import Convolution, compose, convolve, output_size, resize_kernel
 from tests.convolution.convolution_cases import assert_close, convolutions, inputs, many, ranks
 
 
@@ -80,31 +80,3 @@ def test_known_windows(conv, taps, weight, pads):
 def test_impossible_windows_are_refused(shape):
     with pytest.raises(ValueError, match="cannot be had"):
         resize_kernel(Convolution.of(np.ones((1, 1, 3, 3))), shape)
-
-
-@many
-@given(st.data())
-def test_trimming_is_exact_and_undoes_growing(data):
-    conv = data.draw(ranks.flatmap(convolutions))
-    x = data.draw(inputs(conv))
-    shape = tuple(size + data.draw(st.integers(0, 3)) for size in conv.kernel_shape)
-    trimmed = trim(resize_kernel(conv, shape))
-    assert (trimmed.pads_begin, trimmed.pads_end) == (conv.pads_begin, conv.pads_end)
-    assert np.array_equal(trimmed.weight, conv.weight)
-    assert_close(convolve(trimmed, x), convolve(conv, x))
-
-
-def test_trimming_looks_at_all_channels_and_at_the_rim_only():
-    weight = np.zeros((2, 2, 5, 5))
-    weight[0, 1, 1, 2] = weight[1, 0, 3, 2] = 1
-    trimmed = trim(Convolution.of(weight, pads_begin=(2, 2)))
-    assert trimmed.kernel_shape == (3, 1)
-    assert trimmed.pads_begin == trimmed.pads_end == (1, 0)
-
-
-def test_a_zero_kernel_keeps_its_central_tap():
-    conv = Convolution.of(np.zeros((1, 1, 3, 3)), np.ones(1), pads_begin=(1, 1))
-    trimmed = trim(conv)
-    assert trimmed.kernel_shape == (1, 1)
-    assert trimmed.pads_begin == trimmed.pads_end == (0, 0)
-    assert np.array_equal(convolve(trimmed, np.ones((1, 1, 4, 4))), np.ones((1, 1, 4, 4)))

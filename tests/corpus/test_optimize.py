@@ -10,7 +10,7 @@ import pytest
 
 from onnxshallow.analysis import analyze
 from onnxshallow.errors import DataError, ModelError, TargetError
-from onnxshallow.workflows import optimize as pipeline
+from onnxshallow.workflows import outcome
 from onnxshallow.workflows.optimize import optimize
 from tests.corpus.checks import checks
 from tests.graphs import frozen, ops
@@ -54,7 +54,7 @@ REFUSED = {
 @pytest.fixture(autouse=True)
 def no_latency(monkeypatch):
     """Latencies are of no interest here, and take seconds for every network."""
-    monkeypatch.setattr(pipeline, "measured_latency", lambda inputs, models: [1.0] * (len(models) + 1))
+    monkeypatch.setattr(outcome, "measured_latency", lambda inputs, models: [1.0] * (len(models) + 1))
 
 
 @pytest.mark.skipif(not FILES, reason="the corpus of real models, ../shared/corpus, is not there")

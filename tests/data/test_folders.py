@@ -1,4 +1,5 @@
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,16 @@ def test_subfolders_are_classes_in_the_order_of_their_names(tmp_path, image_inpu
     samples = samples_from_folder(tmp_path, [image_input], Preprocessing(scale=1.0))
     assert samples.labels.tolist() == [1, 1, 2]
     assert samples.batch(range(3))["input"][:, 0, 0, 0].tolist() == [20, 10, 30]
+
+
+def test_images_come_in_the_order_of_their_names_whatever_the_file_system_says(tmp_path, image_input, monkeypatch):
+    names = ("a/1.png", "a/2.png", "a/3.png", "b/1.png")
+    for name in names:
+        save(tmp_path / name, 1)
+    listed = Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: sorted(listed(self, pattern), reverse=True))
+    samples = samples_from_folder(tmp_path, [image_input], Preprocessing())
+    assert tuple(samples.name(index) for index in range(4)) == names
 
 
 def test_samples_have_the_names_of_their_files(tmp_path, image_input):

@@ -140,7 +140,8 @@ def test_an_image_bomb_is_refused(tmp_path, monkeypatch):
         decode_image(tmp_path / "a.png", 1)
 
 
-def test_deep_images_are_refused(tmp_path):
-    Image.fromarray(np.full((4, 4), 1000, np.uint16)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a.png: has more than 8 bits a channel"):
-        decode_image(tmp_path / "a.png", 1)
+@pytest.mark.parametrize(("name", "dtype"), [("a.png", np.uint16), ("a.tif", np.int32), ("a.tif", np.float32)])
+def test_deep_images_are_refused(tmp_path, name, dtype):
+    Image.fromarray(np.full((4, 4), 1000, dtype)).save(tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: has more than 8 bits a channel"):
+        decode_image(tmp_path / name, 1)

@@ -21,7 +21,7 @@ def test_one_mean_serves_all_channels():
 
 def test_resize_and_crop_are_those_of_pillow(rng):
     pixels = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    result = Preprocessing(resize=10, crop=8).resize_and_crop(pixels)
+    result = Preprocessing(resize=10, crop=8).resized(pixels)
     expected = np.asarray(Image.fromarray(pixels).resize((15, 10), Image.Resampling.BILINEAR))
     np.testing.assert_array_equal(result, expected[1:9, 4:12])
 

@@ -5,7 +5,7 @@ import pytest
 
 from onnxshallow.data import archives
 from onnxshallow.data.preprocessing import Preprocessing
-from onnxshallow.data.readers import names_code, samples_from_reader
+from onnxshallow.data.readers import samples_from_reader
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo
 
@@ -19,24 +19,6 @@ def load(tmp_path):
         return samples_from_reader(f"{tmp_path / 'reader.py'}:{function}", [INPUT], Preprocessing(), limit)
 
     return load
-
-
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        ("a.py:f", True),
-        ("/data/my.calib.py:make_reader", True),
-        ("C:\\x\\a.py:f", True),
-        ("a.py", False),
-        ("a.py:", False),
-        ("a.py:2f", False),
-        ("a.py:f()", False),
-        ("data.npz", False),
-        ("x.py:/data", False),
-    ],
-)
-def test_code_is_recognized_by_its_form(source, expected):
-    assert names_code(source) is expected
 
 
 def test_batches_of_an_iterable_are_joined(load):

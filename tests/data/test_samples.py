@@ -22,12 +22,6 @@ def test_a_batch_has_every_input(samples):
     assert (batch["a"].tolist(), batch["b"].tolist()) == ([[7], [2]], [[-7], [-2]])
 
 
-def test_batches_cover_all_in_order(samples):
-    batches = list(samples.batches(4))
-    assert [len(batch["a"]) for batch in batches] == [4, 4, 2]
-    np.testing.assert_array_equal(np.concatenate([batch["a"] for batch in batches])[:, 0], np.arange(10))
-
-
 def test_views_of_views(samples):
     view = samples.take([9, 5, 1]).take([2, 0])
     assert (len(view), view.batch([0, 1])["a"].ravel().tolist(), view.labels.tolist()) == (2, [1, 9], [1, 0])

@@ -9,7 +9,7 @@ from onnxshallow.analysis import analyze
 from onnxshallow.fitting.correction import FitOptions, Target, correct, downstream, fit_layer
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.validation.metrics import relative_error
-from tests.fitting.test_correction import cursor
+from tests.fitting.fitting_cases import cursor
 from tests.networks import assert_near, build, calibration_of, residual, signed, smooth, statistics_of
 from tests.partials import intermediate, partial
 

@@ -66,7 +66,7 @@ NET = """(float[N,4,5,5] x) => (float[N,4,5,5] y) {
 FIRST, LAST = signed((4, 4, 1, 1), 1), signed((4, 4, 1, 1), 2)
 
 
-def frontiers(made, batches):
+def cursors(made, batches):
     """Of the original and of the network in which `r` is what `made` says, whose first layer makes other values."""
     model = build(NET, w=FIRST, v=LAST)
     moved = build(NET, w=0.9 * FIRST + 0.1, v=LAST)
@@ -84,9 +84,9 @@ def batches_of(count):
 def fitted_over(made, count=3, fit_batches=3):
     """The fitted partial, what the rewritten network reads there, and what the original makes, in all batches."""
     batches = batches_of(count)
-    original, rewritten = frontiers(made, batches)
+    original, rewritten = cursors(made, batches)
     result = fit_polynomials(original, rewritten, made, fit_batches)
-    others = frontiers(made, batches)
+    others = cursors(made, batches)
     others[0].advance(["r"])
     others[1].advance(["h"])
     return result, others[1]["h"], others[0]["r"], rewritten

@@ -167,9 +167,30 @@ def test_constants(body):
     assert network.constant("y") is network.constant("x") is network.constant("") is None
 
 
-def test_random_tensors_are_no_constants():
-    network = Network(parse("(float[3] x) => (float[3] y) { r = RandomNormal<shape=[3]>() y = Add(x, r) }"))
+@pytest.mark.parametrize(
+    "body",
+    [
+        "r = RandomNormal<shape=[1,3,4,4]>()",
+        "r = RandomUniform<shape=[1,3,4,4]>()",
+        "r = RandomNormalLike(w)",
+        "r = RandomUniformLike(w)",
+        "r = Bernoulli(w)",
+        "r = Multinomial(v)",
+        "r = BatchNormalization(w, s, s, s, s)",
+        "r = MaxPool<kernel_shape=[2,2]>(w)",
+        "r = AveragePool<kernel_shape=[2,2]>(w)",
+        "r = GlobalMaxPool(w)",
+    ],
+)
+def test_what_differs_from_run_to_run_or_is_computed_wrongly_is_no_constant(body):
+    weights = dict(w=(1, 3, 4, 4), v=(1, 3), s=(3,))
+    network = Network(
+        parse(f"(float[1,3,4,4] x) => (float[1,3,4,4] y) {{ {body} n = Neg(r) y = Relu(x) }}", **weights)
+    )
+    assert network.is_constant("w")
     assert not network.is_constant("r")
+    assert not network.is_constant("n")
+    assert network.constant("r") is None
 
 
 def test_custom_operators_on_constants_are_no_constants():

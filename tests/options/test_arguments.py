@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onnxshallow.errors import UsageError
-from onnxshallow.model.document import load_document
+from onnxshallow.model.document import as_document, load_document
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
 from tests.runs import net, save_case
@@ -47,6 +47,7 @@ def test_the_file_beside_the_model_counts_for_files_only(tmp_path, monkeypatch):
     assert read_arguments(str(model), None, {}).seed == 5
     assert read_arguments(load_document(model), None, {}).seed == 5
     assert read_arguments(net(), None, {}).seed == 0
+    assert read_arguments(as_document(net()), None, {}).seed == 0
     assert read_arguments(model, Config(), {}).seed == 0
 
 

@@ -24,15 +24,7 @@ from onnxshallow.rewriting.lowering.lower import lower
 from tests.graphs import frozen, plain
 from tests.networks import some_statistics
 from tests.partials import with_partial
-from tests.properties.cases import (
-    Case,
-    Counts,
-    assert_close,
-    assert_usable,
-    assert_valid,
-    count_relus,
-    with_outputs,
-)
+from tests.properties.cases import Case, Counts, assert_close, assert_usable, assert_valid, count_relus, with_outputs
 from tests.properties.engines import Array
 
 __all__ = ["check_candidates", "check_normalized", "check_round_trip", "check_sites", "find_all", "linearized"]
@@ -146,10 +138,10 @@ def check_candidate(case: Case, candidate: Candidate, statistics: Statistics, co
         _assert_same(case, rewritten.model, linearized(case, candidate.sites, statistics), candidate.key)
     elif rewritten.partials:
         _assert_same(case, rewritten.model, _partly(case, candidate, rewritten, statistics), candidate.key)
-        packed = lower(rewritten.analysis, rewritten.partials, "split")
-        _assert_same(case, packed, rewritten.model, f"{candidate.key}, packed")
+        lowered = lower(rewritten.analysis, rewritten.partials, "split")
+        _assert_same(case, lowered, rewritten.model, f"{candidate.key}, lowered")
         left = case.analysis.cost.relus - candidate.relus
-        assert count_relus(case, packed) <= left, f"{candidate.key} leaves more than {left} ReLUs"
+        assert count_relus(case, lowered) <= left, f"{candidate.key} leaves more than {left} ReLUs"
     else:
         assert_usable(case, rewritten.model, candidate.key)
         alive = candidate.output in {name for node in rewritten.model.graph.node for name in node.output}

@@ -6,7 +6,7 @@ from onnx.reference import ReferenceEvaluator
 from onnxshallow.analysis import analyze
 from onnxshallow.fitting.moments import site_statistics
 from onnxshallow.rewriting.site_statistics import collect_statistics, perturb
-from onnxshallow.runtime import cursor as frontier_module
+from onnxshallow.runtime import cursor as cursor_module
 from tests.networks import build, calibration_of, chain, residual, run_exactly, signed, smooth, statistics_of
 from tests.properties.cases import with_outputs
 
@@ -68,14 +68,14 @@ def test_sites_that_read_the_same_tensor_or_each_other():
 
 def test_what_lies_behind_the_last_site_is_not_run(monkeypatch):
     made = set()
-    build_segment = frontier_module.build_segment
+    build_segment = cursor_module.build_segment
 
     def recording(*args):
         model, reads = build_segment(*args)
         made.update(node.output[0] for node in model.graph.node)
         return model, reads
 
-    monkeypatch.setattr(frontier_module, "build_segment", recording)
+    monkeypatch.setattr(cursor_module, "build_segment", recording)
     statistics_of(analyze(residual()), calibration_of({"x": smooth(8, 3, 8)}, batch=4))
     assert "r4" in made
     assert not made & {"p", "f", "y"}

@@ -8,7 +8,7 @@ from onnxshallow.analysis import analyze
 from onnxshallow.convolution import scale_output
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
-from onnxshallow.runtime import cursor as frontier_module
+from onnxshallow.runtime import cursor as cursor_module
 from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.store import ActivationStore
 from tests.networks import assert_near, build, chain, residual, signed, smooth
@@ -18,14 +18,14 @@ from tests.networks import assert_near, build, chain, residual, signed, smooth
 def executed(monkeypatch):
     """How often each node was put into a segment, by its first output."""
     counts: Counter[str] = Counter()
-    build_segment = frontier_module.build_segment
+    build_segment = cursor_module.build_segment
 
     def counting(*args):
         model, reads = build_segment(*args)
         counts.update(node.output[0] for node in model.graph.node)
         return model, reads
 
-    monkeypatch.setattr(frontier_module, "build_segment", counting)
+    monkeypatch.setattr(cursor_module, "build_segment", counting)
     return counts
 
 
@@ -185,7 +185,7 @@ def test_a_fork_may_take_a_part_of_the_batches():
     assert len(fork.outputs()[0]) == 2
 
 
-def test_a_restricted_frontier_goes_on_with_some_batches():
+def test_a_restricted_cursor_goes_on_with_some_batches():
     batches = batches_of((2, 3, 8, 8))
     cursor = at_inputs(chain(), batches)
     cursor.advance(["h"])

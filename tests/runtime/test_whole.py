@@ -22,10 +22,12 @@ def test_a_model_is_run_on_all_batches():
     assert_near(output, run_exactly(chain(), {"x": x})[0])
 
 
-def test_every_output_is_returned():
-    model = build("(float[N,3] x) => (float[N,3] y, float[N,3] z) { y = Relu(x) z = Tanh(y) }")
-    outputs = run_batches(model, [{"x": signed((2, 3))}], threads=1)
-    assert len(outputs) == 2
+def test_every_output_is_returned_in_the_order_of_the_graph():
+    model = build("(float[N,3] x) => (float[N,3] z, float[N,3] y) { y = Relu(x) z = Neg(y) }")
+    x = signed((2, 3))
+    z, y = run_batches(model, [{"x": x[:1]}, {"x": x[1:]}], threads=1)
+    np.testing.assert_array_equal(y, np.maximum(x, 0))
+    np.testing.assert_array_equal(z, -np.maximum(x, 0))
 
 
 def test_an_input_of_the_wrong_shape_is_a_model_error():

@@ -3,28 +3,28 @@
 import json
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 
 from onnxshallow.analysis import analyze
-from onnxshallow.errors import AccuracyError, TargetError
+from onnxshallow.errors import AccuracyError
 from onnxshallow.fitting import correction
+from onnxshallow.model.network import Network
 from onnxshallow.rewriting import realize as realize_module
 from onnxshallow.rewriting.realize import Realized
 from onnxshallow.runtime.progress import Clock, Silent
-from onnxshallow.search import choose as choice_module
-from onnxshallow.search import compete as search_module
-from onnxshallow.search.attempt import carry_out
+from onnxshallow.search import choose as choose_module
+from onnxshallow.search import compete as compete_module
+from onnxshallow.search import run as run_module
+from onnxshallow.search.attempt import Attempt, carry_out
 from onnxshallow.search.candidates import possible_candidates
-from onnxshallow.search.choose import Attempt, Run, choose, verdict
+from onnxshallow.search.choose import choose, verdict
 from onnxshallow.search.inputs import observe
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.planner import read_budget
-from onnxshallow.workflows import pareto as front_module
-from onnxshallow.workflows.outcome import _missed
+from onnxshallow.search.run import Run
+from onnxshallow.validation.compare import Comparison, Fidelity
 from tests.networks import smooth
 from tests.runs import assert_error, load_case, read_json, run, save_case
 
@@ -35,15 +35,15 @@ BLOWN_UP = "the activations of 'Relu_1' grow"
 def case(tmp_path_factory):
     """A network whose activations may become parabolas, and what it does with its samples."""
     arrays = {"x": smooth(96, 3, 6)}
-    inputs = load_case(tmp_path_factory.mktemp("choice"), arrays=arrays, target_relus=0.6, polynomials=True)
+    inputs = load_case(tmp_path_factory.mktemp("choose"), arrays=arrays, target_relus=0.6, polynomials=True)
     return inputs, observe(inputs, Silent())
 
 
 def attempt(drop, unstable=None):
     """A plan that was carried out, whose answers differ from the original's for so many samples."""
-    fidelity = SimpleNamespace(disagreement=drop, relative_error={})
-    realized = Realized(onnx.ModelProto(), [], unstable=unstable)
-    return Attempt(Plan((), {}), realized, SimpleNamespace(first=None, drop=None, fidelity=fidelity), False)
+    fidelity = Fidelity(samples=10, agreement=1 - drop, kl=None, relative_error={})
+    realized = Realized(Network(onnx.ModelProto()), [], unstable=unstable)
+    return Attempt(Plan((), {}), realized, Comparison(None, None, fidelity), labels_decide=False)
 
 
 def test_what_is_unstable_comes_last_however_little_it_loses():
@@ -53,12 +53,12 @@ def test_what_is_unstable_comes_last_however_little_it_loses():
 
 def test_what_is_unstable_is_refused_without_any_limit(case):
     inputs, _ = case
-    error = verdict(inputs.config, inputs, attempt(0.0, BLOWN_UP))
+    error = verdict(inputs, attempt(0.0, BLOWN_UP))
     assert isinstance(error, AccuracyError)
     assert error.exit_code == 4
     assert BLOWN_UP in str(error)
     assert "Leave out --polynomials" in str(error)
-    assert verdict(inputs.config, inputs, attempt(0.9)) is None
+    assert verdict(inputs, attempt(0.9)) is None
 
 
 def steep(monkeypatch, wanted=lambda partial: True):
@@ -82,9 +82,9 @@ def search_of(case, **options):
 
 def test_plans_that_blow_up_lose_the_competition(case, monkeypatch):
     steep(monkeypatch)
-    monkeypatch.setattr(search_module, "_MOST_TRIES", 24)
+    monkeypatch.setattr(compete_module, "_MOST_TRIES", 24)
     shared = search_of(case)
-    best, reasons = choose(shared, read_budget(shared.inputs.config, shared.inputs.analysis))
+    best, reasons = choose(shared, shared.inputs.budget)
     assert shared.looked_at
     assert not any(c.squares for plan in shared.looked_at for c in plan.candidates)
     assert not any(c.squares for c in best.plan.candidates)
@@ -95,9 +95,9 @@ def test_plans_that_blow_up_lose_the_competition(case, monkeypatch):
 def test_where_all_plans_are_refused_those_without_squares_get_their_turn(case, monkeypatch):
     """Two plans with squares are tried, as for a large network, and there is no time for more."""
     steep(monkeypatch)
-    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: 2)
+    monkeypatch.setattr(compete_module, "_affordable_tries", lambda inputs: 2)
     shared = search_of(case)
-    best, _ = choose(shared, read_budget(shared.inputs.config, shared.inputs.analysis))
+    best, _ = choose(shared, shared.inputs.budget)
     assert best.realized.unstable is None
     assert not any(c.squares for c in best.plan.candidates)
 
@@ -109,7 +109,7 @@ def squares_of(plan):
 def test_where_all_plans_are_refused_fewer_squares_are_tried_first(case, monkeypatch):
     """Plans with more squares than so many are refused."""
     shared = search_of(case)
-    budget = read_budget(shared.inputs.config, shared.inputs.analysis)
+    budget = shared.inputs.budget
     (measured,) = shared.damages.matter_to([budget])
     tried = []
 
@@ -119,10 +119,10 @@ def test_where_all_plans_are_refused_fewer_squares_are_tried_first(case, monkeyp
             return replace(plan, damage=0.1) if squares_of(plan) <= most else None
 
         tried.clear()
-        monkeypatch.setattr(search_module, "_try_out", try_out)
-        return search_module.search(shared.inputs, shared.observation, measured, budget, Silent())
+        monkeypatch.setattr(compete_module, "_try_out", try_out)
+        (plans,) = compete_module.search(shared.inputs, shared.observation, [measured], [budget], Silent(), 2)
+        return plans
 
-    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: 2)
     all_refused = found(-1)
     usual = min(tried[:2])
     assert usual > 1
@@ -134,30 +134,21 @@ def test_where_all_plans_are_refused_fewer_squares_are_tried_first(case, monkeyp
     assert max(map(squares_of, found(usual))) == usual
 
 
-def test_more_relus_than_asked_for_are_no_success(case):
-    inputs, _ = case
-    assert _missed(inputs, replace(inputs.analysis, sites=())) is None
-    error = _missed(inputs, inputs.analysis)
-    assert isinstance(error, TargetError)
-    assert f"leaves {inputs.analysis.cost.relus} ReLUs" in str(error)
-
-
 def test_without_the_blow_up_parabolas_win(case):
     shared = search_of(case)
-    best, _ = choose(shared, read_budget(shared.inputs.config, shared.inputs.analysis))
+    best, _ = choose(shared, shared.inputs.budget)
     assert any(c.squares for c in best.plan.candidates)
 
 
 def test_a_search_by_accuracy_alone_passes_over_what_is_unstable(case, monkeypatch):
     steep(monkeypatch)
     shared = search_of(case, target_relus=None, max_drop=0.9)
-    budget = read_budget(shared.inputs.config, shared.inputs.analysis)
-    monkeypatch.setattr(search_module, "_MOST_TRIES", 24)
-    monkeypatch.setattr(choice_module, "_SHARES", (0.6, 0.0))  # none can only be reached by squares
-    best, _ = choose(shared, budget)
+    monkeypatch.setattr(compete_module, "_MOST_TRIES", 24)
+    monkeypatch.setattr(choose_module, "_SHARES", (0.6, 0.0))  # none can only be reached by squares
+    best, _ = choose(shared, shared.inputs.budget)
     assert best.realized.unstable is None
     assert best.plan.candidates
-    assert verdict(shared.inputs.config, shared.inputs, best) is None
+    assert verdict(shared.inputs, best) is None
 
 
 # On the command line.
@@ -168,7 +159,7 @@ GOAL = ("--polynomials", "--target-relus", "0.0001", "--no-cache")
 @pytest.fixture(autouse=True)
 def few_plans(monkeypatch):
     """These runs show as much when they compare two plans only."""
-    monkeypatch.setattr(search_module, "_MOST_TRIES", 2)
+    monkeypatch.setattr(compete_module, "_MOST_TRIES", 2)
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +208,7 @@ def test_a_frontier_says_which_of_its_points_are_refused(tmp_path, monkeypatch):
         everything = sum(c.relus for c in plan.candidates) == inputs.analysis.cost.relus
         return replace(carry_out(inputs, observation, plan, progress), unstable=BLOWN_UP if everything else None)
 
-    monkeypatch.setattr(front_module, "carry_out", spoilt)
+    monkeypatch.setattr(run_module, "carry_out", spoilt)
     model, data = save_case(tmp_path, x=smooth(96, 3, 6))
     outcome = run(
         "pareto", model, "--calib", data, "--polynomials", "--targets", "0.7,0.0001", "--no-cache", "--json", "-"

@@ -6,37 +6,37 @@ import pytest
 from onnxshallow.analysis import NotLinearError
 from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Silent
-from onnxshallow.search import compete as search_module
-from onnxshallow.search.compete import search, search_together
+from onnxshallow.search import compete as compete_module
+from onnxshallow.search.compete import search, tries_alone, tries_together
+from onnxshallow.search.planner import most_useful
 from onnxshallow.search.solver import Budget
 
 
 def test_plans_are_tried_out_and_measured(inputs, observation, sensitivity):
     cost = inputs.analysis.cost
-    plans = search(inputs, observation, sensitivity, Budget(cost.relus // 2, cost.macs), Silent())
+    (plans,) = search(inputs, observation, [sensitivity], [Budget(cost.relus // 2, cost.macs)], Silent(), 8)
     assert len({frozenset(c.key for c in plan.candidates) for plan in plans}) == len(plans) > 1
     assert all(plan.damage is not None and plan.damage >= 0 for plan in plans)
     assert all(sum(c.relus for c in plan.candidates) >= cost.relus / 2 for plan in plans)
 
 
 def test_a_budget_out_of_reach_is_an_error(inputs, observation, sensitivity):
-    with pytest.raises(TargetError):
-        search(inputs, observation, sensitivity, Budget(1), Silent())
+    (error,) = search(inputs, observation, [sensitivity], [Budget(1)], Silent(), 8)
+    assert isinstance(error, TargetError)
 
 
 def test_a_plan_that_cannot_be_carried_out_is_left_out(monkeypatch, caplog, inputs, observation, sensitivity):
     seen = []
 
-    def failing(calibration, inputs, observation, plan, progress, realize=search_module.realize_with):
+    def failing(calibration, inputs, observation, plan, progress, realize=compete_module.realize_with):
         seen.append(plan.keys)
         if len(seen) == 1:
             raise NotLinearError("it cannot be carried out.")
         return realize(calibration, inputs, observation, plan, progress)
 
-    monkeypatch.setattr(search_module, "realize_with", failing)
-    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: 3)
+    monkeypatch.setattr(compete_module, "realize_with", failing)
     cost = inputs.analysis.cost
-    plans = search(inputs, observation, sensitivity, Budget(cost.relus // 2, cost.macs), Silent())
+    (plans,) = search(inputs, observation, [sensitivity], [Budget(cost.relus // 2, cost.macs)], Silent(), 3)
     assert [plan.keys for plan in plans] == seen[1:]
     assert len(plans) == 2
     assert "A plan is left out: it cannot be carried out." in caplog.text
@@ -47,10 +47,11 @@ def searched(monkeypatch, case, values, measure="kl", tries=24):
     inputs, observation, sensitivity = case
     inputs = replace(inputs, config=inputs.config.model_copy(update={"sensitivity": measure}))
     endless = itertools.chain(values, itertools.repeat(values[-1]))
-    monkeypatch.setattr(search_module, "_try_out", lambda i, o, plan: replace(plan, damage=next(endless)))
-    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: tries)
+    monkeypatch.setattr(compete_module, "_try_out", lambda i, o, plan: replace(plan, damage=next(endless)))
     cost = inputs.analysis.cost
-    return search(inputs, observation, sensitivity, Budget(int(0.7 * cost.relus), 2 * cost.macs), Silent())
+    budget = Budget(int(0.7 * cost.relus), 2 * cost.macs)
+    (plans,) = search(inputs, observation, [sensitivity], [budget], Silent(), tries)
+    return plans
 
 
 @pytest.fixture
@@ -73,12 +74,12 @@ def test_outputs_may_move_where_no_class_does(monkeypatch, case):
 
 
 def tries(inputs, **options):
-    return search_module._affordable_tries(replace(inputs, config=inputs.config.model_copy(update=options)))
+    return compete_module._affordable_tries(replace(inputs, config=inputs.config.model_copy(update=options)))
 
 
 def test_many_plans_are_compared_of_small_networks_and_a_few_of_large_ones(monkeypatch, inputs):
-    assert tries(inputs) == search_module._MOST_TRIES
-    monkeypatch.setattr(search_module, "_SEARCH_FLOPS", 1.0)
+    assert tries(inputs) == compete_module._MOST_TRIES
+    monkeypatch.setattr(compete_module, "_SEARCH_FLOPS", 1.0)
     assert tries(inputs) == 2
 
 
@@ -87,19 +88,46 @@ def test_fewer_plans_are_compared_where_each_takes_longer(monkeypatch, inputs):
     reduced = inputs.reduced
     sizes = [len(batch["x"]) for batch in reduced.batches]
     once = 2.0 * inputs.analysis.cost.macs * sum(sizes)
-    monkeypatch.setattr(search_module, "_fit_flops", lambda *arguments: 0.0)
-    monkeypatch.setattr(search_module, "_SEARCH_FLOPS", 20 * once)
+    monkeypatch.setattr(compete_module, "_fit_flops", lambda *arguments: 0.0)
+    monkeypatch.setattr(compete_module, "_SEARCH_FLOPS", 20 * once)
     assert tries(inputs, polynomials=True) < tries(inputs, granularity="channel")
 
 
+def test_where_damages_are_read_off_the_weights_one_plan_is_taken_as_it_is(case):
+    inputs, observation, sensitivity = case
+    weighed = replace(inputs, config=inputs.config.model_copy(update={"sensitivity": "magnitude"}))
+    assert (tries_alone(weighed), tries_alone(inputs)) == (1, compete_module._MOST_TRIES)
+    budget = Budget(inputs.analysis.cost.relus // 2, inputs.analysis.cost.macs)
+    ((plan,),) = search(weighed, observation, [sensitivity], [budget], Silent(), 1)
+    assert plan.damage is None
+
+
 # One plan for each of several budgets.
+
+
+def test_several_budgets_share_more_plans_than_one_gets_but_not_many_times_as_many(monkeypatch, inputs):
+    monkeypatch.setattr(compete_module, "_affordable_tries", lambda inputs: 20)
+    assert [tries_together(inputs, budgets) for budgets in (1, 2, 10, 40)] == [12, 24, 30, 40]
+
+
+def test_several_budgets_are_searched_no_further_once_a_plan_for_each_moves_no_output(monkeypatch, case):
+    inputs, observation, sensitivity = case
+    tried = []
+    monkeypatch.setattr(
+        compete_module, "_try_out", lambda i, o, plan: tried.append(plan) or replace(plan, damage=0.0)
+    )
+    together(inputs, observation, sensitivity, 0.7, 0.4)
+    assert len(tried) == 2
 
 
 def together(inputs, observation, sensitivity, *shares):
     """Plans for shares of the ReLUs, and their budgets."""
     cost = inputs.analysis.cost
     budgets = [Budget(int(share * cost.relus), cost.macs) for share in shares]
-    return search_together(inputs, observation, [sensitivity] * len(budgets), budgets, Silent()), budgets
+    tries = tries_together(inputs, len(budgets))
+    found = search(inputs, observation, [sensitivity] * len(budgets), budgets, Silent(), tries)
+    kept = [plans if isinstance(plans, TargetError) else most_useful(plans, cost) for plans in found]
+    return kept, budgets
 
 
 def test_every_budget_gets_a_plan_that_reaches_it_and_was_measured(inputs, observation, sensitivity):
@@ -119,13 +147,13 @@ def test_a_budget_out_of_reach_has_an_error_in_its_place_and_the_others_their_pl
 
 
 def test_no_plan_is_carried_out_twice_for_several_budgets(inputs, observation, sensitivity, monkeypatch):
-    carried_out, realize_with = [], search_module.realize_with
+    carried_out, realize_with = [], compete_module.realize_with
 
     def counting(calibration, inputs, observation, plan, progress):
         carried_out.append(plan.keys)
         return realize_with(calibration, inputs, observation, plan, progress)
 
-    monkeypatch.setattr(search_module, "realize_with", counting)
+    monkeypatch.setattr(compete_module, "realize_with", counting)
     plans, _ = together(inputs, observation, sensitivity, 0.7, 0.69, 0.4)
     assert len(carried_out) == len(set(carried_out)) > 3
     assert {plan.keys for plan in plans} <= set(carried_out)
@@ -134,8 +162,8 @@ def test_no_plan_is_carried_out_twice_for_several_budgets(inputs, observation, s
 def test_a_plan_that_was_carried_out_for_a_harder_budget_is_taken_where_it_does_less(
     inputs, observation, sensitivity, monkeypatch
 ):
-    monkeypatch.setattr(search_module, "damage", lambda measure, reference, outputs: next(values))
-    monkeypatch.setattr(search_module, "_affordable_tries", lambda inputs: 2)
+    monkeypatch.setattr(compete_module, "damage", lambda measure, reference, outputs: next(values))
+    monkeypatch.setattr(compete_module, "_affordable_tries", lambda inputs: 2)
     values = itertools.chain([0.5, 0.1], itertools.repeat(0.9))
     (first, last), _ = together(inputs, observation, sensitivity, 0.7, 0.4)
     assert first == last

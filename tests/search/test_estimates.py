@@ -273,9 +273,9 @@ def test_the_level_that_is_nearest_by_what_goes_is_taken():
 
 
 def test_parabolas_and_masks_of_a_site_are_estimated_apart():
-    levels, bent = masks("a", 64, 8, 32), masks("a", 64, 0, 32, action="quadratic")
-    estimates = estimated_damages([*levels, *bent], {levels[1].key: 0.2, bent[1].key: 0.01})
-    assert estimates[bent[0].key] == pytest.approx(0.01 * 64 / 32)
+    levels, parabolas = masks("a", 64, 8, 32), masks("a", 64, 0, 32, action="quadratic")
+    estimates = estimated_damages([*levels, *parabolas], {levels[1].key: 0.2, parabolas[1].key: 0.01})
+    assert estimates[parabolas[0].key] == pytest.approx(0.01 * 64 / 32)
 
 
 def test_masks_say_nothing_of_what_runs_of_sites_do():

@@ -1,8 +1,7 @@
 import pytest
 
 from onnxshallow.analysis import analyze
-from onnxshallow.errors import TargetError, UsageError
-from onnxshallow.options.quantities import parse_latency
+from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import latency as latency_module
 from onnxshallow.search.inputs import observe
@@ -64,16 +63,3 @@ def test_the_original_is_measured_first(tmp_path):
     times = measured_latency(inputs, [inputs.document.model])
     assert len(times) == 2
     assert all(time > 0 for time in times)
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"), [(0.5, 4.0), ("0.25", 2.0), ("3.5ms", 3.5), ("12 ms", 12.0), (1, 8.0)]
-)
-def test_a_target_is_a_share_or_a_time(value, expected):
-    assert parse_latency(value, 8.0) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("value", [0, "3", "-1ms", "fast", True, "ms"])
-def test_what_is_neither_share_nor_time_is_refused(value):
-    with pytest.raises(UsageError, match="cannot be used"):
-        parse_latency(value, 8.0)

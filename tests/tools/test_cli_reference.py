@@ -20,6 +20,21 @@ def test_the_page_is_up_to_date(tool):
     assert tool.PAGE.read_text(encoding="utf-8") == tool.page(), "run: python tools/cli_reference.py"
 
 
+def test_the_table_of_options_is_up_to_date(tool):
+    assert tool.OPTIONS_PAGE.read_text(encoding="utf-8") == tool.options_page(), "run: python tools/cli_reference.py"
+
+
+def test_the_table_takes_the_place_of_an_older_one_and_of_nothing_else(tool, tmp_path, monkeypatch):
+    page = tool.options_page()
+    stale = tmp_path / "options.md"
+    stale.write_text(page.replace("| `seed` | `N` | 0 |", "| `sead` | `N` | 1 |"), encoding="utf-8")
+    monkeypatch.setattr(tool, "OPTIONS_PAGE", stale)
+    assert "sead" in stale.read_text(encoding="utf-8")
+    assert tool.options_page() == page
+    assert page.startswith("# Options and data")
+    assert "## Cache" in page
+
+
 def test_the_page_has_every_option_of_every_command(tool):
     sections = dict(part.split("\n", 1) for part in tool.page().split("\n## ")[1:])
     commands = typer.main.get_command(app).commands

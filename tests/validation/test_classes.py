@@ -56,9 +56,9 @@ def test_probabilities_are_scores_as_they_are():
 
 def test_the_surest_are_kept(monkeypatch):
     monkeypatch.setattr(classes, "MOST_CHANGED", 2)
-    tally = tallied(*((one_hot([0], height), one_hot([1]), None) for height in (1.5, 5.0, 2.0, 3.0)))
-    assert [one.index for one in tally.changed()] == [1, 3]
-    assert tally.changed_total == 4
+    tally = tallied(*((one_hot([0], height), one_hot([1]), None) for height in (1.5, 5.0, 2.0, 3.0, 1.2)))
+    assert [one.index for one in tally.changed()] == [1, 3]  # the last one takes nobody's place
+    assert tally.changed_total == 5
 
 
 def test_scores_that_are_no_numbers_are_no_class():

@@ -3,8 +3,10 @@ import math
 import numpy as np
 import pytest
 
+from onnxshallow.data.columns import ArrayColumn
+from onnxshallow.data.samples import Samples
 from onnxshallow.errors import DataError, ModelError
-from onnxshallow.validation.compare import Recorded, compare_models
+from onnxshallow.validation.compare import Loss, Recorded, compare_models
 from onnxshallow.validation.metrics import kl_divergence
 
 
@@ -48,7 +50,7 @@ def test_equal_outputs():
     fidelity = comparison.fidelity
     assert (fidelity.samples, fidelity.agreement, fidelity.relative_error) == (8, 1.0, {"y": 0.0})
     assert fidelity.kl == pytest.approx(0, abs=1e-9)
-    assert comparison.drop == 0
+    assert comparison.loss.value == 0
 
 
 def test_batches_add_up():
@@ -67,14 +69,14 @@ def test_accuracies_and_what_is_lost():
     assert (comparison.first.top1, comparison.second.top1) == (0.75, 0.5)
     assert comparison.first.samples == 4
     assert comparison.first.top1_interval[0] < 0.75 < comparison.first.top1_interval[1]
-    assert comparison.drop == 0.25
+    assert comparison.loss == Loss(0.25, "accuracy")
     assert comparison.drop_interval[0] <= 0.25 <= comparison.drop_interval[1]
     assert comparison.mcnemar.p_value == 1
 
 
 def test_a_better_model_loses_less_than_nothing():
     comparison = compare(Says(one_hot([1, 1])), Says(one_hot([0, 1])), batches([0, 1]))
-    assert comparison.drop == -0.5
+    assert comparison.loss.value == -0.5
 
 
 @pytest.mark.parametrize(("classes", "known"), [(5, False), (6, True)])
@@ -86,14 +88,16 @@ def test_top5_means_something_from_six_classes_on(classes, known):
 
 def test_without_labels_disagreement_is_what_is_lost():
     comparison = compare(Says(one_hot([0, 1, 2, 3])), Says(one_hot([0, 1, 2, 4])), batches(None))
-    assert comparison.drop == 0.25
+    assert comparison.loss == Loss(0.25, "agreement with the original")
+    assert comparison.accuracy_lost is None
 
 
 @pytest.mark.parametrize("shape", [(4, 1), (4,), (4, 3, 5, 5)])
 def test_without_classes_nothing_is_known_but_the_error(shape):
     values = np.ones(shape, np.float32)
     comparison = compare(Says(values), Says(1.5 * values), batches([0] * 4))
-    assert comparison.drop is comparison.fidelity.agreement is comparison.fidelity.kl is comparison.first is None
+    assert comparison.fidelity.agreement is comparison.fidelity.kl is comparison.first is None
+    assert comparison.loss == Loss(0.5, "output precision")
     assert comparison.fidelity.relative_error == {"y": 0.5}
     assert comparison.fidelity.samples == 4
 
@@ -255,7 +259,34 @@ def test_a_share_is_compared_without_the_noise_of_subtraction(changed, total):
     after = np.zeros(total, int)
     after[:changed] = 1
     comparison = compare(Says(one_hot(np.zeros(total, int))), Says(one_hot(after)), batches(None))
-    assert comparison.drop == changed / total
+    assert comparison.loss.value == changed / total
     labels = np.zeros(total, int)
     comparison = compare(Says(one_hot(labels)), Says(one_hot(after)), batches(labels))
-    assert comparison.drop == changed / total
+    assert comparison.loss.value == changed / total
+
+
+def test_without_classes_the_worst_output_is_what_is_lost_whatever_its_type():
+    first, second = (
+        [np.arange(4).reshape(4, 1), np.ones((4, 1), np.float32)],
+        [np.zeros((4, 1), int), np.ones((4, 1))],
+    )
+    comparison = compare(Says(first, names=("i", "y")), Says(second, names=("i", "y")), batches(None))
+    assert comparison.fidelity.error == Loss(0.75, "share of unequal elements of 'i'")
+    assert comparison.loss.value == 0.75
+
+
+def test_samples_are_named_by_their_place_in_the_source():
+    first, second = one_hot([0, 1, 2]), one_hot([0, 1, 5])
+    samples = Samples({"x": ArrayColumn(np.zeros((10, 1)), np.dtype(np.float32))}, "a.npz").take([4, 9, 6])
+    comparison = compare(Says(first), Says(second), batches(None)).located_in(samples)
+    (output,), (change,) = comparison.fidelity.outputs, comparison.changed
+    assert (output.worst_sample, change.index, change.name) == (6, 6, None)
+    assert (change.original, change.optimized) == (2, 5)
+    assert comparison.fidelity.source == "a.npz"
+
+
+def test_what_has_no_worst_sample_stays_without():
+    samples = Samples({"x": ArrayColumn(np.zeros((10, 1)), np.dtype(np.float32))}, "a.npz").take([4, 9, 6])
+    comparison = compare(Says(one_hot([0, 1, 2])), Says(one_hot([0, 1, 2])), batches(None)).located_in(samples)
+    assert comparison.fidelity.outputs[0].worst_sample is None
+    assert comparison.changed == ()

@@ -14,7 +14,9 @@ INTEGERS = OutputDifference("i", (3,), equal=0.75)
 
 def compared(*outputs, agreement=None, accuracies=None):
     models = [None if accuracies is None else Accuracy(top1, None, (0.0, 1.0), 8) for top1 in accuracies or (0, 0)]
-    return Comparison(*models, Fidelity(8, agreement, None, {}, outputs or (FLOATS,)))
+    return Comparison(
+        *models, Fidelity(samples=8, agreement=agreement, kl=None, relative_error={}, outputs=outputs or (FLOATS,))
+    )
 
 
 def broken(comparison, **limits):

@@ -201,3 +201,17 @@ def test_the_batch_is_that_of_the_inputs_that_have_one(tmp_path):
     onnx.save(build(text), path)
     report = bench(path, path, measure=BenchOptions(runs=2, memory=False), threads=1)
     assert report.batch_size == 4
+
+
+def test_models_are_timed_from_python(tmp_path):
+    model = net()
+    onnx.save(model, tmp_path / "net.onnx")
+    brief = BenchOptions(runs=6)
+    report = bench(tmp_path / "net.onnx", model, measure=brief, threads=1)
+    assert [timed.path for timed in report.models] == [str(tmp_path / "net.onnx"), "<memory>"]
+    assert report.models[0].size_bytes == report.models[1].size_bytes > 0
+    assert report.measurements[0].peak_memory_bytes > 0
+    assert report.measurements[1].peak_memory_bytes is None
+    assert any("<memory> is not known" in note for note in report.notes)
+    with pytest.raises(UsageError, match="two models"):
+        bench(model)

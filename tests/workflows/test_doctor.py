@@ -1,3 +1,6 @@
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from onnxshallow import __version__
@@ -18,7 +21,8 @@ STATED = [
 def stated(monkeypatch):
     """What the package's metadata say; the list may be changed."""
     said = list(STATED)
-    monkeypatch.setattr(module, "requires", lambda name: said)
+    fields = {"Requires-Dist": said, "Provides-Extra": ["dev", "zoo"]}
+    monkeypatch.setattr(module, "metadata", lambda name: SimpleNamespace(get_all=lambda field, none: fields[field]))
     installed = {"numpy": "2.1.0", "onnx": "1.17.0rc1", "torch": "2.13.0+cpu"}
 
     def version(name):
@@ -53,6 +57,7 @@ def test_a_sound_installation_has_no_problems(stated, tmp_path, monkeypatch):
         ("numpy>=2.1.1", "numpy is 2.1.0, which is too old; run: pip install 'numpy>=2.1.1'."),
         ("scipy>=1.11", "scipy is missing; run: pip install 'scipy>=1.11'."),
         ("scipy", "scipy is missing; run: pip install 'scipy'."),
+        ("numpy>=2.1.0.post1", "numpy is 2.1.0, which is too old; run: pip install 'numpy>=2.1.0.post1'."),
     ],
 )
 def test_what_is_missing_or_old_comes_with_a_remedy(stated, requirement, remedy):
@@ -60,6 +65,12 @@ def test_what_is_missing_or_old_comes_with_a_remedy(stated, requirement, remedy)
     report = examine()
     assert report.problems == [remedy]
     assert report.exit_code == 3
+
+
+@pytest.mark.parametrize("requirement", ["gone>=1; python_version < '3'", "numpy>=1; python_version >= '3'"])
+def test_what_other_systems_need_is_no_problem(stated, requirement):
+    stated.append(requirement)
+    assert examine().problems == []
 
 
 def test_onnxruntime_for_gpus_counts_as_onnxruntime(stated, monkeypatch):
@@ -73,7 +84,7 @@ def test_sources_without_an_installation_are_only_a_hint(monkeypatch):
     def absent(name):
         raise module.PackageNotFoundError(name)
 
-    monkeypatch.setattr(module, "requires", absent)
+    monkeypatch.setattr(module, "metadata", absent)
     report = examine()
     assert report.problems == []
     assert "pip install ." in report.hints[0]
@@ -106,3 +117,12 @@ def test_a_cache_that_cannot_be_written_is_a_hint(stated, tmp_path, monkeypatch)
 def test_little_memory_is_a_hint(stated, monkeypatch):
     monkeypatch.setattr(module, "_free_memory", lambda: 100 << 20)
     assert any("100 MiB" in hint and "--memory" in hint for hint in examine().hints)
+
+
+def test_free_memory_is_told():
+    assert 0 < module._free_memory() < 1 << 50
+
+
+def test_without_psutil_memory_is_not_known(stated, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert examine().memory_bytes is None

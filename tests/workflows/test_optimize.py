@@ -1,178 +1,21 @@
-import numpy as np
 import onnx
 import pytest
 
-from onnxshallow.analysis import analyze
-from onnxshallow.errors import AccuracyError, TargetError, UsageError
+from onnxshallow.errors import DataError, ModelError, OnnxshallowError, TargetError, UsageError
+from onnxshallow.options.config import Config
+from onnxshallow.report.schema.reports import Report
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.workflows.apply import apply_plan
-from onnxshallow.workflows.optimize import optimize
-from onnxshallow.workflows.sensitivity import measure_sensitivity
-from tests.networks import build, chain, signed, smooth
-from tests.runs import NET, NET_WEIGHTS, assert_usable, files, net, save_case
-
-TWO_INPUTS = NET.replace("x)", "x, float[N,5] z)").replace(
-    "f = Flatten(p)\n    y = Gemm<transB=1>(f,",
-    "g = Flatten(p)\n    f = Concat<axis=1>(g, z)\n    y = Gemm<transB=1>(f,",
-)
-SIGNAL = """(float[N,3,16] x) => (float[N,6] y) {
-    h0 = Conv<pads=[1,1]>(x, w0, b0)
-    r0 = Relu(h0)
-    h1 = Conv<pads=[1,1]>(r0, w1, b1)
-    r1 = Relu(h1)
-    h2 = Conv<pads=[1,1]>(r1, w2, b2)
-    r2 = Relu(h2)
-    p = GlobalAveragePool(r2)
-    f = Flatten(p)
-    y = Gemm<transB=1>(f, w3, b3)
-}"""
-DENSE = """(float[N,8] x) => (float[N,6] y) {
-    h0 = Gemm<transB=1>(x, w0, b0)
-    r0 = Relu(h0)
-    h1 = Gemm<transB=1>(r0, w1, b1)
-    r1 = Relu(h1)
-    y = Gemm<transB=1>(r1, w2, b2)
-}"""
-DENSE_WEIGHTS = {"w0": (7, 8), "b0": (7,), "w1": (7, 7), "b1": (7,), "w2": (6, 7), "b2": (6,)}
-
-
-def halved(model):
-    """The same model in half precision."""
-    half = onnx.ModelProto()
-    half.CopyFrom(model)
-    for tensor in half.graph.initializer:
-        tensor.CopyFrom(
-            onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(np.float16), tensor.name)
-        )
-    for value in (*half.graph.input, *half.graph.output):
-        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
-    return half
-
-
-IMAGES, VECTORS, SIGNALS = smooth(40, 3, 6), signed((64, 8)), signed((40, 3, 16))
-NETWORKS = {
-    "two inputs": (
-        build(TWO_INPUTS, **{**NET_WEIGHTS, "w3": (6, 9)}),
-        {"x": IMAGES, "z": signed((40, 5))},
-    ),
-    "two outputs": (
-        build(NET.replace("(float[N,6] y)", "(float[N,6] y, float[N,4] f)"), **NET_WEIGHTS),
-        {"x": IMAGES},
-    ),
-    "an output inside": (
-        build(NET.replace("(float[N,6] y)", "(float[N,6] y, float[N,4,6,6] r1)"), **NET_WEIGHTS),
-        {"x": IMAGES},
-    ),
-    "a fixed batch": (build(NET.replace("[N,", "[2,"), **NET_WEIGHTS), {"x": IMAGES}),
-    "signals": (
-        build(SIGNAL, **{**NET_WEIGHTS, "w0": (4, 3, 3), "w1": (4, 4, 3), "w2": (4, 4, 3)}),
-        {"x": SIGNALS},
-    ),
-    "a regression": (
-        build(NET.replace("[N,6] y", "[N,1] y"), **{**NET_WEIGHTS, "w3": (1, 4), "b3": (1,)}),
-        {"x": IMAGES},
-    ),
-    "dense layers": (build(DENSE, **DENSE_WEIGHTS), {"x": VECTORS}),
-    "half precision": (halved(net()), {"x": IMAGES.astype(np.float16)}),
-    "an older opset": (build(NET, opset=11, ir_version=6, **NET_WEIGHTS), {"x": IMAGES}),
-}
-
-
-def first(feeds, count=2):
-    return {name: array[:count] for name, array in feeds.items()}
-
-
-@pytest.mark.parametrize("kernel", ["auto", "exact"])
-@pytest.mark.parametrize("name", NETWORKS)
-def test_networks_of_many_kinds_come_out_smaller_and_whole(tmp_path, name, kernel):
-    model, arrays = NETWORKS[name]
-    path, data = save_case(tmp_path, model, **arrays)
-    result = optimize(path, target_relus=0.7, calib=str(data), kernel=kernel, sensitivity="magnitude")
-    assert result.error is None, str(result.error)
-    report = result.report
-    assert report.verdict.validated
-    assert report.optimized.relus <= 0.7 * report.original.relus
-    assert report.optimized.relus == analyze(result.model).cost.relus
-    assert set(report.fidelity.relative_error) == {value.name for value in model.graph.output}
-    assert all(value < 1 for value in report.fidelity.relative_error.values())
-    assert (report.fidelity.agreement is None) == (name == "a regression")
-    result.save(tmp_path / "small.onnx")
-    assert_usable(onnx.load(tmp_path / "small.onnx"), model, first(arrays))
-
-
-@pytest.mark.parametrize("name", ["two inputs", "signals", "dense layers", "a fixed batch"])
-def test_networks_of_many_kinds_can_be_swept_and_searched(tmp_path, name):
-    model, arrays = NETWORKS[name]
-    path, data = save_case(tmp_path, model, **arrays)
-    result = optimize(path, target_relus=0.7, calib=str(data))
-    assert result.error is None
-    assert_usable(result.model, model, first(arrays))
-    assert result.plan.damage is not None
-
-
-@pytest.mark.parametrize("name", ["two inputs", "signals", "dense layers", "a fixed batch", "half precision"])
-def test_networks_of_many_kinds_get_synthetic_data(tmp_path, name):
-    model, arrays = NETWORKS[name]
-    path, _ = save_case(tmp_path, model, **arrays)
-    result = optimize(path, target_relus=0.7, calib_samples=40, sensitivity="magnitude")
-    assert result.error is None
-    assert not result.report.verdict.validated
-    assert_usable(result.model, model, first(arrays))
-
-
-def test_a_network_without_activations_stays_as_it_is(tmp_path):
-    model = build("(float[N,3,6,6] x) => (float[N,4,4,4] y) { y = Conv(x, w0, b0) }", w0=(4, 3, 3, 3), b0=(4,))
-    path, data = save_case(tmp_path, model)
-    result = optimize(path, target_relus=0.5, calib=str(data))
-    assert result.error is None
-    assert result.model == model
-    assert result.report.decisions == []
-
-
-def test_the_only_activation_stays(tmp_path):
-    path, data = save_case(tmp_path, chain(), x=smooth(40, 3, 8))
-    result = optimize(path, target_relus=0.5, calib=str(data))
-    assert isinstance(result.error, TargetError)
-    assert result.report.verdict.exit_code == 5
-    assert "one activation always stays" in result.report.verdict.reasons[0]
-    assert result.report.optimized is result.report.fidelity is None
-
-
-def test_a_network_without_classes_is_rejected_for_its_output_error(tmp_path):
-    model, arrays = NETWORKS["a regression"]
-    path, data = save_case(tmp_path, model, **arrays)
-    result = optimize(path, target_relus=0.4, max_drop=0.0, calib=str(data), sensitivity="magnitude")
-    assert isinstance(result.error, AccuracyError)
-    assert "output precision" in str(result.error)
-    assert result.report.verdict.status == "accuracy"
-    assert optimize(path, target_relus=0.4, max_drop=1, calib=str(data), sensitivity="magnitude").error is None
-
-
-def test_the_deepest_plan_within_the_budget_is_found(tmp_path):
-    path, data = save_case(tmp_path)
-    shallow = optimize(path, max_drop=1, calib=str(data), sensitivity="magnitude")
-    assert shallow.report.optimized.relus == 144
-    model, arrays = NETWORKS["a regression"]
-    path, data = save_case(tmp_path, model, **arrays)
-    nothing = optimize(path, max_drop=0, calib=str(data), sensitivity="magnitude")
-    assert nothing.error is None
-    assert nothing.model == model
+from onnxshallow.workflows.optimize import optimize, plan
+from onnxshallow.workflows.result import Proposal, Result
+from tests.networks import smooth
+from tests.runs import assert_usable, files, net, save_case
 
 
 def test_the_timings_are_those_of_the_stages(tmp_path):
     path, data = save_case(tmp_path)
     timings = optimize(path, target_relus=0.7, calib=str(data), sensitivity="magnitude").report.timings
     assert list(timings) == ["load", "observe", "sensitivity", "plan", "fit", "validate", "latency"]
-
-
-@pytest.mark.parametrize("cache", [True, False, None, "a folder"])
-def test_the_cache_is_where_it_is_asked_for(tmp_path, monkeypatch, cache):
-    users, own = tmp_path / "users", tmp_path / "own"
-    monkeypatch.setenv("ONNXSHALLOW_CACHE", str(users))
-    path, data = save_case(tmp_path)
-    measure_sensitivity(path, calib=str(data), cache=own if cache == "a folder" else cache)
-    assert users.exists() == (cache is True)
-    assert own.exists() == (cache == "a folder")
 
 
 def test_the_users_progress_is_told(tmp_path):
@@ -194,11 +37,91 @@ def test_python_writes_nothing_by_itself(tmp_path):
     assert files(tmp_path) == {"net.onnx", "data.npz"}
 
 
-def test_a_budget_needs_data_also_when_a_plan_is_applied(tmp_path):
-    path, _ = save_case(tmp_path)
-    for start in (
-        lambda: optimize(path, max_drop=0.1, target_relus=0.5),
-        lambda: apply_plan(path, tmp_path / "plan.json", max_drop=0.1),
-    ):
-        with pytest.raises(UsageError, match="--max-drop needs real inputs"):
-            start()
+@pytest.fixture
+def case(tmp_path):
+    model, data = save_case(tmp_path)
+    return str(model), {"calib": str(data), "sensitivity": "magnitude"}
+
+
+def test_optimize_takes_options_by_name(case, tmp_path):
+    model, options = case
+    result = optimize(model, target_relus=0.7, **options)
+    assert isinstance(result, Result)
+    assert isinstance(result.report, Report)
+    assert result.error is None
+    assert result.report.optimized.relus <= 0.7 * result.report.original.relus
+    assert result.report.output is None
+    result.save(tmp_path / "small.onnx")
+    assert_usable(onnx.load(tmp_path / "small.onnx"), net(), {"x": smooth(3, 3, 6)})
+    assert files(tmp_path) == {"net.onnx", "data.npz", "small.onnx"}
+
+
+def test_optimize_takes_a_config(case):
+    model, options = case
+    by_name = optimize(model, target_relus="0.7", **options)
+    by_config = optimize(model, config=Config(target_relus="0.7", **options), cache=None)
+    assert by_config.model == by_name.model
+    assert by_config.report.config == by_name.report.config
+
+
+def test_options_beside_the_model_count(case, tmp_path):
+    (tmp_path / "onnxshallow.toml").write_text("target-relus = 0.7\nseed = 3\n")
+    assert optimize(case[0], **case[1]).report.seed == 3
+    assert optimize(case[0], seed=4, **case[1]).report.seed == 4
+
+
+def test_a_model_in_memory_gives_what_its_file_gives(case):
+    model, options = case
+    given = net()
+    before = given.SerializeToString(deterministic=True)
+    in_memory = optimize(given, smooth(40, 3, 6), target_relus=0.7, sensitivity="magnitude")
+    assert in_memory.model == optimize(model, target_relus=0.7, **options).model
+    assert in_memory.report.model.path == "<memory>"
+    assert len(in_memory.report.model.sha256) == 64
+    assert in_memory.report.config["calib"] == "<ndarray>"
+    assert given.SerializeToString(deterministic=True) == before
+
+
+def test_plan_says_what_would_be_done_and_makes_no_model(case, tmp_path, monkeypatch):
+    model, options = case
+    proposal = plan(model, target_relus=0.7, cache=tmp_path / "cache", **{**options, "sensitivity": "kl"})
+    assert isinstance(proposal, Proposal)
+    report = proposal.report
+    assert report.original.relus == 432
+    assert report.damage == proposal.plan.predicted >= 0
+    proposal.save(tmp_path / "plan.json")
+    done = apply_plan(model, tmp_path / "plan.json", calib=options["calib"])
+    for name in ("relus", "macs", "depth", "params", "conv_layers"):
+        assert getattr(done.report.optimized, name) == getattr(report.predicted, name)
+    assert "ReLUs 432 -> " in repr(proposal)
+
+
+def test_plan_needs_a_target_that_can_be_reached(case, caplog):
+    model, options = case
+    with pytest.raises(UsageError, match="--target-relus"):
+        plan(model, max_drop=0.1, **options)
+    with caplog.at_level("WARNING"):
+        plan(model, max_drop=0.1, target_relus=0.7, **options)
+    assert "--max-drop is not looked at" in caplog.text
+    with pytest.raises(TargetError, match="144 ReLUs"):
+        plan(model, target_relus=0.01, **options)
+
+
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [
+        (UsageError, {"target_relus": 1.5}),
+        (UsageError, {}),
+        (UsageError, {"target_relu": 0.5}),
+        (DataError, {"target_relus": 0.5, "validate": "none.npz"}),
+    ],
+)
+def test_what_cannot_be_done_is_raised(case, error, options):
+    with pytest.raises(error) as caught:
+        optimize(case[0], **case[1], **options)
+    assert isinstance(caught.value, OnnxshallowError)
+
+
+def test_a_missing_model_is_raised(case, tmp_path):
+    with pytest.raises(ModelError):
+        optimize(tmp_path / "none.onnx", target_relus=0.5, **case[1])

@@ -230,3 +230,15 @@ def test_samples_that_fill_no_batch_are_told(tmp_path):
     report = compared(tmp_path, fixed, fixed, max_drop=0)
     assert report.fidelity.samples == 32
     assert any("8 of 40 samples were left out" in reason for reason in report.verdict.reasons)
+
+
+def test_two_models_are_compared_from_python(tmp_path):
+    model, inputs = net(), smooth(40, 3, 6)
+    report = validate(model, model, inputs, metrics=[lambda outputs, labels: outputs["y"].max(axis=1)])
+    assert (report.verdict.exit_code, report.fidelity.samples, report.fidelity.agreement) == (0, 40, 1.0)
+    assert report.metrics[0].difference == 0
+    assert report.metrics[0].name == "<lambda>"
+    onnx.save(model, tmp_path / "net.onnx")
+    assert validate(tmp_path / "net.onnx", model, {"x": inputs}, max_drop=0).verdict.status == "met"
+    with pytest.raises(UsageError, match="one and the same"):
+        validate(model, model, inputs, validate="data.npz")

@@ -5,10 +5,10 @@ from typing import Any
 
 from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis, Cost
-from onnxshallow.search.sensitivity.meter import MeasuredDamages
-from onnxshallow.search.plan import Plan
 from onnxshallow.report.schema.reports import ChangeReport, Decision, PlanPoint
 from onnxshallow.report.schema.sections import Change
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.sensitivity.meter import MeasuredDamages
 
 __all__ = ["change_reports", "decisions", "plan_points"]
 

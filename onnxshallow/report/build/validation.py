@@ -1,19 +1,31 @@
 """From a comparison of two models to what `validate` says of it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from onnxshallow.errors import ExitCode
-from onnxshallow.report.schema.reports import GateReport, Verdict
+from onnxshallow.report.schema.reports import Verdict
 from onnxshallow.validation.compare import Comparison
 from onnxshallow.validation.gates import Gate, Limits, not_finite
 from onnxshallow.validation.statistics import wilson_interval
 
-__all__ = ["first_answer", "gate_report", "gates_verdict"]
+__all__ = ["class_details", "first_answer", "gates_verdict", "lost"]
 
 
-def gate_report(gate: Gate, limits: Limits) -> GateReport:
-    """A gate in the report's form."""
-    return GateReport(name=gate.name, limit=gate.limit, value=gate.value, met=gate.met, default=not limits.given)
+def class_details(comparison: Comparison) -> dict[str, Any]:
+    """What a report says of classes and of the samples that changed theirs."""
+    return {name: getattr(comparison, name) for name in ("classes", "changed", "changed_total")}
+
+
+def lost(comparison: Comparison | None) -> dict[str, Any]:
+    """What a verdict says of lost accuracy; nothing without labels."""
+    if comparison is None or comparison.mcnemar is None:
+        return {}
+    return {
+        "accuracy_lost": comparison.accuracy_lost,
+        "accuracy_lost_interval": comparison.drop_interval,
+        "mcnemar_p": comparison.mcnemar.p_value,
+    }
 
 
 def gates_verdict(comparison: Comparison, gates: Sequence[Gate], limits: Limits) -> Verdict:
@@ -32,15 +44,12 @@ def gates_verdict(comparison: Comparison, gates: Sequence[Gate], limits: Limits)
             f"No gate was given, so the default counts: --{gate.name} {gate.limit:g}; set your own with --max-drop, "
             "--min-agreement or --max-error."
         )
-    labelled = comparison.first is not None
     return Verdict(
         status="accuracy" if broken else "met",
         exit_code=int(ExitCode.ACCURACY if broken else ExitCode.OK),
         validated=True,
-        accuracy_lost=comparison.drop if labelled else None,
-        accuracy_lost_interval=comparison.drop_interval,
-        mcnemar_p=comparison.mcnemar.p_value if comparison.mcnemar else None,
         reasons=reasons,
+        **lost(comparison),
     )
 
 

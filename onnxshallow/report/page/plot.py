@@ -123,11 +123,7 @@ def pareto_chart(report: ParetoReport) -> str:
         after, fidelity = point.optimized, point.fidelity
         if after is None or fidelity is None:
             continue
-        lost = point.accuracy_lost if labelled else None
-        if lost is None and fidelity.agreement is not None:
-            lost = 1 - fidelity.agreement
-        if lost is None:
-            lost = max((value or 0.0 for value in fidelity.relative_error.values()), default=0.0)
+        lost = fidelity.loss.value if point.accuracy_lost is None else point.accuracy_lost
         kept = {
             "ReLUs": after.relus / max(before.relus, 1),
             "MACs": after.macs / max(before.macs, 1),

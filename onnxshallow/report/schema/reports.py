@@ -1,53 +1,43 @@
 """The JSON reports. Their fields are part of the contract with scripts; additions are allowed, changes are not."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
+from onnxshallow.report.schema.doctor import DoctorReport
+from onnxshallow.report.schema.part import SCHEMA_VERSION, Part
 from onnxshallow.report.schema.sections import (
-    AccuracyReport,
-    ChangedSample,
     ChangeReport,
-    ClassReport,
     CostReport,
     Decision,
-    FidelityReport,
     FileReport,
     FrontierPoint,
-    GateReport,
-    MetricReport,
     NodeReport,
-    Number,
-    OutputFidelity,
-    Part,
     PlanPoint,
+    PrivateReport,
     SiteReport,
     Verdict,
 )
+from onnxshallow.validation.classes import Changed, ClassCount
+from onnxshallow.validation.compare import Accuracy, Fidelity
+from onnxshallow.validation.gates import Gate
+from onnxshallow.validation.numbers import Number
+from onnxshallow.validation.user_metric import MetricResult
 
 __all__ = [
     "SCHEMA_VERSION",
-    "AccuracyReport",
     "AnalysisReport",
     "BenchMeasurement",
     "BenchModel",
     "BenchReport",
     "BenchSetting",
-    "CacheReport",
     "ChangeReport",
-    "ChangedSample",
-    "ClassReport",
     "CostReport",
     "Decision",
     "DoctorReport",
-    "FidelityReport",
     "FileReport",
     "FrontierPoint",
-    "GateReport",
-    "MetricReport",
     "NodeReport",
-    "OutputFidelity",
-    "PackageReport",
     "ParetoPoint",
     "ParetoReport",
     "PlanPoint",
@@ -59,8 +49,6 @@ __all__ = [
     "ValidationReport",
     "Verdict",
 ]
-
-SCHEMA_VERSION = 1
 
 
 class AnalysisReport(Part):
@@ -96,15 +84,15 @@ class ValidationReport(Part):
     schema_version: int = SCHEMA_VERSION
     original: FileReport
     optimized: FileReport
-    original_accuracy: AccuracyReport | None
-    optimized_accuracy: AccuracyReport | None
-    fidelity: FidelityReport
+    original_accuracy: Accuracy | None
+    optimized_accuracy: Accuracy | None
+    fidelity: Fidelity
     verdict: Verdict
-    classes: list[ClassReport] = Field(default_factory=list)
-    changed: list[ChangedSample] = Field(default_factory=list)
+    classes: tuple[ClassCount, ...] = ()
+    changed: tuple[Changed, ...] = ()
     changed_total: int = 0
-    gates: list[GateReport] = Field(default_factory=list)
-    metrics: list[MetricReport] = Field(default_factory=list)
+    gates: list[Gate] = Field(default_factory=list)
+    metrics: list[MetricResult] = Field(default_factory=list)
 
 
 class BenchModel(Part):
@@ -141,32 +129,6 @@ class BenchMeasurement(Part):
     peak_memory_bytes: int | None = None
 
 
-class PrivateReport(Part):
-    """An estimate of private inference, for one sample: `onnxshallow.private.estimate.PrivateEstimate` says more.
-
-    `model` is a place in `models`; `seconds_ratio` is the first model's seconds by this one's.
-    """
-
-    model: int
-    kind: Literal["estimate"] = "estimate"
-    protocol: str
-    title: str
-    rtt: float
-    bandwidth: float
-    comparisons: int
-    comparison_bytes: float
-    linear_bytes: float | None
-    bytes: float
-    offline_bytes: float | None
-    messages: int | None
-    seconds: float
-    offline_seconds: float | None
-    seconds_ratio: Number = None
-    counted: list[str]
-    not_counted: list[str]
-    sources: list[str]
-
-
 class BenchReport(Part):
     """The result of `bench`. The fields up to `versions` are those of the first setting and the first two models."""
 
@@ -200,7 +162,7 @@ class ParetoPoint(Part):
     optimized: CostReport | None = None
     accuracy_lost: Number = None
     accuracy_lost_interval: tuple[float, float] | None = None
-    fidelity: FidelityReport | None = None
+    fidelity: Fidelity | None = None
     damage: Number = None
     decisions: list[Decision] | None = None
     plan: dict[str, Any] | None = None
@@ -218,43 +180,6 @@ class ParetoReport(Part):
     versions: dict[str, str]
     config: dict[str, Any]
     seed: int
-
-
-class PackageReport(Part):
-    """A package that is required: the version that is there, and the least that is needed."""
-
-    name: str
-    version: str | None
-    least: str | None
-    ok: bool
-
-
-class CacheReport(Part):
-    """The cache of measured sensitivities."""
-
-    path: str
-    files: int
-    size_bytes: int
-    writable: bool
-
-
-class DoctorReport(Part):
-    """The result of `doctor`: `extras` lists for each what it lacks, `problems` and `hints` say what to do."""
-
-    schema_version: int = SCHEMA_VERSION
-    version: str
-    python: str
-    platform: str
-    cores: int
-    memory_bytes: int | None
-    packages: list[PackageReport]
-    extras: dict[str, list[str]]
-    providers: list[str]
-    runs: bool
-    cache: CacheReport
-    problems: list[str]
-    hints: list[str]
-    exit_code: int
 
 
 class PlanReport(Part):
@@ -298,12 +223,12 @@ class Report(Part):
     frontier: list[FrontierPoint] = Field(default_factory=list)
     original_nodes: list[NodeReport] = Field(default_factory=list)
     optimized_nodes: list[NodeReport] = Field(default_factory=list)
-    fidelity: FidelityReport | None
+    fidelity: Fidelity | None
     verdict: Verdict
     timings: dict[str, float]
     versions: dict[str, str]
     config: dict[str, Any]
     seed: int
-    classes: list[ClassReport] = Field(default_factory=list)
-    changed: list[ChangedSample] = Field(default_factory=list)
+    classes: tuple[ClassCount, ...] = ()
+    changed: tuple[Changed, ...] = ()
     changed_total: int = 0

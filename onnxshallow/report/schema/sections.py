@@ -1,45 +1,29 @@
 """What the JSON reports are put together from."""
 
-import math
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import Field
+
+from onnxshallow.analysis import Cost
+from onnxshallow.private.estimate import PrivateEstimate
+from onnxshallow.report.schema.part import Part
+from onnxshallow.validation.compare import Accuracy
+from onnxshallow.validation.numbers import Number
 
 __all__ = [
-    "AccuracyReport",
     "Change",
     "ChangeReport",
-    "ChangedSample",
-    "ClassReport",
     "CostReport",
     "Decision",
-    "FidelityReport",
     "FileReport",
     "FrontierPoint",
-    "GateReport",
-    "MetricReport",
     "NodeReport",
-    "Number",
-    "OutputFidelity",
-    "Part",
     "PlanPoint",
+    "PrivateReport",
     "SiteReport",
     "Verdict",
 ]
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is None or math.isfinite(value) else None
-
-
-Number = Annotated[float | None, PlainSerializer(_finite)]
-"""A float; what is not finite is written as null, since JSON knows no infinity."""
-
-
-class Part(BaseModel):
-    """A part of a report: it never changes, and has no field that is not named here."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class FileReport(Part):
@@ -49,30 +33,34 @@ class FileReport(Part):
     sha256: str | None
 
 
-class AccuracyReport(Part):
-    """Accuracy on the validation samples, as fractions."""
+@dataclass(frozen=True, kw_only=True)
+class CostReport(Cost):
+    """What a model costs per sample, and how good it is where that is known.
 
-    top1: float
-    top5: float | None
-    top1_interval: tuple[float, float]
-    samples: int
+    Attributes:
+        size_bytes: of the model's file.
+        accuracy: on the samples of the report, with labels.
+        latency_ms: median milliseconds of a run.
+    """
 
-
-class CostReport(Part):
-    """What a model costs per sample, and how good it is where that is known."""
-
-    relus: int
-    relu_nodes: int
-    comparisons: int
-    macs: int
-    params: int
-    conv_layers: int
-    linear_layers: int
-    depth: int
-    squares: int = 0
     size_bytes: int | None = None
-    accuracy: AccuracyReport | None = None
+    accuracy: Accuracy | None = None
     latency_ms: Number = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateReport(PrivateEstimate):
+    """An estimate of private inference, among those of several models.
+
+    Attributes:
+        model: a place in `models`.
+        kind: what the figures are.
+        seconds_ratio: the first model's seconds by this one's.
+    """
+
+    model: int
+    kind: Literal["estimate"] = "estimate"
+    seconds_ratio: Number = None
 
 
 class Change(Part):
@@ -95,7 +83,7 @@ class Change(Part):
     rank: int | None = None
     kept: int | None = None
     kept_unit: Literal["channels", "elements"] | None = None
-    variant: dict[str, Any] = {}
+    variant: dict[str, Any] = Field(default_factory=dict)
     exactness: Literal["exact", "border", "fitted"] | None = None
     damage: Number = None
     squares: int = 0
@@ -173,84 +161,6 @@ class FrontierPoint(Part):
     expected: Number
 
 
-class OutputFidelity(Part):
-    """How close one output is to the original's.
-
-    Attributes:
-        name: of the output.
-        shape: of one sample; null for an axis that varies.
-        relative_error: RMS of the difference over RMS of the original's; null where it is infinite, as
-            an output is not finite, and, like the next three, for outputs that are no floats.
-        cosine: mean over the samples of the cosine between the outputs.
-        psnr_db: peak signal-to-noise ratio, the peak being the range of the original's output over all samples; null
-            where nothing differs (`max_error` is 0), where the original's output is constant, or not finite.
-        max_error: the largest absolute difference.
-        worst_sample: position in the data source of the sample that differs most; null where none differs.
-        worst_error: its relative error; for outputs that are no floats its share of unequal elements.
-        equal: share of equal elements, for integers, booleans and text; null for floats.
-        not_finite: samples at which the optimized model gives NaN, or infinities that the original does not give.
-    """
-
-    name: str
-    shape: list[int | None]
-    relative_error: Number = None
-    cosine: Number = None
-    psnr_db: Number = None
-    max_error: Number = None
-    worst_sample: int | None = None
-    worst_error: Number = None
-    equal: float | None = None
-    not_finite: int = 0
-
-
-class FidelityReport(Part):
-    """How close the outputs are to the original's on samples that were not used for fitting or choosing."""
-
-    samples: int
-    source: str
-    agreement: float | None
-    kl: Number
-    relative_error: dict[str, Number]
-    composition_error: Number = None
-    outputs: list[OutputFidelity] = []
-
-
-class ClassReport(Part):
-    """One class in numbers; only classes that have samples are listed.
-
-    With labels the samples are those with that label. Without labels they are those that the original gives that
-    class, and the two counts of correct answers are null.
-    """
-
-    label: int
-    samples: int
-    agree: int
-    original_correct: int | None = None
-    optimized_correct: int | None = None
-
-
-class ChangedSample(Part):
-    """A sample to which the optimized model gives another class than the original.
-
-    Attributes:
-        index: its position in the data source, counted from 0.
-        name: its file, relative to the folder of images; null for other sources.
-        label: its class, where that is known.
-        original: the original's class; null where its scores are no numbers.
-        optimized: the optimized model's, likewise.
-        original_score: the probability that the original gives to its class.
-        optimized_score: the probability that the optimized model gives to its own.
-    """
-
-    index: int
-    name: str | None
-    label: int | None
-    original: int | None
-    optimized: int | None
-    original_score: float | None
-    optimized_score: float | None
-
-
 class Verdict(Part):
     """How it ended: `met`, `accuracy` (budget broken), or `target` (out of reach); reasons in words."""
 
@@ -273,27 +183,3 @@ class SiteReport(SiteName):
     sensitivity: Number = None
     damages: dict[str, Number] | None = None
     best_merger: str | None = None
-
-
-class GateReport(Part):
-    """A gate, checked: `value` is what was found, `limit` what is allowed; `default` where the user gave none."""
-
-    name: Literal["max-drop", "min-agreement", "max-error"]
-    limit: float
-    value: Number
-    met: bool
-    default: bool
-
-
-class MetricReport(Part):
-    """The mean over the samples of a metric of the user's own; `difference` is optimized - original.
-
-    The interval of the difference, 95 %, is known where the metric gives one number a sample.
-    """
-
-    name: str
-    original: Number
-    optimized: Number
-    difference: Number
-    difference_interval: tuple[float, float] | None
-    samples: int

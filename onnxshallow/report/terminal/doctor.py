@@ -1,6 +1,6 @@
 """What `doctor` found, on the terminal."""
 
-from onnxshallow.report.schema.reports import DoctorReport
+from onnxshallow.report.schema.doctor import DoctorReport
 from onnxshallow.report.terminal import console as terminal
 from onnxshallow.report.terminal.tables import make_table, show_table
 from onnxshallow.text import printable

@@ -1,13 +1,17 @@
 """What the tables on the terminal share."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from onnxshallow.report.schema.reports import CostReport, FidelityReport, Verdict
 from onnxshallow.text import printable
+
+if TYPE_CHECKING:  # `doctor` shows tables where what these need is missing
+    from onnxshallow.report.schema.reports import CostReport, Verdict
+    from onnxshallow.validation.compare import Fidelity
 
 __all__ = ["comparison_table", "count", "make_table", "number", "print_fidelity", "print_lost", "show_table"]
 
@@ -51,7 +55,9 @@ def number(value: float | None, digits: int = 4) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def comparison_table(console: Console, original: CostReport, optimized: CostReport, what: str = "optimized") -> Table:
+def comparison_table(
+    console: Console, original: "CostReport", optimized: "CostReport", what: str = "optimized"
+) -> Table:
     """Two models' figures, and the ratios between them."""
     table = make_table(console, "", "original", what, "ratio")
     for label, name in (
@@ -79,7 +85,7 @@ def comparison_table(console: Console, original: CostReport, optimized: CostRepo
     return table
 
 
-def print_lost(console: Console, verdict: Verdict) -> None:
+def print_lost(console: Console, verdict: "Verdict") -> None:
     """The accuracy that was lost, where it is known."""
     if verdict.accuracy_lost is not None and verdict.accuracy_lost_interval is not None:
         low, high = (100 * value for value in verdict.accuracy_lost_interval)
@@ -89,7 +95,7 @@ def print_lost(console: Console, verdict: Verdict) -> None:
         )
 
 
-def print_fidelity(console: Console, fidelity: FidelityReport) -> None:
+def print_fidelity(console: Console, fidelity: "Fidelity") -> None:
     """How close the outputs are."""
     parts = [f"relative error of {name!r} {number(value)}" for name, value in fidelity.relative_error.items()]
     if fidelity.agreement is not None:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from onnxshallow.report.schema.reports import MetricReport, OutputFidelity, ValidationReport
+from onnxshallow.report.schema.reports import ValidationReport
 from onnxshallow.report.terminal import console as terminal
 from onnxshallow.report.terminal.tables import count, make_table, number, print_fidelity, print_lost, show_table
 from onnxshallow.text import printable
+from onnxshallow.validation.outputs import OutputDifference
+from onnxshallow.validation.user_metric import MetricResult
 
 __all__ = ["print_validation"]
 
@@ -44,7 +46,7 @@ def print_validation(report: ValidationReport) -> None:
         console.print(f"Note: {printable(reason)}", soft_wrap=True)
 
 
-def _outputs_table(console: Console, outputs: Sequence[OutputFidelity]) -> Table:
+def _outputs_table(console: Console, outputs: Sequence[OutputDifference]) -> Table:
     integers = any(output.equal is not None for output in outputs)
     table = make_table(
         console,
@@ -85,7 +87,7 @@ def _name(label: int | None) -> str:
     return "none" if label is None else str(label)
 
 
-def _metrics_table(console: Console, metrics: Sequence[MetricReport]) -> Table:
+def _metrics_table(console: Console, metrics: Sequence[MetricResult]) -> Table:
     table = make_table(console, "metric", "original", "optimized", "difference", "95 % interval")
     for metric in metrics:
         interval = metric.difference_interval

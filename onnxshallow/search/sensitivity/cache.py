@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 __all__ = ["SweepCache", "cache_folder", "cache_path"]
 
 logger = logging.getLogger(__name__)
@@ -16,8 +18,9 @@ def cache_folder() -> Path:
     """Where caches are kept: `$ONNXSHALLOW_CACHE`, else `onnxshallow` in the user's cache folder."""
     if chosen := os.environ.get("ONNXSHALLOW_CACHE"):
         return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "onnxshallow"
+    if base := os.environ.get("XDG_CACHE_HOME"):  # on every system
+        return Path(base) / "onnxshallow"
+    return user_cache_path("onnxshallow", appauthor=False)
 
 
 def cache_path(cache: Path | bool | None) -> Path | None:

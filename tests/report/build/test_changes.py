@@ -5,10 +5,10 @@ import pytest
 from onnxshallow.actions.base import Candidate
 from onnxshallow.actions.partial import PartialRemoval
 from onnxshallow.analysis import analyze
-from onnxshallow.search.sensitivity.meter import MeasuredDamages
-from onnxshallow.search.plan import Plan
 from onnxshallow.report.build.changes import change_reports, decisions, plan_points
 from onnxshallow.search.candidates import find_every_candidate
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from tests.networks import build
 from tests.report.build.test_run import load
 

@@ -1,5 +1,5 @@
 import itertools
-from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -7,38 +7,31 @@ import pytest
 
 from onnxshallow.actions.base import Candidate
 from onnxshallow.actions.partial import PartialRemoval
-
 from onnxshallow.analysis import analyze
-from onnxshallow.options.config import resolve
-from onnxshallow.search.sensitivity.meter import DamageMeter, MeasuredDamages
-from onnxshallow.data.columns import ArrayColumn
-from onnxshallow.data.samples import Samples
 from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.model.document import load_document
-from onnxshallow.search.plan import Plan
-from onnxshallow.runtime.progress import Silent
+from onnxshallow.options.config import resolve
 from onnxshallow.report.build.run import (
-    accuracy_report,
     analysis_report,
     build_report,
-    class_details,
     cost_report,
-    fidelity_report,
     sensitivity_report,
     site_reports,
 )
-from onnxshallow.report.schema.reports import ChangedSample, ClassReport
-from onnxshallow.search.attempt import carry_out, validate
+from onnxshallow.rewriting.realize import Realized
+from onnxshallow.runtime.progress import Clock, Silent
+from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.inputs import load_inputs, observe
-from onnxshallow.validation.classes import Changed, ClassCount
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.run import begin
+from onnxshallow.search.sensitivity.meter import DamageMeter, MeasuredDamages
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
-from onnxshallow.validation.outputs import OutputDifference
 from onnxshallow.validation.statistics import mcnemar
 from tests.networks import build
 from tests.runs import net, save_case
 
-FIDELITY = Fidelity(10, 0.9, 0.01, {"y": 0.1})
+FIDELITY = Fidelity(samples=10, source="a.npz", agreement=0.9, kl=0.01, relative_error={"y": 0.1})
 ACCURACY = Accuracy(0.9, None, (0.8, 0.95), 10)
 
 
@@ -64,42 +57,19 @@ def labelled():
 
 
 def reported(inputs, comparison, error=None, reasons=()):
-    return build_report(
-        inputs, Plan((), {}), comparison, None, None, {"original": 1.5}, error, reasons, {"load": 1.0}
-    )
+    attempt = None
+    if comparison is not None:
+        attempt = Attempt(Plan((), {}), Realized(inputs.analysis.network, []), comparison, labels_decide=True)
+    return build_report(inputs, attempt, (1.5, 1.0), error, reasons, {"load": 1.0})
 
 
 def test_costs_and_accuracies_are_copied():
-    cost = analyze(net()).cost
-    report = cost_report(cost, ACCURACY, 99, 0.5)
-    assert (report.relus, report.macs, report.depth) == (cost.relus, cost.macs, cost.depth)
-    assert (report.size_bytes, report.latency_ms) == (99, 0.5)
-    assert report.accuracy.model_dump() == vars(ACCURACY)
-    assert accuracy_report(None) is cost_report(cost).accuracy is None
-
-
-def test_fidelity_is_copied():
-    samples = Samples({"x": ArrayColumn(np.zeros((10, 1)), np.dtype(np.float32))}, "a.npz")
-    report = fidelity_report(Comparison(None, None, FIDELITY), samples, 0.5)
-    assert (report.samples, report.source, report.agreement, report.kl) == (10, "a.npz", 0.9, 0.01)
-    assert (report.relative_error, report.composition_error) == ({"y": 0.1}, 0.5)
-
-
-def test_samples_are_named_by_their_place_in_the_source():
-    fidelity = replace(FIDELITY, outputs=(OutputDifference("y", (3, None), 0.5, 0.9, 20.0, 1.5, 1, 0.7),))
-    changed = Changed(2, None, 1, None, 0.75, None)
-    comparison = Comparison(None, None, fidelity, classes=(ClassCount(1, 3, 2),), changed=(changed,), changed_total=1)
-    samples = Samples({"x": ArrayColumn(np.zeros((10, 1)), np.dtype(np.float32))}, "a.npz").take([4, 9, 6])
-    (output,) = fidelity_report(comparison, samples).outputs
-    assert (output.shape, output.worst_sample, output.worst_error, output.psnr_db) == ([3, None], 9, 0.7, 20.0)
-    details = class_details(comparison, samples)
-    assert details["changed"] == [
-        ChangedSample(
-            index=6, name=None, label=None, original=1, optimized=None, original_score=0.75, optimized_score=None
-        )
-    ]
-    assert details["classes"] == [ClassReport(label=1, samples=3, agree=2)]
-    assert details["changed_total"] == 1
+    analysis = analyze(net())
+    report = cost_report(analysis, ACCURACY, 0.5)
+    assert vars(analysis.cost).items() <= vars(report).items()
+    assert (report.size_bytes, report.latency_ms) == (net().ByteSize(), 0.5)
+    assert report.accuracy == ACCURACY
+    assert cost_report(analysis).accuracy is None
 
 
 def test_an_analysis_is_reported(inputs):
@@ -117,9 +87,7 @@ def test_a_sensitivity_is_reported(inputs):
     report = sensitivity_report(inputs, measured)
     assert (report.measure, report.samples, report.seed) == ("magnitude", 8, 0)
     for site in site_reports(inputs.analysis, measured):
-        assert site.damages == {
-            c.key: measured.damages[c.key] for c in measured.candidates if site.name in c.sites
-        }
+        assert site.damages == {c.key: measured.damages[c.key] for c in measured.candidates if site.name in c.sites}
         assert site.sensitivity in site.damages.values()
 
 
@@ -149,7 +117,8 @@ def test_a_goal_that_is_met(inputs):
     assert report.verdict.mcnemar_p == labelled().mcnemar.p_value
     assert report.verdict.reasons == ["a remark"]
     assert (report.original.accuracy.top1, report.original.latency_ms) == (0.9, 1.5)
-    assert report.output is report.optimized is None
+    assert (report.optimized.accuracy.top1, report.optimized.latency_ms) == (0.8, 1.0)
+    assert report.output is None
 
 
 @pytest.mark.parametrize(
@@ -172,18 +141,19 @@ def test_synthetic_data_claim_nothing(tmp_path):
 
 
 def test_the_report_of_a_real_run(inputs, candidates):
-    observation = observe(inputs, Silent())
+    run = begin(inputs, Silent(), Clock())
     plan = Plan((candidates["fuse:5x5:border:x->h1"],), {})
-    realized = carry_out(inputs, observation, plan, Silent())
     other = Plan((candidates["linearize:h2->r2"],), {}, 0.5)
-    report = build_report(
-        inputs, plan, validate(inputs, realized, Silent()), analyze(realized.model), realized,
-        {"original": 2.0, "optimized": 1.0}, None, [], {}, [other, plan, other],
-        MeasuredDamages(tuple(candidates.values()), {}, {"linearize:h2->r2": 0.5, "fuse:5x5:border:x->h1": 0.75}),
-    )  # fmt: skip
-    assert report.optimized.size_bytes == realized.model.ByteSize()
+    measured = MeasuredDamages(
+        tuple(candidates.values()), {}, {"linearize:h2->r2": 0.5, "fuse:5x5:border:x->h1": 0.75}
+    )
+    vars(run)["damages"] = SimpleNamespace(measured=measured)
+    run.looked_at.extend([other, plan, other])
+    attempt = run.attempt(plan)
+    report = build_report(inputs, attempt, (2.0, 1.0), None, [], {}, run)
+    assert report.optimized.size_bytes == attempt.realized.model.ByteSize()
     assert (report.optimized.relus, report.optimized.latency_ms) == (288, 1.0)
-    assert report.fidelity.composition_error == pytest.approx(realized.composition_error)
+    assert report.fidelity.composition_error == pytest.approx(attempt.realized.composition_error)
     assert [(change.key, change.sites) for change in report.changes] == [("fuse:5x5:border:x->h1", ["r0"])]
     assert {(point.relus, point.damage, point.chosen) for point in report.plans} == {
         (inputs.analysis.cost.relus - other.candidates[0].relus, 0.5, False),
@@ -204,7 +174,7 @@ def verdict_of(folder, text, **weights):
     onnx.save(build(text, **weights), path)
     options = {"calib_samples": 20, "target_relus": 0.5}
     inputs = load_inputs(load_document(path), resolve(options, path))
-    return build_report(inputs, Plan((), {}), None, None, None, {}, None, [], {}).verdict
+    return build_report(inputs, None, None, None, [], {}).verdict
 
 
 def test_a_network_without_relus_says_so(tmp_path):

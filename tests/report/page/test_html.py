@@ -1,20 +1,19 @@
 import html.parser
 import re
+from dataclasses import replace
 
 import pytest
 
 from onnxshallow.report.page.html import html_report
 from onnxshallow.report.schema.reports import (
-    AccuracyReport,
-    ChangedSample,
-    ClassReport,
     Decision,
-    FidelityReport,
     FileReport,
     NodeReport,
-    OutputFidelity,
     Report,
 )
+from onnxshallow.validation.classes import Changed, ClassCount
+from onnxshallow.validation.compare import Accuracy, Fidelity
+from onnxshallow.validation.outputs import OutputDifference
 from tests.report.pages import REPORT
 
 VOID = {"meta", "link", "br", "input", "img", "hr", "wbr"}
@@ -133,9 +132,9 @@ def test_what_is_not_validated_is_never_called_met():
 
 
 def hostile():
-    accuracy = AccuracyReport(top1=0.5, top5=None, top1_interval=(0.5, 0.5), samples=4)
-    cost = REPORT.original.model_copy(update={"accuracy": accuracy})
-    output = OutputFidelity(name=EVIL, shape=[None, 3], relative_error=None, worst_sample=None)
+    accuracy = Accuracy(top1=0.5, top5=None, top1_interval=(0.5, 0.5), samples=4)
+    cost = replace(REPORT.original, accuracy=accuracy)
+    output = OutputDifference(name=EVIL, shape=(None, 3), relative_error=None, worst_sample=None)
     return REPORT.model_copy(
         update={
             "model": FileReport(path=EVIL, sha256=None),
@@ -144,12 +143,12 @@ def hostile():
             "optimized": cost,
             "decisions": [Decision(name=EVIL, kind="relu", size=None, action="keep", reason=EVIL)],
             "original_nodes": [NodeReport(name=EVIL, op=EVIL, output=EVIL, inputs=[], shape=[None])],
-            "fidelity": FidelityReport(
-                samples=4, source=EVIL, agreement=None, kl=None, relative_error={EVIL: None}, outputs=[output]
+            "fidelity": Fidelity(
+                samples=4, source=EVIL, agreement=None, kl=None, relative_error={EVIL: None}, outputs=(output,)
             ),
-            "classes": [ClassReport(label=0, samples=4, agree=4)],
+            "classes": (ClassCount(label=0, samples=4, agree=4),),
             "changed": [
-                ChangedSample(
+                Changed(
                     index=1, name=EVIL, label=None, original=None, optimized=None, original_score=None,
                     optimized_score=None,
                 )
@@ -178,7 +177,7 @@ def test_the_same_report_makes_the_same_page(digits_report, page):
     ("count", "said"), [(0, "0"), (9_999_999, "9 999 999"), (36_618_880, "36.6 M"), (2_834_161_664, "2.83 G")]
 )
 def test_large_figures_are_shortened_in_tiles(count, said):
-    cost = REPORT.original.model_copy(update={"macs": count})
+    cost = replace(REPORT.original, macs=count)
     page = html_report(REPORT.model_copy(update={"original": cost, "optimized": cost}))
     assert f">{said}</dd>" in page.replace("\N{NARROW NO-BREAK SPACE}", " ")
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from onnxshallow.report.page.plot import line_chart, pareto_chart
 from onnxshallow.report.schema.reports import ParetoPoint, ParetoReport
-from tests.report.schema.test_reports import COST, FIDELITY, FILE
+from onnxshallow.validation.outputs import OutputDifference
+from tests.report.schema.test_reports import COST, FIDELITY, FILE, changed
 
 SVG = "{http://www.w3.org/2000/svg}"
 # Where curves are drawn, in units of the drawing.
@@ -204,16 +205,16 @@ def test_nothing_to_draw_is_an_error(series):
 
 # The frontier.
 
-ORIGINAL = COST.model_copy(update={"relus": 100, "macs": 1000, "latency_ms": 4.0})
+ORIGINAL = changed(COST, relus=100, macs=1000, latency_ms=4.0)
 
 
 def point(relus=50, macs=750, latency=1.0, lost=None, **fidelity):
     """A point that keeps so much of `ORIGINAL`."""
     return ParetoPoint(
         target_relus=relus,
-        optimized=COST.model_copy(update={"relus": relus, "macs": macs, "latency_ms": latency}),
+        optimized=changed(COST, relus=relus, macs=macs, latency_ms=latency),
         accuracy_lost=lost,
-        fidelity=FIDELITY.model_copy(update=fidelity),
+        fidelity=changed(FIDELITY, **fidelity),
     )
 
 
@@ -260,12 +261,14 @@ def test_without_labels_it_is_the_samples_that_change():
     assert value_at(drawn, 1)[1] == pytest.approx(10, abs=0.05)
 
 
+def off(**errors):
+    """Fidelity without classes, of outputs with these relative errors."""
+    outputs = tuple(OutputDifference(name, (3,), relative_error=error) for name, error in errors.items())
+    return {"agreement": None, "kl": None, "relative_error": errors, "outputs": outputs}
+
+
 def test_without_classes_it_is_the_largest_error():
-    none = dict(agreement=None, kl=None)
-    drawn = frontier(
-        point(90, relative_error={"y": 0.0, "z": 0.01}, **none),
-        point(50, relative_error={"y": 0.2, "z": 0.1}, **none),
-    )
+    drawn = frontier(point(90, **off(y=0.0, z=0.01)), point(50, **off(y=0.2, z=0.1)))
     assert "relative output error, %" in drawn.texts
     assert value_at(drawn, 0)[1] == pytest.approx(1, abs=0.1)
     assert value_at(drawn, 1)[1] == pytest.approx(20, abs=0.1)
@@ -277,7 +280,7 @@ def test_where_latency_is_not_known_the_other_curves_are_drawn():
 
 
 def test_a_network_that_broke_is_left_out():
-    drawn = frontier(point(90), point(50, agreement=None, relative_error={"y": math.inf}))
+    drawn = frontier(point(90), point(50, **off(y=math.inf)))
     assert [len(line) for line in drawn.lines] == [1, 1, 1]
 
 

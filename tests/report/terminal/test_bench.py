@@ -1,9 +1,4 @@
-from onnxshallow.report.schema.reports import (
-    BenchMeasurement,
-    BenchModel,
-    BenchReport,
-    PrivateReport,
-)
+from onnxshallow.report.schema.reports import BenchMeasurement, BenchModel, BenchReport, PrivateReport
 from onnxshallow.report.terminal.bench import print_bench
 from tests.report.schema.test_reports import FILE
 
@@ -33,9 +28,9 @@ def test_a_bench_of_several_models_with_an_estimate(capsys):
         PrivateReport(
             model=n, protocol="p", title="P", rtt=0.01, bandwidth=1e8, comparisons=1234, comparison_bytes=2e6,
             linear_bytes=None, bytes=2e6, offline_bytes=None, messages=None, seconds=0.5, offline_seconds=None,
-            seconds_ratio=1 + n, counted=["c"], not_counted=missing, sources=["a paper"],
+            seconds_ratio=1 + n, counted=("c",), not_counted=missing, sources=("a paper",),
         )
-        for n, missing in ((0, ["rounds"]), (1, ["rounds", "[red] nodes (1)"]))
+        for n, missing in ((0, ("rounds",)), (1, ("rounds", "[red] nodes (1)")))
     ]  # fmt: skip
     print_bench(
         BenchReport(

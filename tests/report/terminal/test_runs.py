@@ -5,7 +5,6 @@ import pytest
 from onnxshallow.actions.partial import PartialRemoval
 from onnxshallow.report.build.changes import change_reports
 from onnxshallow.report.schema.reports import (
-    AccuracyReport,
     AnalysisReport,
     FileReport,
     ParetoPoint,
@@ -16,15 +15,12 @@ from onnxshallow.report.schema.reports import (
 )
 from onnxshallow.report.terminal.runs import print_analysis, print_pareto, print_plan, print_result, print_sensitivity
 from onnxshallow.search.plan import Plan
-from tests.report.schema.test_reports import COST, FIDELITY, FILE, VERDICT, report
+from onnxshallow.validation.compare import Accuracy
+from tests.report.schema.test_reports import COST, FIDELITY, FILE, VERDICT, changed, report
 
 SITE = SiteReport(name="r", kind="relu", size=12345, depth=2, removable=True, fusable=True, reason=None)
-ACCURACY = AccuracyReport(top1=0.875, top5=None, top1_interval=(0.8, 0.9), samples=8)
+ACCURACY = Accuracy(top1=0.875, top5=None, top1_interval=(0.8, 0.9), samples=8)
 ODD = ["a[/b]c", "[red]d", ":smile:", "x" * 120]
-
-
-def changed(part, **changes):
-    return part.model_copy(update=changes)
 
 
 def analysis(*sites, unknown=()):

@@ -1,19 +1,13 @@
-from onnxshallow.report.schema.reports import (
-    AccuracyReport,
-    ChangedSample,
-    GateReport,
-    MetricReport,
-    OutputFidelity,
-    ValidationReport,
-)
+from onnxshallow.report.schema.reports import ValidationReport
 from onnxshallow.report.terminal.validation import print_validation
-from tests.report.schema.test_reports import FIDELITY, FILE, VERDICT
+from onnxshallow.validation.classes import Changed
+from onnxshallow.validation.compare import Accuracy
+from onnxshallow.validation.gates import Gate
+from onnxshallow.validation.outputs import OutputDifference
+from onnxshallow.validation.user_metric import MetricResult
+from tests.report.schema.test_reports import FIDELITY, FILE, VERDICT, changed
 
-ACCURACY = AccuracyReport(top1=0.875, top5=None, top1_interval=(0.8, 0.9), samples=8)
-
-
-def changed(part, **changes):
-    return part.model_copy(update=changes)
+ACCURACY = Accuracy(top1=0.875, top5=None, top1_interval=(0.8, 0.9), samples=8)
 
 
 def test_a_validation(capsys):
@@ -35,13 +29,13 @@ def test_a_validation(capsys):
 
 FIDELITY_OF_TWO = changed(
     FIDELITY,
-    outputs=[
-        OutputFidelity(
-            name="\x1by", shape=[3], relative_error=0.25, cosine=0.5, psnr_db=20.25, max_error=1.5, worst_sample=7,
+    outputs=(
+        OutputDifference(
+            name="\x1by", shape=(3,), relative_error=0.25, cosine=0.5, psnr_db=20.25, max_error=1.5, worst_sample=7,
             worst_error=0.75,
         ),
-        OutputFidelity(name="i", shape=[], equal=0.5),
-    ],
+        OutputDifference(name="i", shape=(), equal=0.5),
+    ),
 )  # fmt: skip
 
 
@@ -50,22 +44,22 @@ def test_a_validation_in_full(capsys):
         ValidationReport(
             original=FILE, optimized=FILE, original_accuracy=None, optimized_accuracy=None, fidelity=FIDELITY_OF_TWO,
             verdict=changed(VERDICT, reasons=["No gate was given."]),
-            changed=[
-                ChangedSample(
+            changed=tuple(
+                Changed(
                     index=5, name=name, label=None, original=1, optimized=optimized, original_score=None,
                     optimized_score=None,
                 )
                 for name, optimized in (("a/\nb.png", 2), (None, None))
-            ],
+            ),
             changed_total=2,
             gates=[
-                GateReport(name="max-drop", limit=0.05, value=0.01, met=True, default=True),
-                GateReport(name="min-agreement", limit=0.9, value=0.95, met=True, default=False),
-                GateReport(name="min-agreement", limit=0.9, value=0.5, met=False, default=False),
-                GateReport(name="max-error", limit=0.1, value=0.25, met=False, default=False),
+                Gate(name="max-drop", limit=0.05, value=0.01, met=True, default=True),
+                Gate(name="min-agreement", limit=0.9, value=0.95, met=True, default=False),
+                Gate(name="min-agreement", limit=0.9, value=0.5, met=False, default=False),
+                Gate(name="max-error", limit=0.1, value=0.25, met=False, default=False),
             ],
             metrics=[
-                MetricReport(
+                MetricResult(
                     name="own.py:f", original=1, optimized=2, difference=1, difference_interval=interval, samples=3
                 )
                 for interval in (None, (0.5, 1.5))

@@ -1,57 +1,32 @@
-"""Packed models compute what the intermediate form does, and activate what is kept."""
+"""Lowered models compute what the intermediate form does, and activate what is kept."""
 
 import numpy as np
 import onnx
 import pytest
 
 from onnxshallow.analysis import NotLinearError, analyze
-from onnxshallow.analysis.partial import Partial
-from onnxshallow.model.session import Session
 from onnxshallow.private.operations import count_operations
 from onnxshallow.rewriting.lowering.lower import lower
-from tests.graphs import assert_close, assert_same_function, feeds, frozen, ops, parse, run_plain
+from tests.graphs import feeds, frozen, ops, parse, run_plain
 from tests.networks import RESIDUAL, RESIDUAL_WEIGHTS
 from tests.partials import intermediate, partial
-
-CHAIN = """(float[N,3,6,6] x) => (float[N,4,6,6] y) {
-    h = Conv<pads=[1,1,1,1]>(x, w1, b1)  r = Relu(h)  y = Conv<pads=[1,1,1,1]>(r, w2, b2)
-}"""
-WEIGHTS = {"w1": (5, 3, 3, 3), "b1": (5,), "w2": (4, 5, 3, 3), "b2": (4,)}
-KEPT = [1, 0, 1, 0, 0]
-MIXED = {"square": [0, 0.2, 0, 0, 0], "linear": [0, 0.5, 0, 0.7, 1], "constant": [0, 0.3, 0, 0.4, 0]}
-
-
-def chain(**options) -> onnx.ModelProto:
-    return parse(CHAIN, **WEIGHTS, **options)
-
-
-def packed(model, partials, form="split", *, relus=None, **options) -> onnx.ModelProto:
-    """The packed model, after all checks that every packed model must pass."""
-    before = intermediate(model, partials)
-    frozen_before = frozen(before.network.model)
-    result = lower(before, partials, form)
-    assert frozen(before.network.model) == frozen_before
-    assert frozen(lower(before, partials, form)) == frozen(result)
-    assert_same_function(result, before.network.model, **options)
-    values = feeds(model)
-    for optimized, plain in zip(Session(result).run(values), run_plain(result, values), strict=True):
-        assert_close(optimized, plain)
-    kept = {p.output: np.mean(p.kept) for p in partials}
-    expected = sum(round((site.size or 0) * kept.get(site.output, 1.0)) for site in analyze(model).sites)
-    assert analyze(result).cost.relus == (expected if relus is None else relus)
-    return result
-
-
-def other(model: onnx.ModelProto, op: str) -> onnx.NodeProto:
-    return next(node for node in model.graph.node if node.op_type == op)
-
-
-def value(model: onnx.ModelProto, name: str) -> np.ndarray:
-    return next(onnx.numpy_helper.to_array(t) for t in model.graph.initializer if t.name == name)
+from tests.rewriting.lowering.lower_cases import (
+    CHAIN,
+    KEPT,
+    MIXED,
+    MOBILE,
+    MOBILE_WEIGHTS,
+    WEIGHTS,
+    chain,
+    lowered,
+    other,
+    residual_partials,
+    value,
+)
 
 
 def test_kept_squared_and_other_channels_go_separate_ways():
-    result = packed(chain(), [partial("h", "r", KEPT, **MIXED)])
+    result = lowered(chain(), [partial("h", "r", KEPT, **MIXED)])
     assert ops(result) == ["Conv", "Split", "Relu", "Mul", "Add", "Concat", "Conv"]
     shapes = onnx.shape_inference.infer_shapes(result).graph.value_info
     (relu,) = (shape for shape in shapes if shape.name == other(result, "Relu").output[0])
@@ -62,12 +37,12 @@ def test_kept_squared_and_other_channels_go_separate_ways():
 def test_values_in_the_graph_do_not_count():
     first, second = partial("h", "r", KEPT, linear=0.3), partial("h", "r", KEPT, linear=0.6, constant=0.1)
     model = chain()
-    assert frozen(lower(intermediate(model, [first]), [second], "split")) == frozen(packed(model, [second]))
+    assert frozen(lower(intermediate(model, [first]), [second], "split")) == frozen(lowered(model, [second]))
 
 
 @pytest.mark.parametrize(("kept", "expected"), [([1] * 5, ["Conv", "Relu", "Conv"]), ([0] * 5, ["Conv", "Conv"])])
 def test_empty_parts_are_left_out(kept, expected):
-    assert ops(packed(chain(), [partial("h", "r", kept, linear=0.5, constant=0.2)])) == expected
+    assert ops(lowered(chain(), [partial("h", "r", kept, linear=0.5, constant=0.2)])) == expected
 
 
 def test_no_partials_change_nothing():
@@ -81,24 +56,24 @@ def test_an_output_that_no_partial_activation_makes_is_refused():
 
 
 def test_channels_that_lie_together_already_leave_the_layers_as_they_are():
-    result = packed(chain(), [partial("h", "r", [1, 1, 1, 0, 0], linear=1)])
+    result = lowered(chain(), [partial("h", "r", [1, 1, 1, 0, 0], linear=1)])
     assert ops(result) == ["Conv", "Split", "Relu", "Concat", "Conv"]
     assert {"w1", "b1", "w2", "b2"} <= {tensor.name for tensor in result.graph.initializer}
 
 
 def test_dead_channels_leave_the_network():
-    result = packed(chain(), [partial("h", "r", KEPT)])
+    result = lowered(chain(), [partial("h", "r", KEPT)])
     assert ops(result) == ["Conv", "Relu", "Conv"]
     assert value(result, other(result, "Conv").input[1]).shape == (2, 3, 3, 3)
 
 
 def test_one_dead_channel_stays_where_all_are_dead():
-    result = packed(chain(), [partial("h", "r", [0] * 5)])
+    result = lowered(chain(), [partial("h", "r", [0] * 5)])
     assert value(result, other(result, "Conv").input[1]).shape == (1, 3, 3, 3)
 
 
 def test_a_channel_of_constants_is_not_dead():
-    result = packed(chain(), [partial("h", "r", KEPT, constant=0.2)])
+    result = lowered(chain(), [partial("h", "r", KEPT, constant=0.2)])
     assert value(result, other(result, "Conv").input[1]).shape == (5, 3, 3, 3)
 
 
@@ -106,7 +81,7 @@ def test_a_channel_of_constants_is_not_dead():
 def test_dead_channels_leave_through_poolings(pool):
     text = CHAIN.replace("y = Conv<pads=[1,1,1,1]>(r", f"p = {pool}<kernel_shape=[2,2]>(r) y = Conv(p")
     model = parse(text.replace("float[N,4,6,6] y", "float[N,4,3,3] y"), **WEIGHTS)
-    result = packed(model, [partial("h", "r", KEPT)])
+    result = lowered(model, [partial("h", "r", KEPT)])
     assert ops(result) == ["Conv", "Relu", pool, "Conv"]
     assert value(result, result.graph.node[-1].input[1]).shape == (4, 2, 3, 3)
 
@@ -115,18 +90,13 @@ def test_stated_shapes_of_smaller_tensors_are_dropped():
     model = chain()
     model.graph.value_info.append(onnx.helper.make_tensor_value_info("h", onnx.TensorProto.FLOAT, ["N", 5, 6, 6]))
     kept, smaller = partial("h", "r", KEPT, linear=1), partial("h", "r", KEPT)
-    assert "h" in [info.name for info in packed(model, [kept]).graph.value_info]
-    assert "h" not in [info.name for info in packed(model, [smaller]).graph.value_info]
-
-
-def residual_partials(*masks, **values) -> list[Partial]:
-    names = [("s", "r0"), ("h1", "r1"), ("s1", "r2"), ("h3", "r3"), ("s2", "r4")]
-    return [partial(*name, mask, **values) for name, mask in zip(names, masks, strict=True)]
+    assert "h" in [info.name for info in lowered(model, [kept]).graph.value_info]
+    assert "h" not in [info.name for info in lowered(model, [smaller]).graph.value_info]
 
 
 def test_nested_masks_of_a_residual_stream_need_no_gather():
     masks = [0, 1, 1, 0, 1, 1], [0, 1, 0, 1, 0, 1], [0, 1, 0, 0, 1, 1], [1, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 1]
-    result = packed(
+    result = lowered(
         parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(*masks, square=0.1, linear=0.5, constant=0.2)
     )
     assert "Gather" not in ops(result)
@@ -135,7 +105,7 @@ def test_nested_masks_of_a_residual_stream_need_no_gather():
 
 def test_crossing_masks_of_a_residual_stream_are_gathered_once():
     masks = [1, 1, 0, 0, 0, 0], [1] * 6, [1, 0, 1, 0, 1, 0], [1] * 6, [1, 1, 0, 0, 0, 0]
-    result = packed(parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(*masks, linear=0.5))
+    result = lowered(parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(*masks, linear=0.5))
     assert ops(result).count("Gather") == 3
     assert ops(result).count("Split") == 2
 
@@ -156,7 +126,7 @@ def test_shortcuts_that_add_channels_are_gathered_once(linear, opset):
         partial("c", "r", [0, 1, 0, 1], linear=linear),
         partial("t", "u", [0, 1, 0, 1, 0, 1, 1], linear=linear, constant=0.1),
     ]
-    assert ops(packed(model, partials)).count("Gather") == 1
+    assert ops(lowered(model, partials)).count("Gather") == 1
 
 
 FIRE = """(float[N,3,6,6] x) => (float[N,2,6,6] y) {
@@ -170,50 +140,40 @@ CROSSING = [1, 0, 0, 1, 0, 1, 0, 0, 1]
 def test_layers_that_read_a_concat_take_its_order(linear):
     model = parse(FIRE.replace("last", "y = Conv(j, w3)"), **FIRE_WEIGHTS)
     partials = [partial("a", "r", [0, 1, 0, 1], linear=linear), partial("b", "s", KEPT, linear=linear)]
-    assert "Gather" not in ops(packed(model, partials))
+    assert "Gather" not in ops(lowered(model, partials))
 
 
 def test_a_concat_before_a_site_is_gathered_once():
     model = parse(FIRE.replace("last", "t = Add(j, k) u = Relu(t) y = Conv(u, w3)"), **FIRE_WEIGHTS)
     partials = [partial("a", "r", [0, 1, 0, 1]), partial("t", "u", CROSSING, linear=0.5, constant=0.1)]
-    assert ops(packed(model, partials)).count("Gather") == 1
+    assert ops(lowered(model, partials)).count("Gather") == 1
 
 
 def test_the_last_channels_of_a_concat_may_be_dead_after_a_site():
     model = parse(FIRE.replace("last", "t = Add(j, k) u = Relu(t) y = Conv(u, w3)"), **FIRE_WEIGHTS)
-    result = packed(model, [partial("t", "u", [1, 1, 1, 1, 1, 1, 0, 0, 0])])
+    result = lowered(model, [partial("t", "u", [1, 1, 1, 1, 1, 1, 0, 0, 0])])
     assert value(result, result.graph.node[-1].input[1]).shape == (2, 6, 1, 1)
 
 
 def test_a_channel_that_is_dead_in_all_of_a_stream_leaves_it():
     masks = [1, 1, 1, 0, 1, 0], [1] * 6, [1, 1, 1, 1, 0, 0], [1] * 6, [1, 1, 1, 1, 1, 0]
-    result = packed(parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(*masks))
+    result = lowered(parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(*masks))
     assert value(result, other(result, "Gemm").input[1]).shape == (5, 5)
-
-
-MOBILE = """(float[N,3,6,6] x) => (float[N,4,6,6] y) {
-    a = Conv(x, w1, b1)  r = Clip(a, zero, six)
-    d = Conv<group=5, pads=[1,1,1,1]>(r, wd, bd)  s = Clip(d, zero, six)  y = Conv(s, w2, b2)
-}"""
-MOBILE_WEIGHTS = {
-    "w1": (5, 3, 1, 1), "b1": (5,), "wd": (5, 1, 3, 3), "bd": (5,), "w2": (4, 5, 1, 1), "b2": (4,),
-    "zero": np.array(0, np.float32), "six": np.array(6, np.float32),
-}  # fmt: skip
 
 
 def test_depthwise_streams_share_one_order():
     partials = [partial("a", "r", KEPT, linear=0.5), partial("d", "s", [1, 0, 1, 1, 0], square=0.2, constant=0.1)]
-    result = packed(parse(MOBILE, **MOBILE_WEIGHTS), partials)
+    result = lowered(parse(MOBILE, **MOBILE_WEIGHTS), partials)
     assert "Gather" not in ops(result)
     assert ops(result).count("Clip") == 2
 
 
 def test_a_channel_after_a_depthwise_layer_is_dead_if_nothing_is_added():
     partials = [partial("a", "r", KEPT), partial("d", "s", KEPT)]
-    result = packed(parse(MOBILE, **MOBILE_WEIGHTS), partials)
+    result = lowered(parse(MOBILE, **MOBILE_WEIGHTS), partials)
     assert [node.attribute[1].i for node in result.graph.node if node.op_type == "Conv"] == [1, 2, 1]
-    biased = packed(parse(MOBILE, **MOBILE_WEIGHTS), partials[:1])
-    unbiased = packed(
+    biased = lowered(parse(MOBILE, **MOBILE_WEIGHTS), partials[:1])
+    unbiased = lowered(
         parse(MOBILE, **MOBILE_WEIGHTS | {"bd": np.zeros(5, np.float32)}), partials[:1], relus=2 * 36 * 2
     )
     assert [len(value(model, model.graph.node[0].input[1])) for model in (biased, unbiased)] == [5, 2]
@@ -222,7 +182,7 @@ def test_a_channel_after_a_depthwise_layer_is_dead_if_nothing_is_added():
 def test_what_else_reads_z_gets_it_unchanged():
     text = CHAIN.replace("y = Conv<pads=[1,1,1,1]>(r, w2, b2)", "t = Conv(r, w2, b2) u = Conv(h, w2) y = Add(t, u)")
     model = parse(text.replace("float[N,4,6,6] y", "float[N,4,4,4] y"), **WEIGHTS)
-    result = packed(model, [partial("h", "r", KEPT, **MIXED)])
+    result = lowered(model, [partial("h", "r", KEPT, **MIXED)])
     assert ops(result).count("Mul") == 3
     assert "Gather" not in ops(result)
 
@@ -231,14 +191,14 @@ def test_what_else_reads_z_gets_it_unchanged():
 def test_a_site_before_a_graph_output_keeps_its_order(form):
     model = parse("(float[N,3,6,6] x) => (float[N,5,6,6] r) { h = Conv<pads=[1,1,1,1]>(x, w1, b1) r = Relu(h) }",
                   w1=(5, 3, 3, 3), b1=(5,))  # fmt: skip
-    result = packed(model, [partial("h", "r", KEPT, **MIXED)], form)
+    result = lowered(model, [partial("h", "r", KEPT, **MIXED)], form)
     assert ops(result).count("Gather") == {"split": 4, "prelu": 3}[form]
 
 
 def test_a_site_between_an_input_and_an_output():
     model = parse("(float[N,3,4] x) => (float[N,3,4] y) { y = Relu(x) }")
-    assert ops(packed(model, [partial("x", "y", [1, 1, 0], linear=0.5)])) == ["Split", "Relu", "Mul", "Concat"]
-    assert ops(packed(model, [partial("x", "y", [0, 0, 0], linear=1.0)])) == ["Identity"]
+    assert ops(lowered(model, [partial("x", "y", [1, 1, 0], linear=0.5)])) == ["Split", "Relu", "Mul", "Concat"]
+    assert ops(lowered(model, [partial("x", "y", [0, 0, 0], linear=1.0)])) == ["Identity"]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +213,7 @@ def test_flattened_channels_are_blocks_of_columns(flat, kept_linear):
     size = 45 if "r, rows" in flat or "Flatten(r)" in flat else 5
     rows = np.array([-1, 45], np.int64)
     model = parse(text, w1=(5, 3, 1, 1), b1=(5,), w2=(4, size), rows=rows)
-    result = packed(model, [partial("h", "r", KEPT, linear=kept_linear)])
+    result = lowered(model, [partial("h", "r", KEPT, linear=kept_linear)])
     assert "Gather" not in ops(result)
     assert ("Split" in ops(result)) == (kept_linear > 0)
 
@@ -267,14 +227,14 @@ def test_batch_normalizations_and_constants_are_permuted_too():
     model = parse(
         text, w1=(5, 3, 1, 1), s=(5,), t=(5,), m=(5,), v=ones, k=(5, 1, 1), slope=(5, 1, 1), w2=(4, 5, 1, 1)
     )
-    result = packed(model, [partial("n", "r", KEPT, **MIXED), partial("a", "q", KEPT, linear=1)])
+    result = lowered(model, [partial("n", "r", KEPT, **MIXED), partial("a", "q", KEPT, linear=1)])
     assert "Gather" not in ops(result)
 
 
 @pytest.mark.parametrize("form", ["split", "prelu"])
 def test_linear_layers_without_spatial_axes(form):
     text = "(float[N,3] x) => (float[N,4] y) { h = Gemm<transB=1>(x, w1, b1) r = Relu(h) y = MatMul(r, w2) }"
-    packed(parse(text, w1=(5, 3), b1=(5,), w2=(5, 4)), [partial("h", "r", KEPT, **MIXED)], form)
+    lowered(parse(text, w1=(5, 3), b1=(5,), w2=(5, 4)), [partial("h", "r", KEPT, **MIXED)], form)
 
 
 @pytest.mark.parametrize("form", ["split", "prelu"])
@@ -282,73 +242,11 @@ def test_linear_layers_without_spatial_axes(form):
 def test_other_numbers_of_spatial_axes(sizes, ones, form):
     text = f"(float[N,3,{sizes}] x) => (float[N,4,{sizes}] y) {{ h = Conv(x, w1, b1) r = Relu(h) y = Conv(r, w2) }}"
     model = parse(text, w1=(5, 3, *ones), b1=(5,), w2=(4, 5, *ones))
-    packed(model, [partial("h", "r", KEPT, **MIXED)], form)
+    lowered(model, [partial("h", "r", KEPT, **MIXED)], form)
 
 
-@pytest.mark.parametrize("form", ["split", "prelu"])
-@pytest.mark.parametrize("activation", ["LeakyRelu<alpha=0.2>(h)", "PRelu(h, slope)", "PRelu(h, one)"])
-def test_activations_with_slopes(activation, form):
-    slope, one = np.linspace(-0.5, 0.5, 5, dtype=np.float32).reshape(5, 1, 1), np.full(1, 0.2, np.float32)
-    model = parse(CHAIN.replace("Relu(h)", activation), **WEIGHTS, slope=slope, one=one)
-    result = packed(model, [partial("h", "r", KEPT, **MIXED)], form)
-    assert ops(result).count("PRelu") == int("PRelu" in activation or form == "prelu")
-
-
-def test_clips_stay_clips_in_either_form():
-    model = parse(MOBILE, **MOBILE_WEIGHTS)
-    result = packed(model, [partial("a", "r", KEPT, linear=0.5)], "prelu")
-    assert "PRelu" not in ops(result)
-    assert [node.name for node in result.graph.node if node.op_type == "Clip"] == ["", ""]
-
-
-def test_the_prelu_form_moves_nothing():
-    result = packed(chain(), [partial("h", "r", KEPT, linear=0.5, constant=0.1)], "prelu")
-    assert ops(result) == ["Conv", "PRelu", "Conv"]
-    assert value(result, other(result, "PRelu").input[1]).ravel().tolist() == [0, 1, 0, 1, 1]
-    assert {"w2", "b2"} <= {tensor.name for tensor in result.graph.initializer}
-
-
-def test_the_prelu_form_of_a_residual_sum_scales_before_it():
-    masks = [[1, 0, 1, 0, 1, 0]] * 5
-    result = packed(parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(*masks, linear=0.5, constant=0.1), "prelu")
-    assert (ops(result).count("Mul"), ops(result).count("PRelu")) == (2, 5)
-
-
-PLACES = np.random.default_rng(3).random((5, 6, 6)) < 0.4
-
-
-@pytest.mark.parametrize("form", ["split", "prelu"])
-def test_single_places_take_a_slope_each(form):
-    result = packed(chain(), [partial("h", "r", PLACES, linear=0.5, constant=0.1)], form)
-    assert ops(result) == ["Conv", "Mul", "Add", "PRelu", "Conv"]
-    assert ops(packed(chain(), [partial("h", "r", PLACES, linear=1.0)], form)) == ["Conv", "PRelu", "Conv"]
-
-
-def test_single_places_that_are_squared_are_gathered():
-    square = np.where(np.arange(180).reshape(5, 6, 6) % 3 == 0, 0.2, 0.0)
-    each = partial("h", "r", PLACES, square=square, linear=0.5, constant=0.1)
-    result = packed(chain(), [each])
-    assert count_operations(analyze(result)).squares == np.count_nonzero(each.squared)
-
-
-def test_slopes_of_one_are_no_comparisons_when_the_result_is_read_again():
-    once = packed(chain(), [partial("h", "r", PLACES, linear=1.0)], "prelu")
-    (site,) = analyze(once).sites
-    assert (site.size, site.channels, site.kind) == (np.count_nonzero(PLACES), 5, "prelu")
-
-
-def test_a_prelu_that_has_lost_all_that_it_activated():
-    slope = np.array([0, 1, 1, 0, 1], np.float32).reshape(5, 1, 1)
-    text = CHAIN.replace("r = Relu(h)", "q = PRelu(h, slope) r = Relu(q)")
-    partials = [partial("h", "q", [1, 1, 1, 1, 0], linear=0.5), partial("q", "r", [0, 1, 1, 0, 1])]
-    model = parse(text, **WEIGHTS, slope=slope)
-    result = lower(intermediate(model, partials), partials, "prelu")
-    assert_same_function(result, intermediate(model, partials).network.model)
-    assert ops(result)[0] == "Conv"
-
-
-def test_sites_of_a_packed_model_have_channels():
-    result = packed(parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(
+def test_sites_of_a_lowered_model_have_channels():
+    result = lowered(parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(
         [1, 1, 0, 0, 0, 0], [1] * 6, [1, 0, 1, 0, 1, 0], [1] * 6, [1, 1, 0, 0, 0, 0], linear=0.5))  # fmt: skip
     assert [site.channels for site in analyze(result).sites] == [2, 6, 3, 6, 2]
 
@@ -356,7 +254,7 @@ def test_sites_of_a_packed_model_have_channels():
 @pytest.mark.parametrize("square", [-0.2, 1e-3, [0, 0.2, 0, -0.3, 1e-6]])
 def test_parabolas_of_any_shape(square):
     linear = [0, 0.5, 0, 0.7, -1]
-    result = packed(chain(), [partial("h", "r", KEPT, square=square, linear=linear, constant=0.3)])
+    result = lowered(chain(), [partial("h", "r", KEPT, square=square, linear=linear, constant=0.3)])
     assert count_operations(analyze(result)).squares == 3 * 36
 
 
@@ -364,7 +262,7 @@ def test_parabolas_of_any_shape(square):
 def test_half_precision(form):
     text = CHAIN.replace("float[", "float16[")
     weights = {name: array.astype(np.float16) for name, array in _arrays(chain()).items()}
-    packed(parse(text, **weights), [partial("h", "r", KEPT, **MIXED)], form)
+    lowered(parse(text, **weights), [partial("h", "r", KEPT, **MIXED)], form)
 
 
 def _arrays(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -375,7 +273,7 @@ def _arrays(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(("opset", "ir"), [(9, 3), (9, 4), (11, 6), (12, 7), (13, 7), (18, 8), (22, 10)])
 def test_operator_sets(opset, ir, form):
     model = chain(opset=opset, ir=ir, as_inputs=ir < 4)
-    packed(model, [partial("h", "r", KEPT, **MIXED)], form)
+    lowered(model, [partial("h", "r", KEPT, **MIXED)], form)
 
 
 def test_open_sizes_stay_open():
@@ -391,14 +289,16 @@ def test_open_sizes_stay_open():
 
 def test_sites_in_a_row():
     model = parse(CHAIN.replace("r = Relu(h)", "q = Relu(h) r = Relu(q)"), **WEIGHTS)
-    packed(model, [partial("q", "r", [0] * 5, linear=1.0), partial("h", "q", [0] * 5, linear=1.0)])
-    packed(model, [partial("q", "r", KEPT, linear=0.5), partial("h", "q", [0, 0, 1, 0, 0], linear=0.5, constant=0.1)])
+    lowered(model, [partial("q", "r", [0] * 5, linear=1.0), partial("h", "q", [0] * 5, linear=1.0)])
+    lowered(
+        model, [partial("q", "r", KEPT, linear=0.5), partial("h", "q", [0, 0, 1, 0, 0], linear=0.5, constant=0.1)]
+    )
 
 
 def test_names_and_notes_of_nodes_are_kept():
     model = chain()
     model.graph.node[1].name, model.graph.node[1].doc_string = "act", "a note"
     model.metadata_props.add(key="license", value="none")
-    result = packed(model, [partial("h", "r", KEPT, linear=0.5)])
+    result = lowered(model, [partial("h", "r", KEPT, linear=0.5)])
     relu = other(result, "Relu")
     assert (relu.name, relu.doc_string, result.metadata_props[0].value) == ("act", "a note", "none")

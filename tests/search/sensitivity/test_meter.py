@@ -132,7 +132,7 @@ def test_plans_from_what_was_measured_reach_the_budget(chosen_by_estimates):
     inputs, observation, budgets, found = chosen_by_estimates
     cost = inputs.analysis.cost
     for budget, sensitivity in zip(budgets, found, strict=True):
-        plans = search(inputs, observation, sensitivity, budget, Silent())
+        (plans,) = search(inputs, observation, [sensitivity], [budget], Silent(), 8)
         for plan in plans:
             assert cost.relus - sum(c.relus for c in plan.candidates) <= budget.relus
             assert cost.macs - sum(c.macs for c in plan.candidates) <= budget.macs
@@ -167,8 +167,8 @@ def test_a_budget_out_of_reach_costs_a_first_look_and_is_an_error_later(chosen_b
     beyond, within = DamageMeter(inputs, observation, Silent(), None).matter_to([Budget(1), budgets[0]])
     assert set(beyond.damages) == {c.key for c in first_look(beyond.candidates)}
     assert within.damages == found[0].damages
-    with pytest.raises(TargetError):
-        search(inputs, observation, beyond, Budget(1), Silent())
+    (error,) = search(inputs, observation, [beyond], [Budget(1)], Silent(), 8)
+    assert isinstance(error, TargetError)
 
 
 def test_without_budgets_nothing_is_measured(chosen_by_estimates, monkeypatch):
@@ -193,7 +193,8 @@ def test_what_does_not_apply_after_all_is_asked_once_and_in_no_plan(chosen_by_es
     assert len(asked) == len(set(asked))
     assert broken & set(asked)
     assert not broken & set(sensitivity.damages)
-    for plan in search(inputs, observation, sensitivity, budgets[-1], Silent()):
+    (plans,) = search(inputs, observation, [sensitivity], budgets[-1:], Silent(), 8)
+    for plan in plans:
         assert not broken & {c.key for c in plan.candidates}
     others = [c for c in sensitivity.candidates if c.key not in broken]
     assert only_measured(inputs, sensitivity, others, budgets[-1])

@@ -13,16 +13,7 @@ from onnxshallow.search.sensitivity import sweep as sweep_module
 from onnxshallow.search.sensitivity.cache import SweepCache
 from onnxshallow.search.sensitivity.measures import damage
 from onnxshallow.search.sensitivity.sweep import SweepOptions, sweep
-from tests.networks import (
-    applied,
-    build,
-    calibration_of,
-    feeds_of,
-    residual,
-    signed,
-    smooth,
-    statistics_of,
-)
+from tests.networks import applied, build, calibration_of, feeds_of, residual, signed, smooth, statistics_of
 
 
 def candidates_of(model, *actions):

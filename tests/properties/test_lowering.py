@@ -1,4 +1,4 @@
-"""Random networks with random partial activations compute the same once they are packed."""
+"""Random networks with random partial activations compute the same once they are lowered."""
 
 import random
 
@@ -21,13 +21,13 @@ OLDEST = 9
 
 @pytest.mark.parametrize("form", ["split", "prelu"])
 @pytest.mark.parametrize("first", SEEDS[::GROUP])
-def test_packing_changes_no_output(first, form):
+def test_lowering_changes_no_output(first, form):
     for seed in range(first, first + GROUP):
         model = random_model(random.Random(seed))
         if model.opset_import[0].version >= OLDEST:
             case = open_case(model, Counts())
             try:
-                check_packing(case, draw_partials(case, np.random.default_rng(seed)), form)
+                check_lowering(case, draw_partials(case, np.random.default_rng(seed)), form)
             except AssertionError as error:
                 raise AssertionError(f"seed {seed}: {error}") from error
 
@@ -43,15 +43,15 @@ def draw_partials(case: Case, generator: np.random.Generator) -> list[Partial]:
     return found
 
 
-def check_packing(case: Case, partials: list[Partial], form: MaskForm) -> None:
-    """Fail unless a packed model is valid, makes the intermediate form's outputs and activates no more than it."""
+def check_lowering(case: Case, partials: list[Partial], form: MaskForm) -> None:
+    """Fail unless a lowered model is valid, makes the intermediate form's outputs and activates no more than it."""
     before = intermediate(case.model, partials, case.input_shapes)
-    packed = lower(before, partials, form)
-    assert_valid(packed, case.model)
+    lowered = lower(before, partials, form)
+    assert_valid(lowered, case.model)
     for engine in case.engines:
-        outputs, wanted = case.run(packed, engine), case.run(before.network.model, engine)
+        outputs, wanted = case.run(lowered, engine), case.run(before.network.model, engine)
         for info, output, expected in zip(case.model.graph.output, outputs, wanted, strict=True):
             assert_close(output, expected, f"{info.name} by {engine}")
     kept = {partial.output: np.mean(partial.kept) for partial in partials}
     sizes = [(site.size or 0) * kept.get(site.output, 1.0) for site in case.analysis.sites]
-    assert analyze(packed, case.input_shapes).cost.relus <= sum(map(round, sizes)), "more is activated than is kept"
+    assert analyze(lowered, case.input_shapes).cost.relus <= sum(map(round, sizes)), "more is activated than is kept"

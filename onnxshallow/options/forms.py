@@ -1,0 +1,127 @@
+"""The forms in which options can be given, in Python, on the command line and in a file."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, PlainSerializer, TypeAdapter
+from pydantic_core import core_schema
+
+from onnxshallow.options.quantities import read_bytes, read_latency, read_target
+
+__all__ = [
+    "CODE",
+    "Bytes",
+    "Data",
+    "Latency",
+    "Names",
+    "Numbers",
+    "Reads",
+    "Shapes",
+    "Size",
+    "Target",
+    "describe_data",
+    "file_of",
+    "names_code",
+    "text_of",
+]
+
+CODE = re.compile(r"(?P<file>.+\.py):(?P<function>[^\W\d]\w*)")
+"""A source that is made by a function of the user's own."""
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Lets a field be given in further forms than that of its own type.
+
+    Attributes:
+        read: makes the value of what was given; raises ValueError where that cannot be.
+        accepts: the type of all that can be given, in Python.
+        in_file: likewise, in a file, where that differs.
+    """
+
+    read: Callable[[Any], Any]
+    accepts: Any
+    in_file: Any = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Reads before all else."""
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> dict[str, Any]:
+        """What can be given, in place of what it becomes."""
+        return TypeAdapter(self.in_file or self.accepts).json_schema()
+
+
+def names_code(source: str) -> bool:
+    """Whether a source has the form `file.py:function`, and so runs code when loaded."""
+    return CODE.fullmatch(source) is not None
+
+
+def file_of(source: str) -> Path:
+    """The file or the folder that a source names, or whose code it would run."""
+    match = CODE.fullmatch(source)
+    return Path(source if match is None else match["file"])
+
+
+def describe_data(source: object) -> str | None:
+    """A source of samples in words: its text, or the type of what holds them, such as `<ndarray>`."""
+    return source if source is None or isinstance(source, str) else f"<{type(source).__name__}>"
+
+
+def text_of(value: object) -> object:
+    """Lets an integer stand for its digits."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _listed(value: object) -> object:
+    """Lets "0.4, 0.5, 0.6", "cuda, cpu" and a single number stand for a tuple."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    return (value,) if isinstance(value, int | float) else value
+
+
+def _shapes(value: object) -> object:
+    """Lets "NAME:1,3,224,224", or a list of such, stand for a mapping of names to shapes."""
+    if value is None or isinstance(value, Mapping):
+        return value
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and ":" in item for item in items):
+        raise ValueError("a shape is given as NAME:1,3,224,224")
+    return {name: sizes.split(",") for name, sizes in (item.rsplit(":", 1) for item in items)}
+
+
+def _data(value: object) -> object:
+    """Lets paths stand for their text; anything else that is no number may hold samples."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, bool | int | float | bytes):
+        raise ValueError("it must be a path, or in Python arrays or what gives batches of them")
+    return value
+
+
+def _checked(read: Callable[[Any], object]) -> Callable[[Any], Any]:
+    """Leaves a value as it is that `read` can read."""
+
+    def check(value: Any) -> Any:
+        if value is not None:
+            read(value)
+        return value
+
+    return check
+
+
+Size = Annotated[int, Field(gt=0)]
+_Positive = Annotated[float, Field(gt=0)]
+
+Target = Annotated[float | str | None, Reads(_checked(read_target), _Positive | str)]
+Latency = Annotated[float | str | None, Reads(_checked(read_latency), _Positive | str)]
+Bytes = Annotated[str | None, Reads(text_of, Size | str), AfterValidator(_checked(read_bytes))]
+Numbers = Annotated[tuple[float, ...] | None, Reads(_listed, float | str | Sequence[float])]
+Names = Annotated[tuple[str, ...] | None, Reads(_listed, str | Sequence[str])]
+Shapes = Annotated[
+    dict[str, tuple[Size, ...]] | None, Reads(_shapes, Mapping[str, Sequence[Size]] | str | Sequence[str])
+]
+Data = Annotated[Any, Reads(_data, object, in_file=str), PlainSerializer(describe_data)]

@@ -1,0 +1,222 @@
+"""Every option: what it may be, what it is when it is not given, and what is said of it.
+
+The flags of the command line, the arguments of the Python functions, the options file and the reference are made of
+the fields of `Config`. Names are snake_case in Python and kebab-case in the file and on the command line. numpy is
+imported late, so that `--help` stays fast.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, Flag, Option
+from onnxshallow.options.forms import Bytes, Data, Latency, Names, Numbers, Reads, Shapes, Size, Target, text_of
+from onnxshallow.options.quantities import parse_bytes
+
+__all__ = ["OPTIONS", "PRESETS", "Config", "Options"]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "resize": 256, "crop": 224},
+    "cifar10": {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)},
+    "cifar100": {"mean": (0.5071, 0.4867, 0.4408), "std": (0.2675, 0.2565, 0.2761)},
+    "mnist": {"mean": (0.1307,), "std": (0.3081,)},
+}
+"""The usual preprocessing of a data set: options by name, channels in RGB order."""
+
+_PRESETS = tuple(PRESETS)
+if TYPE_CHECKING:
+    Preset = str
+else:
+    Preset = Literal[_PRESETS]
+
+
+class Config(BaseModel):
+    """The options of a run, checked. All of them can stand in `onnxshallow.toml`."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        alias_generator=lambda name: name.replace("_", "-"),
+        defer_build=True,  # `--help` reads the fields and checks nothing
+    )
+
+    target_relus: Annotated[
+        Target, Flag("Keep at most this share (0.58) or number (320k) of ReLUs.", GOAL, "SHARE|COUNT")
+    ] = None
+    target_macs: Annotated[
+        Target, Flag("Keep at most this share or number of multiply-adds.", GOAL, "SHARE|COUNT")
+    ] = None
+    target_depth: Annotated[
+        Target,
+        Flag("Keep at most this share or number of the linear layers on the longest path.", GOAL, "SHARE|COUNT"),
+    ] = None
+    target_latency: Annotated[
+        Latency,
+        Flag(
+            "Take at most this share (0.7) of the latency on this machine, or this time (3.5ms).", GOAL, "SHARE|TIME"
+        ),
+    ] = None
+    max_drop: Annotated[
+        float | None,
+        Field(ge=0, le=1),
+        Flag("Accuracy that may be lost; alone: go as far as it allows.", GOAL, "FRACTION"),
+    ] = None
+    min_agreement: Annotated[
+        float | None,
+        Field(ge=0, le=1),
+        Flag("Samples to which both models must give the same class.", GATES, "FRACTION"),
+    ] = None
+    max_error: Annotated[
+        float | None,
+        Field(ge=0),
+        Flag("Largest relative error of an output; for integers the share of unequal elements.", GATES, "FRACTION"),
+    ] = None
+
+    kernel: Annotated[
+        Literal["auto", "exact", "3", "5"],
+        Reads(text_of, Literal["auto", "exact", "3", "5", 3, 5]),
+        Flag("Kernel of fused convolutions.", CHANGES),
+    ] = "auto"
+    granularity: Annotated[
+        Literal["layer", "channel", "pixel"],
+        Flag("Whether a ReLU goes as a whole, or may stay for some channels or pixels.", CHANGES),
+    ] = "layer"
+    polynomials: Annotated[bool, Flag("Also replace ReLUs by squares.", CHANGES)] = False
+
+    calib: Annotated[Data, Flag(".npz, image folder, or file.py:function; no labels needed.", DATA, "DATA")] = None
+    calib_samples: Annotated[Size, Flag("How many to use.", DATA)] = 1024
+    validate_data: Annotated[
+        Data, Field(alias="validate"), Flag("Where accuracy is measured; like --calib.", DATA, "DATA")
+    ] = None
+    validate_samples: Annotated[Size | None, Flag("How many to use.", DATA, default="all")] = None
+
+    preset: Annotated[Preset | None, Flag(f"{', '.join(_PRESETS[:-1])} or {_PRESETS[-1]}.", PIXELS, "NAME")] = None
+    mean: Annotated[Numbers, Flag("Subtracted from each channel.", PIXELS, "A,B,C")] = None
+    std: Annotated[Numbers, Flag("Divides each channel.", PIXELS, "A,B,C")] = None
+    scale: Annotated[float, Field(gt=0), Flag("Divides pixels first.", PIXELS, "X")] = 255.0
+    layout: Annotated[Literal["nchw", "nhwc"] | None, Flag("Of stored arrays.", PIXELS)] = None
+    resize: Annotated[Size | None, Flag("The shorter side is scaled to this.", PIXELS, "PIXELS")] = None
+    crop: Annotated[Size | None, Flag("The central square of this size is used.", PIXELS, "PIXELS")] = None
+    channels: Annotated[Literal["rgb", "bgr"], Flag("The network's order.", PIXELS)] = "rgb"
+
+    sensitivity: Annotated[Literal["kl", "mse", "disagreement", "magnitude"], Flag("Measure of damage.", FITTING)] = (
+        "kl"
+    )
+    ridge: Annotated[
+        float | None,
+        Field(ge=0, allow_inf_nan=False),
+        Flag("Strength of the ridge.", FITTING, "X", default="0.001; 10 without data"),
+    ] = None
+    correction: Annotated[
+        bool,
+        Flag("Re-fit the layers after a change.", FITTING, negative="Do not re-fit the layers after a change."),
+    ] = True
+    mask_form: Annotated[
+        Literal["split", "prelu"] | None,
+        Flag("How a ReLU that stays in part is written.", FITTING, default="split for channels, prelu for pixels"),
+    ] = None
+
+    input_shape: Annotated[Shapes, Flag("Sizes for an input with open axes.", MACHINE, "NAME:1,3,224,224")] = None
+    seed: Annotated[int, Field(ge=0), Flag("Of everything random.", MACHINE)] = 0
+    memory: Annotated[
+        Bytes,
+        Flag(
+            "For the whole process, such as 4G; activations beyond it go to disk.",
+            MACHINE,
+            "SIZE",
+            default="half of what is free",
+        ),
+    ] = None
+    batch_size: Annotated[Size, Flag("Samples a batch.", MACHINE)] = 64
+    threads: Annotated[Size | None, Flag("Of onnxruntime.", MACHINE, default="all cores")] = None
+    providers: Annotated[
+        Names,
+        Flag(
+            "Execution providers of onnxruntime, such as cuda.",
+            MACHINE,
+            "A,B",
+            default="cpu",
+            values=("cpu", "cuda", "tensorrt", "openvino", "dml", "coreml"),
+        ),
+    ] = None
+    max_tensor: Annotated[
+        Bytes,
+        Flag("The largest tensor that a model may compute for one sample.", MACHINE, "SIZE", default="512M"),
+    ] = None
+    max_data: Annotated[Bytes, Flag("The most that a data source may hold.", MACHINE, "SIZE", default="16G")] = None
+
+    @field_validator("mask_form")
+    @classmethod
+    def _check_form(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value == "split" and info.data.get("granularity") == "pixel":
+            raise ValueError(
+                "pixel masks have only the prelu form; leave it out, or take granularity channel, whose masks can be "
+                "split"
+            )
+        return value
+
+    @property
+    def in_part(self) -> bool:
+        """Whether activations may stay in part or become squares, and not only go layer by layer."""
+        return self.granularity != "layer" or self.polynomials
+
+    @property
+    def tensor_limit(self) -> int:
+        """The most bytes that a tensor of a model may take for one sample."""
+        from onnxshallow.model.guard.limits import MAX_TENSOR
+
+        return MAX_TENSOR if self.max_tensor is None else parse_bytes(self.max_tensor)
+
+    @property
+    def data_limit(self) -> int | None:
+        """The most bytes that one source of samples may hold, unpacked; None where the user did not say."""
+        return None if self.max_data is None else parse_bytes(self.max_data)
+
+
+OPTIONS = tuple(Option.from_field(name, field) for name, field in Config.model_fields.items())
+"""The options, in the order of the help."""
+
+
+# What follows is written by tools/keywords.py.
+
+
+class Options(TypedDict, total=False):
+    """The options as keyword arguments; None is as good as not given."""
+
+    target_relus: float | str | None
+    target_macs: float | str | None
+    target_depth: float | str | None
+    target_latency: float | str | None
+    max_drop: float | None
+    min_agreement: float | None
+    max_error: float | None
+    kernel: Literal["auto", "exact", "3", "5", 3, 5] | None
+    granularity: Literal["layer", "channel", "pixel"] | None
+    polynomials: bool | None
+    calib: object
+    calib_samples: int | None
+    validate_data: object
+    validate: object
+    validate_samples: int | None
+    preset: Literal["imagenet", "cifar10", "cifar100", "mnist"] | None
+    mean: float | str | Sequence[float] | None
+    std: float | str | Sequence[float] | None
+    scale: float | None
+    layout: Literal["nchw", "nhwc"] | None
+    resize: int | None
+    crop: int | None
+    channels: Literal["rgb", "bgr"] | None
+    sensitivity: Literal["kl", "mse", "disagreement", "magnitude"] | None
+    ridge: float | None
+    correction: bool | None
+    mask_form: Literal["split", "prelu"] | None
+    input_shape: Mapping[str, Sequence[int]] | str | Sequence[str] | None
+    seed: int | None
+    memory: int | str | None
+    batch_size: int | None
+    threads: int | None
+    providers: str | Sequence[str] | None
+    max_tensor: int | str | None
+    max_data: int | str | None

@@ -1,0 +1,68 @@
+"""JSON Schemas of what scripts read and write: the options file, and the reports."""
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from onnxshallow.errors import UsageError
+from onnxshallow.options.schema import Config
+from onnxshallow.report.schema.reports import (
+    AnalysisReport,
+    BenchReport,
+    DoctorReport,
+    ParetoReport,
+    PlanReport,
+    Report,
+    SensitivityReport,
+    ValidationReport,
+)
+
+__all__ = ["PUBLISHED", "json_schema"]
+
+PUBLISHED: dict[str, type[BaseModel]] = {
+    "options": Config,
+    "analyze": AnalysisReport,
+    "sensitivity": SensitivityReport,
+    "optimize": Report,
+    "dry-run": PlanReport,
+    "pareto": ParetoReport,
+    "validate": ValidationReport,
+    "bench": BenchReport,
+    "doctor": DoctorReport,
+}
+"""What has a schema, by name: the options file, and what each command reports; `apply` reports as `optimize` does."""
+
+
+class _OfReports(GenerateJsonSchema):
+    """Leaves out the titles of fields, which repeat their names."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+class _OfOptions(_OfReports):
+    """Leaves out null, which TOML has not."""
+
+    def nullable_schema(self, schema: Any) -> dict[str, Any]:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        found = super().default_schema(schema)
+        return {name: value for name, value in found.items() if name != "default" or value is not None}
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """The JSON Schema of what has a name in `PUBLISHED`.
+
+    Raises:
+        UsageError: nothing has that name.
+    """
+    if name not in PUBLISHED:
+        raise UsageError(f"There is no schema {name!r}; there are {', '.join(PUBLISHED)}.")
+    model = PUBLISHED[name]
+    if model is Config:
+        made = model.model_json_schema(schema_generator=_OfOptions)
+    else:
+        made = model.model_json_schema(schema_generator=_OfReports, mode="serialization")
+    return {"$schema": GenerateJsonSchema.schema_dialect, **made}

@@ -1,0 +1,98 @@
+"""What the steps of one run share, and the steps: measure and search, try a plan, look ahead."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from onnxshallow.errors import TargetError
+from onnxshallow.runtime.progress import Clock, Progress
+from onnxshallow.search.attempt import Attempt, carry_out, validate
+from onnxshallow.search.compete import search
+from onnxshallow.search.frontier import expected_frontier
+from onnxshallow.search.inputs import Inputs, Observation, observe
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.sensitivity.cache import cache_path
+from onnxshallow.search.sensitivity.meter import DamageMeter
+from onnxshallow.search.solver import Budget
+from onnxshallow.validation.compare import Runs
+
+__all__ = ["Run", "begin"]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What the steps of one run share.
+
+    Attributes:
+        inputs: model, data and options.
+        observation: what the original does with the data.
+        progress: shows how it goes.
+        clock: seconds by stage.
+        cache_folder: where damages are kept, or None.
+        looked_at: the plans that competed so far.
+    """
+
+    inputs: Inputs
+    observation: Observation
+    progress: Progress
+    clock: Clock
+    cache_folder: Path | None = None
+    looked_at: list[Plan] = field(default_factory=list)
+
+    @cached_property
+    def damages(self) -> DamageMeter:
+        """What candidates cost, measured when it is asked for."""
+        return DamageMeter(self.inputs, self.observation, self.progress, self.cache_folder)
+
+    def search(self, budgets: Sequence[Budget], tries: int) -> list[list[Plan] | TargetError]:
+        """The plans that were carried out in a cheap way for each budget; see `onnxshallow.search.compete`."""
+        with self.clock("sensitivity"):
+            measured = self.damages.matter_to(budgets)
+        with self.clock("plan"):
+            found = search(self.inputs, self.observation, measured, budgets, self.progress, tries)
+        self.looked_at.extend(plan for plans in found if not isinstance(plans, TargetError) for plan in plans)
+        return found
+
+    def frontier(self) -> list[Plan]:
+        """What other ReLU counts would cost, to be expected from what was measured; nothing where nothing was."""
+        if self.inputs.config.sensitivity == "magnitude":
+            return []
+        measured, inputs = self.damages.measured, self.inputs
+        with self.clock("plan"):
+            return expected_frontier(
+                inputs.analysis, measured.candidates, measured.damages, self.looked_at, inputs.budget
+            )
+
+    def attempt(self, plan: Plan, original: Runs | None = None) -> Attempt:
+        """Carry out a plan and compare the result with the original.
+
+        Args:
+            plan: the plan.
+            original: what runs the original, if it is not to be loaded anew.
+        """
+        with self.clock("fit"):
+            realized = carry_out(self.inputs, self.observation, plan, self.progress)
+        with self.clock("validate"):
+            comparison = validate(self.inputs, realized, self.progress, original)
+        return Attempt(plan, realized, comparison, self.inputs.config.validate_data is not None)
+
+
+def begin(
+    inputs: Inputs, progress: Progress, clock: Clock, cache: Path | bool | None = None, plan: Plan | None = None
+) -> Run:
+    """Run the original on the calibration samples; what follows goes by what it does.
+
+    Args:
+        inputs: model, data and options.
+        progress: shows how it goes.
+        clock: seconds by stage.
+        cache: folder for measured sensitivities; True for the user's, False or None for none.
+        plan: what is to be done, where that is known; else what the options allow.
+
+    Raises:
+        ModelError: onnxruntime fails on the model, or it computes values that are not finite.
+    """
+    with clock("observe"):
+        observation = observe(inputs, progress, plan)
+    return Run(inputs, observation, progress, clock, cache_path(cache))

@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+
+from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.linearize import Linearize
+from onnxshallow.analysis import analyze
+from onnxshallow.fitting.targets import Target, find_target
+from tests.fitting.fitting_cases import TWO_BRANCHES, layer_of, linearized, split_in_two, target_between, target_of
+from tests.networks import build, calibration_of, chain, residual, smooth
+
+
+def test_a_layer_is_fitted_to_its_own_output():
+    assert target_of(residual(), "h1") == Target("h1")
+
+
+def test_a_layer_before_a_residual_sum_is_fitted_to_the_sum_minus_the_other_operand():
+    assert target_of(residual(), "h2") == Target("s1", "r0")
+
+
+def test_a_layer_before_an_activated_sum_that_was_linearized_is_fitted_to_the_activated_one():
+    calibration = calibration_of({"x": smooth(16, 3, 8)}, batch=8)
+    original, rewritten = linearized(residual(), "r2", calibration)
+    layers = rewritten.analysis.layers
+    target = find_target(original.network, rewritten.analysis.network, layers, layers.by_output["h2"])
+    assert target == Target("r2", "r2_shortcut")
+
+
+def test_of_two_branches_the_later_one_is_fitted_to_what_the_earlier_one_leaves():
+    model = build(TWO_BRANCHES, w1=(4, 3, 3, 3), w2=(4, 3, 3, 3))
+    assert target_of(model, "a") == Target("a")
+    assert target_of(model, "b") == Target("s", "a")
+
+
+def test_an_operand_that_is_broadcast_is_not_subtracted():
+    model = build(
+        """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
+            g = GlobalAveragePool(x)
+            e = Conv(g, w2)
+            k = Conv<pads=[1,1,1,1]>(x, w1)
+            s = Add(k, e)
+            y = Relu(s)
+        }""",
+        w1=(4, 3, 3, 3),
+        w2=(4, 3, 1, 1),
+    )
+    assert target_of(model, "k") == Target("k")
+
+
+def test_a_constant_operand_is_not_subtracted():
+    model = build(
+        """(float[1,3,4,4] x) => (float[1,2,4,4] y) {
+            k = Conv(x, w)
+            s = Add(k, map)
+            y = Relu(s)
+        }""",
+        w=(2, 3, 1, 1),
+        map=(1, 2, 4, 4),
+    )
+    assert target_of(model, "k") == Target("k")
+
+
+def test_a_bias_that_callers_may_override_is_no_residual():
+    text = "(float[N,3,4,4] x, float[1,4,4,4] k) => (float[N,4,4,4] y) { h = Conv(x, w) s = Add(h, k) y = Tanh(s) }"
+    model = build(text, w=(4, 3, 1, 1), k=(1, 4, 4, 4))
+    assert target_of(model, "h") == Target("h")
+
+
+def test_a_sum_of_a_layer_with_itself_is_no_residual():
+    model = build(
+        """(float[N,3,4,4] x) => (float[N,2,4,4] y) {
+            k = Conv(x, w)
+            y = Add(k, k)
+        }""",
+        w=(2, 3, 1, 1),
+    )
+    assert target_of(model, "k") == Target("k")
+
+
+def test_a_layer_whose_tensors_the_original_lacks_has_no_target():
+    original = build("(float[N,3,4,4] x) => (float[N,2,4,4] y) { y = Conv(x, w) }", w=(2, 3, 1, 1))
+    assert target_of(chain(), "h", original) is None
+
+
+POINTWISE = """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
+    h = Conv<pads=[1,1,1,1]>(x, w1, b1)
+    y = Conv(h, w2, b2)
+}"""
+
+
+KNOWS_THREE = """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
+    k = Conv<pads=[1,1,1,1]>(x, w)
+    l = Relu(k)
+    y = Tanh(l)
+}"""
+
+
+def test_the_first_of_two_layers_is_fitted_to_what_the_second_makes():
+    rewritten, between = split_in_two(chain(), "h")
+    second = layer_of(rewritten, "h")
+    assert target_between(chain(), rewritten, between) == Target("h", through=second)
+    assert find_target(analyze(chain()).network, rewritten.network, rewritten.layers, second) == Target("h")
+
+
+def test_before_a_residual_sum_the_first_is_fitted_to_the_sum_minus_the_other_operand():
+    rewritten, between = split_in_two(residual(), "h2")
+    second = layer_of(rewritten, "h2")
+    assert target_between(residual(), rewritten, between) == Target("s1", "r0", second)
+
+
+def test_where_the_activation_is_removed_as_well_the_first_is_fitted_to_that():
+    (removal,) = (c for c in Linearize().find(analyze(chain()), FindOptions()).candidates if c.output == "r")
+    rewritten, between = split_in_two(chain(), "h", others=[removal])
+    assert target_between(chain(), rewritten, between) == Target("r", through=layer_of(rewritten, "r"))
+
+
+def test_of_two_split_branches_the_later_one_is_fitted_to_what_the_earlier_one_leaves():
+    model = build(TWO_BRANCHES, w1=(4, 3, 3, 3), w2=(4, 3, 3, 3))
+    for output, expected in (("a", ("a", None)), ("b", ("s", "a"))):
+        rewritten, between = split_in_two(model, output)
+        target = target_between(model, rewritten, between)
+        assert (target.tensor, target.minus) == expected
+        assert target.through == layer_of(rewritten, output)
+
+
+def test_a_layer_that_the_original_has_is_not_taken_for_the_first_of_two():
+    model = build(POINTWISE, w1=(5, 3, 3, 3), b1=(5,), w2=(4, 5, 1, 1), b2=(4,))
+    assert target_of(model, "h") == Target("h")
+
+
+NO_SECOND = {
+    "a kernel of more than one pixel": ("y = Conv<pads=[1,1,1,1]>(h, w2)", {"w2": (4, 4, 3, 3)}),
+    "a padded pixel": ("k = Conv<pads=[1,0,0,0]>(h, w2) y = Slice(k, one, nine, two)", {"w2": (4, 4, 1, 1)}),
+    "groups": ("y = Conv<group=2>(h, w2)", {"w2": (4, 2, 1, 1)}),
+    "a second reader": ("k = Conv(h, w2) y = Add(k, h)", {"w2": (4, 4, 1, 1)}),
+    "two of them": ("k = Conv(h, w2) l = Conv(h, w3) y = Mul(k, l)", {"w2": (4, 4, 1, 1), "w3": (4, 4, 1, 1)}),
+    "an activation": ("r = Relu(h) y = Conv(r, w2)", {"w2": (4, 4, 1, 1)}),
+    "a second that makes nothing known": ("m = Conv(h, w2) y = Relu(m)", {"w2": (4, 4, 1, 1)}),
+}
+
+
+def test_a_layer_before_one_that_reads_a_pixel_is_the_first_of_two():
+    model = build(POINTWISE, w1=(5, 3, 3, 3), b1=(5,), w2=(4, 5, 1, 1), b2=(4,))
+    target = target_of(model, "h", build(KNOWS_THREE, w=(4, 3, 3, 3)))
+    assert target is not None
+    assert (target.tensor, target.through.output) == ("y", "y")
+
+
+@pytest.mark.parametrize("name", NO_SECOND)
+def test_a_layer_before_something_else_is_not_the_first_of_two(name):
+    text, weights = NO_SECOND[name]
+    limits = {"one": np.array([1]), "nine": np.array([9]), "two": np.array([2])}
+    model = build(
+        f"(float[N,3,8,8] x) => (float[N,4,8,8] y) {{ h = Conv<pads=[1,1,1,1]>(x, w) {text} }}",
+        w=(4, 3, 3, 3),
+        **weights,
+        **{key: value for key, value in limits.items() if key in text},
+    )
+    assert target_of(model, "h", build(KNOWS_THREE, w=(4, 3, 3, 3))) is None
+
+
+def test_a_layer_whose_output_the_model_returns_is_not_the_first_of_two():
+    text = POINTWISE.replace("(float[N,4,8,8] y)", "(float[N,4,8,8] y, float[N,5,8,8] h)")
+    model = build(text, w1=(5, 3, 3, 3), b1=(5,), w2=(4, 5, 1, 1), b2=(4,))
+    assert target_of(model, "h", build(KNOWS_THREE, w=(4, 3, 3, 3))) is None
+
+
+def test_a_multiplication_is_not_the_first_of_two():
+    model = build(
+        "(float[N,3,8,8] x) => (float[N,4,8,8] y) { h = Mul(x, s) y = Conv(h, w) }",
+        s=np.array([1, 2, 3], dtype=np.float32).reshape(1, 3, 1, 1),
+        w=(4, 3, 1, 1),
+    )
+    assert layer_of(analyze(model), "h").kind == "affine"
+    assert target_of(model, "h", build(KNOWS_THREE, w=(4, 3, 3, 3))) is None

@@ -1,0 +1,97 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onnxshallow.errors import AccuracyError, TargetError, UsageError
+from onnxshallow.runtime.progress import Clock, Silent
+from onnxshallow.search.attempt import carry_out, validate
+from onnxshallow.search.candidates import find_every_candidate
+from onnxshallow.search.choose import Attempt
+from onnxshallow.search.plan import Plan
+from onnxshallow.workflows import outcome as outcome_module
+from onnxshallow.workflows.apply import apply_plan
+from onnxshallow.workflows.optimize import optimize
+from onnxshallow.workflows.outcome import outcome, warn_of_few_samples
+from tests.runs import load_case, save_case
+
+
+@pytest.fixture
+def attempt(inputs, observation):
+    """A plan that removes one of three sites, carried out and compared."""
+    plan = Plan(tuple(c for c in find_every_candidate(inputs) if c.key == "linearize:h1->r1"), {})
+    realized = carry_out(inputs, observation, plan, Silent())
+    return Attempt(plan, realized, validate(inputs, realized, Silent()), labels_decide=False)
+
+
+def asked(inputs, **options):
+    return replace(inputs, config=inputs.config.model_copy(update=options))
+
+
+def test_what_came_of_an_attempt_is_one_result(inputs, attempt):
+    clock = Clock()
+    result = outcome(asked(inputs, target_relus=0.7), attempt, None, ["a remark"], clock)
+    assert result.error is None
+    assert (result.model, result.plan, result.document) == (attempt.realized.model, attempt.plan, inputs.document)
+    assert (result.report.verdict.status, result.report.verdict.reasons) == ("met", ["a remark"])
+    assert (result.report.original.relus, result.report.optimized.relus) == (432, 288)
+    assert result.report.original.latency_ms > 0
+    assert "latency" in clock.seconds
+
+
+def test_without_an_attempt_there_is_a_report_alone(inputs):
+    error = TargetError("It cannot be reached.")
+    result = outcome(inputs, None, error, [], Clock())
+    assert (result.model, result.plan, result.error) == (None, None, error)
+    assert result.report.optimized is None
+    assert result.report.verdict.exit_code == 5
+
+
+def test_a_model_that_is_slower_than_allowed_is_no_success(inputs, attempt, monkeypatch):
+    monkeypatch.setattr(outcome_module, "measured_latency", lambda inputs, models: [1.0, 2.0])
+    result = outcome(asked(inputs, target_latency="0.5"), attempt, None, [], Clock())
+    assert isinstance(result.error, TargetError)
+    assert "takes 2.000 ms" in str(result.error)
+    assert result.report.optimized.latency_ms == 2
+
+
+def test_an_error_that_is_known_already_counts_first(inputs, attempt, monkeypatch):
+    monkeypatch.setattr(outcome_module, "measured_latency", lambda inputs, models: [1.0, 2.0])
+    error = AccuracyError("Too much is lost.")
+    result = outcome(asked(inputs, target_latency="0.5"), attempt, error, [], Clock())
+    assert result.error is error
+
+
+def test_more_relus_than_asked_for_are_no_success(inputs, attempt):
+    result = outcome(asked(inputs, target_relus=0.5), attempt, None, [], Clock())
+    assert isinstance(result.error, TargetError)
+    assert "leaves 288 ReLUs of the 216" in str(result.error)
+
+
+@pytest.mark.parametrize(
+    ("key", "options", "samples", "words"),
+    [
+        ("linearize:h1->r1", {}, 40, []),
+        ("quadratic:kept0:h1->r1", {}, 40, ["fitted to 32 samples only"]),
+        ("quadratic:kept0:h1->r1", {}, 320, []),
+        ("quadratic:kept0:h1->r1", {"calib": None, "calib_samples": 40}, 40, ["fitted to synthetic images"]),
+    ],
+    ids=["no squares", "few", "enough", "synthetic"],
+)
+def test_squares_that_were_fitted_to_little_are_told_to_be_a_risk(tmp_path, attempt, key, options, samples, words):
+    inputs = load_case(tmp_path, arrays={"x": np.zeros((samples, 3, 6, 6), np.float32)}, **options)
+    plan = Plan(tuple(c for c in find_every_candidate(inputs) if c.key == key), {})
+    assert len(plan.candidates) == 1
+    said = warn_of_few_samples(inputs, replace(attempt, plan=plan))
+    assert len(said) == len(words)
+    assert all(word in reason for word, reason in zip(words, said, strict=True))
+
+
+def test_a_budget_needs_data_also_when_a_plan_is_applied(tmp_path):
+    path, _ = save_case(tmp_path)
+    for start in (
+        lambda: optimize(path, max_drop=0.1, target_relus=0.5),
+        lambda: apply_plan(path, tmp_path / "plan.json", max_drop=0.1),
+    ):
+        with pytest.raises(UsageError, match="--max-drop needs real inputs"):
+            start()
