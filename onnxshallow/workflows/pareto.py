@@ -52,7 +52,7 @@ def pareto(
         validation: see `onnxshallow.optimize`.
         config: see `onnxshallow.optimize`, as for the following; `target_relus` and `target_latency` are not used.
         progress: shows how it goes.
-        cache: folder for measured measured, which a later `optimize` at one of the targets finds there.
+        cache: folder for measured damages, which a later `optimize` at one of the targets finds there.
         **options: single options by name.
 
     Returns:

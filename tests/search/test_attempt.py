@@ -33,7 +33,7 @@ def test_a_plan_is_carried_out_and_validated(inputs, observation, plan):
 def test_an_empty_plan_is_the_original(inputs, observation):
     realized = carry_out(inputs, observation, Plan((), {}), Silent())
     assert realized.model == net()
-    assert validate(inputs, realized, Silent()).drop == 0
+    assert validate(inputs, realized, Silent()).loss.value == 0
 
 
 def test_a_plan_is_carried_out_on_all_samples_and_tried_on_those_for_fitting(inputs, observation, plan):

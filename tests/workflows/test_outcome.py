@@ -5,14 +5,13 @@ import pytest
 
 from onnxshallow.errors import AccuracyError, TargetError, UsageError
 from onnxshallow.runtime.progress import Clock, Silent
-from onnxshallow.search.attempt import carry_out, validate
+from onnxshallow.search.attempt import Attempt, carry_out, validate
 from onnxshallow.search.candidates import find_every_candidate
-from onnxshallow.search.choose import Attempt
 from onnxshallow.search.plan import Plan
 from onnxshallow.workflows import outcome as outcome_module
 from onnxshallow.workflows.apply import apply_plan
 from onnxshallow.workflows.optimize import optimize
-from onnxshallow.workflows.outcome import outcome, warn_of_few_samples
+from onnxshallow.workflows.outcome import outcome, unreached
 from tests.runs import load_case, save_case
 
 
@@ -30,7 +29,7 @@ def asked(inputs, **options):
 
 def test_what_came_of_an_attempt_is_one_result(inputs, attempt):
     clock = Clock()
-    result = outcome(asked(inputs, target_relus=0.7), attempt, None, ["a remark"], clock)
+    result = outcome(asked(inputs, target_relus=0.7), attempt, ["a remark"], clock)
     assert result.error is None
     assert (result.model, result.plan, result.document) == (attempt.realized.model, attempt.plan, inputs.document)
     assert (result.report.verdict.status, result.report.verdict.reasons) == ("met", ["a remark"])
@@ -41,7 +40,7 @@ def test_what_came_of_an_attempt_is_one_result(inputs, attempt):
 
 def test_without_an_attempt_there_is_a_report_alone(inputs):
     error = TargetError("It cannot be reached.")
-    result = outcome(inputs, None, error, [], Clock())
+    result = unreached(inputs, error, Clock())
     assert (result.model, result.plan, result.error) == (None, None, error)
     assert result.report.optimized is None
     assert result.report.verdict.exit_code == 5
@@ -49,21 +48,21 @@ def test_without_an_attempt_there_is_a_report_alone(inputs):
 
 def test_a_model_that_is_slower_than_allowed_is_no_success(inputs, attempt, monkeypatch):
     monkeypatch.setattr(outcome_module, "measured_latency", lambda inputs, models: [1.0, 2.0])
-    result = outcome(asked(inputs, target_latency="0.5"), attempt, None, [], Clock())
+    result = outcome(asked(inputs, target_latency="0.5"), attempt, [], Clock())
     assert isinstance(result.error, TargetError)
     assert "takes 2.000 ms" in str(result.error)
     assert result.report.optimized.latency_ms == 2
 
 
-def test_an_error_that_is_known_already_counts_first(inputs, attempt, monkeypatch):
+def test_what_is_lost_counts_before_what_is_slow(inputs, attempt, monkeypatch):
     monkeypatch.setattr(outcome_module, "measured_latency", lambda inputs, models: [1.0, 2.0])
-    error = AccuracyError("Too much is lost.")
-    result = outcome(asked(inputs, target_latency="0.5"), attempt, error, [], Clock())
-    assert result.error is error
+    unstable = replace(attempt, realized=replace(attempt.realized, unstable="it grows"))
+    result = outcome(asked(inputs, target_latency="0.5"), unstable, [], Clock())
+    assert isinstance(result.error, AccuracyError)
 
 
 def test_more_relus_than_asked_for_are_no_success(inputs, attempt):
-    result = outcome(asked(inputs, target_relus=0.5), attempt, None, [], Clock())
+    result = outcome(asked(inputs, target_relus=0.5), attempt, [], Clock())
     assert isinstance(result.error, TargetError)
     assert "leaves 288 ReLUs of the 216" in str(result.error)
 
@@ -82,7 +81,8 @@ def test_squares_that_were_fitted_to_little_are_told_to_be_a_risk(tmp_path, atte
     inputs = load_case(tmp_path, arrays={"x": np.zeros((samples, 3, 6, 6), np.float32)}, **options)
     plan = Plan(tuple(c for c in find_every_candidate(inputs) if c.key == key), {})
     assert len(plan.candidates) == 1
-    said = warn_of_few_samples(inputs, replace(attempt, plan=plan))
+    said = outcome(inputs, replace(attempt, plan=plan), [], Clock()).report.verdict.reasons
+    said = [reason for reason in said if "squares" in reason]
     assert len(said) == len(words)
     assert all(word in reason for word, reason in zip(words, said, strict=True))
 
