@@ -15,17 +15,7 @@ from onnxshallow.analysis.partial import Partial
 from onnxshallow.fitting.moments import SiteStatistics
 from onnxshallow.model.editor import GraphEditor
 
-__all__ = [
-    "Action",
-    "Candidate",
-    "Exactness",
-    "FindOptions",
-    "Found",
-    "Granularity",
-    "Kind",
-    "Rewrite",
-    "Statistics",
-]
+__all__ = ["Action", "Candidate", "Exactness", "FindOptions", "Found", "Granularity", "Kind", "Rewrite", "Statistics"]
 
 Exactness = Literal["exact", "border", "fitted"]
 """`exact`: composed, right everywhere; `border`: composed, wrong at the border; `fitted`: to activations."""

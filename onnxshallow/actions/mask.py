@@ -9,13 +9,7 @@ import numpy as np
 from onnxshallow.actions.base import Action, FindOptions, Found, Rewrite, Statistics
 from onnxshallow.actions.folding import site_that_makes
 from onnxshallow.actions.importance import most_important
-from onnxshallow.actions.partial import (
-    PartialRemoval,
-    found_in_part,
-    keep_in_part,
-    partial_candidates,
-    partly_refused,
-)
+from onnxshallow.actions.partial import InPart, found_in_part, keep_in_part, partial_candidates, partly_refused
 from onnxshallow.analysis import Analysis, NotLinearError, Site
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.model.editor import GraphEditor
@@ -29,11 +23,11 @@ _SHARES_BESIDE_PARABOLAS = (1 / 2, 7 / 8)
 _NOTHING = 1e-9
 
 
-class Mask(Action[PartialRemoval]):
+class Mask(Action[InPart]):
     """Keeps the activation of some elements of a site."""
 
     name = "mask"
-    form = PartialRemoval
+    form = InPart
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every removable site, with a handful of numbers of elements that are kept."""
@@ -42,7 +36,7 @@ class Mask(Action[PartialRemoval]):
         pixels = options.granularity == "pixel"
         reasons = {site.name: partly_refused(analysis, site, pixels) for site in analysis.sites}
 
-        def candidates(site: Site) -> list[PartialRemoval]:
+        def candidates(site: Site) -> list[InPart]:
             return partial_candidates(self.name, analysis, site, options, self._levels(site, options), pixels=pixels)
 
         return found_in_part(analysis.sites, reasons, candidates)
@@ -58,9 +52,7 @@ class Mask(Action[PartialRemoval]):
             levels += [whole - idle] if idle else []
         return levels
 
-    def apply(
-        self, editor: GraphEditor, analysis: Analysis, candidate: PartialRemoval, statistics: Statistics
-    ) -> Rewrite:
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: InPart, statistics: Statistics) -> Rewrite:
         """Keep the elements of which the affine map explains least."""
         site = site_that_makes(analysis, candidate.output)
         found = statistics[candidate.sites[0]]

@@ -31,7 +31,7 @@ from onnxshallow.fitting.moments import Parabola
 from onnxshallow.model.editor import GraphEditor
 
 __all__ = [
-    "PartialRemoval",
+    "InPart",
     "found_in_part",
     "keep_in_part",
     "mask_refusal",
@@ -45,7 +45,7 @@ _PARTS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartialRemoval(Candidate):
+class InPart(Candidate):
     """A site of which a part stays.
 
     Attributes:
@@ -149,7 +149,7 @@ def partial_candidates(
     *,
     pixels: bool = False,
     squares: bool = False,
-) -> list[PartialRemoval]:
+) -> list[InPart]:
     """The candidates of one site that save something.
 
     Where a PRelu lets elements pass already, those that are kept may all be others.
@@ -173,7 +173,7 @@ def partial_candidates(
     for kept in sorted({level for level in levels if 0 <= level < whole and level * area < elements}):
         gone = elements - kept * area
         found.append(
-            PartialRemoval(
+            InPart(
                 action=name,
                 sites=(site.name,),
                 source=site.source,

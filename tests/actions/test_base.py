@@ -6,7 +6,7 @@ from onnxshallow.actions.base import Candidate, FindOptions
 from onnxshallow.actions.decompose import Split
 from onnxshallow.actions.fuse import Merger
 from onnxshallow.actions.linearize import Removal
-from onnxshallow.actions.partial import PartialRemoval
+from onnxshallow.actions.partial import InPart
 from onnxshallow.analysis import analyze
 from onnxshallow.search.candidates import find_candidates
 from tests.networks import chain, residual
@@ -30,7 +30,7 @@ def merger(*kernel, exactness="fitted"):
 
 
 def part(kept, **values):
-    return PartialRemoval("mask", **PLACE, kept=kept, **values)
+    return InPart("mask", **PLACE, kept=kept, **values)
 
 
 SPLIT = Split("decompose", **{**PLACE, "sites": ()}, rank=4)

@@ -9,7 +9,7 @@ from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.decompose import Decompose, Split
 from onnxshallow.actions.fuse import Fuse, Merger
 from onnxshallow.actions.linearize import Linearize, Removal
-from onnxshallow.actions.partial import PartialRemoval
+from onnxshallow.actions.partial import InPart
 from onnxshallow.analysis import analyze
 from onnxshallow.search.estimates import estimated_damages, first_look, interactions
 from tests.networks import residual
@@ -245,9 +245,7 @@ def test_together_two_do_no_more_than_errors_of_equal_shape(values):
 
 
 def masks(site, size, *kept, action="mask"):
-    return [
-        PartialRemoval(action, (site,), f"{site}.in", f"{site}.out", relus=size - count, kept=count) for count in kept
-    ]
+    return [InPart(action, (site,), f"{site}.in", f"{site}.out", relus=size - count, kept=count) for count in kept]
 
 
 def test_of_the_levels_of_a_site_the_middle_one_is_looked_at_first():

@@ -9,7 +9,7 @@ from onnxshallow.actions.base import Candidate
 from onnxshallow.actions.decompose import Split
 from onnxshallow.actions.fuse import Merger
 from onnxshallow.actions.linearize import Linearize, Removal
-from onnxshallow.actions.partial import PartialRemoval
+from onnxshallow.actions.partial import InPart
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.search.plan import Plan, load_plan, plan_to_json, save_plan
 
@@ -277,10 +277,8 @@ def test_two_ranks_of_one_layer_exclude_each_other(tmp_path):
         load_plan(path, [SPLIT, NARROWER])
 
 
-MASKS = [
-    PartialRemoval("mask", ("c",), "z", "w", relus=10 - kept, nodes=frozenset({4}), kept=kept) for kept in (2, 4)
-]
-SQUARE = PartialRemoval("quadratic", ("c",), "z", "w", relus=5, nodes=frozenset({4}), squares=5, kept=2)
+MASKS = [InPart("mask", ("c",), "z", "w", relus=10 - kept, nodes=frozenset({4}), kept=kept) for kept in (2, 4)]
+SQUARE = InPart("quadratic", ("c",), "z", "w", relus=5, nodes=frozenset({4}), squares=5, kept=2)
 
 
 @pytest.mark.parametrize("candidate", [*MASKS, SQUARE])

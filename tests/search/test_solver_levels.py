@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from onnxshallow.actions.fuse import Merger
-from onnxshallow.actions.partial import PartialRemoval
+from onnxshallow.actions.partial import InPart
 from onnxshallow.search.solver import Budget, conflicts
 from tests.search.test_solver import damages, problem, remove
 
@@ -14,7 +14,7 @@ from tests.search.test_solver import damages, problem, remove
 def levels(name, size, *kept, squares=False):
     """Masks of a site of `size` ReLUs in ten channels, or parabolas."""
     return [
-        PartialRemoval(
+        InPart(
             "quadratic" if squares else "mask",
             (name,),
             f"{name}.in",

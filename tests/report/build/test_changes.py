@@ -3,7 +3,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from onnxshallow.actions.base import Candidate
-from onnxshallow.actions.partial import PartialRemoval
+from onnxshallow.actions.partial import InPart
 from onnxshallow.analysis import analyze
 from onnxshallow.report.build.changes import change_reports, decisions, plan_points
 from onnxshallow.search.candidates import find_every_candidate
@@ -71,7 +71,7 @@ def test_every_change_is_listed_also_one_that_removes_no_site(inputs, candidates
 def partial(candidates):
     """A candidate that keeps three channels of a site."""
     removal = candidates["linearize:h1->r1"]
-    return PartialRemoval("mask", removal.sites, "h1", "r1", relus=removal.relus // 2, nodes=removal.nodes, kept=3)
+    return InPart("mask", removal.sites, "h1", "r1", relus=removal.relus // 2, nodes=removal.nodes, kept=3)
 
 
 def test_a_site_that_stays_in_part_says_how_much_of_it_does(inputs, partial):

@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from onnxshallow.actions.base import Candidate
-from onnxshallow.actions.partial import PartialRemoval
+from onnxshallow.actions.partial import InPart
 from onnxshallow.analysis import analyze
 from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.model.document import load_document
@@ -93,8 +93,8 @@ def test_a_sensitivity_is_reported(inputs):
 
 def test_the_sensitivity_of_a_site_is_that_of_its_removal(inputs, candidates):
     removal = candidates["linearize:h1->r1"]
-    mask = PartialRemoval("mask", ("r1",), "h1", "r1", kept=3)
-    square = PartialRemoval("quadratic", ("r1",), "h1", "r1", kept=0, squares=20)
+    mask = InPart("mask", ("r1",), "h1", "r1", kept=3)
+    square = InPart("quadratic", ("r1",), "h1", "r1", kept=0, squares=20)
     other = Candidate("bypass", ("r1",), "h1", "r1")
     damages = {other.key: 0.0625, mask.key: 0.125, square.key: 0.25, removal.key: 0.5}
     for order in itertools.permutations((other, mask, square, removal)):

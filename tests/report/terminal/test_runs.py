@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxshallow.actions.partial import PartialRemoval
+from onnxshallow.actions.partial import InPart
 from onnxshallow.report.build.changes import change_reports
 from onnxshallow.report.schema.reports import (
     AnalysisReport,
@@ -189,8 +189,8 @@ def test_squares_are_told_where_there_are_any(capsys):
 
 
 def test_a_plan_says_what_a_site_keeps_and_what_squares_it_adds(capsys):
-    candidate = PartialRemoval("mask", ("r",), "a", "b", relus=5, kept=1200)
-    square = PartialRemoval("quadratic", ("s",), "b", "c", relus=7, squares=3400, kept=0)
+    candidate = InPart("mask", ("r",), "a", "b", relus=5, kept=1200)
+    square = InPart("quadratic", ("s",), "b", "c", relus=7, squares=3400, kept=0)
 
     def told(*candidates):
         print_plan(

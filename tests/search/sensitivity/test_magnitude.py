@@ -4,7 +4,7 @@ import pytest
 from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.fuse import Merger
 from onnxshallow.actions.linearize import Linearize
-from onnxshallow.actions.partial import PartialRemoval
+from onnxshallow.actions.partial import InPart
 from onnxshallow.analysis import analyze
 from onnxshallow.search.sensitivity.magnitude import magnitude_damages, magnitude_sensitivity
 from tests.networks import build
@@ -65,6 +65,6 @@ def test_damage_of_several_sites_adds_up():
 def test_what_stays_of_a_site_does_no_damage():
     analysis = analyze(toy())
     (whole,) = (c for c in Linearize().find(analysis, FindOptions()).candidates if c.output == "r")
-    mask = PartialRemoval("mask", whole.sites, whole.source, whole.output, kept=1, relus=whole.relus // 2)
+    mask = InPart("mask", whole.sites, whole.source, whole.output, kept=1, relus=whole.relus // 2)
     found = magnitude_damages(analysis, [whole, mask])
     assert found[mask.key] == pytest.approx(found[whole.key] / 2)
