@@ -5,20 +5,13 @@ from dataclasses import dataclass
 
 import onnx
 
-from onnxshallow.actions.base import Action, Candidate, Statistics
-from onnxshallow.actions.decompose import Decompose
-from onnxshallow.actions.fuse import Fuse
-from onnxshallow.actions.linearize import Linearize
-from onnxshallow.actions.mask import Mask
-from onnxshallow.actions.quadratic import Quadratic
-from onnxshallow.analysis import Analysis, analyze
+from onnxshallow.actions.base import Candidate, Statistics
+from onnxshallow.actions.registry import actions
+from onnxshallow.analysis import Analysis, NotLinearError, analyze
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.model.editor import GraphEditor
 
-__all__ = ["ACTIONS", "Rewritten", "apply_candidates"]
-
-ACTIONS: tuple[Action, ...] = (Decompose(), Fuse(), Linearize(), Mask(), Quadratic())
-"""The actions, in the order in which their candidates are applied."""
+__all__ = ["Rewritten", "apply_candidates"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +51,10 @@ def apply_candidates(
         boundaries: further tensors that no layer of the result reaches across.
 
     Raises:
-        NotLinearError: two candidates get into each other's way.
+        NotLinearError: a candidate cannot be carried out, as another gets in its way.
     """
-    rank = {action.name: position for position, action in enumerate(ACTIONS)}
-    by_name = {action.name: action for action in ACTIONS}
+    by_name = {action.name: action for action in actions()}
+    rank = {name: position for position, name in enumerate(by_name)}
     fit: set[str] = set()
     frozen: set[str] = set()
     partials: list[Partial] = []
@@ -70,7 +63,12 @@ def apply_candidates(
     for position, candidate in enumerate(ordered, start=1):
         ends = {name for later in ordered[position:] for name in (later.source, later.output)}
         editor = GraphEditor(analysis.network.model)
-        outcome = by_name[candidate.action].apply(editor, analysis, candidate, statistics)
+        try:
+            outcome = by_name[candidate.action].apply(editor, analysis, candidate, statistics)
+        except NotLinearError as error:
+            raise NotLinearError(
+                f"{candidate.key} cannot be carried out: {error}; leave it out of the plan, or what gets in its way."
+            ) from error
         analysis = analyze(editor.finish(), shapes, ends.union(boundaries))
         fit.update(outcome.fit)
         frozen.update(outcome.frozen)

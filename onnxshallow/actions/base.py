@@ -1,22 +1,28 @@
 """What an action is: one way to change a network at one place.
 
-Whoever adds a way to shrink a network writes one file with a class that follows `Action`, and names it in
-`onnxshallow.actions`. Sweep, planner and report know no action by name.
+Whoever adds a way to shrink a network writes one file: a class derived from `Action`, and one derived from
+`Candidate` for what such a change leaves and how it is told. `onnxshallow.actions.registry` names it. Search,
+rewriting and report know no action by name.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from onnxshallow.analysis import Analysis
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.fitting.moments import SiteStatistics
 from onnxshallow.model.editor import GraphEditor
 
-__all__ = ["Action", "Candidate", "Exactness", "FindOptions", "Found", "Granularity", "Rewrite", "Statistics"]
+__all__ = ["Action", "Candidate", "Exactness", "FindOptions", "Found", "Granularity", "Kind", "Rewrite", "Statistics"]
 
 Exactness = Literal["exact", "border", "fitted"]
 """`exact`: composed, right everywhere; `border`: composed, wrong at the border; `fitted`: to activations."""
+
+Kind = Literal["removal", "merger", "split", "partial"]
+"""What a change does: activations go; layers become one, the activations between them go; a layer becomes several; a
+part of an activation stays."""
 
 Granularity = Literal["layer", "channel", "pixel"]
 """What of an activation goes or stays as one: all of it, a channel, or a single element."""
@@ -52,56 +58,107 @@ class FindOptions:
 class Candidate:
     """An action at a place.
 
+    The fields that a derived class adds are its *variant*: what tells candidates of one place apart. They hold what
+    JSON can (a tuple for a list), and are saved in plans and reports under their names.
+
     Attributes:
+        kind: what the change does.
+        layers: linear layers that it leaves in place of those among its nodes; None where these stay as they are.
         action: the action's name.
         sites: names of the sites that it removes.
         source: the tensor that the change begins at.
         output: the tensor that it ends at; source and output say the place, whatever was changed before.
-        kernel: spatial kernel shape of the new convolution, where there is one.
         exactness: `exact`, `border` or `fitted`.
         relus: scalar activations per sample that it saves.
         macs: multiply-adds per sample that it saves; negative where it costs some.
         depth: linear layers that it takes off the longest path through it; negative where it adds some.
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
-        rank: channels between two convolutions that take the place of one.
-        kept: channels, or elements of a sample, of the site that keep their activation; None where that is not asked.
-        pixels: whether elements are kept, and not whole channels.
         squares: squares per sample that it adds.
     """
+
+    kind: ClassVar[Kind] = "removal"
+    layers: ClassVar[int | None] = None
 
     action: str
     sites: tuple[str, ...]
     source: str
     output: str
-    kernel: tuple[int, ...] | None = None
     exactness: Exactness = "fitted"
     relus: int = 0
     macs: int = 0
     depth: int = 0
     nodes: frozenset[int] = field(default=frozenset(), repr=False)
-    rank: int | None = None
-    kept: int | None = None
-    pixels: bool = False
     squares: int = 0
+
+    @property
+    def what(self) -> str:
+        """What becomes of the place, in words that go on from its name; for reports."""
+        return f"changed by {self.action}"
+
+    @property
+    def short(self) -> str:
+        """What the change makes, in a few words, where its place is seen."""
+        return self.what
+
+    @property
+    def title(self) -> str:
+        """The action, and of its variant what tables have no column for."""
+        return self.action
+
+    @property
+    def variant(self) -> dict[str, Any]:
+        """What tells the candidate from others of its place, as JSON values by name."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)[len(fields(Candidate)) :]}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What reports say of the variant, as JSON values by name."""
+        return self.variant
+
+    @property
+    def label(self) -> str:
+        """The variant as a part of the key."""
+        shown = {n: "x".join(map(str, v)) if isinstance(v, list) else v for n, v in self.variant.items()}
+        return "".join(f":{name}{value}" for name, value in shown.items())
+
+    @property
+    def size(self) -> float:
+        """What puts the candidates of one place in order, above zero: of more of it less damage is expected."""
+        return 1.0
+
+    def power(self, measured: "Candidate") -> float:
+        """The p by which damage is expected to go with size: that of `measured` times (its size / this size)^p."""
+        return 1.0
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of its sites stays."""
+        return True
+
+    @property
+    def by_element(self) -> bool:
+        """Whether it tells the elements of a channel apart, so that statistics of each are needed."""
+        return False
 
     @property
     def removed(self) -> int:
         """How many sites go altogether and leave nothing nonlinear."""
-        return 0 if self.kept or self.squares else len(self.sites)
+        return len(self.sites) if self.whole and not self.squares else 0
 
     @property
     def place(self) -> str:
-        """What candidates that differ only in their kernel size, rank, exactness or what they keep have in common."""
+        """What candidates that differ only in their variant or exactness have in common."""
         return f"{self.action}:{self.source}->{self.output}"
 
     @property
     def key(self) -> str:
         """What names the candidate in plans, caches and reports."""
-        kernel = "" if self.kernel is None else ":" + "x".join(str(size) for size in self.kernel)
-        rank = "" if self.rank is None else f":rank{self.rank}"
-        kept = "" if self.kept is None else f":kept{self.kept}{'pixels' * self.pixels}"
         exact = "" if self.exactness == "fitted" else f":{self.exactness}"
-        return f"{self.action}{kernel}{rank}{kept}{exact}:{self.source}->{self.output}"
+        return f"{self.action}{self.label}{exact}:{self.source}->{self.output}"
+
+
+C = TypeVar("C", bound=Candidate)
 
 
 @dataclass(frozen=True)
@@ -132,17 +189,23 @@ class Rewrite:
     partials: tuple[Partial, ...] = ()
 
 
-class Action(Protocol):
-    """One way to change a network."""
+class Action(ABC, Generic[C]):
+    """One way to change a network, whose candidates are of class `C`.
 
-    @property
-    def name(self) -> str:
-        """Name in plans and reports, a verb."""
+    Attributes:
+        name: of the action in plans and reports, a verb.
+        form: the class of its candidates.
+    """
 
+    name: str
+    form: type[C]
+
+    @abstractmethod
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Where the action may apply, and why it may not elsewhere."""
 
-    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Candidate, statistics: Statistics) -> Rewrite:
+    @abstractmethod
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: C, statistics: Statistics) -> Rewrite:
         """Edit the graph.
 
         Args:

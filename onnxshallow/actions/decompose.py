@@ -8,10 +8,13 @@ integer program does, among everything else. The space is found by reduced-rank 
 (`onnxshallow.fitting.bottleneck`); what `apply` writes is the best approximation of the weights.
 """
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxshallow.actions.base import Candidate, FindOptions, Found, Rewrite, Statistics
+from onnxshallow.actions.base import Action, Candidate, FindOptions, Found, Kind, Rewrite, Statistics
 from onnxshallow.actions.emission import layer_nodes
 from onnxshallow.analysis import Analysis, Layer, NotLinearError
 from onnxshallow.analysis.cost import layer_macs
@@ -19,7 +22,7 @@ from onnxshallow.convolution import split
 from onnxshallow.fitting.regression import bytes_needed
 from onnxshallow.model.editor import GraphEditor
 
-__all__ = ["Decompose"]
+__all__ = ["Decompose", "Split"]
 
 # Ranks to try, as shares of the full rank.
 _SHARES = (1 / 2, 3 / 8, 1 / 4)
@@ -27,10 +30,44 @@ _SHARES = (1 / 2, 3 / 8, 1 / 4)
 _LEAST_SAVING = 0.2
 
 
-class Decompose:
+@dataclass(frozen=True, kw_only=True)
+class Split(Candidate):
+    """Two layers in place of one.
+
+    Attributes:
+        rank: channels between them.
+    """
+
+    kind: ClassVar[Kind] = "split"
+    layers: ClassVar[int | None] = 2
+
+    rank: int
+
+    @property
+    def what(self) -> str:
+        """Which layer it was."""
+        return f"the layer that makes {self.output!r} became two, with {self.rank} channels between them"
+
+    @property
+    def short(self) -> str:
+        """The rank."""
+        return f"split in two, {self.rank} channels between"
+
+    @property
+    def size(self) -> float:
+        """The rank."""
+        return float(self.rank)
+
+    def power(self, measured: Candidate) -> float:
+        """Damage falls with the square of the rank."""
+        return 2.0
+
+
+class Decompose(Action[Split]):
     """Replaces dense convolutions and linear layers by two of smaller rank."""
 
     name = "decompose"
+    form = Split
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every layer with every rank that saves enough; none unless layers may be added."""
@@ -39,7 +76,7 @@ class Decompose:
         layers = [layer for layer in analysis.layers if layer.kind != "affine"]
         return Found(tuple(c for layer in layers for c in self._candidates(analysis, layer, options)), {})
 
-    def _candidates(self, analysis: Analysis, layer: Layer, options: FindOptions) -> list[Candidate]:
+    def _candidates(self, analysis: Analysis, layer: Layer, options: FindOptions) -> list[Split]:
         node = analysis.network.nodes[layer.main]
         outputs, unknowns = layer.weight_shape[0], int(np.prod(layer.weight_shape[1:]))
         before = layer_macs(analysis.network, node)
@@ -51,7 +88,7 @@ class Decompose:
         ranks = dict.fromkeys(max(1, round(share * min(outputs, unknowns))) for share in _SHARES)
         saved = {rank: before - pixels * rank * (unknowns + outputs) for rank in ranks}
         return [
-            Candidate(
+            Split(
                 action=self.name,
                 sites=(),
                 source=layer.source,
@@ -65,10 +102,10 @@ class Decompose:
             if macs >= _LEAST_SAVING * before
         ]
 
-    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Candidate, statistics: Statistics) -> Rewrite:
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Split, statistics: Statistics) -> Rewrite:
         """Replace the layer that makes `candidate.output`."""
         layer = analysis.layers.by_output.get(candidate.output)
-        if layer is None or candidate.rank is None:
+        if layer is None:
             raise NotLinearError(f"no layer makes tensor {candidate.output!r}")
         narrow, wide = split(analysis.layers.convolution(layer), candidate.rank)
         between = editor.fresh(f"{layer.name}_rank{candidate.rank}")

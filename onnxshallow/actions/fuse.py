@@ -10,10 +10,12 @@ exact composite is there for those who want it, with the error that padding make
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from onnxshallow.actions.base import Candidate, FindOptions, Found, Rewrite, Statistics
+from onnxshallow.actions.base import Action, Candidate, FindOptions, Found, Kind, Rewrite, Statistics
 from onnxshallow.actions.emission import layer_nodes
 from onnxshallow.analysis import (
     Analysis,
@@ -30,7 +32,7 @@ from onnxshallow.convolution import Convolution, output_size, resize_kernel
 from onnxshallow.fitting.regression import bytes_needed
 from onnxshallow.model.editor import GraphEditor
 
-__all__ = ["Fuse"]
+__all__ = ["Fuse", "Merger"]
 
 # Sizes of fitted kernels that are worth trying.
 _SIZES = (1, 3, 5)
@@ -38,10 +40,61 @@ _SIZES = (1, 3, 5)
 _LARGEST_EXACT = 15
 
 
-class Fuse:
+@dataclass(frozen=True, kw_only=True)
+class Merger(Candidate):
+    """One layer in place of several, and of the activations between them.
+
+    Attributes:
+        kernel: spatial shape of its kernel.
+    """
+
+    kind: ClassVar[Kind] = "merger"
+    layers: ClassVar[int | None] = 1
+
+    kernel: tuple[int, ...]
+
+    @property
+    def what(self) -> str:
+        """Which layers they were, and how exactly one stands for them."""
+        how = {
+            "fitted": "fitted to calibration activations",
+            "exact": "composed exactly",
+            "border": "composed; exact except where padding reaches in from the border",
+        }
+        one = f"one {_shown(self.kernel, 'x') or 'single'} convolution, {how[self.exactness]}"
+        return f"the layers from {self.source!r} to {self.output!r} became {one}"
+
+    @property
+    def short(self) -> str:
+        """The kernel and the exactness."""
+        kernel = _shown(self.kernel, "\N{MULTIPLICATION SIGN}")
+        layer = f"one {kernel} convolution" if kernel else "one linear layer"
+        return f"{layer}, {'exact but for the border' if self.exactness == 'border' else self.exactness}"
+
+    @property
+    def label(self) -> str:
+        """The kernel; a colon alone where it has no spatial axes."""
+        return ":" + _shown(self.kernel, "x")
+
+    @property
+    def size(self) -> float:
+        """Taps of the kernel."""
+        return float(np.prod(self.kernel or (1,)))
+
+    def power(self, measured: Candidate) -> float:
+        """Damage falls slowly with the number of taps."""
+        return 0.4
+
+
+def _shown(kernel: tuple[int, ...], times: str) -> str:
+    return times.join(str(size) for size in kernel)
+
+
+class Fuse(Action[Merger]):
     """Replaces linear regions by one convolution each."""
 
     name = "fuse"
+    form = Merger
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every region, with every kernel size that is worth trying."""
@@ -57,11 +110,11 @@ class Fuse:
         covered = {name for candidate in candidates for name in candidate.sites}
         return Found(tuple(candidates), {n: why for n, why in refusals.items() if n not in covered})
 
-    def _candidates(self, analysis: Analysis, region: Region, options: FindOptions) -> list[Candidate]:
+    def _candidates(self, analysis: Analysis, region: Region, options: FindOptions) -> list[Merger]:
         """Raises NotLinearError where no kernel size is possible."""
         sizes = analysis.network.shape(region.source)
         spatial = tuple(size or 0 for size in sizes[2:]) if sizes is not None else ()
-        found: list[Candidate] = []
+        found: list[Merger] = []
         reason = "no kernel size fits"
         for kernel in _kernels(region.shape, options):
             exact = options.kernel == "exact"
@@ -89,7 +142,7 @@ class Fuse:
         shape: Convolution,
         spatial: tuple[int, ...],
         exact: bool,
-    ) -> Candidate:
+    ) -> Merger:
         weights = region.out_channels * region.in_channels // region.groups * int(np.prod(kernel))
         try:
             macs = weights * int(np.prod(output_size(shape, spatial)))
@@ -99,7 +152,7 @@ class Fuse:
         nodes = [analysis.network.nodes[layer.main] for layer in linear]
         before = sum(layer_macs(analysis.network, node) or 0 for node in nodes)
         sites = [analysis.site_by_name[name] for name in region.sites]
-        return Candidate(
+        return Merger(
             action=self.name,
             sites=region.sites,
             source=region.source,
@@ -117,7 +170,7 @@ class Fuse:
         source, last = analysis.network.producer(region.source), analysis.network.producer(region.output)
         return (analysis.depths[last.index] if last else 0) - (analysis.depths[source.index] if source else 0)
 
-    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Candidate, statistics: Statistics) -> Rewrite:
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Merger, statistics: Statistics) -> Rewrite:
         """Replace the region from `candidate.source` to `candidate.output`."""
         region = trace_region(analysis, candidate.source, candidate.output)
         # Earlier edits may have changed the names that sites of equal names go by, but not their order.
@@ -133,7 +186,7 @@ class Fuse:
         bias_map = None
         if candidate.exactness != "fitted" and not composite.exact:
             bias_map = self._border(analysis, region, affine)
-        elif candidate.exactness == "fitted" and candidate.kernel is not None:
+        elif candidate.exactness == "fitted":
             convolution = resize_kernel(convolution, candidate.kernel)
         nodes = layer_nodes(
             editor,

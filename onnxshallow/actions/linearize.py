@@ -9,39 +9,57 @@ a and b are the least-squares map over calibration activations (`onnxshallow.fit
 activation by the identity instead costs ten times the accuracy.
 """
 
-from onnxshallow.actions.base import Candidate, FindOptions, Found, Rewrite, Statistics
+from dataclasses import dataclass
+
+from onnxshallow.actions.base import Action, Candidate, FindOptions, Found, Rewrite, Statistics
 from onnxshallow.actions.emission import affine_nodes
 from onnxshallow.actions.folding import feeding_layer, fold, folding_layer, scaled_sum, site_that_makes
 from onnxshallow.analysis import Analysis, NotLinearError, Site
 from onnxshallow.fitting.moments import SiteStatistics
 from onnxshallow.model.editor import GraphEditor
 
-__all__ = ["Linearize"]
+__all__ = ["Linearize", "Removal"]
 
 
-class Linearize:
+@dataclass(frozen=True)
+class Removal(Candidate):
+    """An affine map in place of an activation."""
+
+    @property
+    def what(self) -> str:
+        """What stands in its place."""
+        return "replaced by the least-squares affine map of its channels"
+
+    @property
+    def short(self) -> str:
+        """What stands in its place."""
+        return "removed: an affine map"
+
+
+class Linearize(Action[Removal]):
     """Removes single activation sites; layers and shapes stay."""
 
     name = "linearize"
+    form = Removal
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every site that can be removed at all."""
-        candidates = tuple(
-            Candidate(
-                action=self.name,
-                sites=(site.name,),
-                source=site.source,
-                output=site.output,
-                relus=site.size or 0,
-                nodes=frozenset({site.node}),
-            )
-            for site in analysis.sites
-            if site.refusal is None
-        )
+        candidates = tuple(self.candidate(site) for site in analysis.sites if site.refusal is None)
         refusals = {site.name: site.refusal for site in analysis.sites if site.refusal is not None}
         return Found(candidates, refusals)
 
-    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Candidate, statistics: Statistics) -> Rewrite:
+    def candidate(self, site: Site) -> Removal:
+        """The removal of one site, which leaves everything else in place."""
+        return Removal(
+            action=self.name,
+            sites=(site.name,),
+            source=site.source,
+            output=site.output,
+            relus=site.size or 0,
+            nodes=frozenset({site.node}),
+        )
+
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Removal, statistics: Statistics) -> Rewrite:
         """Remove the site that makes `candidate.output`."""
         site = site_that_makes(analysis, candidate.output)
         affine = statistics[candidate.sites[0]]

@@ -6,10 +6,10 @@ SENet (arXiv 2301.09254) trains networks with such masks. Here the maps are the 
 
 import numpy as np
 
-from onnxshallow.actions.base import Candidate, FindOptions, Found, Rewrite, Statistics
+from onnxshallow.actions.base import Action, FindOptions, Found, Rewrite, Statistics
 from onnxshallow.actions.folding import site_that_makes
 from onnxshallow.actions.importance import most_important
-from onnxshallow.actions.partial import found_in_part, keep_in_part, partial_candidates, partly_refused
+from onnxshallow.actions.partial import InPart, found_in_part, keep_in_part, partial_candidates, partly_refused
 from onnxshallow.analysis import Analysis, NotLinearError, Site
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.model.editor import GraphEditor
@@ -23,10 +23,11 @@ _SHARES_BESIDE_PARABOLAS = (1 / 2, 7 / 8)
 _NOTHING = 1e-9
 
 
-class Mask:
+class Mask(Action[InPart]):
     """Keeps the activation of some elements of a site."""
 
     name = "mask"
+    form = InPart
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every removable site, with a handful of numbers of elements that are kept."""
@@ -35,7 +36,7 @@ class Mask:
         pixels = options.granularity == "pixel"
         reasons = {site.name: partly_refused(analysis, site, pixels) for site in analysis.sites}
 
-        def candidates(site: Site) -> list[Candidate]:
+        def candidates(site: Site) -> list[InPart]:
             return partial_candidates(self.name, analysis, site, options, self._levels(site, options), pixels=pixels)
 
         return found_in_part(analysis.sites, reasons, candidates)
@@ -51,7 +52,7 @@ class Mask:
             levels += [whole - idle] if idle else []
         return levels
 
-    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Candidate, statistics: Statistics) -> Rewrite:
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: InPart, statistics: Statistics) -> Rewrite:
         """Keep the elements of which the affine map explains least."""
         site = site_that_makes(analysis, candidate.output)
         found = statistics[candidate.sites[0]]
@@ -59,6 +60,6 @@ class Mask:
             if found.pixels is None:
                 raise NotLinearError(f"the elements of {site.name!r} were not measured; use --granularity pixel")
             found = found.pixels
-        kept = most_important(analysis, site, found.affine_error, candidate.kept or 0)
+        kept = most_important(analysis, site, found.affine_error, candidate.kept)
         line = Parabola(0 * found.scale, found.scale, found.shift)
         return keep_in_part(editor, analysis, site, kept, line)

@@ -16,22 +16,105 @@ nothing where what comes before can make it:
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxshallow.actions.base import Candidate, FindOptions, Found, Rewrite
+from onnxshallow.actions.base import Candidate, FindOptions, Found, Kind, Rewrite
 from onnxshallow.actions.folding import feeding_layer, fold, folding_layer, scaled_sum
 from onnxshallow.analysis import Analysis, NotLinearError, Site
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.model.editor import GraphEditor
 
-__all__ = ["found_in_part", "keep_in_part", "mask_refusal", "partial_candidates", "partly_refused", "write_partial"]
+__all__ = [
+    "InPart",
+    "found_in_part",
+    "keep_in_part",
+    "mask_refusal",
+    "partial_candidates",
+    "partly_refused",
+    "write_partial",
+]
 
 # Pixel masks that a plan written by hand may ask for keep so many parts of the elements.
 _PARTS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class InPart(Candidate):
+    """A site of which a part stays.
+
+    Attributes:
+        kept: channels, or elements of a sample, that keep their activation; 0 where none does.
+        pixels: whether elements are kept, and not whole channels.
+    """
+
+    kind: ClassVar[Kind] = "partial"
+
+    kept: int
+    pixels: bool = False
+
+    @property
+    def what(self) -> str:
+        """What stays, and what stands in the place of the rest."""
+        form = "quadratic" if self.squares else "affine map"
+        if self.whole:
+            return f"replaced by the least-squares {form} of its channels"
+        return f"keeps the activation of {self._counted}; the others are replaced by their least-squares {form}s"
+
+    @property
+    def short(self) -> str:
+        """What stays, and what stands in the place of the rest."""
+        form = "quadratic" if self.squares else "affine"
+        if self.whole:
+            return f"removed: {'a' if self.squares else 'an'} {form} map"
+        return f"{self._counted} kept, the others {form}"
+
+    @property
+    def title(self) -> str:
+        """The action, and how much stays."""
+        return self.action if self.whole else f"{self.action}, keeps {f'{self.kept:,}'.replace(',', ' ')}"
+
+    @property
+    def _unit(self) -> str:
+        return "elements" if self.pixels else "channels"
+
+    @property
+    def _counted(self) -> str:
+        return f"{self.kept} {self._unit.removesuffix('s') if self.kept == 1 else self._unit}"
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """How many of what stay."""
+        return {"kept": self.kept, "kept_unit": self._unit}
+
+    @property
+    def label(self) -> str:
+        """How much stays."""
+        return f":kept{self.kept}{'pixels' * self.pixels}"
+
+    @property
+    def size(self) -> float:
+        """The fewer activations go, the larger."""
+        return 1.0 / self.relus
+
+    def power(self, measured: Candidate) -> float:
+        """Damage falls fast with the activations that go, and grows slowly."""
+        return 2.0 if self.relus < measured.relus else 1.0
+
+    @property
+    def whole(self) -> bool:
+        """Whether no element stays."""
+        return not self.kept
+
+    @property
+    def by_element(self) -> bool:
+        """Whether elements of a channel are told apart."""
+        return self.pixels
 
 
 def partly_refused(analysis: Analysis, site: Site, pixels: bool) -> str | None:
@@ -66,7 +149,7 @@ def partial_candidates(
     *,
     pixels: bool = False,
     squares: bool = False,
-) -> list[Candidate]:
+) -> list[InPart]:
     """The candidates of one site that save something.
 
     Where a PRelu lets elements pass already, those that are kept may all be others.
@@ -90,7 +173,7 @@ def partial_candidates(
     for kept in sorted({level for level in levels if 0 <= level < whole and level * area < elements}):
         gone = elements - kept * area
         found.append(
-            Candidate(
+            InPart(
                 action=name,
                 sites=(site.name,),
                 source=site.source,

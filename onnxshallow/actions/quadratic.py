@@ -7,10 +7,10 @@ activations, and used where these allow it (`onnxshallow.fitting.parabolas`).
 
 import numpy as np
 
-from onnxshallow.actions.base import Candidate, FindOptions, Found, Rewrite, Statistics
+from onnxshallow.actions.base import Action, FindOptions, Found, Rewrite, Statistics
 from onnxshallow.actions.folding import site_that_makes
 from onnxshallow.actions.importance import most_important
-from onnxshallow.actions.partial import found_in_part, keep_in_part, partial_candidates, partly_refused
+from onnxshallow.actions.partial import InPart, found_in_part, keep_in_part, partial_candidates, partly_refused
 from onnxshallow.analysis import Analysis, Site
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.fitting.parabolas import trusted
@@ -21,10 +21,11 @@ __all__ = ["Quadratic"]
 _SHARES = (0, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
 
 
-class Quadratic:
+class Quadratic(Action[InPart]):
     """Replaces the activation of a site, or of some of its channels, by parabolas."""
 
     name = "quadratic"
+    form = InPart
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every removable site, with a handful of numbers of channels that are kept."""
@@ -33,7 +34,7 @@ class Quadratic:
         reasons = {site.name: self._refusal(analysis, site, options) for site in analysis.sites}
         shares = _SHARES[:1] if options.granularity == "layer" else _SHARES
 
-        def candidates(site: Site) -> list[Candidate]:
+        def candidates(site: Site) -> list[InPart]:
             levels = [round(share * site.channels) for share in shares]
             return partial_candidates(self.name, analysis, site, options, levels, squares=True)
 
@@ -45,13 +46,13 @@ class Quadratic:
             return "on scaled and shifted inputs the parabolas of all its channels leave the activation's range"
         return reason
 
-    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: Candidate, statistics: Statistics) -> Rewrite:
+    def apply(self, editor: GraphEditor, analysis: Analysis, candidate: InPart, statistics: Statistics) -> Rewrite:
         """Keep the channels that need it most; others that no parabola is trusted with become affine."""
         site = site_that_makes(analysis, candidate.output)
         found = statistics[candidate.sites[0]]
         bends = trusted(found)
         kept = most_important(
-            analysis, site, np.where(bends, found.quadratic_error, found.affine_error), candidate.kept or 0
+            analysis, site, np.where(bends, found.quadratic_error, found.affine_error), candidate.kept
         )
         curve = Parabola(
             np.where(bends, found.parabola.square, 0.0),

@@ -24,6 +24,7 @@ from onnxshallow.analysis.layers import Layer
 from onnxshallow.analysis.shortcuts import as_convolution
 from onnxshallow.analysis.sites import Site
 from onnxshallow.convolution import Convolution, add_shortcut, compose, composes_exactly, identity, scale_output
+from onnxshallow.errors import UsageError
 from onnxshallow.model.network import Node
 
 __all__ = ["LinearMap", "NotLinearError", "Region", "find_regions", "linear_map", "trace_region"]
@@ -34,8 +35,8 @@ MAX_SITES = 3
 _MAX_LAYERS = 4
 
 
-class NotLinearError(Exception):
-    """Why the part of the graph between two tensors cannot become one convolution, in words."""
+class NotLinearError(UsageError):
+    """Why a part of the graph cannot be changed as asked, in words; of a plan, what is wrong with it."""
 
 
 @dataclass(frozen=True)

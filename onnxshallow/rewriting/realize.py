@@ -10,6 +10,7 @@ import onnx
 from onnxshallow.actions.apply import Rewritten, apply_candidates
 from onnxshallow.actions.base import Candidate, Statistics
 from onnxshallow.actions.emission import write_layers
+from onnxshallow.actions.registry import removal
 from onnxshallow.analysis import Analysis, Layer, analyze
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.fitting.calibration import Calibration
@@ -79,12 +80,12 @@ def realize(
         step: called after each fitted layer.
 
     Raises:
-        NotLinearError: two candidates get into each other's way.
+        NotLinearError: a candidate cannot be carried out, as another gets in its way.
         ModelError: onnxruntime fails on the rewritten network.
     """
     composed = [c for c in candidates if c.exactness != "fitted"]
     apart = [c for c in candidates if c.exactness == "fitted"]
-    apart += [_removal(analysis, name) for c in composed for name in c.sites]
+    apart += [removal(analysis.site_by_name[name]) for c in composed for name in c.sites]
     ends = {name for c in composed for name in _ends(analysis, c)}
     rewritten = apply_candidates(analysis, apart, statistics, ends)
     touched = _chosen(rewritten, rewritten.fit, correction)
@@ -102,12 +103,6 @@ def realize(
         model, partials = _fit(analysis, merged, touched, rewritten.fit, calibration, step)
         result = _finished(analysis, statistics, model, partials, form, calibration)
     return replace(result, composition_error=error)
-
-
-def _removal(analysis: Analysis, name: str) -> Candidate:
-    """The candidate that removes one site and leaves everything else in place."""
-    site = analysis.site_by_name[name]
-    return Candidate("linearize", (name,), site.source, site.output, nodes=frozenset({site.node}))
 
 
 def _ends(analysis: Analysis, candidate: Candidate) -> list[str]:

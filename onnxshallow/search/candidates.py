@@ -1,9 +1,11 @@
 """What can be done to a model: the candidates of all actions, and the reason for each site that has none."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from onnxshallow.actions.apply import ACTIONS
-from onnxshallow.actions.base import Candidate, FindOptions, Statistics
+from onnxshallow.actions.base import Action, Candidate, FindOptions, Statistics
+from onnxshallow.actions.registry import actions
 from onnxshallow.analysis import Analysis
 from onnxshallow.errors import ModelError, TargetError
 from onnxshallow.model.session import Session
@@ -21,9 +23,11 @@ __all__ = [
 ]
 
 
-def find_candidates(analysis: Analysis, options: FindOptions) -> tuple[tuple[Candidate, ...], dict[str, str]]:
-    """Every candidate of every action, and the reason for each site that has none."""
-    found = [action.find(analysis, options) for action in ACTIONS]
+def find_candidates(
+    analysis: Analysis, options: FindOptions, among: Sequence[Action[Any]] | None = None
+) -> tuple[tuple[Candidate, ...], dict[str, str]]:
+    """Every candidate of all actions, or of those that are given, and the reason for each site that has none."""
+    found = [action.find(analysis, options) for action in (actions() if among is None else among)]
     candidates = tuple(candidate for result in found for candidate in result.candidates)
     covered = {name for candidate in candidates for name in candidate.sites}
     refusals = {name: reason for result in found for name, reason in result.refusals.items() if name not in covered}
@@ -71,7 +75,7 @@ def refused_though_asked(inputs: Inputs, statistics: Statistics) -> list[str]:
         return []
     sites: dict[tuple[str, str], list[str]] = {}
     options = replace(find_options(inputs), statistics=statistics)
-    for action in ACTIONS:
+    for action in actions():
         usual = action.find(inputs.analysis, FindOptions())
         refusals = {} if usual.candidates or usual.refusals else action.find(inputs.analysis, options).refusals
         for name, reason in refusals.items():

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from onnxshallow.analysis import Analysis, Layer
+from onnxshallow.analysis import Analysis, Layer, NotLinearError
 from onnxshallow.analysis.cost import layer_macs
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.correction import FitOptions
@@ -170,7 +170,11 @@ def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) 
 
 def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan | None:
     """Apply a plan in a cheap way; the plan with its damage on the selection samples, None where it is refused."""
-    realized = realize_with(inputs.reduced, inputs, observation, plan, Silent())
+    try:
+        realized = realize_with(inputs.reduced, inputs, observation, plan, Silent())
+    except NotLinearError as error:
+        logger.warning("A plan is left out: %s", error)
+        return None
     if realized.unstable is not None:
         logger.info("A plan is refused: %s.", realized.unstable)
         return None

@@ -3,10 +3,10 @@
 Networks have hundreds of candidates, and a plan uses a few. One candidate of each place is measured at first; for
 the others there is an estimate, rather too good than too bad:
 
-    another kernel size or rank      the measured one's damage times (its size / this size)^p
-    more or fewer activations kept   the measured one's damage times (those that go here / those that went there)^p
-    a run of several sites           the sum over its sites of the least damage that was measured there; measured runs
-                                     have done more than their parts in every network tried
+    another size at a place    the measured one's damage times (its size / this size)^p; what is a size, and p, the
+                               action says: a kernel's taps, a rank, how many activations are kept
+    a run of several sites     the sum over its sites of the least damage that was measured there; measured runs have
+                               done more than their parts in every network tried
 
 What the best plan by these numbers contains is measured next, until it contains nothing unmeasured.
 
@@ -30,10 +30,6 @@ Pair = tuple[str, str]
 # Changes whose sites are no further apart than this, counted in sites, are neighbours.
 _REACH = 2
 
-_KERNEL_POWER, _RANK_POWER = 0.4, 2.0
-# Of the activations that go, where fewer or more of them do than were measured.
-_FEWER_POWER, _MORE_POWER = 2.0, 1.0
-
 
 def first_look(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidates to measure in any case: the one of middle size at each place with at most one site."""
@@ -52,13 +48,12 @@ def estimated_damages(candidates: Sequence[Candidate], damages: Mapping[str, flo
                 found[candidate.key] = damages[candidate.key]
                 continue
             if known:
-                nearest = min(known, key=lambda c: abs(np.log(_size(c) / _size(candidate))))
+                nearest = min(known, key=lambda c: abs(np.log(c.size / candidate.size)))
                 start = damages[nearest.key]
             else:
                 nearest = _middle(group)
                 start = sum(least.get(site, 0.0) for site in candidate.sites)
-            power = _power(candidate, nearest)
-            found[candidate.key] = start * float((_size(nearest) / _size(candidate)) ** power)
+            found[candidate.key] = start * float((nearest.size / candidate.size) ** candidate.power(nearest))
     return found
 
 
@@ -76,7 +71,7 @@ def interactions(
     """
     places = []
     for place, group in _by_place(candidates).items():
-        if len(group[0].sites) == 1 and group[0].kept is None:
+        if len(group[0].sites) == 1 and group[0].kind != "partial":
             places.append((place, order[group[0].sites[0]], min(max(damages[c.key], 0.0) for c in group)))
     return {
         (first, second): float(np.sqrt(one * other))
@@ -103,17 +98,4 @@ def _by_place(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
 
 
 def _middle(group: Sequence[Candidate]) -> Candidate:
-    return sorted(group, key=_size)[len(group) // 2]
-
-
-def _power(candidate: Candidate, measured: Candidate) -> float:
-    if candidate.kept is not None:
-        return _FEWER_POWER if candidate.relus < measured.relus else _MORE_POWER
-    return _KERNEL_POWER if candidate.rank is None else _RANK_POWER
-
-
-def _size(candidate: Candidate) -> float:
-    """What orders the candidates of one place: what is kept, the rank, or the taps of the kernel."""
-    if candidate.kept is not None:
-        return 1.0 / candidate.relus
-    return float(candidate.rank or np.prod(candidate.kernel or (1,)))
+    return sorted(group, key=lambda c: c.size)[len(group) // 2]

@@ -156,7 +156,7 @@ def observe(inputs: Inputs, progress: Progress, plan: Plan | None = None) -> Obs
     sites = [site for site in inputs.analysis.sites if site.refusal is None]
     with progress.stage("Reading activations", len(sites)) as step:
         config, known = inputs.config, () if plan is None else plan.candidates
-        pixels = config.granularity == "pixel" or any(c.pixels for c in known)
+        pixels = config.granularity == "pixel" or any(c.by_element for c in known)
         statistics = collect_statistics(
             inputs.analysis,
             sites,

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from onnxshallow.actions.base import Candidate
+from onnxshallow.actions.registry import actions
 from onnxshallow.errors import UsageError
 from onnxshallow.model.files import write_text
 from onnxshallow.text import first_line
@@ -14,6 +17,10 @@ from onnxshallow.text import first_line
 __all__ = ["Plan", "load_plan", "match_plan", "plan_to_json", "save_plan"]
 
 _VERSION = 1
+# The variants that every entry names, as files have done from the first on; other actions' come after them.
+_VARIANTS: Mapping[str, Any] = {"kernel": None, "rank": None, "kept": None, "pixels": False}
+# What an entry is recognised by, beside the variant of its action's candidates.
+_PLACE = ("action", "sites", "source", "output", "exactness")
 
 
 @dataclass(frozen=True)
@@ -53,10 +60,8 @@ def plan_to_json(plan: Plan, model_sha256: str) -> dict[str, Any]:
                 "sites": list(candidate.sites),
                 "source": candidate.source,
                 "output": candidate.output,
-                "kernel": None if candidate.kernel is None else list(candidate.kernel),
-                "rank": candidate.rank,
-                "kept": candidate.kept,
-                "pixels": candidate.pixels,
+                **_VARIANTS,
+                **candidate.variant,
                 "exactness": candidate.exactness,
                 "relus_saved": candidate.relus,
                 "macs_saved": candidate.macs,
@@ -80,8 +85,8 @@ def save_plan(plan: Plan, model_sha256: str, path: Path) -> None:
 def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
     """Read a plan and find its entries among the candidates of a model.
 
-    An entry is recognised by `action`, `source`, `output`, `kernel`, `rank`, `kept`, `pixels` and `exactness`; what
-    else it says is recomputed.
+    An entry is recognised by `action`, `source`, `output`, `exactness` and what tells candidates of one place apart,
+    such as `kernel`; what else it says is recomputed.
 
     Raises:
         UsageError: the file is no plan, or an entry does not fit the model.
@@ -89,7 +94,7 @@ def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         entries = list(content["actions"])
-        wanted = tuple(_stub(entry, number) for number, entry in enumerate(entries))
+        wanted = tuple(_read(entry, number) for number, entry in enumerate(entries))
         stated = [None if entry.get("damage") is None else float(entry["damage"]) for entry in entries]
     except OSError as error:
         raise UsageError(f"Cannot read the plan {path}: {error.strerror}; check the path.") from error
@@ -136,27 +141,25 @@ def match_plan(plan: Plan, available: Sequence[Candidate], source: str = "the pl
     return Plan(tuple(chosen), plan.damages)
 
 
-def _stub(entry: Mapping[str, Any], number: int) -> Candidate:
-    for name in ("action", "source", "output"):
-        if name not in entry:
-            raise ValueError(f"entry {number} has no {name!r}")
-    kernel = entry.get("kernel")
-    return Candidate(
-        action=str(entry["action"]),
-        sites=tuple(entry.get("sites", ())),
-        source=str(entry["source"]),
-        output=str(entry["output"]),
-        kernel=None if kernel is None else tuple(int(size) for size in kernel),
-        rank=None if entry.get("rank") is None else int(entry["rank"]),
-        exactness=entry.get("exactness", "fitted"),
-        kept=_whole(entry, "kept", number),
-        pixels=entry.get("pixels", False) is True,
-    )
+def _read(entry: Mapping[str, Any], number: int) -> Candidate:
+    """The candidate that an entry asks for, as far as it says.
 
-
-def _whole(entry: Mapping[str, Any], name: str, number: int) -> int | None:
-    """A whole number of an entry, or None."""
-    value = entry.get(name)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise ValueError(f"entry {number} has {value!r} for {name!r}, which is no whole number")
-    return value
+    Raises:
+        ValueError: a part of the place is missing, something is of another type, or means nothing to the action.
+    """
+    form = next((action.form for action in actions() if action.name == entry.get("action")), Candidate)
+    own = {each.name: each.default for each in fields(form)[len(fields(Candidate)) :]}
+    given = {name: entry[name] for name in (*_PLACE, *own) if entry.get(name) is not None}
+    if any(default is MISSING and name not in given for name, default in own.items()):
+        form = Candidate  # which has a key that no candidate of the action has
+    for name, unused in _VARIANTS.items():
+        if name not in own and entry.get(name, unused) not in (None, unused):
+            raise ValueError(f"entry {number} has {entry[name]!r} for {name!r}, which means nothing to its action")
+    try:
+        candidate: Candidate = TypeAdapter(form).validate_json(json.dumps({"sites": [], **given}), strict=True)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = str(wrong["loc"][0])
+        what = f"{given[name]!r} for {name!r}: {wrong['msg']}" if name in given else f"no {name!r}"
+        raise ValueError(f"entry {number} has {what}") from error
+    return candidate

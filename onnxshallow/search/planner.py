@@ -150,11 +150,9 @@ class Planner:
         for candidate in chosen:
             inside = {self.analysis.layers.by_node.get(index) for index in candidate.nodes}
             linear = [layer.main for layer in inside if layer is not None and layer.kind != "affine"]
-            if candidate.kernel is not None:
+            if candidate.layers is not None:
                 layers.update(dict.fromkeys(linear, 0))
-                layers[max(candidate.nodes)] = 1
-            elif candidate.rank is not None:
-                layers.update(dict.fromkeys(linear, 2))
+                layers[max(candidate.nodes)] = candidate.layers
         return max(node_depths(network, layers), default=0)
 
     def _believed(self, optimism: float = _OPTIMISM) -> Mapping[str | Pair, float]:

@@ -77,16 +77,12 @@ def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
         for node in candidate.nodes:
             at_node.setdefault(node, []).append(position)
     found = {tuple(positions) for positions in at_node.values() if len(positions) > 1}
-    mergers = {(c.source, c.kernel, frozenset(c.sites)) for c in candidates if c.kernel is not None}
-    removals = [
-        (position, c)
-        for position, c in enumerate(candidates)
-        if c.kernel is None and c.kept is None and len(c.sites) == 1
-    ]
-    for position, candidate in enumerate(candidates):
+    mergers = {(c.action, c.source, c.label, frozenset(c.sites)) for c in candidates if c.kind == "merger"}
+    removals = [(n, c) for n, c in enumerate(candidates) if c.kind == "removal" and len(c.sites) == 1]
+    for position, c in enumerate(candidates):
         for other, removal in removals:
-            both = (candidate.source, candidate.kernel, frozenset({*candidate.sites, *removal.sites}))
-            if candidate.kernel is not None and candidate.output == removal.source and both in mergers:
+            both = (c.action, c.source, c.label, frozenset({*c.sites, *removal.sites}))
+            if c.output == removal.source and both in mergers:
                 found.add((position, other))
     return sorted(found)
 
@@ -229,7 +225,7 @@ class Problem:
     @property
     def _gap(self) -> float:
         """How far from the least a plan may be."""
-        levels = self.budget.relus is not None and any(c.kept is not None for c in self.candidates)
+        levels = self.budget.relus is not None and any(c.kind == "partial" for c in self.candidates)
         return _LEVELS_GAP if levels else 0.0
 
     def _padded(self, row: NDArray[np.float64]) -> NDArray[np.float64]:

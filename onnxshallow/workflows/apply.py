@@ -62,5 +62,5 @@ def apply_plan(
 
 
 def _check_form(config: Config, plan: Plan) -> None:
-    if config.mask_form == "split" and any(candidate.pixels for candidate in plan.candidates):
+    if config.mask_form == "split" and any(candidate.by_element for candidate in plan.candidates):
         raise UsageError("The plan keeps single pixels, and these have only the prelu form; leave --mask-form out.")

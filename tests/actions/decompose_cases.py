@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from onnxshallow.actions.base import Candidate, FindOptions
-from onnxshallow.actions.decompose import Decompose
+from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.decompose import Decompose, Split
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import analyze
@@ -36,7 +36,7 @@ def whole(model, output):
     """A candidate whose rank leaves the layer what it is; none that would save anything."""
     (layer,) = (layer for layer in analyze(model).layers if layer.output == output)
     rank = min(layer.weight_shape[0], int(np.prod(layer.weight_shape[1:])))
-    return Candidate("decompose", (), layer.source, output, rank=rank, nodes=frozenset(layer.nodes))
+    return Split("decompose", (), layer.source, output, rank=rank, nodes=frozenset(layer.nodes))
 
 
 def others(model, kernel="auto"):

@@ -3,7 +3,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from onnxshallow.actions.apply import ACTIONS, apply_candidates
+from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.emission import write_layers
 from onnxshallow.actions.fuse import Fuse
@@ -43,10 +43,6 @@ THREE_WEIGHTS = {"w1": (5, 3, 3, 3), "b1": (5,), "w2": (6, 5, 3, 3), "b2": (6,),
 
 def three():
     return build(THREE, **THREE_WEIGHTS)
-
-
-def test_splits_come_before_mergers_and_these_before_single_sites():
-    assert [action.name for action in ACTIONS] == ["decompose", "fuse", "linearize", "mask", "quadratic"]
 
 
 def test_no_candidates_leave_the_model_as_it_is():

@@ -6,7 +6,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from onnxshallow.actions.apply import apply_candidates
-from onnxshallow.actions.base import Candidate
+from onnxshallow.actions.decompose import Split
 from onnxshallow.analysis import NotLinearError, analyze
 from tests.actions.decompose_cases import (
     assert_costs_as_promised,
@@ -154,7 +154,7 @@ def test_a_layer_that_is_gone_cannot_be_split():
 
 def test_a_candidate_without_a_rank_is_refused():
     with pytest.raises(NotLinearError):
-        apply_candidates(analyze(chain()), [Candidate("decompose", (), "x", "h")], {})
+        apply_candidates(analyze(chain()), [Split("decompose", (), "x", "nowhere", rank=1)], {})
 
 
 @pytest.mark.parametrize("turn", [1, -1])

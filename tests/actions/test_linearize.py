@@ -5,8 +5,8 @@ import onnx
 import pytest
 
 from onnxshallow.actions.apply import apply_candidates
-from onnxshallow.actions.base import Candidate, FindOptions
-from onnxshallow.actions.linearize import Linearize
+from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.linearize import Linearize, Removal
 from onnxshallow.analysis import NotLinearError, analyze
 from tests.networks import (
     applied,
@@ -67,7 +67,7 @@ def activated(text, **options):
 @pytest.mark.parametrize("text", ACTIVATIONS.values(), ids=ACTIVATIONS)
 def test_every_kind_of_activation_is_found(text):
     (candidate,) = find(activated(text)).candidates
-    assert candidate == Candidate(
+    assert candidate == Removal(
         "linearize", ("y",), "h", "y", relus=4 * 6 * 6, nodes=frozenset({1}), exactness="fitted"
     )
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from onnxshallow.actions.apply import ACTIONS, apply_candidates
+from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.partial import keep_in_part, mask_refusal, partial_candidates, partly_refused
+from onnxshallow.actions.registry import BUILT_IN
 from onnxshallow.analysis import NotLinearError, analyze
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.model.editor import GraphEditor
@@ -76,7 +77,7 @@ def values_of(model, feeds, *names):
 
 
 def found_at(analysis, action, output, options):
-    (acting,) = (each for each in ACTIONS if each.name == action)
+    (acting,) = (each for each in BUILT_IN if each.name == action)
     return [c for c in acting.find(analysis, options).candidates if c.output == output]
 
 

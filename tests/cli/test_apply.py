@@ -1,8 +1,11 @@
 import json
+from dataclasses import replace
 
 import onnx
 import pytest
 
+from onnxshallow.actions import registry
+from onnxshallow.actions.linearize import Linearize
 from tests.networks import smooth
 from tests.runs import NET_WEIGHTS, assert_error, assert_usable, files, net, read_json, run, save_case
 
@@ -112,6 +115,42 @@ def test_what_is_no_plan_is_a_usage_error(planned, content):
     model, data, plan = planned
     plan.write_text(content)
     assert_error(run("apply", model, plan, "--calib", data), 2, "is not a plan")
+
+
+class Careless(Linearize):
+    """Says nothing of the nodes that it takes the place of, so that its candidates get in the way of others."""
+
+    name = "careless"
+
+    def candidate(self, site):
+        return replace(super().candidate(site), nodes=frozenset())
+
+
+@pytest.fixture
+def careless(monkeypatch):
+    """An action whose candidates get in the way of others."""
+    monkeypatch.setattr(registry, "BUILT_IN", (*registry.BUILT_IN, Careless()))
+    registry.actions.cache_clear()
+    yield
+    registry.actions.cache_clear()
+
+
+@pytest.mark.usefixtures("careless")
+def test_entries_that_get_in_each_others_way_are_a_usage_error(planned):
+    model, data, plan = planned
+    model.with_name("net.shallow.onnx").unlink()
+    place = {"source": "h1", "output": "r1"}
+    plan.write_text(json.dumps({"actions": [{"action": name, **place} for name in ("careless", "linearize")]}))
+    words = "careless:h1->r1 cannot be carried out: no activation makes tensor 'r1'; leave it out of the plan"
+    assert_error(run("apply", model, plan, "--calib", data), 2, words)
+    assert "net.shallow.onnx" not in files(model.parent)
+
+
+@pytest.mark.usefixtures("careless")
+def test_each_of_them_alone_is_carried_out(planned):
+    model, data, plan = planned
+    plan.write_text('{"actions": [{"action": "careless", "source": "h1", "output": "r1"}]}')
+    assert run("apply", model, plan, "--calib", data).exit_code == 0
 
 
 def test_a_missing_plan_is_a_usage_error(planned):

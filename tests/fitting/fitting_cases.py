@@ -1,7 +1,8 @@
 """What the tests of fits share: cursors, targets, and networks of which something was removed or split."""
 
 from onnxshallow.actions.apply import apply_candidates
-from onnxshallow.actions.base import Candidate, FindOptions
+from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.decompose import Split
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import analyze
 from onnxshallow.fitting.targets import find_target
@@ -44,7 +45,7 @@ def split_in_two(model, output, rank=3, others=()):
     """The analysis of the model with the layer that makes `output` split, and the outputs of the two."""
     analysis = analyze(model)
     layer = layer_of(analysis, output)
-    candidate = Candidate("decompose", (), layer.source, output, rank=rank, nodes=frozenset(layer.nodes))
+    candidate = Split("decompose", (), layer.source, output, rank=rank, nodes=frozenset(layer.nodes))
     rewritten = apply_candidates(analysis, [candidate, *others], some_statistics(analysis))
     (between,) = (name for name in rewritten.fit if analysis.network.producer(name) is None)
     return rewritten.analysis, between

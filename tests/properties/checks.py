@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from onnxshallow.actions.apply import ACTIONS, Rewritten, apply_candidates
+from onnxshallow.actions.apply import Rewritten, apply_candidates
 from onnxshallow.actions.base import Candidate, FindOptions, Statistics
+from onnxshallow.actions.registry import actions
 from onnxshallow.analysis import Analysis, Layers, Site, analyze, trace_region
 from onnxshallow.fitting.parabolas import trusted
 from onnxshallow.model.document import load_document, save_model
@@ -73,7 +74,7 @@ def find_all(analysis: Analysis) -> list[Candidate]:
     """Every candidate with every kernel size, exactness, and number of channels or elements that are kept."""
     every = FindOptions(deeper=True, every_size=True, polynomials=True)
     options = [FindOptions("exact"), *(replace(every, granularity=name) for name in ("layer", "channel", "pixel"))]
-    found = {c.key: c for option in options for action in ACTIONS for c in action.find(analysis, option).candidates}
+    found = {c.key: c for option in options for action in actions() for c in action.find(analysis, option).candidates}
     return list(found.values())
 
 
@@ -97,7 +98,7 @@ def check_candidates(case: Case, random: random.Random, counts: Counts) -> None:
 
 
 def _kind(candidate: Candidate) -> tuple[str, str, bool]:
-    return candidate.action, candidate.exactness, candidate.pixels
+    return candidate.action, candidate.exactness, candidate.by_element
 
 
 def disjoint(candidates: Collection[Candidate]) -> list[Candidate]:
@@ -152,7 +153,7 @@ def _partly(case: Case, candidate: Candidate, rewritten: Rewritten, statistics: 
     """The model with one site that activates some of its elements, and makes of the others what statistics say."""
     (partial,) = rewritten.partials
     found = statistics[candidate.sites[0]]
-    found = found.pixels if candidate.pixels and found.pixels is not None else found
+    found = found.pixels if candidate.by_element and found.pixels is not None else found
     assert np.count_nonzero(partial.kept) == candidate.kept, f"{candidate.key} keeps {np.count_nonzero(partial.kept)}"
     bends = partial.squared
     assert not np.any(bends & (~trusted(found) | (candidate.action == "mask"))), f"{candidate.key} squares too much"
@@ -314,7 +315,7 @@ def _touched(analysis: Analysis, candidate: Candidate) -> set[int]:
     """
     network, layers = analysis.network, analysis.layers
     touched = set(candidate.nodes)
-    tensors = [candidate.source] if len(candidate.sites) == 1 and candidate.kernel is None else []
+    tensors = [candidate.source] if len(candidate.sites) == 1 and candidate.kind != "merger" else []
     follower = candidate.output
     while network.is_private(follower):  # what a layer takes in that did not before, as an activation came between
         (reader,) = network.consumers(follower)

@@ -54,7 +54,7 @@ def check_fits(case: Case, random: random.Random, counts: Counts) -> None:
     for together in (*chosen, disjoint(random.sample(candidates, len(candidates)))):
         what = f"{listed(together)}, fitted"
         correction, form = len(together) > 1, random.choice(MASK_FORMS)
-        partly = any(candidate.kept is not None for candidate in together)
+        partly = any(candidate.kind == "partial" for candidate in together)
         try:
             realized = realize(case.analysis, together, statistics, calibration, correction=correction, form=form)
         except NotLinearError as error:
@@ -103,7 +103,7 @@ def check_plan(case: Case, random: random.Random, folder: Path, counts: Counts) 
     assert relus[0] <= int(options["target_relus"] * relus[1] + 1e-9), (
         f"{what}: {relus[0]} of {relus[1]} ReLUs are left"
     )
-    if all(candidate.kept is None for candidate in result.plan.candidates):
+    if all(candidate.kind != "partial" for candidate in result.plan.candidates):
         assert_unchanged(case, model, result.plan.candidates, what, layers=bool(options["correction"]))
     squares = stated[0].squares - stated[1].squares
     assert squares <= sum(candidate.squares for candidate in result.plan.candidates), f"{what}: {squares} squares"

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from onnxshallow.analysis import NotLinearError
 from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import compete as compete_module
@@ -22,6 +23,23 @@ def test_plans_are_tried_out_and_measured(inputs, observation, sensitivity):
 def test_a_budget_out_of_reach_is_an_error(inputs, observation, sensitivity):
     (error,) = search(inputs, observation, [sensitivity], [Budget(1)], Silent(), 8)
     assert isinstance(error, TargetError)
+
+
+def test_a_plan_that_cannot_be_carried_out_is_left_out(monkeypatch, caplog, inputs, observation, sensitivity):
+    seen = []
+
+    def failing(calibration, inputs, observation, plan, progress, realize=compete_module.realize_with):
+        seen.append(plan.keys)
+        if len(seen) == 1:
+            raise NotLinearError("it cannot be carried out.")
+        return realize(calibration, inputs, observation, plan, progress)
+
+    monkeypatch.setattr(compete_module, "realize_with", failing)
+    cost = inputs.analysis.cost
+    (plans,) = search(inputs, observation, [sensitivity], [Budget(cost.relus // 2, cost.macs)], Silent(), 3)
+    assert [plan.keys for plan in plans] == seen[1:]
+    assert len(plans) == 2
+    assert "A plan is left out: it cannot be carried out." in caplog.text
 
 
 def searched(monkeypatch, case, values, measure="kl", tries=24):

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxshallow.actions.base import Candidate, FindOptions
-from onnxshallow.actions.decompose import Decompose
-from onnxshallow.actions.fuse import Fuse
-from onnxshallow.actions.linearize import Linearize
+from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.decompose import Decompose, Split
+from onnxshallow.actions.fuse import Fuse, Merger
+from onnxshallow.actions.linearize import Linearize, Removal
+from onnxshallow.actions.partial import InPart
 from onnxshallow.analysis import analyze
 from onnxshallow.search.estimates import estimated_damages, first_look, interactions
 from tests.networks import residual
@@ -18,15 +19,15 @@ ORDER = {name: position for position, name in enumerate("abcdefgh")}
 
 def fuse(sites, *sizes):
     """Mergers over a run of sites, one a kernel size."""
-    return [Candidate("fuse", tuple(sites), f"{sites}.in", f"{sites}.out", kernel=(k, k)) for k in sizes]
+    return [Merger("fuse", tuple(sites), f"{sites}.in", f"{sites}.out", kernel=(k, k)) for k in sizes]
 
 
 def remove(site):
-    return Candidate("linearize", (site,), f"{site}.in", f"{site}.out")
+    return Removal("linearize", (site,), f"{site}.in", f"{site}.out")
 
 
 def splits(layer, *ranks):
-    return [Candidate("decompose", (), f"{layer}.in", f"{layer}.out", rank=rank) for rank in ranks]
+    return [Split("decompose", (), f"{layer}.in", f"{layer}.out", rank=rank) for rank in ranks]
 
 
 def damages(candidates, *values):
@@ -52,7 +53,7 @@ def test_of_two_sizes_the_larger_is_looked_at_first():
 
 
 def test_a_single_candidate_is_looked_at_first():
-    gemm = Candidate("fuse", ("a",), "x", "y", kernel=())
+    gemm = Merger("fuse", ("a",), "x", "y", kernel=())
     assert first_look([remove("a"), gemm]) == [remove("a"), gemm]
 
 
@@ -244,7 +245,7 @@ def test_together_two_do_no_more_than_errors_of_equal_shape(values):
 
 
 def masks(site, size, *kept, action="mask"):
-    return [Candidate(action, (site,), f"{site}.in", f"{site}.out", relus=size - count, kept=count) for count in kept]
+    return [InPart(action, (site,), f"{site}.in", f"{site}.out", relus=size - count, kept=count) for count in kept]
 
 
 def test_of_the_levels_of_a_site_the_middle_one_is_looked_at_first():

@@ -1,15 +1,22 @@
 import json
+import re
+from dataclasses import dataclass
 
 import pytest
 
+from onnxshallow.actions import registry
 from onnxshallow.actions.base import Candidate
+from onnxshallow.actions.decompose import Split
+from onnxshallow.actions.fuse import Merger
+from onnxshallow.actions.linearize import Linearize, Removal
+from onnxshallow.actions.partial import InPart
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.search.plan import Plan, load_plan, plan_to_json, save_plan
 
-FUSE = Candidate("fuse", ("a", "b"), "x", "y", (3, 3), relus=10, macs=20, depth=1, nodes=frozenset({1, 2}))
-EXACT = Candidate("fuse", ("a", "b"), "x", "y", (5, 5), "exact", nodes=frozenset({1, 2}))
-GEMM = Candidate("fuse", ("g",), "p", "q", (), nodes=frozenset({7}))
-SINGLE = Candidate("linearize", ("c",), "z", "w", relus=5, nodes=frozenset({4}))
+FUSE = Merger("fuse", ("a", "b"), "x", "y", kernel=(3, 3), relus=10, macs=20, depth=1, nodes=frozenset({1, 2}))
+EXACT = Merger("fuse", ("a", "b"), "x", "y", "exact", kernel=(5, 5), nodes=frozenset({1, 2}))
+GEMM = Merger("fuse", ("g",), "p", "q", kernel=(), nodes=frozenset({7}))
+SINGLE = Removal("linearize", ("c",), "z", "w", relus=5, nodes=frozenset({4}))
 AVAILABLE = [FUSE, EXACT, GEMM, SINGLE]
 
 
@@ -156,8 +163,8 @@ def test_a_folder_that_does_not_exist_cannot_be_written_to(tmp_path):
 
 # Layers split in two.
 
-SPLIT = Candidate("decompose", (), "p", "q", macs=100, depth=-1, nodes=frozenset({3}), rank=8)
-NARROWER = Candidate("decompose", (), "p", "q", macs=200, depth=-1, nodes=frozenset({3}), rank=4)
+SPLIT = Split("decompose", (), "p", "q", macs=100, depth=-1, nodes=frozenset({3}), rank=8)
+NARROWER = Split("decompose", (), "p", "q", macs=200, depth=-1, nodes=frozenset({3}), rank=4)
 
 
 def test_a_rank_is_saved_and_loaded_as_it_was(tmp_path):
@@ -199,8 +206,63 @@ def test_a_rank_that_is_not_offered_is_named(tmp_path, rank):
 @pytest.mark.parametrize("rank", ["eight", [8], {}])
 def test_a_rank_that_is_no_number_is_a_usage_error(tmp_path, rank):
     path = write(tmp_path / "plan.json", {"actions": [entry(SPLIT, rank=rank)]})
-    with pytest.raises(UsageError, match="is not a plan"):
+    with pytest.raises(UsageError, match=f"is not a plan .*entry 0 has {re.escape(repr(rank))} for 'rank': Input"):
         load_plan(path, [SPLIT, NARROWER])
+
+
+@pytest.mark.parametrize(
+    ("candidate", "name", "value"),
+    [(SINGLE, "kept", 4), (SINGLE, "kernel", [3, 3]), (FUSE, "rank", 8), (SPLIT, "pixels", True)],
+)
+def test_what_means_nothing_to_the_action_is_not_passed_over(tmp_path, candidate, name, value):
+    path = write(tmp_path / "plan.json", {"actions": [entry(candidate, **{name: value})]})
+    with pytest.raises(UsageError, match=f"entry 0 has .* for '{name}', which means nothing to its action"):
+        load_plan(path, [*AVAILABLE, SPLIT])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounded(Candidate):
+    """A candidate as another package may have it."""
+
+    bits: int
+    steps: tuple[int, ...] = ()
+
+
+class Round(Linearize):
+    name = "round"
+    form = Rounded
+
+
+@pytest.fixture
+def rounding(monkeypatch):
+    """An action of another package."""
+    monkeypatch.setattr(registry, "BUILT_IN", (*registry.BUILT_IN, Round()))
+    registry.actions.cache_clear()
+    yield [Rounded("round", (), "x", "y", bits=bits, steps=(1, bits)) for bits in (2, 4)]
+    registry.actions.cache_clear()
+
+
+def test_the_variants_of_other_actions_come_after_those_that_every_entry_names(rounding):
+    names = list(entry(rounding[0]))
+    assert names[4:11] == ["kernel", "rank", "kept", "pixels", "bits", "steps", "exactness"]
+
+
+def test_they_tell_candidates_of_one_place_apart(tmp_path, rounding):
+    for candidate in rounding:
+        save_plan(Plan((candidate,), {}), "abc", tmp_path / "plan.json")
+        assert load_plan(tmp_path / "plan.json", rounding).candidates == (candidate,)
+
+
+def test_they_are_checked_as_their_fields_say(tmp_path, rounding):
+    path = write(tmp_path / "plan.json", {"actions": [entry(rounding[0], steps=["one"])]})
+    with pytest.raises(UsageError, match=r"entry 0 has \['one'\] for 'steps': Input should be a valid integer"):
+        load_plan(path, rounding)
+
+
+def test_an_action_that_is_not_known_is_not_possible(tmp_path):
+    path = write(tmp_path / "plan.json", {"actions": [entry(SINGLE, action="sharpen")]})
+    with pytest.raises(UsageError, match=r"Entry 0 .*sharpen:z->w.* is not possible"):
+        load_plan(path, AVAILABLE)
 
 
 def test_a_plan_from_before_there_were_ranks_is_still_read(tmp_path):
@@ -215,8 +277,8 @@ def test_two_ranks_of_one_layer_exclude_each_other(tmp_path):
         load_plan(path, [SPLIT, NARROWER])
 
 
-MASKS = [Candidate("mask", ("c",), "z", "w", relus=10 - kept, nodes=frozenset({4}), kept=kept) for kept in (2, 4)]
-SQUARE = Candidate("quadratic", ("c",), "z", "w", relus=5, nodes=frozenset({4}), squares=5, kept=2)
+MASKS = [InPart("mask", ("c",), "z", "w", relus=10 - kept, nodes=frozenset({4}), kept=kept) for kept in (2, 4)]
+SQUARE = InPart("quadratic", ("c",), "z", "w", relus=5, nodes=frozenset({4}), squares=5, kept=2)
 
 
 @pytest.mark.parametrize("candidate", [*MASKS, SQUARE])

@@ -3,8 +3,8 @@ import itertools
 import pytest
 
 from onnxshallow.actions.apply import apply_candidates
-from onnxshallow.actions.base import Candidate, FindOptions
-from onnxshallow.actions.fuse import Fuse
+from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.fuse import Fuse, Merger
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.actions.mask import Mask
 from onnxshallow.analysis import analyze
@@ -159,10 +159,19 @@ def test_plans_show_that_neighbours_do_no_more_than_their_sum():
 def first_of_two_ways(macs, macs_apart, damage_apart):
     """Whether the first plan changes two neighbours, each of which does 0.1; else it changes a place further off."""
     near = [
-        Candidate("fuse", (site,), site, f"{site}.out", (1, 1), relus=RELUS // 5, macs=macs, nodes=frozenset({site}))
+        Merger(
+            "fuse",
+            (site,),
+            site,
+            f"{site}.out",
+            kernel=(1, 1),
+            relus=RELUS // 5,
+            macs=macs,
+            nodes=frozenset({site}),
+        )
         for site in ("r0", "r1")
     ]
-    apart = Candidate("fuse", ("r3", "r4"), "a", "b", (3, 3), relus=RELUS * 2 // 5, macs=macs_apart)
+    apart = Merger("fuse", ("r3", "r4"), "a", "b", kernel=(3, 3), relus=RELUS * 2 // 5, macs=macs_apart)
     values = {near[0].key: 0.1, near[1].key: 0.1, apart.key: damage_apart}
     plan = next(planner([*near, apart], values, relus=RELUS * 3 // 5, macs=MACS).proposals())
     assert set(plan.candidates) in (set(near), {apart})
@@ -209,7 +218,7 @@ def test_a_malformed_target_is_a_usage_error():
 
 def carried_out(damage, *, macs=0.0, layers=0, exactness="fitted"):
     """A plan with its measured damage, what share of the multiply-adds it saves, and how many layers."""
-    candidate = Candidate("fuse", ("a",), "x", "y", macs=round(macs * MACS), depth=layers, exactness=exactness)
+    candidate = Merger("fuse", ("a",), "x", "y", exactness, kernel=(3, 3), macs=round(macs * MACS), depth=layers)
     return Plan((candidate,), {}, damage)
 
 

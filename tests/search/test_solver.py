@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxshallow.actions.base import Candidate
+from onnxshallow.actions.decompose import Split
+from onnxshallow.actions.fuse import Merger
+from onnxshallow.actions.linearize import Removal
 from onnxshallow.search.solver import Budget, Problem, conflicts
 
 
 def remove(name, relus, *, macs=0, depth=0, nodes=None, source=None):
-    return Candidate(
+    return Removal(
         "linearize",
         (name,),
         source or f"{name}.in",
@@ -139,9 +141,9 @@ def test_candidates_that_replace_the_same_node_exclude_each_other():
 
 
 def test_a_merger_and_the_removal_after_it_exclude_each_other_where_both_are_one_candidate():
-    inner = Candidate("fuse", ("a",), "x", "s", kernel=(3, 3), relus=20, nodes=frozenset({1, 2, 3}))
-    after = Candidate("linearize", ("b",), "s", "y", relus=20, nodes=frozenset({4}))
-    whole = Candidate("fuse", ("a", "b"), "x", "y", kernel=(3, 3), relus=40, nodes=frozenset({1, 2, 3, 4}))
+    inner = Merger("fuse", ("a",), "x", "s", kernel=(3, 3), relus=20, nodes=frozenset({1, 2, 3}))
+    after = Removal("linearize", ("b",), "s", "y", relus=20, nodes=frozenset({4}))
+    whole = Merger("fuse", ("a", "b"), "x", "y", kernel=(3, 3), relus=40, nodes=frozenset({1, 2, 3, 4}))
     candidates = [inner, after, whole]
     assert conflicts(candidates) == [(0, 1), (0, 2), (1, 2)]
     task = problem(candidates, budget=Budget(relus=60))
@@ -149,9 +151,9 @@ def test_a_merger_and_the_removal_after_it_exclude_each_other_where_both_are_one
 
 
 def test_a_merger_and_the_removal_after_it_go_together_where_both_are_no_candidate_of_that_size():
-    inner = Candidate("fuse", ("a",), "x", "s", kernel=(3, 3), relus=20, nodes=frozenset({1, 2, 3}))
-    after = Candidate("linearize", ("b",), "s", "y", relus=20, nodes=frozenset({4}))
-    whole = Candidate("fuse", ("a", "b"), "x", "y", kernel=(5, 5), relus=40, nodes=frozenset({1, 2, 3, 4}))
+    inner = Merger("fuse", ("a",), "x", "s", kernel=(3, 3), relus=20, nodes=frozenset({1, 2, 3}))
+    after = Removal("linearize", ("b",), "s", "y", relus=20, nodes=frozenset({4}))
+    whole = Merger("fuse", ("a", "b"), "x", "y", kernel=(5, 5), relus=40, nodes=frozenset({1, 2, 3, 4}))
     candidates = [inner, after, whole]
     assert conflicts(candidates) == [(0, 2), (1, 2)]
     task = problem(candidates, budget=Budget(relus=60))
@@ -159,8 +161,8 @@ def test_a_merger_and_the_removal_after_it_go_together_where_both_are_no_candida
 
 
 def test_sizes_and_ranks_of_one_place_exclude_each_other():
-    sizes = [Candidate("fuse", (), "x", "y", kernel=(k, k), nodes=frozenset({1, 2})) for k in (1, 3, 5)]
-    ranks = [Candidate("decompose", (), "x", "h", rank=rank, nodes=frozenset({1})) for rank in (8, 4)]
+    sizes = [Merger("fuse", (), "x", "y", kernel=(k, k), nodes=frozenset({1, 2})) for k in (1, 3, 5)]
+    ranks = [Split("decompose", (), "x", "h", rank=rank, nodes=frozenset({1})) for rank in (8, 4)]
     assert conflicts([*sizes, *ranks]) == [(0, 1, 2), (0, 1, 2, 3, 4)]
 
 
@@ -267,7 +269,7 @@ def test_a_pair_counts_once_and_only_where_both_are_changed():
 
 
 def test_a_pair_speaks_of_every_size_at_its_places():
-    sizes = [Candidate("fuse", ("a",), "x", "y", kernel=(k, k), relus=30, nodes=frozenset({1, 2})) for k in (1, 3, 5)]
+    sizes = [Merger("fuse", ("a",), "x", "y", kernel=(k, k), relus=30, nodes=frozenset({1, 2})) for k in (1, 3, 5)]
     candidates = [*sizes, remove("b", 30), remove("c", 30)]
     pair = (sizes[0].place, candidates[3].place)
     values = damages(candidates, [0.1, 0.2, 0.3, 0.1, 0.3]) | {pair: 0.5}

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from onnxshallow.actions.base import Candidate
+from onnxshallow.actions.fuse import Merger
+from onnxshallow.actions.partial import InPart
 from onnxshallow.search.solver import Budget, conflicts
 from tests.search.test_solver import damages, problem, remove
 
@@ -13,7 +14,7 @@ from tests.search.test_solver import damages, problem, remove
 def levels(name, size, *kept, squares=False):
     """Masks of a site of `size` ReLUs in ten channels, or parabolas."""
     return [
-        Candidate(
+        InPart(
             "quadratic" if squares else "mask",
             (name,),
             f"{name}.in",
@@ -96,8 +97,8 @@ def test_a_mask_and_the_removal_of_its_site_exclude_each_other():
 
 def test_a_merger_and_a_mask_after_it_go_together():
     """Unlike the removal, the mask leaves an activation that no larger merger could take in."""
-    merger = Candidate("fuse", ("m",), "x", "a.in", (3, 3), nodes=frozenset({1}))
-    larger = Candidate("fuse", ("m", "a"), "x", "a.out", (3, 3), nodes=frozenset({1, "a"}))
+    merger = Merger("fuse", ("m",), "x", "a.in", kernel=(3, 3), nodes=frozenset({1}))
+    larger = Merger("fuse", ("m", "a"), "x", "a.out", kernel=(3, 3), nodes=frozenset({1, "a"}))
     whole, (mask,) = remove("a", 50, nodes={"a"}), levels("a", 50, 0)
     found = conflicts([merger, larger, whole, mask])
     assert (0, 2) in found

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from onnxshallow.actions.apply import ACTIONS
 from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.registry import actions, removal
 from onnxshallow.analysis import Analysis, Cost
 from onnxshallow.analysis.affine_ops import training_nodes
 from onnxshallow.data.prepare import Prepared
@@ -25,6 +25,7 @@ from onnxshallow.report.schema.reports import (
     Verdict,
 )
 from onnxshallow.search.attempt import Attempt
+from onnxshallow.search.candidates import find_candidates
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan, plan_to_json
 from onnxshallow.search.run import Run
@@ -94,6 +95,7 @@ def plan_report(inputs: Inputs, plan: Plan, cost: Cost, timings: Mapping[str, fl
         predicted=CostReport(**vars(cost)),
         damage=plan.predicted,
         decisions=decisions(inputs.analysis, plan),
+        changes=change_reports(plan),
         plan=plan_to_json(plan, document.sha256),
         measure=config.sensitivity,
         samples=len(inputs.data.selection),
@@ -108,12 +110,14 @@ def plan_report(inputs: Inputs, plan: Plan, cost: Cost, timings: Mapping[str, fl
 
 def site_reports(analysis: Analysis, measured: MeasuredDamages | None = None) -> list[SiteReport]:
     """The sites with their reasons, and with their damages where these were measured."""
-    fusion = next(action for action in ACTIONS if action.name == "fuse").find(analysis, FindOptions())
-    fusable = {name for candidate in fusion.candidates for name in candidate.sites}
+    mergers = [action for action in actions() if action.form.kind == "merger"]
+    candidates, refusals = find_candidates(analysis, FindOptions(), mergers)
+    fusable = {name for candidate in candidates for name in candidate.sites}
     result = []
     for site in analysis.sites:
-        damages = None if measured is None else _damages_at(site.name, measured)
-        single = None if measured is None else _single_damage(site.name, measured)
+        known = {} if measured is None else measured.damages
+        here = () if measured is None else [c for c in measured.candidates if site.name in c.sites]
+        merged = [c.key for c in here if c.kind == "merger" and c.key in known]
         result.append(
             SiteReport(
                 name=site.name,
@@ -122,24 +126,13 @@ def site_reports(analysis: Analysis, measured: MeasuredDamages | None = None) ->
                 depth=analysis.depths[site.node] if site.node >= 0 else None,
                 removable=site.refusal is None,
                 fusable=site.name in fusable,
-                reason=site.refusal or fusion.refusals.get(site.name),
-                sensitivity=single,
-                damages=damages,
+                reason=site.refusal or refusals.get(site.name),
+                sensitivity=known.get(removal(site).key),
+                damages=None if measured is None else {c.key: known.get(c.key) for c in here},
+                best_merger=min(merged, key=known.__getitem__, default=None),
             )
         )
     return result
-
-
-def _damages_at(site: str, measured: MeasuredDamages) -> dict[str, float | None]:
-    """Damage of every candidate that removes `site`, as a whole or in part, by key."""
-    return {c.key: measured.damages.get(c.key) for c in measured.candidates if site in c.sites}
-
-
-def _single_damage(site: str, measured: MeasuredDamages) -> float | None:
-    """The site's ReLU sensitivity: the damage of removing it and nothing else."""
-    alone = (c for c in measured.candidates if c.sites == (site,) and c.kernel is None)
-    own = [c for c in alone if not c.kept and not c.squares]
-    return measured.damages.get(own[0].key) if own else None
 
 
 def build_report(

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from onnxshallow.report.build.changes import counted
 from onnxshallow.report.page.drawing import Row, draw_row, lay_out, widest
 from onnxshallow.report.page.plot import line_chart
 from onnxshallow.report.schema.reports import ChangeReport, CostReport, Decision, NodeReport, Report
@@ -113,17 +112,8 @@ def share(part: float | None, whole: float | None) -> float | None:
 
 
 def in_short(change: ChangeReport) -> str:
-    """What a change makes, in a few words; its place is seen."""
-    if change.rank is not None:
-        return f"split in two, {change.rank} channels between"
-    if change.kernel is None:
-        form = "quadratic" if change.squares else "affine"
-        if change.kept:
-            return f"{counted(change.kept, change.kept_unit)} kept, the others {form}"
-        return f"removed: {'a' if change.squares else 'an'} {form} map"
-    kernel = "\N{MULTIPLICATION SIGN}".join(str(size) for size in change.kernel)
-    layer = f"one {kernel} convolution" if kernel else "one linear layer"
-    return f"{layer}, {'exact but for the border' if change.exactness == 'border' else change.exactness}"
+    """What a change makes, in a few words; reports from before there were any have a sentence."""
+    return change.short or change.what
 
 
 def drawn_rows(report: Report) -> list[DrawnRow]:

@@ -194,6 +194,7 @@ class PlanReport(Part):
     predicted: CostReport
     damage: Number
     decisions: list[Decision]
+    changes: list[ChangeReport] = Field(default_factory=list)
     plan: dict[str, Any]
     measure: str
     samples: int

@@ -1,7 +1,9 @@
 """What the JSON reports are put together from."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import Field
 
 from onnxshallow.analysis import Cost
 from onnxshallow.private.estimate import PrivateEstimate
@@ -10,6 +12,7 @@ from onnxshallow.validation.compare import Accuracy
 from onnxshallow.validation.numbers import Number
 
 __all__ = [
+    "Change",
     "ChangeReport",
     "CostReport",
     "Decision",
@@ -60,50 +63,66 @@ class PrivateReport(PrivateEstimate):
     seconds_ratio: Number = None
 
 
-class Decision(Part):
-    """What was done to one site, and why.
+class Change(Part):
+    """What is said of a change, wherever it is listed; null where there is no such thing.
 
-    `damage` is that of the change that was made, `least_damage` the least that was measured for
-    removing this site and no other, alone or within a merger. `kept` is how many of its `kept_unit` keep their
-    activation, where only some do; `squares` is what the change adds of them.
+    Attributes:
+        action: its name.
+        kernel: of the convolution that a merger leaves.
+        rank: channels between the two layers that a split leaves.
+        kept: how many of its `kept_unit` keep their activation.
+        kept_unit: what `kept` counts.
+        variant: what else tells the change from others at its place, by name; of actions of other packages.
+        exactness: `exact`, `border` or `fitted`.
+        damage: that was measured for it alone.
+        squares: that it adds.
     """
+
+    action: str
+    kernel: list[int] | None = None
+    rank: int | None = None
+    kept: int | None = None
+    kept_unit: Literal["channels", "elements"] | None = None
+    variant: dict[str, Any] = Field(default_factory=dict)
+    exactness: Literal["exact", "border", "fitted"] | None = None
+    damage: Number = None
+    squares: int = 0
+
+
+class SiteName(Part):
+    """An activation site: its name, the operator in lower case, and its scalar activations per sample."""
 
     name: str
     kind: str
     size: int | None
-    action: str
-    kernel: list[int] | None = None
+
+
+class Decision(Change, SiteName):
+    """What was done to one site, and why; the action is `keep` where it stays.
+
+    `least_damage` is the least that was measured for removing this site and no other, alone or within a merger.
+    """
+
     reason: str
-    damage: Number = None
-    exactness: Literal["exact", "border", "fitted"] | None = None
     merged_into: str | None = None
     least_damage: Number = None
-    kept: int | None = None
-    kept_unit: Literal["channels", "elements"] | None = None
-    squares: int = 0
 
 
-class ChangeReport(Part):
+class ChangeReport(Change):
     """One change of the plan; a site's decision says which one removed it, and some changes remove no site.
 
-    `kept`, `kept_unit` and `squares` are as in `Decision`.
+    `what` says it in a sentence, `short` in a few words where the place is seen, and `title` in a table of plans.
     """
 
     key: str
-    action: str
     sites: list[str]
     source: str
     output: str
-    kernel: list[int] | None
-    rank: int | None
-    exactness: Literal["exact", "border", "fitted"]
     relus_saved: int
     macs_saved: int
-    damage: Number
     what: str
-    kept: int | None = None
-    kept_unit: Literal["channels", "elements"] | None = None
-    squares: int = 0
+    short: str = ""
+    title: str = ""
 
 
 class NodeReport(Part):
@@ -154,15 +173,13 @@ class Verdict(Part):
     reasons: list[str]
 
 
-class SiteReport(Part):
-    """One activation site, as `analyze` and `sensitivity` list it."""
+class SiteReport(SiteName):
+    """One activation site, as `analyze` and `sensitivity` list it; `best_merger` is the key of the least damage."""
 
-    name: str
-    kind: str
-    size: int | None
     depth: int | None
     removable: bool
     fusable: bool
     reason: str | None
     sensitivity: Number = None
     damages: dict[str, Number] | None = None
+    best_merger: str | None = None

@@ -52,14 +52,13 @@ def print_sensitivity(report: SensitivityReport) -> None:
     console = terminal.console()
     table = make_table(console, "site", "size", "sensitivity", "best merger", "its damage", folded=(0, 3))
     for site in report.sites:
-        merged = {k: v for k, v in (site.damages or {}).items() if v is not None and k.startswith("fuse")}
-        best = min(merged, key=lambda key: merged[key] or 0.0) if merged else None
+        best = site.best_merger
         table.add_row(
             printable(site.name),
             count(site.size),
             number(site.sensitivity),
             printable(best or "-"),
-            number(merged[best]) if best else "-",
+            number((site.damages or {}).get(best or "")),
         )
     show_table(console, table)
     console.print(f"Damage by {report.measure} on {report.samples} held-out samples of {printable(report.source)}.")
@@ -101,20 +100,18 @@ def print_plan(report: PlanReport) -> None:
     """What a plan would do, which nothing was done of."""
     console = terminal.console()
     sites = {decision.name: decision for decision in report.decisions}
-    squared = any(entry.get("squares_added") for entry in report.plan["actions"])
+    squared = any(change.squares for change in report.changes)
     headers = ("sites", "change", "kernel", "ReLUs saved", *["squares added"] * squared, "MACs saved", "damage")
     table = make_table(console, *headers)
-    for entry in report.plan["actions"]:
-        kernel = "x".join(map(str, entry["kernel"])) if entry["kernel"] else "-"
-        names = [name for name in entry["sites"] if name in sites] or [entry["output"]]
+    for change in report.changes:
         table.add_row(
-            printable(", ".join(names)),
-            f"{entry['action']}, keeps {count(entry['kept'])}" if entry.get("kept") else entry["action"],
-            kernel,
-            count(entry["relus_saved"]),
-            *[count(entry["squares_added"])] * squared,
-            count(entry["macs_saved"]),
-            number(entry["damage"]),
+            printable(", ".join([name for name in change.sites if name in sites] or [change.output])),
+            printable(change.title),
+            "x".join(map(str, change.kernel or ())) or "-",
+            count(change.relus_saved),
+            *[count(change.squares)] * squared,
+            count(change.macs_saved),
+            number(change.damage),
         )
     show_table(console, table)
     show_table(console, comparison_table(console, report.original, report.predicted, "predicted"))

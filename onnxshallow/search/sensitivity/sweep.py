@@ -87,7 +87,7 @@ def sweep(
         try:
             rewritten = apply_candidates(analysis, [candidate], statistics)
         except NotLinearError as error:  # find() promised too much
-            logger.warning("Candidate %s does not apply: %s.", candidate.key, error)
+            logger.warning("Candidate %s does not apply: %s.", candidate.key, error.__cause__)
             step()
             continue
         start = _start(analysis, candidate, rewritten)

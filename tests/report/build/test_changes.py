@@ -1,14 +1,16 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from onnxshallow.actions.base import Candidate
+from onnxshallow.actions.partial import InPart
 from onnxshallow.analysis import analyze
 from onnxshallow.report.build.changes import change_reports, decisions, plan_points
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from tests.networks import build
-from tests.report.test_build import load
+from tests.report.build.test_run import load
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_the_least_damage_of_removing_a_site_alone_is_its_sensitivity(inputs, ca
 
 
 def test_every_change_is_listed_also_one_that_removes_no_site(inputs, candidates):
-    split = next(c for c in candidates.values() if c.rank is not None)
+    split = next(c for c in candidates.values() if c.kind == "split")
     merged = candidates["fuse:3x3:x->h1"]
     found = change_reports(Plan((split, merged), {merged.key: 0.5}))
     assert [(change.key, change.damage, change.sites) for change in found] == [
@@ -69,7 +71,7 @@ def test_every_change_is_listed_also_one_that_removes_no_site(inputs, candidates
 def partial(candidates):
     """A candidate that keeps three channels of a site."""
     removal = candidates["linearize:h1->r1"]
-    return replace(removal, action="mask", kept=3, relus=removal.relus // 2)
+    return InPart("mask", removal.sites, "h1", "r1", relus=removal.relus // 2, nodes=removal.nodes, kept=3)
 
 
 def test_a_site_that_stays_in_part_says_how_much_of_it_does(inputs, partial):
@@ -94,13 +96,34 @@ def test_kept_elements_are_told_from_kept_channels(inputs, partial):
     ("kept", "words"),
     [
         (3, "keeps the activation of 3 channels; the others are replaced by their least-squares quadratics"),
-        (None, "replaced by the least-squares quadratic of its channels"),
+        (0, "replaced by the least-squares quadratic of its channels"),
     ],
 )
 def test_squares_make_a_quadratic(inputs, partial, kept, words):
     changed = replace(partial, action="quadratic", squares=20, kept=kept)
     decision = decisions(inputs.analysis, Plan((changed,), {}))[1]
     assert (decision.action, decision.squares, decision.reason) == ("quadratic", 20, words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounded(Candidate):
+    """A change as another package may make it."""
+
+    bits: int
+    rank: int
+
+    @property
+    def what(self):
+        return f"rounded to {self.bits} bits"
+
+
+def test_actions_of_other_packages_have_their_own_words_and_variants(inputs):
+    rounded = Rounded("round", ("r1",), "h1", "r1", bits=4, rank=2)
+    (change,), decision = change_reports(Plan((rounded,), {})), decisions(inputs.analysis, Plan((rounded,), {}))[1]
+    assert change.what == change.short == decision.reason == "rounded to 4 bits"
+    assert change.title == change.action == decision.action == "round"
+    for found in (change, decision):
+        assert (found.variant, found.rank, found.kernel, found.kept) == ({"bits": 4}, 2, None, None)
 
 
 def test_keeping_a_site_in_part_is_not_removing_it(inputs, partial):

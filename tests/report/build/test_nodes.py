@@ -5,7 +5,7 @@ from onnxshallow.analysis import analyze
 from onnxshallow.report.build.nodes import node_reports
 from onnxshallow.search.candidates import find_candidates, find_options
 from tests.networks import build
-from tests.report.test_build import load
+from tests.report.build.test_run import load
 
 RESIDUAL = """(float[N,2,4,4] x) => (float[N,2,2,2] y) {
     h0 = Conv<pads=[1,1,1,1]>(x, w0, b0)

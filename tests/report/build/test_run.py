@@ -1,10 +1,12 @@
-from dataclasses import replace
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 
+from onnxshallow.actions.base import Candidate
+from onnxshallow.actions.partial import InPart
 from onnxshallow.analysis import analyze
 from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.model.document import load_document
@@ -91,11 +93,20 @@ def test_a_sensitivity_is_reported(inputs):
 
 def test_the_sensitivity_of_a_site_is_that_of_its_removal(inputs, candidates):
     removal = candidates["linearize:h1->r1"]
-    mask = replace(removal, action="mask", kept=3)
-    square = replace(removal, action="quadratic", squares=20)
-    damages = {mask.key: 0.125, square.key: 0.25, removal.key: 0.5}
-    found = site_reports(inputs.analysis, MeasuredDamages((mask, square, removal), {}, damages))[1]
-    assert (found.sensitivity, found.damages) == (0.5, damages)
+    mask = InPart("mask", ("r1",), "h1", "r1", kept=3)
+    square = InPart("quadratic", ("r1",), "h1", "r1", kept=0, squares=20)
+    other = Candidate("bypass", ("r1",), "h1", "r1")
+    damages = {other.key: 0.0625, mask.key: 0.125, square.key: 0.25, removal.key: 0.5}
+    for order in itertools.permutations((other, mask, square, removal)):
+        found = site_reports(inputs.analysis, MeasuredDamages(order, {}, damages))[1]
+        assert (found.sensitivity, found.damages, found.best_merger) == (0.5, damages, None)
+
+
+def test_the_best_merger_of_a_site_is_the_one_of_least_measured_damage(inputs, candidates):
+    mergers = [c for c in candidates.values() if c.kind == "merger" and "r1" in c.sites][:3]
+    damages = {"linearize:h1->r1": 0.1, mergers[0].key: 0.5, mergers[1].key: 0.25}
+    found = site_reports(inputs.analysis, MeasuredDamages(tuple(candidates.values()), {}, damages))[1]
+    assert found.best_merger == mergers[1].key
 
 
 def test_a_goal_that_is_met(inputs):

@@ -8,6 +8,7 @@ from onnxshallow.report.schema.reports import (
     SCHEMA_VERSION,
     BenchModel,
     BenchReport,
+    ChangeReport,
     CostReport,
     Decision,
     FileReport,
@@ -99,6 +100,21 @@ def test_reports_of_earlier_versions_are_read():
     del old["fidelity"]["outputs"], old["original"]["unknown"]
     read = Report.model_validate(old)
     assert (read.classes, read.changed, read.changed_total, read.fidelity.outputs) == ((), (), 0, ())
+
+
+def test_changes_of_earlier_versions_are_read():
+    """They have no words for small places, and nothing of other packages' actions."""
+    old = {
+        "key": "fuse:3x3:x->y", "action": "fuse", "sites": ["r"], "source": "x", "output": "y", "kernel": [3, 3],
+        "rank": None, "exactness": "fitted", "relus_saved": 1, "macs_saved": 1, "damage": 0.1, "what": "as said",
+        "kept": None, "kept_unit": None, "squares": 0,
+    }  # fmt: skip
+    read = ChangeReport.model_validate(old)
+    assert (read.short, read.title, read.variant, read.what) == ("", "", {}, "as said")
+
+
+def test_a_site_comes_with_its_name_first():
+    assert list(Decision.model_fields)[:4] == ["name", "kind", "size", "action"]
 
 
 def test_parts_are_frozen_and_closed():

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from onnxshallow.actions.base import Candidate
+from onnxshallow.actions.partial import InPart
+from onnxshallow.report.build.changes import change_reports
 from onnxshallow.report.schema.reports import (
     AnalysisReport,
     FileReport,
@@ -13,7 +14,7 @@ from onnxshallow.report.schema.reports import (
     SiteReport,
 )
 from onnxshallow.report.terminal.runs import print_analysis, print_pareto, print_plan, print_result, print_sensitivity
-from onnxshallow.search.plan import Plan, plan_to_json
+from onnxshallow.search.plan import Plan
 from onnxshallow.validation.compare import Accuracy
 from tests.report.schema.test_reports import COST, FIDELITY, FILE, VERDICT, changed, report
 
@@ -83,6 +84,7 @@ def test_a_sensitivity(capsys):
         sensitivity=0.25,
         damages={"linearize:a->b": 0.25, "fuse:a": 0.5, "fuse:b": None, "fuse:c": 0.125}
         | {"mask:kept3:a->b": 0.0625},
+        best_merger="fuse:c",
     )
     none = changed(SITE, name="s", damages={})
     print_sensitivity(
@@ -187,15 +189,15 @@ def test_squares_are_told_where_there_are_any(capsys):
 
 
 def test_a_plan_says_what_a_site_keeps_and_what_squares_it_adds(capsys):
-    candidate = Candidate("mask", ("r",), "a", "b", relus=5, kept=1200)
-    square = Candidate("quadratic", ("s",), "b", "c", relus=7, squares=3400)
+    candidate = InPart("mask", ("r",), "a", "b", relus=5, kept=1200)
+    square = InPart("quadratic", ("s",), "b", "c", relus=7, squares=3400, kept=0)
 
     def told(*candidates):
         print_plan(
             PlanReport(
                 model=FILE, original=COST, predicted=COST, damage=0.5, decisions=[],
-                plan=plan_to_json(Plan(candidates, {}), ""), measure="kl", samples=8, source="a.npz", validated=True,
-                timings={}, versions={}, config={}, seed=0,
+                changes=change_reports(Plan(candidates, {})), plan={}, measure="kl", samples=8, source="a.npz",
+                validated=True, timings={}, versions={}, config={}, seed=0,
             )
         )  # fmt: skip
         return capsys.readouterr().out

@@ -1,10 +1,10 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from onnxshallow.actions.base import Candidate, FindOptions
+from onnxshallow.actions.base import FindOptions
+from onnxshallow.actions.fuse import Merger
 from onnxshallow.actions.linearize import Linearize
+from onnxshallow.actions.partial import InPart
 from onnxshallow.analysis import analyze
 from onnxshallow.search.sensitivity.magnitude import magnitude_damages, magnitude_sensitivity
 from tests.networks import build
@@ -57,7 +57,7 @@ def test_damage_is_weighted_by_the_share_of_the_relus():
 
 def test_damage_of_several_sites_adds_up():
     analysis = analyze(toy())
-    both = Candidate("fuse", ("r", "q"), "x", "y", relus=analysis.cost.relus)
+    both = Merger("fuse", ("r", "q"), "x", "y", kernel=(3, 3), relus=analysis.cost.relus)
     sensitivity = magnitude_sensitivity(analysis)
     assert magnitude_damages(analysis, [both])[both.key] == pytest.approx((sensitivity["r"] + sensitivity["q"]) / 2)
 
@@ -65,6 +65,6 @@ def test_damage_of_several_sites_adds_up():
 def test_what_stays_of_a_site_does_no_damage():
     analysis = analyze(toy())
     (whole,) = (c for c in Linearize().find(analysis, FindOptions()).candidates if c.output == "r")
-    mask = replace(whole, action="mask", kept=1, relus=whole.relus // 2)
+    mask = InPart("mask", whole.sites, whole.source, whole.output, kept=1, relus=whole.relus // 2)
     found = magnitude_damages(analysis, [whole, mask])
     assert found[mask.key] == pytest.approx(found[whole.key] / 2)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from onnxshallow.actions.base import Candidate, FindOptions
+from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.fuse import Fuse
-from onnxshallow.actions.linearize import Linearize
+from onnxshallow.actions.linearize import Linearize, Removal
 from onnxshallow.actions.mask import Mask
 from onnxshallow.actions.quadratic import Quadratic
 from onnxshallow.analysis import analyze
@@ -142,7 +142,7 @@ def test_new_values_are_cached():
 
 
 def test_a_candidate_that_does_not_apply_is_left_out_with_a_warning(caplog):
-    missing = Candidate("linearize", ("r1",), "h1", "nowhere")
+    missing = Removal("linearize", ("r1",), "h1", "nowhere")
     found = swept(residual(), {"x": smooth(32, 3, 8)}, [missing], batch=8)
     assert found == {}
     assert "does not apply" in caplog.text
