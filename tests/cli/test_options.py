@@ -8,8 +8,8 @@ from tests.runs import run, save_case
 PLACES = {
     "optimize": "onnxshallow.workflows.optimize.optimize",
     "pareto": "onnxshallow.workflows.pareto.pareto",
-    "sensitivity": "onnxshallow.workflows.optimize.measure_sensitivity",
-    "apply": "onnxshallow.workflows.optimize.apply_plan",
+    "sensitivity": "onnxshallow.workflows.sensitivity.measure_sensitivity",
+    "apply": "onnxshallow.workflows.apply.apply_plan",
 }
 MASKS = ("--granularity", "channel", "--polynomials")
 EVERY = (*MASKS, "--mask-form", "prelu")
