@@ -83,10 +83,7 @@ def _spans(conv: Convolution, spatial: Sequence[int]) -> tuple[int, ...]:
 
 
 def _pad(conv: Convolution, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Zeros for positive pads, then a cut for negative ones."""
-    pads = tuple(zip(conv.pads_begin, conv.pads_end, strict=True))
-    widths = [(0, 0), (0, 0), *((max(begin, 0), max(end, 0)) for begin, end in pads)]
-    padded = np.pad(values, widths)
-    sizes = padded.shape[2:]
-    kept = spatial_index(slice(max(-b, 0), size - max(-e, 0)) for (b, e), size in zip(pads, sizes, strict=True))
-    return padded[kept]
+    """Zeros for positive pads, then a cut for negative ones; at the end nothing reads what would be cut."""
+    widths = [(max(begin, 0), max(end, 0)) for begin, end in zip(conv.pads_begin, conv.pads_end, strict=True)]
+    padded = np.pad(values, [(0, 0), (0, 0), *widths])
+    return padded[spatial_index(slice(max(-begin, 0), None) for begin in conv.pads_begin)]

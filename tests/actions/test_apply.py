@@ -88,6 +88,35 @@ def test_the_analysis_is_of_the_new_model():
     assert rewritten.model is rewritten.analysis.network.model
 
 
+def test_sizes_that_were_given_are_known_of_the_new_model_too():
+    model = build("(float[N,3,H,W] x) => (float[N,4,h,w] y) { h = Conv(x, w1) y = Relu(h) }", w1=(4, 3, 3, 3))
+    analysis = analyze(model, {"x": (1, 3, 8, 8)})
+    assert analysis.cost.relus == 4 * 36
+    for candidates in ((), candidates_of(model).values()):
+        rewritten = apply_candidates(analysis, candidates, some_statistics(analysis))
+        assert rewritten.analysis.cost.macs == analysis.cost.macs > 0
+        assert not rewritten.analysis.cost.unknown
+
+
+EVERY = (
+    FindOptions(deeper=True, granularity="channel", polynomials=True),
+    FindOptions("exact", granularity="pixel"),
+)
+
+
+@pytest.mark.parametrize("options", EVERY, ids=["fitted", "exact"])
+def test_every_node_that_is_written_has_a_name_of_its_own(options):
+    model = residual()
+    for index, node in enumerate(model.graph.node):
+        node.name = f"node {index}"
+    analysis = analyze(model)
+    statistics = some_statistics(analysis)
+    for candidate in (c for action in ACTIONS for c in action.find(analysis, options).candidates):
+        names = [node.name for node in apply_candidates(analysis, [candidate], statistics).model.graph.node]
+        assert all(names), candidate.key
+        assert len(set(names)) == len(names), candidate.key
+
+
 def test_sites_of_equal_names_keep_their_own_maps():
     model = three()
     for node in model.graph.node:

@@ -1,8 +1,9 @@
 import pytest
 
-from onnxshallow.actions.folding import feeding_layer, folding_layer, site_that_makes
+from onnxshallow.actions.folding import feeding_layer, folding_layer, scaled_sum, site_that_makes
 from onnxshallow.analysis import NotLinearError, analyze
-from tests.networks import build, chain, residual
+from onnxshallow.model.editor import GraphEditor
+from tests.networks import assert_near, build, chain, feeds_of, operators, residual, run_exactly
 
 READ_TWICE = "(float[N,3,4,4] x) => (float[N,4,4,4] y) { h = Conv(x, w) r = Relu(h) y = Add(r, h) }"
 
@@ -63,3 +64,35 @@ def test_no_layer_can_be_fitted_to_a_sum_with(name):
     model = build(f"({inputs}) => (float[N,4,4,4] y) {{ {SUMS[name]} }}", **weights)
     analysis = analyze(model)
     assert feeding_layer(analysis, analysis.sites[0]) is None
+
+
+OTHER_SIDES = {
+    "another layer": ("a = Conv(x2, v) b = Conv(x, w) s = Add(a, b) y = Relu(s)", 0),
+    "a layer that is read elsewhere": ("a = Conv(x2, v) b = Conv(x, w) s = Add(a, b) r = Relu(s) y = Add(r, a)", 1),
+    "no layer": ("a = Tanh(x2) b = Conv(x, w) s = Add(a, b) y = Relu(s)", 1),
+    "an input": ("b = Conv(x, w) s = Add(x2, b) y = Relu(s)", 1),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_SIDES)
+def test_the_other_side_of_a_sum_is_scaled_where_no_layer_can_be(name):
+    body, scaled = OTHER_SIDES[name]
+    weights = {"w": (4, 3, 1, 1), "v": (4, 4, 1, 1)} if "v)" in body else {"w": (4, 3, 1, 1)}
+    model = build(f"(float[N,3,4,4] x, float[N,4,4,4] x2) => (float[N,4,4,4] y) {{ {body} }}", **weights)
+    analysis = analyze(model)
+    (site,) = analysis.sites
+    editor = GraphEditor(model)
+    scaled_sum(editor, analysis, site, feeding_layer(analysis, site), site.source)
+    result = editor.finish()
+    assert operators(result).count("Mul") == scaled
+    feeds = feeds_of(model)
+    assert_near(run_exactly(result, feeds)[0], run_exactly(model, feeds)[0])  # for now by one
+
+
+def test_a_sum_may_make_what_the_activation_after_it_does():
+    text = "(float[N,3,4,4] x) => (float[N,4,4,4] y) { a = Conv(x, v) b = Conv(x, w) s = Add(a, b) y = Relu(s) }"
+    model = build(text, v=(4, 3, 1, 1), w=(4, 3, 1, 1))
+    analysis = analyze(model)
+    editor = GraphEditor(model)
+    scaled_sum(editor, analysis, analysis.sites[0], feeding_layer(analysis, analysis.sites[0]), "y")
+    assert operators(editor.finish()) == ["Conv", "Conv", "Add"]

@@ -5,7 +5,7 @@ import pytest
 
 from onnxshallow.actions.importance import most_important
 from onnxshallow.analysis import analyze
-from tests.networks import activated, chain, residual, signed
+from tests.networks import RESIDUAL, RESIDUAL_WEIGHTS, activated, build, chain, signed
 
 
 def test_elements_are_kept_by_their_error_times_the_norm_of_what_reads_them():
@@ -30,17 +30,29 @@ def test_a_channel_that_is_hardly_read_goes_first():
     assert kept.tolist() == [True, True, False, True, True]
 
 
-def test_the_norms_of_all_readers_count_past_sums_and_poolings():
-    """The first channel is read by the block after next only, behind the sum."""
-    model = residual()
-    for tensor in model.graph.initializer:
-        if tensor.name == "w1":
-            array = onnx_array(tensor).copy()
-            array[:, 0] = 0
-            tensor.raw_data = array.tobytes()
-    analysis = analyze(model)
-    kept = most_important(analysis, analysis.site_by_name["r0"], np.array([1.0, 0, 0, 0, 0, 0]), 1)
-    assert kept.tolist() == [True] + [False] * 5
+def channels_kept(output, name, count, channel=0):
+    """What is kept of a site of a residual network in which a weight hardly reads one channel."""
+    shape = RESIDUAL_WEIGHTS[name]
+    weight = signed(shape) / 4
+    weight[:, channel] *= 1e-3
+    analysis = analyze(build(RESIDUAL, **{**RESIDUAL_WEIGHTS, name: weight}))
+    left = np.where(np.arange(6) == channel, 9.0, 1.0)
+    return most_important(analysis, analysis.site_by_name[output], left, count).tolist()
+
+
+def test_past_sums_and_poolings_the_next_layers_count():
+    assert channels_kept("r4", "w5", 5, channel=2) == [True, True, False, True, True, True]
+
+
+def test_where_a_layer_reads_at_once_those_behind_a_sum_do_not_count():
+    """The first channel of the stem is read by the block after next, behind the sum, as much as any other."""
+    assert channels_kept("r0", "w1", 5) == [False, True, True, True, True, True]
+
+
+def test_of_equals_the_first_are_kept():
+    analysis = analyze(activated())
+    kept = most_important(analysis, analysis.sites[0], np.ones((4, 6, 6)), 50)
+    assert np.flatnonzero(kept).tolist() == list(range(50))
 
 
 def test_what_no_layer_reads_is_kept_by_its_error_alone():

@@ -32,7 +32,19 @@ def test_one_number_serves_all_channels():
     assert np.array_equal(scale_output(conv, 2.0, 1.0).bias, np.full(3, 3.0))
 
 
-@pytest.mark.parametrize("arguments", [(np.ones(5),), (1.0, np.ones(5)), (np.ones((1, 1)),)])
-def test_vectors_of_another_length_are_refused(arguments):
-    with pytest.raises(ValueError, match="channels"):
+def test_nothing_is_shifted_unless_that_is_asked_for():
+    conv = Convolution.of(np.ones((3, 2, 3)), np.ones(3))
+    assert np.array_equal(scale_output(conv, 2.0).bias, np.full(3, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.ones(5),), r"The scale has shape \(5,\), but there are 3 channels"),
+        ((1.0, np.ones(5)), r"The shift has shape \(5,\), but there are 3 channels"),
+        ((np.ones((1, 1)),), r"The scale has shape \(1, 1\)"),
+    ],
+)
+def test_vectors_of_another_length_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
         scale_output(Convolution.of(np.ones((3, 2, 3))), *arguments)

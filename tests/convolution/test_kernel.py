@@ -13,9 +13,13 @@ def test_defaults_are_those_of_onnx():
 
 
 def test_arrays_become_float64_and_sequences_tuples():
-    conv = Convolution.of(np.ones((1, 1, 3), np.float32), strides=np.array([2]))
-    assert conv.weight.dtype == conv.bias.dtype == np.float64
-    assert conv.strides == (2,)
+    arrays = (np.ones((2, 1, 3), np.float32), np.ones(2, np.float16))
+    made = Convolution.of(*arrays, strides=np.array([2]), groups=np.int64(2))
+    plain = Convolution(*arrays, np.array([2]), [1], np.array([0]), [0], np.int64(2))
+    for conv in (made, plain, Convolution.of([[[1]], [[2]]], [1, 2], strides=[2], groups=2)):
+        assert conv.weight.dtype == conv.bias.dtype == np.float64
+        assert conv.strides == (2,)
+        assert [type(value) for value in (*conv.strides, *conv.pads_begin, conv.groups)] == [int] * 3
 
 
 def test_properties():
@@ -57,8 +61,8 @@ def test_there_is_no_identity_on_nothing(channels, rank):
     [
         ((3,), {}, "no kernel"),
         ((3, 0), {}, "no kernel"),
-        ((3, 1, 3), {"bias": np.zeros(2)}, "bias has shape"),
-        ((3, 1, 3), {"groups": 2}, "split into 2 groups"),
+        ((3, 1, 3), {"bias": np.zeros(2)}, r"bias has shape \(2,\), but the kernel writes 3 channels"),
+        ((3, 1, 3), {"groups": 2}, "3 output channels cannot be split into 2 groups"),
         ((3, 1, 3), {"groups": 0}, "split into 0 groups"),
         ((3, 1, 3), {"strides": (1, 1)}, "strides is"),
         ((3, 1, 3), {"pads_end": ()}, "pads_end is"),

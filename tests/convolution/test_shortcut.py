@@ -85,6 +85,12 @@ def test_a_dilated_kernel_keeps_its_dilation():
     assert (total.kernel_shape, total.dilations) == ((3,), (2,))
 
 
+def test_two_dilated_taps_keep_their_dilation_beside_the_pixel_of_the_first():
+    conv = random_conv(2, 2, 2, dilations=(2,), pads_begin=(0,), pads_end=(2,))
+    total = assert_adds(conv, identity(2, 1), (7,))
+    assert (total.kernel_shape, total.dilations) == ((2,), (2,))
+
+
 def test_a_pixel_between_dilated_taps_refines_the_grid():
     conv = random_conv(2, 2, 2, dilations=(2,), pads_begin=(1,))
     total = assert_adds(conv, identity(2, 1), (7,))
@@ -105,7 +111,11 @@ PLAIN = random_conv(4, 4, 3, 3, pads_begin=(1, 1))
         (PLAIN, identity(3, 2), "in_channels"),
         (PLAIN, random_conv(3, 4, 1, 1), "out_channels"),
         (PLAIN, random_conv(4, 4, 1, 1, strides=(2, 2)), "strides"),
-        (replace(PLAIN, pads_end=(0, 1)), identity(4, 2), "output sizes differ"),
+        (
+            replace(PLAIN, pads_end=(0, 1)),
+            identity(4, 2),
+            r"is \(2, 1\) for the convolution and \(1, 1\) for its shortcut, so their output sizes differ for some",
+        ),
     ],
 )
 def test_what_cannot_be_added_is_refused(conv, shortcut, message):

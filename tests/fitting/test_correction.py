@@ -9,7 +9,7 @@ from onnxshallow.fitting.correction import FitOptions, correct, downstream, fit_
 from onnxshallow.fitting.targets import Target
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.validation.metrics import relative_error
-from tests.fitting.fitting_cases import cursor, layer_of, linearized
+from tests.fitting.fitting_cases import TWO_BRANCHES, cursor, layer_of, linearized
 from tests.networks import (
     CHAIN_WEIGHTS,
     assert_near,
@@ -269,3 +269,42 @@ def test_a_new_layer_is_fitted_however_few_its_rows_are():
 
 
 # Layers split in two.
+
+
+# The two branches of a sum.
+
+BRANCHES = {"w1": (4, 3, 3, 3), "w2": (4, 3, 3, 3)}
+
+
+def corrected_branches(batches, **spoilt):
+    """What is fitted of two branches of which some are spoilt, and how far the output then is from the original's."""
+    original, rewritten = analyze(build(TWO_BRANCHES, **BRANCHES)), analyze(build(TWO_BRANCHES, **BRANCHES | spoilt))
+    before, after = cursor(original, batches, ["y"]), cursor(rewritten, batches, ["y"])
+    layers = rewritten.layers
+    fitted = correct(before, after, layers, list(layers), len(batches), FitOptions(ridge=1e-8, rounds=0))
+    return fitted, relative_error(before.outputs()[0][0], after.outputs()[0][0])
+
+
+def test_a_branch_that_was_fitted_is_scaled_as_it_was_fitted():
+    fitted, error = corrected_branches([{"x": signed((32, 3, 8, 8))}], w1=signed((4, 3, 3, 3), 9))
+    assert set(fitted) == {"a", "b"}
+    assert error < 1e-2
+
+
+def test_a_branch_is_not_scaled_where_the_other_is_not_fitted():
+    fitted, _ = corrected_branches([{"x": signed((1, 3, 4, 4))}])
+    assert fitted == {}
+
+
+def test_rows_are_no_more_than_the_memory_holds(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "onnxshallow.fitting.correction.regress", lambda convolution, rows, *_, **__: seen.append(rows.patches.shape)
+    )
+    text = "(float[N,4,8,8] x) => (float[N,4,8,8] y) { h = Conv<pads=[1,1,1,1],group=2>(x, w) y = Tanh(h) }"
+    analysis = analyze(build(text, w=(4, 2, 3, 3)))
+    batches = [{"x": signed((16, 4, 8, 8))}]  # 1024 pixels; a row takes 2 x (18 + 3 x 2) floats
+    options = FitOptions(memory=96 * 2 * 24 * 4, fewest_rows=0)
+    before, after = cursor(analysis, batches), cursor(analysis, batches)
+    fit_layer(before, after, analysis.layers, layer_of(analysis, "h"), Target("h"), 1, options)
+    assert seen == [(2, 96, 18)]

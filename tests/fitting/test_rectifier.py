@@ -53,6 +53,13 @@ def test_a_step_through_a_parabola_goes_along_its_slope():
     np.testing.assert_allclose(renewed[0, :, 0], now + 0.5 * slope * left / np.mean(slope**2), rtol=1e-5)
 
 
+def test_a_step_through_a_parabola_looks_at_the_target_within_both_bounds():
+    bounded = Rectifier(1.0, 0.25, curves(True, False)).renewed(TARGETS, NOW)
+    now, slope = NOW[0, :, 0], NOW[0, :, 0] + 0.25
+    left = np.array([0.25, 1, 0.5]) - (0.5 * now**2 + 0.25 * now + 0.1)
+    np.testing.assert_allclose(bounded[0, :, 0], now + 0.5 * slope * left / np.mean(slope**2), rtol=1e-5)
+
+
 def test_some_outputs_keep_their_own_bounds_and_curves():
     upper = np.array([1, 2, 3], dtype=np.float32).reshape(1, 1, 3)
     found = Rectifier(upper, 0.0, curves(True, False, True)).outputs(slice(None, None, 2))

@@ -155,6 +155,29 @@ def test_with_few_rows_the_ridge_that_predicts_held_out_rows_best_is_used():
     assert chosen > 0
 
 
+@pytest.mark.parametrize(("noise", "power"), [(0.0, 0), (1e3, 4)], ids=["no noise", "noise alone"])
+def test_the_ridge_may_be_the_weakest_or_the_strongest_of_all(noise, power):
+    conv = linear(2, 60)
+    patches = signed((1, 120, 60))
+    made = patches[0] @ conv.weight.T + noise * signed((120, 2), seed=1)
+    rows, start = Rows(patches, made[np.newaxis].astype(np.float32)), replace(conv, weight=0 * conv.weight)
+    weight, _ = closed_form(rows.patches[0], rows.targets[0], start.weight, 1e-3 * 10**power)
+    assert_close(refit(start, rows, 1e-3).weight, weight, 1e-4)
+
+
+def test_parts_of_the_rows_keep_their_offsets():
+    rows = Rows(signed((2, 10, 4)), signed((2, 10, 3), 1), signed((2, 10, 3), 2), free_scale=True)
+    part, outputs = rows.part(slice(2, 5)), rows.outputs(slice(None, None, 2))
+    np.testing.assert_array_equal(part.patches, rows.patches[:, 2:5])
+    np.testing.assert_array_equal(part.residual_targets(), (rows.targets - rows.offsets)[:, 2:5])
+    np.testing.assert_array_equal(outputs.patches, rows.patches)
+    np.testing.assert_array_equal(outputs.residual_targets(), (rows.targets - rows.offsets)[:, :, ::2])
+    assert part.free_scale
+    assert outputs.free_scale
+    plain = replace(rows, offsets=None)
+    assert plain.part(slice(2)).offsets is plain.outputs(slice(1)).offsets is None
+
+
 def test_the_geometry_stays():
     conv = Convolution.of(np.ones((2, 3, 3, 3)), strides=(2, 1), dilations=(1, 2), pads_begin=(1, 0), pads_end=(0, 2))
     x = signed((8, 3, 9, 9))
@@ -276,6 +299,14 @@ def test_a_free_scale_is_found_along_with_the_weights(rectifier, seed):
     assert_close(fit.convolution.weight, conv.weight, 1e-4)
     assert_close(fit.convolution.bias, conv.bias, 1e-4)
     assert_close(fit.scale, scale, 1e-4)
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e4])
+def test_a_free_scale_has_no_units(size):
+    conv, patches, offsets = linear(2, 4), signed((1, 400, 4)), signed((1, 400, 2), 1)
+    targets = patches @ conv.weight.T.astype(np.float32) + 0.5 * offsets
+    fit = regress(conv, Rows(patches, targets, offsets * np.float32(size), free_scale=True), 1e-6)
+    assert_close(fit.scale * size, np.full(2, 0.5), 1e-4)
 
 
 def test_a_free_scale_is_none_where_it_is_not_asked_for():

@@ -4,9 +4,10 @@ import pytest
 from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import analyze
-from onnxshallow.fitting.targets import Target, find_target
+from onnxshallow.fitting.targets import Target, find_target, rectifier_after, scalable_side
 from tests.fitting.fitting_cases import TWO_BRANCHES, layer_of, linearized, split_in_two, target_between, target_of
 from tests.networks import build, calibration_of, chain, residual, smooth
+from tests.partials import partial
 
 
 def test_a_layer_is_fitted_to_its_own_output():
@@ -172,3 +173,92 @@ def test_a_multiplication_is_not_the_first_of_two():
     )
     assert layer_of(analyze(model), "h").kind == "affine"
     assert target_of(model, "h", build(KNOWS_THREE, w=(4, 3, 3, 3))) is None
+
+
+# What may be scaled on the other side of a sum.
+
+
+def side_of(text, chosen, **weights):
+    analysis = analyze(build(f"(float[N,3,8,8] x) => (float[N,4,8,8] y) {{ {text} }}", **weights))
+    layers = [analysis.layers.by_output[name] for name in chosen]
+    side = scalable_side(analysis.network, analysis.layers, Target("s", "a"), layers)
+    return None if side is None else side.output
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen", "expected"),
+    [
+        ("a = Conv(x, v) b = Conv(x, w) s = Add(a, b) y = Relu(s)", ("a", "b"), "a"),
+        ("a = Conv(x, v) b = Conv(x, w) s = Add(a, b) y = Relu(s)", ("b",), None),
+        ("a = Conv(x, v) b = Conv(x, w) s = Add(a, b) y = Add(s, a)", ("a", "b"), None),
+        ("c = Conv(x, v) t = Tanh(c) a = Mul(t, k) b = Conv(x, w) s = Add(a, b) y = Relu(s)", ("b",), "a"),
+        ("c = Conv(x, v) a = Tanh(c) b = Conv(x, w) s = Add(a, b) y = Relu(s)", ("b", "c"), None),
+    ],
+    ids=["fitted as well", "not fitted", "read elsewhere", "a scale", "no layer"],
+)
+def test_a_layer_on_the_other_side_may_be_scaled_where_nothing_else_reads_it(text, chosen, expected):
+    weights = {"v": (4, 3, 1, 1), "w": (4, 3, 1, 1)} | ({"k": (1, 4, 1, 1)} if "k)" in text else {})
+    assert side_of(text, chosen, **weights) == expected
+
+
+def test_nothing_is_scaled_where_nothing_is_subtracted():
+    analysis = analyze(chain())
+    assert scalable_side(analysis.network, analysis.layers, Target("h"), list(analysis.layers)) is None
+
+
+# The activation to fit through.
+
+CLIP = "z = Constant<value_float=0.0>() u = Constant<value_float=6.0>() y = Clip(h, z, u)"
+
+
+def reading(text):
+    model = build(f"(float[N,3,4,4] x) => (float[N,4,4,4] y) {{ h = Conv(x, w) {text} }}", w=(4, 3, 1, 1))
+    return analyze(model).network
+
+
+@pytest.mark.parametrize(
+    ("original", "rewritten", "upper"),
+    [
+        ("y = Relu(h)", "y = Relu(h)", np.inf),
+        (CLIP, CLIP, 6.0),
+        (CLIP, "y = Relu(h)", None),
+        ("y = Relu(h)", "y = Tanh(h)", None),
+        ("y = Tanh(h)", "y = Relu(h)", None),
+        ("r = Relu(h) y = Add(r, h)", "y = Relu(h)", None),
+        ("y = Relu(h)", "r = Relu(h) y = Add(r, h)", None),
+    ],
+)
+def test_the_fit_looks_through_an_activation_that_is_the_same_in_both_networks(original, rewritten, upper):
+    found = rectifier_after(reading(original), reading(rewritten), Target("h"), 1)
+    if upper is None:
+        assert found is None
+    else:
+        assert (found.upper, found.lower, found.curves) == (upper, 0, None)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_of_an_activation_that_is_kept_in_part_each_output_has_its_own(groups):
+    made = partial("h", "y", [1, 0, 0, 0], square=[0, 0.5, 0, 0], linear=[0, 0.25, 0.6, 1], constant=[0, 0.1, 0.2, 0])
+    found = rectifier_after(reading(CLIP), reading("y = Tanh(h)"), Target("h", partial=made), groups)
+    shape = (groups, 1, 4 // groups)
+    assert found.upper.shape == found.lower.shape == found.curves.squared.shape == found.curves.square.shape == shape
+    assert found.upper.ravel().tolist() == [6, 6, np.inf, np.inf]
+    assert found.lower.ravel().tolist() == [0, 0, -np.inf, -np.inf]
+    assert found.curves.squared.ravel().tolist() == [False, True, False, False]
+    for name in ("square", "linear", "constant"):
+        values = getattr(found.curves, name)
+        np.testing.assert_array_equal(values, getattr(made, name).reshape(shape).astype(np.float32))
+
+
+def test_without_parabolas_there_are_bounds_alone():
+    made = partial("h", "y", [1, 0, 1, 0], linear=0.5)
+    found = rectifier_after(reading("y = Relu(h)"), reading("y = Relu(h)"), Target("h", partial=made), 1)
+    assert found.curves is None
+    assert found.lower.ravel().tolist() == [0, -np.inf, 0, -np.inf]
+
+
+def test_where_elements_of_a_channel_differ_or_there_is_no_bound_the_fit_looks_through_nothing():
+    places, channels = (partial("h", "y", kept) for kept in (np.eye(16).reshape(16, 4, 4)[:4], [1, 0, 1, 0]))
+    relu, tanh = reading("y = Relu(h)"), reading("y = Tanh(h)")
+    assert rectifier_after(relu, relu, Target("h", partial=places), 1) is None
+    assert rectifier_after(tanh, tanh, Target("h", partial=channels), 1) is None
