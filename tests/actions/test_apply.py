@@ -8,6 +8,7 @@ from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.emission import write_layers
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
+from onnxshallow.actions.registry import actions
 from onnxshallow.analysis import analyze
 from onnxshallow.convolution import convolve, scale_output
 from tests.networks import (
@@ -111,7 +112,7 @@ def test_every_node_that_is_written_has_a_name_of_its_own(options):
         node.name = f"node {index}"
     analysis = analyze(model)
     statistics = some_statistics(analysis)
-    for candidate in (c for action in ACTIONS for c in action.find(analysis, options).candidates):
+    for candidate in (c for action in actions() for c in action.find(analysis, options).candidates):
         names = [node.name for node in apply_candidates(analysis, [candidate], statistics).model.graph.node]
         assert all(names), candidate.key
         assert len(set(names)) == len(names), candidate.key
