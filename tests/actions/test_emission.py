@@ -18,6 +18,10 @@ def emitted(convolution, x, bias_map=None):
     editor.replace(["y"], nodes)
     made = editor.finish()
     onnx.checker.check_model(made, full_check=True)
+    first, *rest = (node.name for node in made.graph.node)
+    assert first == "layer"
+    assert all(name.startswith("layer/") for name in rest)
+    assert all(tensor.name.startswith("layer.") for tensor in made.graph.initializer)
     return made, run_exactly(made, {"x": x})[0]
 
 

@@ -6,6 +6,7 @@ from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.mask import Mask
 from onnxshallow.analysis import analyze
+from onnxshallow.convolution import convolve
 from onnxshallow.fitting.correction import FitOptions, Target, correct, downstream, fit_layer
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.validation.metrics import relative_error
@@ -92,6 +93,7 @@ def test_polynomials_of_channels_that_do_not_pass_are_fitted_after_their_layer()
     now, wanted, after, fitted = corrected_partly(LAYER_AND_ACTIVATION, passed=False)
     made = after.partials["r"]
     weight, bias = line_fit(now["x"], wanted["h"])
+    assert_near(now["h"], convolve(fitted, now["x"]), 1e-4)
     np.testing.assert_allclose(fitted.weight[1::2, :, 0, 0], weight[1::2], atol=1e-4)
     np.testing.assert_allclose(fitted.bias[1::2], bias[1::2], atol=1e-4)
     for channel in (1, 3):
