@@ -1,0 +1,49 @@
+from dataclasses import replace
+
+import pytest
+
+from onnxshallow.errors import TargetError
+from onnxshallow.report.build.pareto import pareto_report
+from onnxshallow.runtime.progress import Clock, Silent
+from onnxshallow.search.candidates import find_every_candidate
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.run import Run
+
+
+@pytest.fixture
+def attempt(inputs, observation):
+    """A plan that removes one of three sites, carried out and compared."""
+    plan = Plan(tuple(c for c in find_every_candidate(inputs) if c.key == "linearize:h1->r1"), {}, 0.25)
+    return Run(inputs, observation, Silent(), Clock()).attempt(plan)
+
+
+def reported(inputs, *found):
+    milliseconds = {attempt.plan.keys: 2.0 for _, attempt in found if not isinstance(attempt, TargetError)}
+    return pareto_report(inputs, found, milliseconds, 3.0, {"load": 0.5})
+
+
+def test_a_target_that_was_reached_is_a_point_with_all_figures(inputs, attempt):
+    report = reported(inputs, (300, attempt))
+    (point,) = report.points
+    assert (point.target_relus, point.reason, point.damage) == (300, None, 0.25)
+    assert (point.optimized.relus, point.optimized.latency_ms) == (288, 2.0)
+    assert point.fidelity == attempt.fidelity
+    assert {d.name: d.action for d in point.decisions} == {"r0": "keep", "r1": "linearize", "r2": "keep"}
+    assert [entry["output"] for entry in point.plan["actions"]] == ["r1"]
+    assert point.accuracy_lost is None
+
+
+def test_the_original_and_the_run_are_described_once(inputs, attempt):
+    report = reported(inputs, (300, attempt))
+    assert (report.original.relus, report.original.latency_ms, report.timings) == (432, 3.0, {"load": 0.5})
+    assert report.model.sha256 == inputs.document.sha256
+    assert (report.validated, report.seed) == (inputs.data.validated, inputs.config.seed)
+
+
+def test_a_target_without_a_model_says_why(inputs, attempt):
+    refused = replace(attempt, realized=replace(attempt.realized, unstable="the activations of 'r2' grow"))
+    report = reported(inputs, (1, TargetError("It cannot be reached.")), (300, refused))
+    assert [(point.target_relus, point.reason, point.optimized, point.plan) for point in report.points] == [
+        (1, "It cannot be reached.", None, None),
+        (300, "The best plan is refused: the activations of 'r2' grow.", None, None),
+    ]

@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onnxshallow.errors import TargetError
+from onnxshallow.runtime.progress import Clock, Silent
+from onnxshallow.search.candidates import find_every_candidate
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.run import begin
+from onnxshallow.search.solver import Budget
+from tests.networks import smooth
+from tests.runs import load_case
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Begin a run on a small network with some options; nothing is measured yet."""
+
+    def begun(cache=None, **options):
+        return begin(load_case(tmp_path, **options), Silent(), Clock(), cache)
+
+    return begun
+
+
+def plan_of(run, *keys):
+    every = {c.key: c for c in find_every_candidate(run.inputs)}
+    return Plan(tuple(every[key] for key in keys), {})
+
+
+def test_a_run_begins_with_what_the_original_does(start):
+    run = start(target_relus=0.7)
+    assert set(run.observation.statistics) == {"r0", "r1", "r2"}
+    assert list(run.clock.seconds) == ["observe"]
+    assert run.looked_at == []
+
+
+def test_what_a_plan_needs_is_observed(tmp_path):
+    inputs = load_case(tmp_path)
+    plain = begin(inputs, Silent(), Clock())
+    asked = begin(inputs, Silent(), Clock(), plan=plan_of(plain, "mask:kept18pixels:h1->r1"))
+    assert plain.observation.statistics["r1"].pixels is None
+    assert asked.observation.statistics["r1"].pixels is not None
+
+
+def test_damages_are_kept_where_they_are_asked_for(start, tmp_path):
+    run = start(cache=tmp_path / "own", target_relus=0.7)
+    assert not (tmp_path / "own").exists()
+    assert run.damages.all().damages
+    assert list((tmp_path / "own").iterdir())
+
+
+def test_the_plans_that_competed_are_remembered(start):
+    run = start(target_relus=0.7)
+    relus = run.inputs.analysis.cost.relus
+    found = run.search([Budget(relus * 7 // 10), Budget(1), Budget(relus // 2)], 3)
+    assert isinstance(found[1], TargetError)
+    assert run.looked_at == [*found[0], *found[2]]
+    assert 0 < len(found[0]) <= 3
+    assert {"sensitivity", "plan"} <= set(run.clock.seconds)
+
+
+def test_the_frontier_is_expected_of_what_was_measured(start):
+    run = start(target_relus=0.7)
+    assert run.frontier() == []
+    run.damages.all()
+    frontier = run.frontier()
+    assert [plan.damage for plan in frontier] == sorted(plan.damage for plan in frontier)
+    assert len(frontier) > 1
+    assert start(target_relus=0.7, sensitivity="magnitude").frontier() == []
+
+
+def test_an_attempt_is_a_plan_carried_out_and_compared(start):
+    run = start(target_relus=0.7)
+    attempt = run.attempt(plan_of(run, "linearize:h1->r1"))
+    assert attempt.plan.keys == {"linearize:h1->r1"}
+    assert attempt.realized.analysis.cost.relus == 288
+    assert attempt.comparison.fidelity.samples == len(run.inputs.data.report)
+    assert list(run.clock.seconds) == ["observe", "fit", "validate"]
+
+
+def test_labels_decide_where_they_are_those_of_validation_data(start, tmp_path):
+    np.savez(tmp_path / "held-out.npz", x=smooth(20, 3, 6), y=np.arange(20) % 6)
+    for given, decide in (({}, False), ({"validate": str(tmp_path / "held-out.npz")}, True)):
+        run = start(target_relus=0.7, **given)
+        attempt = run.attempt(plan_of(run))
+        assert attempt.labels_decide is decide
+        assert attempt.loss.value == 0
+
+
+def test_what_may_be_used_is_stable_and_loses_no_more_than_the_limit(start):
+    run = start(target_relus=0.7)
+    nothing, much = run.attempt(plan_of(run)), run.attempt(plan_of(run, "linearize:h0->r0", "linearize:h1->r1"))
+    much = replace(much, comparison=replace(much.comparison, fidelity=replace(much.fidelity, agreement=0.75)))
+    grows = replace(nothing, realized=replace(nothing.realized, unstable="it grows"))
+    assert [attempt.keeps(None) for attempt in (nothing, much, grows)] == [True, True, False]
+    assert [attempt.keeps(0.25) for attempt in (nothing, much, grows)] == [True, True, False]
+    assert [attempt.keeps(0.2) for attempt in (nothing, much, grows)] == [True, False, False]
+    assert sorted((grows, much, nothing), key=lambda attempt: attempt.rank()) == [nothing, much, grows]
