@@ -37,20 +37,20 @@ class Mask(Action[InPart]):
         reasons = {site.name: partly_refused(analysis, site, pixels) for site in analysis.sites}
 
         def candidates(site: Site) -> list[InPart]:
-            return partial_candidates(self.name, analysis, site, options, self._levels(site, options), pixels=pixels)
+            return partial_candidates(self.name, analysis, site, options, self._counts(site, options), pixels=pixels)
 
         return found_in_part(analysis.sites, reasons, candidates)
 
-    def _levels(self, site: Site, options: FindOptions) -> list[int]:
+    def _counts(self, site: Site, options: FindOptions) -> list[int]:
         """Shares of the elements, and all but those whose activation never changes its slope on the samples."""
         whole = (site.size or 0) if options.granularity == "pixel" else site.channels
         shares = _SHARES_BESIDE_PARABOLAS if options.polynomials else _SHARES
-        levels = [round(share * whole) for share in shares]
+        counts = [round(share * whole) for share in shares]
         if options.statistics is not None and options.granularity == "channel":
             left = options.statistics[site.name].affine_error
             idle = int(np.sum(left <= _NOTHING * left.mean()))
-            levels += [whole - idle] if idle else []
-        return levels
+            counts += [whole - idle] if idle else []
+        return counts
 
     def apply(self, editor: GraphEditor, analysis: Analysis, candidate: InPart, statistics: Statistics) -> Rewrite:
         """Keep the elements of which the affine map explains least."""

@@ -145,7 +145,7 @@ def partial_candidates(
     analysis: Analysis,
     site: Site,
     options: FindOptions,
-    levels: Sequence[int],
+    counts: Sequence[int],
     *,
     pixels: bool = False,
     squares: bool = False,
@@ -159,7 +159,7 @@ def partial_candidates(
         analysis: of the network.
         site: the activation.
         options: of the search.
-        levels: how many channels are kept; with pixel masks how many elements.
+        counts: how many channels are kept; with pixel masks how many elements.
         pixels: whether elements are kept, and not whole channels.
         squares: whether what is not kept may be squared.
     """
@@ -168,9 +168,9 @@ def partial_candidates(
     area = 1 if pixels else analysis.network.per_sample(math.prod(shape) // site.channels)
     whole = elements if pixels else site.channels
     if options.every_size:
-        levels = [*levels, *range(0, whole, max(1, whole // _PARTS) if pixels else 1)]
+        counts = [*counts, *range(0, whole, max(1, whole // _PARTS) if pixels else 1)]
     found = []
-    for kept in sorted({level for level in levels if 0 <= level < whole and level * area < elements}):
+    for kept in sorted({count for count in counts if 0 <= count < whole and count * area < elements}):
         gone = elements - kept * area
         found.append(
             InPart(

@@ -35,8 +35,8 @@ class Quadratic(Action[InPart]):
         shares = _SHARES[:1] if options.granularity == "layer" else _SHARES
 
         def candidates(site: Site) -> list[InPart]:
-            levels = [round(share * site.channels) for share in shares]
-            return partial_candidates(self.name, analysis, site, options, levels, squares=True)
+            counts = [round(share * site.channels) for share in shares]
+            return partial_candidates(self.name, analysis, site, options, counts, squares=True)
 
         return found_in_part(analysis.sites, reasons, candidates)
 

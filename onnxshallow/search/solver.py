@@ -6,10 +6,10 @@
                  sum depth_c x_c >= layers to save,   at least one activation site stays
                  x_c in {0, 1}
 
-solved by HiGHS (through scipy) to optimality, or to a thousandth of it where sites have levels, as they may stay in
-part. Damages are taken to add up, which is what makes the program linear (as in arXiv 2107.11442, there for ranks),
-except for pairs of neighbours: what both do beyond the sum is paid by y >= sum of x over the first place + sum of x
-over the second - 1. How far all this is from the truth is measured afterwards on the whole plan.
+solved by HiGHS (through scipy) to optimality, or to a thousandth of it where sites may stay in part. Damages are taken
+to add up, which is what makes the program linear (as in arXiv 2107.11442, there for ranks), except for pairs of
+neighbours: what both do beyond the sum is paid by y >= sum of x over the first place + sum of x over the second - 1.
+How far all this is from the truth is measured afterwards on the whole plan.
 
 A network without any activation is linear, which no budget can mean, so one site always stays.
 """
@@ -34,9 +34,9 @@ NEIGHBOURHOOD = 4
 
 # Where a plan near the least is enough: how far it may be from it, and how many nodes are searched.
 _ROUGH_GAP, _ROUGH_NODES = 0.05, 20
-# How far from the least a plan may be where sites have levels: proving the last thousandth takes minutes, as many
-# sums of levels are nearly alike, and says nothing, as damages are not known that well.
-_LEVELS_GAP = 1e-3
+# How far from the least a plan may be where sites may stay in part: proving the last thousandth takes minutes, as many
+# sums of parts are nearly alike, and says nothing, as damages are not known that well.
+_PARTIAL_GAP = 1e-3
 
 # How often a choice that misses a budget by the solver's tolerance is excluded before giving up.
 _MOST_REPEATS = 20
@@ -225,8 +225,8 @@ class Problem:
     @property
     def _gap(self) -> float:
         """How far from the least a plan may be."""
-        levels = self.budget.relus is not None and any(c.kind == "partial" for c in self.candidates)
-        return _LEVELS_GAP if levels else 0.0
+        partial = self.budget.relus is not None and any(c.kind == "partial" for c in self.candidates)
+        return _PARTIAL_GAP if partial else 0.0
 
     def _padded(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
         """`row` with a zero for each pair that it has no entry for."""
