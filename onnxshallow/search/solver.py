@@ -6,8 +6,8 @@
                  sum depth_c x_c >= layers to save,   at least one activation site stays
                  x_c in {0, 1}
 
-solved by HiGHS (through scipy) to optimality, or to a thousandth of it where sites may stay in part. Damages are taken
-to add up, which is what makes the program linear (as in arXiv 2107.11442, there for ranks), except for pairs of
+solved by HiGHS (through scipy) to optimality, or to a thousandth of it where sites may stay in part. Damages are
+taken to add up, which is what makes the program linear (as in arXiv 2107.11442, there for ranks), except for pairs of
 neighbours: what both do beyond the sum is paid by y >= sum of x over the first place + sum of x over the second - 1.
 How far all this is from the truth is measured afterwards on the whole plan.
 
@@ -34,8 +34,8 @@ NEIGHBOURHOOD = 4
 
 # Where a plan near the least is enough: how far it may be from it, and how many nodes are searched.
 _ROUGH_GAP, _ROUGH_NODES = 0.05, 20
-# How far from the least a plan may be where sites may stay in part: proving the last thousandth takes minutes, as many
-# sums of parts are nearly alike, and says nothing, as damages are not known that well.
+# How far from the least a plan may be where sites may stay in part: to prove the last thousandth takes minutes, as
+# many sums of parts are nearly alike, and says nothing, as damages are not known that well.
 _PARTIAL_GAP = 1e-3
 
 # How often a choice that misses a budget by the solver's tolerance is excluded before giving up.
