@@ -2,12 +2,15 @@
 
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any
 
-import typer
+import typer.core
+import typer.main
 
 from onnxshallow import __version__
-from onnxshallow.cli import analyze, apply, bench, doctor, optimize, pareto, schema, sensitivity, validate
 from onnxshallow.cli.help import Command
 from onnxshallow.cli.optional import WithHtml
 from onnxshallow.cli.shell import complain
@@ -15,8 +18,57 @@ from onnxshallow.errors import ExitCode
 
 __all__ = ["app", "main"]
 
+_SUMMARIES = {
+    "analyze": "Count ReLUs, MACs, depth; say what can be removed.",
+    "sensitivity": "Measure what each possible change would damage.",
+    "optimize": "Make a model shallower, and prove what that cost.",
+    "pareto": "Find what each of several ReLU targets would cost.",
+    "apply": "Carry out a saved plan.",
+    "validate": "Compare two models on data.",
+    "bench": "Time models, in turns.",
+    "doctor": "Check versions, execution providers and extras.",
+    "schema": "Print the JSON Schema of the options file or of a report.",
+}
+_WITH_PAGES = ("optimize", "apply")
+
+
+class _Commands(Mapping[str, typer.core.TyperCommand]):
+    """The commands by name, each made of `onnxshallow.cli.NAME` when it is asked for."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_SUMMARIES)
+
+    def __len__(self) -> int:
+        return len(_SUMMARIES)
+
+    def __getitem__(self, name: str) -> typer.core.TyperCommand:
+        return _made(name, _SUMMARIES[name])
+
+
+@cache
+def _made(name: str, summary: str) -> typer.core.TyperCommand:
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    kind = WithHtml if name in _WITH_PAGES else Command
+    alone.command(name, cls=kind, short_help=summary)(import_module(f"onnxshallow.cli.{name}").command)
+    command: typer.core.TyperCommand = typer.main.get_command(alone)  # type: ignore[assignment]
+    return command
+
+
+class _Group(typer.core.TyperGroup):
+    """All commands; its own help imports none of them."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "commands": _Commands()})
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write what there is, a line each."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_SUMMARIES.items()))
+
+
 app = typer.Typer(
     name="onnxshallow",
+    cls=_Group,
     help="Make trained ONNX convolutional networks shallower: remove ReLUs, fuse and re-fit convolutions. "
     "No training, no labels.",
     epilog="`onnxshallow COMMAND --help` shows a command's options, with examples.",
@@ -24,20 +76,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_WITH_PAGES = ("optimize", "apply")
-
-for _name, _function, _summary in (
-    ("analyze", analyze.command, "Count ReLUs, MACs, depth; say what can be removed."),
-    ("sensitivity", sensitivity.command, "Measure what each possible change would damage."),
-    ("optimize", optimize.command, "Make a model shallower, and prove what that cost."),
-    ("pareto", pareto.command, "Find what each of several ReLU targets would cost."),
-    ("apply", apply.command, "Carry out a saved plan."),
-    ("validate", validate.command, "Compare two models on data."),
-    ("bench", bench.command, "Time models, in turns."),
-    ("doctor", doctor.command, "Check versions, execution providers and extras."),
-    ("schema", schema.command, "Print the JSON Schema of the options file or of a report."),
-):
-    app.command(_name, cls=WithHtml if _name in _WITH_PAGES else Command, short_help=_summary)(_function)
 
 
 def _version(asked: bool) -> None:

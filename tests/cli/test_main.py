@@ -41,3 +41,17 @@ def test_help_is_fast_since_nothing_heavy_is_imported(asked):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("set()\n")
+
+
+def test_help_imports_no_command_and_a_command_no_other():
+    code = (
+        "import sys\nfrom onnxshallow.cli import main\n"
+        "for words in (['--help'], ['doctor', '--help']):\n"
+        "    sys.argv = ['onnxshallow', *words]\n"
+        "    try: main.main()\n"
+        "    except SystemExit: pass\n"
+        "    print([name for name in main._SUMMARIES if f'onnxshallow.cli.{name}' in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "\n[]\n" in shown
+    assert shown.endswith("\n['doctor']\n")
