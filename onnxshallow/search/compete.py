@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 # What comparing plans may cost, and how many plans are compared at the most.
 _SEARCH_FLOPS, _MOST_TRIES = 2.1e13, 24
-# The part of that where plans hold masks and parabolas, each of which costs more to be fitted and packed.
+# The part of that where plans hold masks and parabolas, each of which takes longer to be fitted and lowered.
 _PARTLY = 0.6
 # What a plan that is refused counts as, in what its parts do alone: enough to look elsewhere.
 _REFUSED = 10.0
@@ -146,8 +146,8 @@ def _affordable_tries(inputs: Inputs) -> int:
     reduced, analysis = inputs.reduced, inputs.analysis
     sizes = [len(next(iter(batch.values()))) for batch in reduced.batches]
     fitted, selected = sum(sizes[reduced.fitting]), sum(sizes[reduced.selection])
-    changed = samples_looked_at(reduced) if inputs.config.polynomials else 0
-    flops = 2.0 * analysis.cost.macs * (2 * fitted + selected + changed)
+    perturbed = samples_looked_at(reduced) if inputs.config.polynomials else 0
+    flops = 2.0 * analysis.cost.macs * (2 * fitted + selected + perturbed)
     flops += sum(
         _fit_flops(analysis, layer, fitted, reduced.fit) for layer in analysis.layers if layer.kind != "affine"
     )

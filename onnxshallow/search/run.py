@@ -87,7 +87,7 @@ def begin(
         inputs: model, data and options.
         progress: shows how it goes.
         clock: seconds by stage.
-        cache: folder for measured sensitivities; True for the user's, False or None for none.
+        cache: folder for measured damages; True for the user's, False or None for none.
         plan: what is to be done, where that is known; else what the options allow.
 
     Raises:

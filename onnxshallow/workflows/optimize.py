@@ -51,7 +51,7 @@ def plan(
         validation: is kept apart, so that `optimize` finds what is measured here in the cache.
         config: all options.
         progress: shows how it goes.
-        cache: folder for measured sensitivities.
+        cache: folder for measured damages.
         **options: single options by name; a target is needed.
 
     Raises:
@@ -103,7 +103,7 @@ def optimize(
         validation: likewise, where accuracy is measured, perhaps with labels. The option `validate` is the same.
         config: all options; else they are taken from `options` and from an `onnxshallow.toml` beside the model.
         progress: shows how it goes; nothing is shown by default.
-        cache: folder for measured sensitivities; True for the user's, False or None for none.
+        cache: folder for measured damages; True for the user's, False or None for none.
         **options: single options by name, such as `target_relus=0.58`, `preset="cifar10"`, `max_drop=0.01`; all are
             listed in `Config`.
 

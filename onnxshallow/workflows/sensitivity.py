@@ -1,4 +1,4 @@
-"""`sensitivity`: how much each possible change would damage the network."""
+"""`sensitivity`: how much each candidate would damage the network."""
 
 from pathlib import Path
 from typing import Unpack
