@@ -21,7 +21,7 @@ from onnxshallow.search.choose import choose, has_target
 from onnxshallow.search.inputs import Inputs, load_inputs
 from onnxshallow.search.latency import budget_for_latency
 from onnxshallow.search.planner import Planner
-from onnxshallow.search.run import Run, begin
+from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 from onnxshallow.workflows.outcome import outcome, require_data_for_drop, unreached
 from onnxshallow.workflows.result import Proposal, Result
@@ -74,7 +74,7 @@ def plan(
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
         run, budget = _begun(inputs, progress or Silent(), clock, cache)
         with clock("sensitivity"):
-            (measured,) = run.damages.matter_to([budget])
+            (measured,) = run.meter.measure_for([budget])
         with clock("plan"):
             planner = Planner(inputs.analysis, measured.candidates, measured.damages, budget)
             chosen = next(planner.proposals())
@@ -146,8 +146,8 @@ def _begun(inputs: Inputs, progress: Progress, clock: Clock, cache: Path | bool 
         TargetError: no plan reaches the budget; says what can be reached.
     """
     require_reachable(inputs, inputs.budget)
-    run = begin(inputs, progress, clock, cache)
+    run = Run.begin(inputs, progress, clock, cache)
     if inputs.config.target_latency is None:
         return run, inputs.budget
     with clock("latency"):
-        return run, budget_for_latency(inputs, run.observation, run.damages, inputs.budget)
+        return run, budget_for_latency(inputs, run.observation, run.meter, inputs.budget)

@@ -34,5 +34,5 @@ def measure_sensitivity(
     progress = progress or Silent()
     with computing(config.threads), running_on(config.providers):
         inputs = load_inputs(as_document(model, config.tensor_limit), config)
-        measured = DamageMeter(inputs, observe(inputs, progress), progress, cache_path(cache)).all()
+        measured = DamageMeter(inputs, observe(inputs, progress), progress, cache_path(cache)).measure_all()
         return sensitivity_report(inputs, measured)

@@ -167,7 +167,7 @@ def build_report(
         output=None,
         original=cost_report(analysis, accuracies[0], before_ms),
         optimized=None if after is None else cost_report(after, accuracies[1], after_ms),
-        decisions=decisions(analysis, plan, None if run is None else run.damages.measured),
+        decisions=decisions(analysis, plan, None if run is None else run.meter.measured),
         changes=change_reports(plan),
         plans=plan_points(analysis.cost, () if run is None else run.looked_at, plan),
         frontier=[FrontierPoint(relus=p.relus, macs=p.macs, expected=p.damage) for p in frontier],

@@ -24,7 +24,7 @@ from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.inputs import load_inputs, observe
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.run import begin
+from onnxshallow.search.run import Run
 from onnxshallow.search.sensitivity.meter import DamageMeter, MeasuredDamages
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
 from onnxshallow.validation.statistics import mcnemar
@@ -83,7 +83,7 @@ def test_an_analysis_is_reported(inputs):
 
 
 def test_a_sensitivity_is_reported(inputs):
-    measured = DamageMeter(inputs, observe(inputs, Silent()), Silent(), None).all()
+    measured = DamageMeter(inputs, observe(inputs, Silent()), Silent(), None).measure_all()
     report = sensitivity_report(inputs, measured)
     assert (report.measure, report.samples, report.seed) == ("magnitude", 8, 0)
     for site in site_reports(inputs.analysis, measured):
@@ -141,7 +141,7 @@ def test_synthetic_data_claim_nothing(tmp_path):
 
 
 def test_the_report_of_a_real_run(inputs, candidates):
-    run = begin(inputs, Silent(), Clock())
+    run = Run.begin(inputs, Silent(), Clock())
     plan = Plan((candidates["fuse:5x5:border:x->h1"],), {})
     other = Plan((candidates["linearize:h2->r2"],), {}, 0.5)
     measured = MeasuredDamages(
