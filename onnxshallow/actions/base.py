@@ -1,7 +1,7 @@
 """What an action is: one way to change a network at one place.
 
 Whoever adds a way to shrink a network writes one file: a class derived from `Action`, and one derived from
-`Candidate` for what such a change leaves and how it is told. `onnxshallow.actions.registry` names it. Search,
+`Candidate` for what such a change leaves and what is said of it. `onnxshallow.actions.registry` names it. Search,
 rewriting and report know no action by name.
 """
 
@@ -112,7 +112,7 @@ class Candidate:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @property
-    def told(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         """What reports say of the variant, as JSON values by name."""
         return self.variant
 
@@ -194,11 +194,11 @@ class Action(ABC, Generic[C]):
 
     Attributes:
         name: of the action in plans and reports, a verb.
-        form: the class of its candidates.
+        candidate_class: what its candidates are.
     """
 
     name: str
-    form: type[C]
+    candidate_class: type[C]
 
     @abstractmethod
     def find(self, analysis: Analysis, options: FindOptions) -> Found:

@@ -88,7 +88,7 @@ class InPart(Candidate):
         return f"{self.kept} {self._unit.removesuffix('s') if self.kept == 1 else self._unit}"
 
     @property
-    def told(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         """How many of what stay."""
         return {"kept": self.kept, "kept_unit": self._unit}
 

@@ -13,7 +13,7 @@ from onnxshallow.search.planner import most_useful
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 
-__all__ = ["choose", "has_target", "verdict"]
+__all__ = ["check_accuracy", "choose", "has_target"]
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +89,8 @@ def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
     return best, ["the lowest ReLU count that was found within the accuracy budget"]
 
 
-def verdict(inputs: Inputs, attempt: Attempt) -> AccuracyError | None:
-    """An error where the accuracy budget is broken."""
+def check_accuracy(inputs: Inputs, attempt: Attempt) -> AccuracyError | None:
+    """An error where the model that was made is unstable or breaks the accuracy budget."""
     limit, loss = inputs.config.max_drop, attempt.loss
     if attempt.realized.unstable is not None:
         return AccuracyError(

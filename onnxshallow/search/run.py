@@ -15,7 +15,7 @@ from onnxshallow.search.plan import Plan
 from onnxshallow.search.sensitivity.cache import cache_path
 from onnxshallow.search.sensitivity.meter import DamageMeter
 from onnxshallow.search.solver import Budget
-from onnxshallow.validation.compare import Runs
+from onnxshallow.validation.compare import Runner
 
 __all__ = ["Run"]
 
@@ -89,7 +89,7 @@ class Run:
                 inputs.analysis, measured.candidates, measured.damages, self.looked_at, inputs.budget
             )
 
-    def attempt(self, plan: Plan, original: Runs | None = None) -> Attempt:
+    def attempt(self, plan: Plan, original: Runner | None = None) -> Attempt:
         """Carry out a plan and compare the result with the original.
 
         Args:

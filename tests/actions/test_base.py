@@ -104,9 +104,9 @@ def test_the_fields_that_a_class_adds_are_its_variant():
 
 
 def test_reports_say_of_what_so_many_are_kept():
-    assert part(3).told == {"kept": 3, "kept_unit": "channels"}
-    assert part(3, pixels=True).told == {"kept": 3, "kept_unit": "elements"}
-    assert ROUNDED.told == ROUNDED.variant
+    assert part(3).reported == {"kept": 3, "kept_unit": "channels"}
+    assert part(3, pixels=True).reported == {"kept": 3, "kept_unit": "elements"}
+    assert ROUNDED.reported == ROUNDED.variant
 
 
 def test_tables_say_how_much_is_kept():

@@ -20,7 +20,7 @@ from onnxshallow.search import compete as compete_module
 from onnxshallow.search import run as run_module
 from onnxshallow.search.attempt import Attempt, carry_out
 from onnxshallow.search.candidates import possible_candidates
-from onnxshallow.search.choose import choose, verdict
+from onnxshallow.search.choose import check_accuracy, choose
 from onnxshallow.search.inputs import observe
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
@@ -53,12 +53,12 @@ def test_what_is_unstable_comes_last_however_little_it_loses():
 
 def test_what_is_unstable_is_refused_without_any_limit(case):
     inputs, _ = case
-    error = verdict(inputs, attempt(0.0, BLOWN_UP))
+    error = check_accuracy(inputs, attempt(0.0, BLOWN_UP))
     assert isinstance(error, AccuracyError)
     assert error.exit_code == 4
     assert BLOWN_UP in str(error)
     assert "Leave out --polynomials" in str(error)
-    assert verdict(inputs, attempt(0.9)) is None
+    assert check_accuracy(inputs, attempt(0.9)) is None
 
 
 def steep(monkeypatch, wanted=lambda partial: True):
@@ -148,7 +148,7 @@ def test_a_search_by_accuracy_alone_passes_over_what_is_unstable(case, monkeypat
     best, _ = choose(shared, shared.inputs.budget)
     assert best.realized.unstable is None
     assert best.plan.candidates
-    assert verdict(shared.inputs, best) is None
+    assert check_accuracy(shared.inputs, best) is None
 
 
 # On the command line.
