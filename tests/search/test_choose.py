@@ -110,7 +110,7 @@ def test_where_all_plans_are_refused_fewer_squares_are_tried_first(case, monkeyp
     """Plans with more squares than so many are refused."""
     shared = search_of(case)
     budget = shared.inputs.budget
-    (measured,) = shared.damages.measure_for([budget])
+    (measured,) = shared.meter.measure_for([budget])
     tried = []
 
     def found(most):

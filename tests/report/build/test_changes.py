@@ -6,21 +6,9 @@ from onnxshallow.actions.base import Candidate
 from onnxshallow.actions.partial import InPart
 from onnxshallow.analysis import analyze
 from onnxshallow.report.build.changes import change_reports, decisions, plan_points
-from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from tests.networks import build
-from tests.report.build.test_run import load
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return load(tmp_path_factory.mktemp("build"))
-
-
-@pytest.fixture(scope="module")
-def candidates(inputs):
-    return {candidate.key: candidate for candidate in find_every_candidate(inputs)}
 
 
 def test_what_happened_to_each_site_is_said_in_words(inputs, candidates):
