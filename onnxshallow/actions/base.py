@@ -123,12 +123,12 @@ class Candidate:
         return "".join(f":{name}{value}" for name, value in shown.items())
 
     @property
-    def size(self) -> float:
+    def capacity(self) -> float:
         """What puts the candidates of one place in order, above zero: of more of it less damage is expected."""
         return 1.0
 
     def power(self, measured: "Candidate") -> float:
-        """The p by which damage is expected to go with size: that of `measured` times (its size / this size)^p."""
+        """The p of the damage to be expected: that of `measured` times (its capacity / this one's)^p."""
         return 1.0
 
     @property

@@ -54,7 +54,7 @@ class Split(Candidate):
         return f"split in two, {self.rank} channels between"
 
     @property
-    def size(self) -> float:
+    def capacity(self) -> float:
         """The rank."""
         return float(self.rank)
 

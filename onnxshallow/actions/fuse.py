@@ -77,7 +77,7 @@ class Merger(Candidate):
         return ":" + _shown(self.kernel, "x")
 
     @property
-    def size(self) -> float:
+    def capacity(self) -> float:
         """Taps of the kernel."""
         return float(np.prod(self.kernel or (1,)))
 

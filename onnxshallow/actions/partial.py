@@ -98,7 +98,7 @@ class InPart(Candidate):
         return f":kept{self.kept}{'pixels' * self.pixels}"
 
     @property
-    def size(self) -> float:
+    def capacity(self) -> float:
         """The fewer activations go, the larger."""
         return 1.0 / self.relus
 

@@ -9,7 +9,7 @@ import typer
 from onnxshallow import __version__
 from onnxshallow.cli import analyze, apply, bench, doctor, optimize, pareto, schema, sensitivity, validate
 from onnxshallow.cli.help import Command
-from onnxshallow.cli.optional import WithHtml
+from onnxshallow.cli.html import WithHtml
 from onnxshallow.cli.shell import complain
 from onnxshallow.errors import ExitCode
 

@@ -17,7 +17,7 @@ from onnxshallow.report.build.run import plan_report
 from onnxshallow.rewriting.lowering.lower import lower
 from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.candidates import refused_though_asked, require_reachable
-from onnxshallow.search.choose import choose, has_target
+from onnxshallow.search.choose import choose
 from onnxshallow.search.inputs import Inputs, load_inputs
 from onnxshallow.search.latency import budget_for_latency
 from onnxshallow.search.planner import Planner
@@ -61,7 +61,7 @@ def plan(
         DataError: data that cannot be used.
     """
     config = read_arguments(model, config, options, calibration, validation)
-    if not has_target(config):
+    if not config.has_target:
         raise UsageError(
             "A plan that is not carried out needs a target, such as --target-relus 0.58; what --max-drop allows is "
             "only known of models that are made."
@@ -132,7 +132,7 @@ def optimize(
 
 
 def _check_goal(config: Config) -> None:
-    if not has_target(config) and config.max_drop is None:
+    if not config.has_target and config.max_drop is None:
         raise UsageError(
             "Say how far to go: --target-relus 0.58, --target-macs 0.7, --target-depth 0.8, "
             "--target-latency 0.7 or --max-drop 0.01."

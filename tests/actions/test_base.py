@@ -135,14 +135,14 @@ def test_layers_that_are_left_are_counted_where_some_are_replaced():
     assert [c.layers for c in (merger(3), SPLIT, REMOVAL, part(2))] == [1, 2, None, None]
 
 
-def test_larger_candidates_are_expected_to_do_less_damage():
+def test_candidates_of_more_capacity_are_expected_to_do_less_damage():
     for smaller, larger in (
         (merger(1, 1), merger(3, 3)),
         (merger(3), merger(3, 3)),
         (SPLIT, replace(SPLIT, rank=5)),
         (part(1, relus=70), part(2, relus=60)),
     ):
-        assert smaller.size < larger.size
+        assert smaller.capacity < larger.capacity
         assert larger.power(smaller) > 0
 
 
