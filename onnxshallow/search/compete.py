@@ -65,10 +65,8 @@ def search(
         for found, budget in zip(measured, budgets, strict=True)
     ]
     proposals = [planner.proposals() for planner in planners]
-    tried: dict[frozenset[str], Plan] = {}
-    refused: dict[frozenset[str], Plan] = {}
-    failures: dict[int, TargetError] = {}
-    settled: set[int] = set()
+    tried, refused = dict[frozenset[str], Plan](), dict[frozenset[str], Plan]()
+    failures, settled = dict[int, TargetError](), set[int]()
     with progress.stage("Comparing plans", tries) as step:
         for number in itertools.islice(itertools.cycle(range(len(budgets))), tries):
             plan = None
@@ -92,11 +90,10 @@ def search(
     found: list[list[Plan] | TargetError] = []
     for number, planner in enumerate(planners):
         usable, others = ([plan for plan in plans.values() if planner.reaches(plan)] for plans in (tried, refused))
-        if not usable:
-            each = max(2, tries // len(budgets))
-            usable = _with_fewer_squares(
-                inputs, observation, measured[number], planner.budget, others, progress, each
-            )
+        each = max(2, tries // len(budgets))
+        usable = usable or _with_fewer_squares(
+            inputs, observation, measured[number], planner.budget, others, progress, each
+        )
         found.append(failures.get(number) or usable or others)
     return found
 

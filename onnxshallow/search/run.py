@@ -1,4 +1,4 @@
-"""What the steps of one run share, and the steps: measure and search, try a plan, look ahead."""
+"""What the steps of one run share, and the steps: measure and search, attempt a plan, look ahead."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Run:
         progress: shows how it goes.
         clock: seconds by stage.
         cache_folder: where damages are kept, or None.
-        looked_at: the plans that competed so far.
+        competed: the plans that competed so far.
     """
 
     inputs: Inputs
@@ -38,7 +38,7 @@ class Run:
     progress: Progress
     clock: Clock
     cache_folder: Path | None = None
-    looked_at: list[Plan] = field(default_factory=list)
+    competed: list[Plan] = field(default_factory=list)
 
     @classmethod
     def begin(
@@ -76,7 +76,7 @@ class Run:
             measured = self.meter.measure_for(budgets)
         with self.clock("plan"):
             found = search(self.inputs, self.observation, measured, budgets, self.progress, tries)
-        self.looked_at.extend(plan for plans in found if not isinstance(plans, TargetError) for plan in plans)
+        self.competed.extend(plan for plans in found if not isinstance(plans, TargetError) for plan in plans)
         return found
 
     def frontier(self) -> list[Plan]:
@@ -86,7 +86,7 @@ class Run:
         measured, inputs = self.meter.measured, self.inputs
         with self.clock("plan"):
             return expected_frontier(
-                inputs.analysis, measured.candidates, measured.damages, self.looked_at, inputs.budget
+                inputs.analysis, measured.candidates, measured.damages, self.competed, inputs.budget
             )
 
     def attempt(self, plan: Plan, original: Runner | None = None) -> Attempt:

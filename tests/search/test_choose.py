@@ -85,8 +85,8 @@ def test_plans_that_blow_up_lose_the_competition(case, monkeypatch):
     monkeypatch.setattr(compete_module, "_MOST_TRIES", 24)
     shared = search_of(case)
     best, reasons = choose(shared, shared.inputs.budget)
-    assert shared.looked_at
-    assert not any(c.squares for plan in shared.looked_at for c in plan.candidates)
+    assert shared.competed
+    assert not any(c.squares for plan in shared.competed for c in plan.candidates)
     assert not any(c.squares for c in best.plan.candidates)
     assert best.realized.unstable is None
     assert reasons == []

@@ -32,7 +32,7 @@ def test_a_run_begins_with_what_the_original_does(start):
     run = start(target_relus=0.7)
     assert set(run.observation.statistics) == {"r0", "r1", "r2"}
     assert list(run.clock.seconds) == ["observe"]
-    assert run.looked_at == []
+    assert run.competed == []
 
 
 def test_what_a_plan_needs_is_observed(tmp_path):
@@ -55,7 +55,7 @@ def test_the_plans_that_competed_are_remembered(start):
     relus = run.inputs.analysis.cost.relus
     found = run.search([Budget(relus * 7 // 10), Budget(1), Budget(relus // 2)], 3)
     assert isinstance(found[1], TargetError)
-    assert run.looked_at == [*found[0], *found[2]]
+    assert run.competed == [*found[0], *found[2]]
     assert 0 < len(found[0]) <= 3
     assert {"sensitivity", "plan"} <= set(run.clock.seconds)
 

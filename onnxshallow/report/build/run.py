@@ -178,7 +178,7 @@ def build_report(
         optimized=None if after is None else cost_report(after, accuracies[1], after_ms),
         decisions=decisions(analysis, plan, None if run is None else run.meter.measured),
         changes=change_reports(plan),
-        plans=plan_points(analysis.cost, () if run is None else run.looked_at, plan),
+        plans=plan_points(analysis.cost, () if run is None else run.competed, plan),
         frontier=[FrontierPoint(relus=p.relus, macs=p.macs, expected=p.damage) for p in frontier],
         original_nodes=node_reports(analysis, plan.candidates),
         optimized_nodes=[] if after is None else node_reports(after),

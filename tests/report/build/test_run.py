@@ -130,7 +130,7 @@ def test_the_report_of_a_real_run(inputs, candidates):
         tuple(candidates.values()), {}, {"linearize:h2->r2": 0.5, "fuse:5x5:border:x->h1": 0.75}
     )
     vars(run)["meter"] = SimpleNamespace(measured=measured)
-    run.looked_at.extend([other, plan, other])
+    run.competed.extend([other, plan, other])
     attempt = run.attempt(plan)
     report = build_report(inputs, attempt, (2.0, 1.0), None, [], {}, run)
     assert report.optimized.size_bytes == attempt.realized.model.ByteSize()
