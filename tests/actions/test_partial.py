@@ -287,7 +287,7 @@ def test_pixels_are_elements_of_a_sample():
     assert found[0].key == "mask:kept18pixels:h->y"
 
 
-def test_every_size_of_pixel_masks_is_a_grid_with_the_levels_of_the_search():
+def test_every_size_of_pixel_masks_is_a_grid_with_the_counts_of_the_search():
     kept = [c.kept for c in pixel_candidates(activated(), [11, 141], every_size=True)]
     assert {0, 2, 142, 11, 141} <= set(kept)
     assert len(kept) == 72 + 2

@@ -38,7 +38,7 @@ def test_of_the_masks_of_a_site_one_is_taken_at_most():
     assert [c.kept for c in chosen] == [5, 5] or sorted(c.kept for c in chosen) == [2, 8]
 
 
-def test_the_levels_taken_are_the_best_of_all_sums_that_reach_the_budget():
+def test_the_masks_taken_are_the_best_of_all_sums_that_reach_the_budget():
     random = np.random.default_rng(3)
     masks = [c for name in "abc" for c in in_part(name, 40, 1, 3, 5, 7, 9)]
     values = {c.key: float(random.uniform(0.5, 1)) / (c.kept + 1) for c in masks}
@@ -53,7 +53,7 @@ def test_the_levels_taken_are_the_best_of_all_sums_that_reach_the_budget():
         assert min(sums) - 1e-9 <= sum(values[c.key] for c in found) <= 1.002 * min(sums)
 
 
-def test_sums_of_levels_that_are_nearly_alike_do_not_keep_the_solver_busy():
+def test_sums_of_masks_that_are_nearly_alike_do_not_keep_the_solver_busy():
     """Without a tolerance, this takes more nodes than anyone waits for."""
     random = np.random.default_rng(0)
     masks = [c for site in range(30) for c in in_part(str(site), int(random.integers(80, 900)) * 10, 1, 3, 5, 7, 9)]
