@@ -12,6 +12,7 @@ own way, site by site. Writes NAME.json and NAME.svg, and prints a Markdown tabl
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,6 @@ from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.actions.base import Candidate, FindOptions, Statistics
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.errors import TargetError
-from onnxshallow.fitting.moments import Affine
 from onnxshallow.model.document import load_document
 from onnxshallow.model.network import Network
 from onnxshallow.options.config import Config, resolve
@@ -98,7 +98,7 @@ def main() -> None:
     inputs = load_inputs(load_document(arguments.model), config)
     observation = observe(inputs, Silent())
     statistics = observation.statistics
-    plain = {n: Affine(np.ones_like(a.scale), np.zeros_like(a.shift), a.affine_error) for n, a in statistics.items()}
+    plain = {n: replace(a, scale=np.ones_like(a.scale), shift=np.zeros_like(a.shift)) for n, a in statistics.items()}
     curves = {
         "identity": simple_curve(inputs, plain, list(observation.reference), targets),
         "affine": simple_curve(inputs, statistics, list(observation.reference), targets),

@@ -41,7 +41,7 @@ from onnxshallow.runtime.progress import Clock, Silent
 from onnxshallow.search.compete import tries_together
 from onnxshallow.search.inputs import Inputs, load_inputs
 from onnxshallow.search.planner import most_useful, read_budget
-from onnxshallow.search.run import begin
+from onnxshallow.search.run import Run
 from onnxshallow.versions import versions
 
 MODES: dict[str, dict[str, object]] = {
@@ -111,7 +111,7 @@ def curve(
     config, before = inputs.config, prices(inputs.analysis, *link)
     wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
     budgets = sorted({read_budget(each, inputs.analysis) for each in wanted}, key=lambda b: -(b.relus or 0))
-    run = begin(inputs, Silent(), Clock(), cache)
+    run = Run.begin(inputs, Silent(), Clock(), cache)
     searched = run.search(budgets, tries_together(inputs, len(budgets)))
     points: list[Point] = []
     done: dict[frozenset[str], Point] = {}

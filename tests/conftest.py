@@ -94,6 +94,6 @@ def observation(inputs):
 
 
 @pytest.fixture(scope="session")
-def sensitivity(inputs, observation):
-    """What every change of that network costs."""
-    return DamageMeter(inputs, observation, Silent(), None).all()
+def measured(inputs, observation):
+    """The damage of every candidate of that network."""
+    return DamageMeter(inputs, observation, Silent(), None).measure_all()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from onnxshallow.cli.main import app
 from onnxshallow.model.document import load_document
 from onnxshallow.model.session import Session
 from onnxshallow.options.config import resolve
+from onnxshallow.runtime.progress import Silent, Step
 from onnxshallow.search.inputs import Inputs, load_inputs
 from tests.graphs import interface
 from tests.networks import Array, Weight, assert_near, build, smooth
@@ -175,3 +177,15 @@ def flipped(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 def files(folder: Path) -> set[str]:
     """Names of what a folder holds, hidden files too."""
     return {path.name for path in folder.iterdir()}
+
+
+class Noted(Silent):
+    """Progress that keeps the names of the stages."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def stage(self, name: str, total: int) -> AbstractContextManager[Step]:
+        """Note a stage."""
+        self.stages.append(name)
+        return super().stage(name, total)

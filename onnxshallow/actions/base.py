@@ -1,7 +1,7 @@
 """What an action is: one way to change a network at one place.
 
 Whoever adds a way to shrink a network writes one file: a class derived from `Action`, and one derived from
-`Candidate` for what such a change leaves and how it is told. `onnxshallow.actions.registry` names it. Search,
+`Candidate` for what such a change leaves and what is said of it. `onnxshallow.actions.registry` names it. Search,
 rewriting and report know no action by name.
 """
 
@@ -112,7 +112,7 @@ class Candidate:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @property
-    def told(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         """What reports say of the variant, as JSON values by name."""
         return self.variant
 
@@ -123,12 +123,12 @@ class Candidate:
         return "".join(f":{name}{value}" for name, value in shown.items())
 
     @property
-    def size(self) -> float:
+    def capacity(self) -> float:
         """What puts the candidates of one place in order, above zero: of more of it less damage is expected."""
         return 1.0
 
     def power(self, measured: "Candidate") -> float:
-        """The p by which damage is expected to go with size: that of `measured` times (its size / this size)^p."""
+        """The p of the damage to be expected: that of `measured` times (its capacity / this one's)^p."""
         return 1.0
 
     @property
@@ -194,11 +194,11 @@ class Action(ABC, Generic[C]):
 
     Attributes:
         name: of the action in plans and reports, a verb.
-        form: the class of its candidates.
+        candidate_class: what its candidates are.
     """
 
     name: str
-    form: type[C]
+    candidate_class: type[C]
 
     @abstractmethod
     def find(self, analysis: Analysis, options: FindOptions) -> Found:

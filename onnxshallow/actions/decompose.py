@@ -54,7 +54,7 @@ class Split(Candidate):
         return f"split in two, {self.rank} channels between"
 
     @property
-    def size(self) -> float:
+    def capacity(self) -> float:
         """The rank."""
         return float(self.rank)
 
@@ -67,7 +67,7 @@ class Decompose(Action[Split]):
     """Replaces dense convolutions and linear layers by two of smaller rank."""
 
     name = "decompose"
-    form = Split
+    candidate_class = Split
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every layer with every rank that saves enough; none unless layers may be added."""

@@ -77,7 +77,7 @@ class Merger(Candidate):
         return ":" + _shown(self.kernel, "x")
 
     @property
-    def size(self) -> float:
+    def capacity(self) -> float:
         """Taps of the kernel."""
         return float(np.prod(self.kernel or (1,)))
 
@@ -94,7 +94,7 @@ class Fuse(Action[Merger]):
     """Replaces linear regions by one convolution each."""
 
     name = "fuse"
-    form = Merger
+    candidate_class = Merger
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every region, with every kernel size that is worth trying."""

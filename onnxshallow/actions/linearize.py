@@ -40,7 +40,7 @@ class Linearize(Action[Removal]):
     """Removes single activation sites; layers and shapes stay."""
 
     name = "linearize"
-    form = Removal
+    candidate_class = Removal
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every site that can be removed at all."""

@@ -27,7 +27,7 @@ class Mask(Action[InPart]):
     """Keeps the activation of some elements of a site."""
 
     name = "mask"
-    form = InPart
+    candidate_class = InPart
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every removable site, with a handful of numbers of elements that are kept."""

@@ -88,7 +88,7 @@ class InPart(Candidate):
         return f"{self.kept} {self._unit.removesuffix('s') if self.kept == 1 else self._unit}"
 
     @property
-    def told(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         """How many of what stay."""
         return {"kept": self.kept, "kept_unit": self._unit}
 
@@ -98,7 +98,7 @@ class InPart(Candidate):
         return f":kept{self.kept}{'pixels' * self.pixels}"
 
     @property
-    def size(self) -> float:
+    def capacity(self) -> float:
         """The fewer activations go, the larger."""
         return 1.0 / self.relus
 

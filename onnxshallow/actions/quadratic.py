@@ -25,7 +25,7 @@ class Quadratic(Action[InPart]):
     """Replaces the activation of a site, or of some of its channels, by parabolas."""
 
     name = "quadratic"
-    form = InPart
+    candidate_class = InPart
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every removable site, with a handful of numbers of channels that are kept."""

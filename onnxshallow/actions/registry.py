@@ -42,12 +42,12 @@ def _load(point: EntryPoint, taken: set[str]) -> Action[Any]:
     except Exception as error:
         what = f"{type(error).__name__}: {first_line(error)}"
         raise UsageError(f"The action {point.value!r} of {package} cannot be loaded ({what}); {remedy}.") from error
-    if not (isinstance(action, Action) and str.isidentifier(getattr(action, "name", "")) and hasattr(action, "form")):
-        raise UsageError(
-            f"{point.value!r} of {package} is no action with a name and a form (onnxshallow.actions.base); {remedy}."
-        )
-    if action.name in taken:
-        raise UsageError(f"The action {action.name!r} of {package} has a name that is taken; {remedy}.")
+    name = getattr(action, "name", "")
+    if not (isinstance(action, Action) and str.isidentifier(name) and hasattr(action, "candidate_class")):
+        what = "no action with a name and a candidate_class (onnxshallow.actions.base)"
+        raise UsageError(f"{point.value!r} of {package} is {what}; {remedy}.")
+    if name in taken:
+        raise UsageError(f"The action {name!r} of {package} has a name that is taken; {remedy}.")
     return action
 
 

@@ -1,7 +1,7 @@
 """What a network consists of: linear layers, activation sites, linear regions, and what they cost."""
 
 from onnxshallow.analysis.analysis import Analysis, analyze
-from onnxshallow.analysis.cost import Cost, measure_cost
+from onnxshallow.analysis.cost import Cost, count_cost
 from onnxshallow.analysis.layers import Layer, Layers
 from onnxshallow.analysis.regions import NotLinearError, Region, find_regions, linear_map, trace_region
 from onnxshallow.analysis.sites import Site, find_sites
@@ -15,9 +15,9 @@ __all__ = [
     "Region",
     "Site",
     "analyze",
+    "count_cost",
     "find_regions",
     "find_sites",
     "linear_map",
-    "measure_cost",
     "trace_region",
 ]

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import onnx
 
-from onnxshallow.analysis.cost import Cost, measure_cost, node_depths
+from onnxshallow.analysis.cost import Cost, count_cost, node_depths
 from onnxshallow.analysis.layers import Layers
 from onnxshallow.analysis.sites import Site, find_sites
 from onnxshallow.model.network import Network
@@ -31,7 +31,7 @@ class Analysis:
     @cached_property
     def cost(self) -> Cost:
         """What the model costs per sample."""
-        return measure_cost(self.network, self.sites)
+        return count_cost(self.network, self.sites)
 
     @cached_property
     def depths(self) -> Sequence[int]:

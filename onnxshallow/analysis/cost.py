@@ -10,7 +10,7 @@ import onnx
 from onnxshallow.analysis.sites import Site
 from onnxshallow.model.network import Network, Node
 
-__all__ = ["Cost", "is_linear", "is_square", "layer_macs", "measure_cost", "node_depths"]
+__all__ = ["Cost", "count_cost", "is_linear", "is_square", "layer_macs", "node_depths"]
 
 _LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -47,7 +47,7 @@ class Cost:
     squares: int = 0
 
 
-def measure_cost(network: Network, sites: Sequence[Site]) -> Cost:
+def count_cost(network: Network, sites: Sequence[Site]) -> Cost:
     """Count what `network` costs."""
     alive = network.alive
     linear = [node for node in network.nodes if node.index in alive and is_linear(network, node)]

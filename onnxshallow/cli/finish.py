@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from onnxshallow.cli.optional import BESIDE
+from onnxshallow.cli.html import BESIDE
 from onnxshallow.cli.shell import check_outputs, complain, write_json
 from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
 

@@ -12,7 +12,7 @@ import typer.main
 
 from onnxshallow import __version__
 from onnxshallow.cli.help import Command
-from onnxshallow.cli.optional import WithHtml
+from onnxshallow.cli.html import WithHtml
 from onnxshallow.cli.shell import complain
 from onnxshallow.errors import ExitCode
 

@@ -7,6 +7,7 @@ import typer
 
 from onnxshallow.cli import options
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging, write_json
+from onnxshallow.errors import ExitCode, UsageError
 from onnxshallow.options.flags import CHANGES, DATA, FITTING, GOAL, MACHINE, PIXELS
 
 __all__ = ["command"]
@@ -53,7 +54,6 @@ def command(
       onnxshallow pareto net.onnx --targets 0.8,0.6,0.4 --plans plans/
     """
     start_logging(log_level)
-    from onnxshallow.errors import ExitCode, UsageError
     from onnxshallow.model.files import write_text
     from onnxshallow.options.config import resolve
     from onnxshallow.report.page.plot import pareto_chart
@@ -63,12 +63,7 @@ def command(
     if str(plot) == "-":
         raise UsageError("--plot writes a file, not to stdout; give a path.")
     if plans is not None:
-        try:
-            plans.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"--plans {plans}: the folder cannot be made ({error.strerror}); choose another place."
-            ) from error
+        _make_folder(plans)
     wanted = DEFAULT_TARGETS if targets is None else [part.strip() for part in targets.split(",")]
     resolved = resolve(given, model, config)
     check_outputs({"--json": json, "--plot": plot}, files_read(model, resolved, config))
@@ -84,3 +79,12 @@ def command(
     write_json(report, json)
     if not reached:
         raise typer.Exit(int(ExitCode.TARGET))
+
+
+def _make_folder(plans: Path) -> None:
+    try:
+        plans.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"--plans {plans}: the folder cannot be made ({error.strerror}); choose another place."
+        ) from error

@@ -153,7 +153,7 @@ def site_statistics(
     channels: int,
     held_out: Iterable[tuple[np.ndarray, np.ndarray]] = (),
 ) -> SiteStatistics:
-    """The least-squares polynomials over batches of (z, y).
+    """What a site does, from batches of (z, y): the least-squares polynomials, their errors, and the ranges.
 
     Args:
         pairs: to fit to.
@@ -182,10 +182,10 @@ def site_statistics(
 
 
 def widened(found: SiteStatistics, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> SiteStatistics:
-    """The site_statistics with the range of further values z, and the peak of further values y, taken in.
+    """Site statistics with the range of further values z, and the peak of further values y, taken in.
 
     Args:
-        found: the site_statistics.
+        found: what is known of the site.
         pairs: batches of (z, y), (N, C, *spatial) each.
     """
     low, high, peak, channels = found.low, found.high, found.peak, len(found.low)

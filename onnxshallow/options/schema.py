@@ -158,6 +158,12 @@ class Config(BaseModel):
         return value
 
     @property
+    def has_target(self) -> bool:
+        """Whether there is any target besides an accuracy budget."""
+        targets = (self.target_relus, self.target_macs, self.target_depth, self.target_latency)
+        return any(target is not None for target in targets)
+
+    @property
     def in_part(self) -> bool:
         """Whether activations may stay in part or become squares, and not only go layer by layer."""
         return self.granularity != "layer" or self.polynomials

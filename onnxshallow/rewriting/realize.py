@@ -88,8 +88,8 @@ def realize(
     apart += [removal(analysis.site_by_name[name]) for c in composed for name in c.sites]
     ends = {name for c in composed for name in _ends(analysis, c)}
     rewritten = apply_candidates(analysis, apart, statistics, ends)
-    touched = _chosen(rewritten, rewritten.fit, correction)
-    model, partials = _fit(analysis, rewritten, touched, rewritten.fit, calibration, step)
+    chosen = _layers_to_fit(rewritten, rewritten.fit, correction)
+    model, partials = _fit(analysis, rewritten, chosen, rewritten.fit, calibration, step)
     apart_only = _finished(analysis, statistics, model, partials, form, calibration)
     if not composed:
         return apart_only
@@ -99,8 +99,8 @@ def realize(
     result = _finished(analysis, statistics, merged.model, partials, form, calibration)
     error = max(relative_error(a, b) for a, b in zip(apart_only.outputs, result.outputs, strict=True))
     if correction and any(c.exactness != "exact" for c in composed):
-        touched = [layer for layer in _chosen(merged, merged.frozen, True) if layer.output not in merged.frozen]
-        model, partials = _fit(analysis, merged, touched, rewritten.fit, calibration, step)
+        chosen = [layer for layer in _layers_to_fit(merged, merged.frozen, True) if layer.output not in merged.frozen]
+        model, partials = _fit(analysis, merged, chosen, rewritten.fit, calibration, step)
         result = _finished(analysis, statistics, model, partials, form, calibration)
     return replace(result, composition_error=error)
 
@@ -125,7 +125,7 @@ def _names_after_removals(analysis: Analysis, tensor: str) -> list[str]:
     return names
 
 
-def _chosen(rewritten: Rewritten, changed: Collection[str], correction: bool) -> list[Layer]:
+def _layers_to_fit(rewritten: Rewritten, changed: Collection[str], correction: bool) -> list[Layer]:
     """The layers to fit: those that make `changed` tensors, and with correction those after them."""
     layers = rewritten.analysis.layers
     if correction:

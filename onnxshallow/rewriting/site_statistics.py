@@ -1,4 +1,4 @@
-"""One pass over the original network: what every site does to its channels."""
+"""What every site does to its channels, from one pass over the original network."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,9 +14,9 @@ from onnxshallow.runtime.progress import Step
 
 __all__ = ["PERTURBATIONS", "collect_statistics", "perturb"]
 
-_CHANGES = ((1.2, 0.0), (0.8, 0.0), (1.0, 0.2), (1.0, -0.2))
-PERTURBATIONS = len(_CHANGES)
-"""How many changed samples `perturb` makes of one."""
+_SCALES_AND_SHIFTS = ((1.2, 0.0), (0.8, 0.0), (1.0, 0.2), (1.0, -0.2))
+PERTURBATIONS = len(_SCALES_AND_SHIFTS)
+"""How many perturbed samples `perturb` makes of one."""
 
 
 def collect_statistics(
@@ -28,22 +28,22 @@ def collect_statistics(
     perturbed: bool = False,
     pixels: bool = False,
 ) -> Statistics:
-    """The least-squares polynomials of each of `sites`, by name.
+    """What each of `sites` does to its channels, by the site's name.
 
     Args:
         analysis: of the original.
         sites: removable sites, in graph order.
-        calibration: inputs, whose fitting batches the polynomials are fitted to; errors are those on the others.
+        calibration: inputs, to whose fitting batches the best polynomials are fitted; errors are those on the others.
         step: called after each site.
-        perturbed: whether the range of what a site reads and the peak of what it makes are those of changed inputs as
-            well (`perturb`).
+        perturbed: whether the range of what a site reads and the peak of what it makes are those of perturbed samples
+            as well (`perturb`).
         pixels: whether each element is looked at by itself, too.
     """
     goals = {tensor for site in sites for tensor in (site.source, site.output)}
     held_out = calibration.batches[calibration.selection]
     batches = [*calibration.batches, *(perturb(held_out) if perturbed else ())]
     given = len(calibration.batches)
-    parts, changed = (calibration.fitting, slice(calibration.fit_batches, given)), slice(given, None)
+    parts, added = (calibration.fitting, slice(calibration.fit_batches, given)), slice(given, None)
     cursor = Cursor.at_inputs(analysis.network, batches, calibration.store, goals=goals, threads=calibration.threads)
     statistics = {}
     for site in sites:
@@ -52,7 +52,7 @@ def collect_statistics(
         found = site_statistics(fitted, site.channels, judged)
         if pixels and site.channels > 1:
             found = replace(found, pixels=_by_element(cursor, site, parts))
-        statistics[site.name] = widened(found, _pairs(cursor, site, changed))
+        statistics[site.name] = widened(found, _pairs(cursor, site, added))
         cursor.goals -= {site.source, site.output}
         step()
     return statistics
@@ -69,7 +69,7 @@ def perturb(batches: Batches) -> list[dict[str, np.ndarray]]:
             name: (scale * x + shift * x.std()).astype(x.dtype) if x.dtype.kind == "f" else x
             for name, x in batch.items()
         }
-        for scale, shift in _CHANGES
+        for scale, shift in _SCALES_AND_SHIFTS
         for batch in batches
     ]
 

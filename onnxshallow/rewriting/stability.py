@@ -32,14 +32,14 @@ _SMALL = 1e-3
 def why_unstable(
     original: Analysis, statistics: Statistics, rewritten: Network, calibration: Calibration
 ) -> str | None:
-    """What goes wrong on scaled and shifted samples, in words; None where nothing does.
+    """What goes wrong on perturbed samples, in words; None where nothing does.
 
     While plans compete these are some held-out samples. Once the network is to be written all are looked at, too, for
     growth that ends in nonsense.
 
     Args:
         original: the original's parts.
-        statistics: what the original's removable sites do, on scaled and shifted samples as well.
+        statistics: what the original's removable sites do, on perturbed samples as well.
         rewritten: the rewritten network, whose tensors go by the original's names.
         calibration: inputs.
 
@@ -67,7 +67,7 @@ def why_unstable(
 
 
 def samples_looked_at(calibration: Calibration) -> int:
-    """How many samples, scaled and shifted ones, `why_unstable` runs a network on while plans compete."""
+    """How many perturbed samples `why_unstable` runs a network on while plans compete."""
     return sum(len(next(iter(batch.values()))) for batch in _first(calibration)) * PERTURBATIONS
 
 
@@ -77,7 +77,7 @@ def growth(peaks: Mapping[str, float], rewritten: Network, batches: Batches, thr
     Args:
         peaks: the largest absolute values in the original, by tensor.
         rewritten: the rewritten network.
-        batches: inputs, which are scaled and shifted.
+        batches: inputs, which are perturbed.
         threads: of onnxruntime.
     """
     least = _SMALL * max(peaks.values(), default=0.0) or 1.0

@@ -1,4 +1,4 @@
-"""How long work tells that it goes on."""
+"""How work that takes long shows that it goes on, and how long its stages took."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator

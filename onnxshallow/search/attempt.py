@@ -9,7 +9,7 @@ from onnxshallow.rewriting.realize import Realized, realize
 from onnxshallow.runtime.progress import Progress, counted
 from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
-from onnxshallow.validation.compare import Comparison, Fidelity, Loss, Runs, compare_models
+from onnxshallow.validation.compare import Comparison, Fidelity, Loss, Runner, compare_models
 
 __all__ = ["Attempt", "carry_out", "realize_with", "validate"]
 
@@ -70,7 +70,7 @@ def realize_with(
         )
 
 
-def validate(inputs: Inputs, realized: Realized, progress: Progress, original: Runs | None = None) -> Comparison:
+def validate(inputs: Inputs, realized: Realized, progress: Progress, original: Runner | None = None) -> Comparison:
     """Compare the rewritten model with the original on samples that neither fitting nor choosing has seen.
 
     Args:

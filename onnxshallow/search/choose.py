@@ -4,7 +4,6 @@ import logging
 from dataclasses import replace
 
 from onnxshallow.errors import AccuracyError, TargetError
-from onnxshallow.options.config import Config
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_alone
 from onnxshallow.search.inputs import Inputs
@@ -13,7 +12,7 @@ from onnxshallow.search.planner import most_useful
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 
-__all__ = ["choose", "has_target", "verdict"]
+__all__ = ["check_accuracy", "choose"]
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +20,6 @@ logger = logging.getLogger(__name__)
 MAX_VALIDATED = 4
 # Shares of the ReLUs that are tried when only an accuracy budget is given.
 _SHARES = tuple(share / 20 for share in range(19, 0, -1))
-
-
-def has_target(config: Config) -> bool:
-    """Whether a run has any target besides an accuracy budget."""
-    targets = (config.target_relus, config.target_macs, config.target_depth, config.target_latency)
-    return any(target is not None for target in targets)
 
 
 def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
@@ -39,7 +32,7 @@ def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
         TargetError: no plan reaches the budget.
     """
     limit, cost = run.inputs.config.max_drop, run.inputs.analysis.cost
-    if limit is not None and not has_target(run.inputs.config):
+    if limit is not None and not run.inputs.config.has_target:
         return _deepest(run, limit)
     plans = _search(run, budget)
     best: Attempt | None = None
@@ -89,8 +82,8 @@ def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
     return best, ["the lowest ReLU count that was found within the accuracy budget"]
 
 
-def verdict(inputs: Inputs, attempt: Attempt) -> AccuracyError | None:
-    """An error where the accuracy budget is broken."""
+def check_accuracy(inputs: Inputs, attempt: Attempt) -> AccuracyError | None:
+    """An error where the model that was made is unstable or breaks the accuracy budget."""
     limit, loss = inputs.config.max_drop, attempt.loss
     if attempt.realized.unstable is not None:
         return AccuracyError(

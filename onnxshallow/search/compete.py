@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 # What comparing plans may cost, and how many plans are compared at the most.
 _SEARCH_FLOPS, _MOST_TRIES = 2.1e13, 24
-# The part of that where plans hold masks and parabolas, each of which costs more to be fitted and packed.
+# The part of that where plans hold masks and parabolas, each of which takes longer to be fitted and lowered.
 _PARTLY = 0.6
 # What a plan that is refused counts as, in what its parts do alone: enough to look elsewhere.
 _REFUSED = 10.0
@@ -65,10 +65,8 @@ def search(
         for found, budget in zip(measured, budgets, strict=True)
     ]
     proposals = [planner.proposals() for planner in planners]
-    tried: dict[frozenset[str], Plan] = {}
-    refused: dict[frozenset[str], Plan] = {}
-    failures: dict[int, TargetError] = {}
-    settled: set[int] = set()
+    tried, refused = dict[frozenset[str], Plan](), dict[frozenset[str], Plan]()
+    failures, settled = dict[int, TargetError](), set[int]()
     with progress.stage("Comparing plans", tries) as step:
         for number in itertools.islice(itertools.cycle(range(len(budgets))), tries):
             plan = None
@@ -92,11 +90,10 @@ def search(
     found: list[list[Plan] | TargetError] = []
     for number, planner in enumerate(planners):
         usable, others = ([plan for plan in plans.values() if planner.reaches(plan)] for plans in (tried, refused))
-        if not usable:
-            each = max(2, tries // len(budgets))
-            usable = _with_fewer_squares(
-                inputs, observation, measured[number], planner.budget, others, progress, each
-            )
+        each = max(2, tries // len(budgets))
+        usable = usable or _with_fewer_squares(
+            inputs, observation, measured[number], planner.budget, others, progress, each
+        )
         found.append(failures.get(number) or usable or others)
     return found
 
@@ -146,8 +143,8 @@ def _affordable_tries(inputs: Inputs) -> int:
     reduced, analysis = inputs.reduced, inputs.analysis
     sizes = [len(next(iter(batch.values()))) for batch in reduced.batches]
     fitted, selected = sum(sizes[reduced.fitting]), sum(sizes[reduced.selection])
-    changed = samples_looked_at(reduced) if inputs.config.polynomials else 0
-    flops = 2.0 * analysis.cost.macs * (2 * fitted + selected + changed)
+    perturbed = samples_looked_at(reduced) if inputs.config.polynomials else 0
+    flops = 2.0 * analysis.cost.macs * (2 * fitted + selected + perturbed)
     flops += sum(
         _fit_flops(analysis, layer, fitted, reduced.fit) for layer in analysis.layers if layer.kind != "affine"
     )

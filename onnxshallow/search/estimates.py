@@ -3,8 +3,8 @@
 Networks have hundreds of candidates, and a plan uses a few. One candidate of each place is measured at first; for
 the others there is an estimate, rather too good than too bad:
 
-    another size at a place    the measured one's damage times (its size / this size)^p; what is a size, and p, the
-                               action says: a kernel's taps, a rank, how many activations are kept
+    another one at a place     the measured one's damage times (its capacity / this one's)^p; what capacity is, and p,
+                               the action says: a kernel's taps, a rank, how few activations go
     a run of several sites     the sum over its sites of the least damage that was measured there; measured runs have
                                done more than their parts in every network tried
 
@@ -32,7 +32,7 @@ _REACH = 2
 
 
 def first_look(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates to measure in any case: the one of middle size at each place with at most one site."""
+    """The candidates to measure in any case: the one of middle capacity at each place with at most one site."""
     groups = _by_place(candidates)
     return [_middle(group) for group in groups.values() if len(group[0].sites) <= 1]
 
@@ -48,12 +48,12 @@ def estimated_damages(candidates: Sequence[Candidate], damages: Mapping[str, flo
                 found[candidate.key] = damages[candidate.key]
                 continue
             if known:
-                nearest = min(known, key=lambda c: abs(np.log(c.size / candidate.size)))
+                nearest = min(known, key=lambda c: abs(np.log(c.capacity / candidate.capacity)))
                 start = damages[nearest.key]
             else:
                 nearest = _middle(group)
                 start = sum(least.get(site, 0.0) for site in candidate.sites)
-            found[candidate.key] = start * float((nearest.size / candidate.size) ** candidate.power(nearest))
+            found[candidate.key] = start * float((nearest.capacity / candidate.capacity) ** candidate.power(nearest))
     return found
 
 
@@ -98,4 +98,4 @@ def _by_place(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
 
 
 def _middle(group: Sequence[Candidate]) -> Candidate:
-    return sorted(group, key=lambda c: c.size)[len(group) // 2]
+    return sorted(group, key=lambda c: c.capacity)[len(group) // 2]

@@ -21,14 +21,14 @@ from onnxshallow.runtime.whole import run_batches
 from onnxshallow.search.memory import divide_memory
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import read_budget
-from onnxshallow.search.reduction import MOST_FIT_SAMPLES, fewer_samples
+from onnxshallow.search.reduction import fewer_samples
 from onnxshallow.search.solver import Budget
 
 __all__ = ["Inputs", "Observation", "load_inputs", "observe"]
 
 
-# What measuring all candidates may cost, and the fewest samples that make a comparison.
-_SWEEP_MACS, _FEWEST_FIT_SAMPLES = 2e13, 64
+# What measuring all candidates may cost, and the fewest and the most samples that are fitted on to compare.
+_SWEEP_MACS, _FEWEST_FIT_SAMPLES, _MOST_FIT_SAMPLES = 2e13, 64, 384
 # About how many candidates are measured for each site; twice as many where a part of it may be kept.
 _CANDIDATES = 3
 _RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
@@ -126,7 +126,7 @@ def _affordable(analysis: Analysis, calibration: Calibration, candidates: int) -
     The number depends on the network, never on the clock, so that the same inputs give the same plan.
     """
     affordable = int(_SWEEP_MACS / max(1, analysis.cost.macs * candidates * len(analysis.sites)))
-    fit_samples = int(np.clip(affordable * 3 // 8, _FEWEST_FIT_SAMPLES, MOST_FIT_SAMPLES))
+    fit_samples = int(np.clip(affordable * 3 // 8, _FEWEST_FIT_SAMPLES, _MOST_FIT_SAMPLES))
     return fewer_samples(calibration, fit_samples, max(_FEWEST_FIT_SAMPLES // 2, affordable * 5 // 8))
 
 

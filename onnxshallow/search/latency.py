@@ -46,7 +46,7 @@ def measured_latency(inputs: Inputs, models: Sequence[onnx.ModelProto]) -> list[
     return [round(1000 * timing.median, 4) for timing in times.values()]
 
 
-def budget_for_latency(inputs: Inputs, observation: Observation, damages: DamageMeter, budget: Budget) -> Budget:
+def budget_for_latency(inputs: Inputs, observation: Observation, meter: DamageMeter, budget: Budget) -> Budget:
     """`budget` with a limit on multiply-adds whose plans are as fast as `--target-latency` asks for.
 
     Raises:
@@ -57,7 +57,7 @@ def budget_for_latency(inputs: Inputs, observation: Observation, damages: Damage
         return budget
     fastest = float("inf")
     for _ in range(_MOST_STEPS):
-        (found,) = damages.matter_to([budget])
+        (found,) = meter.measure_for([budget])
         try:
             plan = next(Planner(inputs.analysis, found.candidates, found.damages, budget).proposals())
         except TargetError:

@@ -147,16 +147,16 @@ def _read(entry: Mapping[str, Any], number: int) -> Candidate:
     Raises:
         ValueError: a part of the place is missing, something is of another type, or means nothing to the action.
     """
-    form = next((action.form for action in actions() if action.name == entry.get("action")), Candidate)
-    own = {each.name: each.default for each in fields(form)[len(fields(Candidate)) :]}
+    made = next((action.candidate_class for action in actions() if action.name == entry.get("action")), Candidate)
+    own = {each.name: each.default for each in fields(made)[len(fields(Candidate)) :]}
     given = {name: entry[name] for name in (*_PLACE, *own) if entry.get(name) is not None}
     if any(default is MISSING and name not in given for name, default in own.items()):
-        form = Candidate  # which has a key that no candidate of the action has
+        made = Candidate  # which has a key that no candidate of the action has
     for name, unused in _VARIANTS.items():
         if name not in own and entry.get(name, unused) not in (None, unused):
             raise ValueError(f"entry {number} has {entry[name]!r} for {name!r}, which means nothing to its action")
     try:
-        candidate: Candidate = TypeAdapter(form).validate_json(json.dumps({"sites": [], **given}), strict=True)
+        candidate: Candidate = TypeAdapter(made).validate_json(json.dumps({"sites": [], **given}), strict=True)
     except ValidationError as error:
         wrong = error.errors()[0]
         name = str(wrong["loc"][0])

@@ -17,7 +17,7 @@ from onnxshallow.validation.outputs import OutputDifference, OutputTally
 from onnxshallow.validation.statistics import McNemar, mcnemar, paired_difference_interval, wilson_interval
 from onnxshallow.validation.user_metric import UserMetric
 
-__all__ = ["FIRST_GLANCE", "Accuracy", "Comparison", "Fidelity", "Loss", "Recorded", "Runs", "compare_models"]
+__all__ = ["FIRST_GLANCE", "Accuracy", "Comparison", "Fidelity", "Loss", "Recorded", "Runner", "compare_models"]
 
 FIRST_GLANCE = 256
 """After so many samples `compare_models` can tell what it knows so far."""
@@ -249,7 +249,7 @@ def _accuracy(top1: NDArray[np.bool_], top5: NDArray[np.bool_], classes: int) ->
     )
 
 
-class Runs(Protocol):
+class Runner(Protocol):
     """A model that can be run."""
 
     @property
@@ -287,7 +287,7 @@ class Recorded:
 
 
 def compare_models(
-    first: Runs,
+    first: Runner,
     second: Session,
     batches: Iterable[tuple[Mapping[str, np.ndarray], NDArray[Any] | None]],
     *,

@@ -15,7 +15,7 @@ from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.plan import Plan, load_plan, match_plan
-from onnxshallow.search.run import begin
+from onnxshallow.search.run import Run
 from onnxshallow.workflows.outcome import outcome, require_data_for_drop
 from onnxshallow.workflows.result import Result
 
@@ -57,7 +57,7 @@ def apply_plan(
             possible = find_every_candidate(inputs)
             wanted = match_plan(plan, possible) if isinstance(plan, Plan) else load_plan(Path(plan), possible)
         _check_form(config, wanted)
-        attempt = begin(inputs, progress, clock, plan=wanted).attempt(wanted)
+        attempt = Run.begin(inputs, progress, clock, plan=wanted).attempt(wanted)
         return outcome(inputs, attempt, [], clock)
 
 

@@ -17,11 +17,11 @@ from onnxshallow.report.build.run import plan_report
 from onnxshallow.rewriting.lowering.lower import lower
 from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.candidates import refused_though_asked, require_reachable
-from onnxshallow.search.choose import choose, has_target
+from onnxshallow.search.choose import choose
 from onnxshallow.search.inputs import Inputs, load_inputs
 from onnxshallow.search.latency import budget_for_latency
 from onnxshallow.search.planner import Planner
-from onnxshallow.search.run import Run, begin
+from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 from onnxshallow.workflows.outcome import outcome, require_data_for_drop, unreached
 from onnxshallow.workflows.result import Proposal, Result
@@ -51,7 +51,7 @@ def plan(
         validation: is kept apart, so that `optimize` finds what is measured here in the cache.
         config: all options.
         progress: shows how it goes.
-        cache: folder for measured sensitivities.
+        cache: folder for measured damages.
         **options: single options by name; a target is needed.
 
     Raises:
@@ -61,7 +61,7 @@ def plan(
         DataError: data that cannot be used.
     """
     config = read_arguments(model, config, options, calibration, validation)
-    if not has_target(config):
+    if not config.has_target:
         raise UsageError(
             "A plan that is not carried out needs a target, such as --target-relus 0.58; what --max-drop allows is "
             "only known of models that are made."
@@ -74,7 +74,7 @@ def plan(
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
         run, budget = _begun(inputs, progress or Silent(), clock, cache)
         with clock("sensitivity"):
-            (measured,) = run.damages.matter_to([budget])
+            (measured,) = run.meter.measure_for([budget])
         with clock("plan"):
             planner = Planner(inputs.analysis, measured.candidates, measured.damages, budget)
             chosen = next(planner.proposals())
@@ -103,7 +103,7 @@ def optimize(
         validation: likewise, where accuracy is measured, perhaps with labels. The option `validate` is the same.
         config: all options; else they are taken from `options` and from an `onnxshallow.toml` beside the model.
         progress: shows how it goes; nothing is shown by default.
-        cache: folder for measured sensitivities; True for the user's, False or None for none.
+        cache: folder for measured damages; True for the user's, False or None for none.
         **options: single options by name, such as `target_relus=0.58`, `preset="cifar10"`, `max_drop=0.01`; all are
             listed in `Config`.
 
@@ -132,7 +132,7 @@ def optimize(
 
 
 def _check_goal(config: Config) -> None:
-    if not has_target(config) and config.max_drop is None:
+    if not config.has_target and config.max_drop is None:
         raise UsageError(
             "Say how far to go: --target-relus 0.58, --target-macs 0.7, --target-depth 0.8, "
             "--target-latency 0.7 or --max-drop 0.01."
@@ -146,8 +146,8 @@ def _begun(inputs: Inputs, progress: Progress, clock: Clock, cache: Path | bool 
         TargetError: no plan reaches the budget; says what can be reached.
     """
     require_reachable(inputs, inputs.budget)
-    run = begin(inputs, progress, clock, cache)
+    run = Run.begin(inputs, progress, clock, cache)
     if inputs.config.target_latency is None:
         return run, inputs.budget
     with clock("latency"):
-        return run, budget_for_latency(inputs, run.observation, run.damages, inputs.budget)
+        return run, budget_for_latency(inputs, run.observation, run.meter, inputs.budget)

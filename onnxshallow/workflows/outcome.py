@@ -7,7 +7,7 @@ from onnxshallow.options.config import Config
 from onnxshallow.report.build.run import build_report
 from onnxshallow.runtime.progress import Clock
 from onnxshallow.search.attempt import Attempt
-from onnxshallow.search.choose import verdict
+from onnxshallow.search.choose import check_accuracy
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.latency import check_latency, measured_latency
 from onnxshallow.search.run import Run
@@ -29,7 +29,7 @@ def require_data_for_drop(config: Config) -> None:
         raise UsageError("--max-drop needs real inputs to be checked on: give --calib or --validate.")
 
 
-def _warn_of_few_samples(inputs: Inputs, attempt: Attempt) -> list[str]:
+def _remarks_on_squares(inputs: Inputs, attempt: Attempt) -> list[str]:
     """A remark where squares were fitted to few samples, or to made-up ones."""
     samples = len(inputs.data.fit) + len(inputs.data.selection)
     if not any(c.squares for c in attempt.plan.candidates):
@@ -54,8 +54,8 @@ def outcome(inputs: Inputs, attempt: Attempt, reasons: Sequence[str], clock: Clo
     model = attempt.realized.model
     with clock("latency"):
         before, after = measured_latency(inputs, [model])
-    error = verdict(inputs, attempt) or check_latency(inputs, [before, after]) or _missed(inputs, attempt)
-    reasons = [*reasons, *_warn_of_few_samples(inputs, attempt)]
+    error = check_accuracy(inputs, attempt) or check_latency(inputs, [before, after]) or _check_relus(inputs, attempt)
+    reasons = [*reasons, *_remarks_on_squares(inputs, attempt)]
     report = build_report(inputs, attempt, (before, after), error, reasons, clock.seconds, run)
     return Result(inputs.document, model, attempt.plan, report, error)
 
@@ -65,7 +65,7 @@ def unreached(inputs: Inputs, error: OnnxshallowError, clock: Clock) -> Result:
     return Result(inputs.document, None, None, build_report(inputs, None, None, error, [], clock.seconds), error)
 
 
-def _missed(inputs: Inputs, attempt: Attempt) -> TargetError | None:
+def _check_relus(inputs: Inputs, attempt: Attempt) -> TargetError | None:
     """An error where the written model has more ReLUs than were asked for."""
     wanted, found = inputs.budget.relus, attempt.realized.analysis.cost.relus
     if wanted is None or found <= wanted:

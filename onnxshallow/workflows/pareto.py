@@ -24,7 +24,7 @@ from onnxshallow.search.compete import tries_together
 from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.latency import measured_latency
 from onnxshallow.search.planner import most_useful, read_budget
-from onnxshallow.search.run import begin
+from onnxshallow.search.run import Run
 from onnxshallow.validation.compare import Recorded
 
 __all__ = ["DEFAULT_TARGETS", "pareto"]
@@ -71,7 +71,7 @@ def pareto(
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
         wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
         budgets = sorted({read_budget(c, inputs.analysis) for c in wanted}, key=lambda b: -(b.relus or 0))
-        run = begin(inputs, progress or Silent(), clock, cache)
+        run = Run.begin(inputs, progress or Silent(), clock, cache)
         searched = run.search(budgets, tries_together(inputs, len(budgets)))
         session = Session(inputs.document.model, threads=inputs.calibration.threads)
         original = Recorded(session, inputs.report_batches, inputs.calibration.store.hold)

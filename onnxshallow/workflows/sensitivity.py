@@ -1,4 +1,4 @@
-"""`sensitivity`: how much each possible change would damage the network."""
+"""`sensitivity`: how much each candidate would damage the network."""
 
 from pathlib import Path
 from typing import Unpack
@@ -34,5 +34,5 @@ def measure_sensitivity(
     progress = progress or Silent()
     with computing(config.threads), running_on(config.providers):
         inputs = load_inputs(as_document(model, config.tensor_limit), config)
-        measured = DamageMeter(inputs, observe(inputs, progress), progress, cache_path(cache)).all()
+        measured = DamageMeter(inputs, observe(inputs, progress), progress, cache_path(cache)).measure_all()
         return sensitivity_report(inputs, measured)

@@ -104,9 +104,9 @@ def test_the_fields_that_a_class_adds_are_its_variant():
 
 
 def test_reports_say_of_what_so_many_are_kept():
-    assert part(3).told == {"kept": 3, "kept_unit": "channels"}
-    assert part(3, pixels=True).told == {"kept": 3, "kept_unit": "elements"}
-    assert ROUNDED.told == ROUNDED.variant
+    assert part(3).reported == {"kept": 3, "kept_unit": "channels"}
+    assert part(3, pixels=True).reported == {"kept": 3, "kept_unit": "elements"}
+    assert ROUNDED.reported == ROUNDED.variant
 
 
 def test_tables_say_how_much_is_kept():
@@ -135,14 +135,14 @@ def test_layers_that_are_left_are_counted_where_some_are_replaced():
     assert [c.layers for c in (merger(3), SPLIT, REMOVAL, part(2))] == [1, 2, None, None]
 
 
-def test_larger_candidates_are_expected_to_do_less_damage():
+def test_candidates_of_more_capacity_are_expected_to_do_less_damage():
     for smaller, larger in (
         (merger(1, 1), merger(3, 3)),
         (merger(3), merger(3, 3)),
         (SPLIT, replace(SPLIT, rank=5)),
         (part(1, relus=70), part(2, relus=60)),
     ):
-        assert smaller.size < larger.size
+        assert smaller.capacity < larger.capacity
         assert larger.power(smaller) > 0
 
 

@@ -40,7 +40,7 @@ def statistics_with(left):
 @pytest.mark.parametrize(
     ("left", "extra"), [([1, 2, 0, 3, 1e-12], [3]), ([1, 2, 3, 4, 5], []), ([0, 0, 0, 0, 0], [0])]
 )
-def test_channels_that_lose_nothing_make_a_level_of_their_own(left, extra):
+def test_channels_that_lose_nothing_make_a_candidate_of_their_own(left, extra):
     analysis, statistics = statistics_with(left)
     usual = [c.kept for c in Mask().find(analysis, CHANNEL).candidates]
     found = [c.kept for c in Mask().find(analysis, replace(CHANNEL, statistics=statistics)).candidates]

@@ -243,14 +243,14 @@ def test_pixels_need_a_first_axis_of_samples():
     assert str(refusal(model, pixels=True)).startswith("its first axis holds more than the samples")
 
 
-def candidates(model, levels, *, name="mask", squares=False, **options):
+def candidates(model, counts, *, name="mask", squares=False, **options):
     analysis = analyze(model)
     (site,) = analysis.sites
     chosen = FindOptions(granularity="channel", **options)
-    return partial_candidates(name, analysis, site, chosen, levels, squares=squares)
+    return partial_candidates(name, analysis, site, chosen, counts, squares=squares)
 
 
-def test_each_level_is_a_candidate_that_saves_what_is_not_kept():
+def test_each_count_is_a_candidate_that_saves_what_is_not_kept():
     found = candidates(activated(), [1, 3])
     assert [(c.kept, c.relus, c.squares, c.pixels) for c in found] == [(1, 108, 0, False), (3, 36, 0, False)]
     assert [c.key for c in found] == ["mask:kept1:h->y", "mask:kept3:h->y"]
@@ -265,7 +265,7 @@ def test_parabolas_add_a_square_for_each_activation_that_goes():
     ]
 
 
-def test_levels_are_sorted_single_and_leave_something_to_save():
+def test_counts_are_sorted_single_and_leave_something_to_save():
     assert [c.kept for c in candidates(activated(), [3, 1, 3, 4, 7, -1])] == [1, 3]
 
 
@@ -273,11 +273,11 @@ def test_every_size_lists_every_number_of_channels():
     assert [c.kept for c in candidates(activated(), [2], every_size=True)] == [0, 1, 2, 3]
 
 
-def pixel_candidates(model, levels, **options):
+def pixel_candidates(model, counts, **options):
     analysis = analyze(model)
     (site,) = analysis.sites
     return partial_candidates(
-        "mask", analysis, site, FindOptions(granularity="pixel", **options), levels, pixels=True
+        "mask", analysis, site, FindOptions(granularity="pixel", **options), counts, pixels=True
     )
 
 
@@ -287,7 +287,7 @@ def test_pixels_are_elements_of_a_sample():
     assert found[0].key == "mask:kept18pixels:h->y"
 
 
-def test_every_size_of_pixel_masks_is_a_grid_with_the_levels_of_the_search():
+def test_every_size_of_pixel_masks_is_a_grid_with_the_counts_of_the_search():
     kept = [c.kept for c in pixel_candidates(activated(), [11, 141], every_size=True)]
     assert {0, 2, 142, 11, 141} <= set(kept)
     assert len(kept) == 72 + 2

@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshallow.analysis import Cost, find_sites, measure_cost
+from onnxshallow.analysis import Cost, count_cost, find_sites
 from onnxshallow.analysis.cost import layer_macs, node_depths
 from onnxshallow.model.network import Network
 from tests.graphs import parse
@@ -10,7 +10,7 @@ from tests.graphs import parse
 
 def cost(model: onnx.ModelProto) -> Cost:
     network = Network(model)
-    return measure_cost(network, find_sites(network))
+    return count_cost(network, find_sites(network))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_unknown_sizes_are_named():
     assert cost(model).unknown == ("z", "y")
     assert (cost(model).macs, cost(model).relus) == (0, 0)
     network = Network(model, {"x": (1, 3, 8, 8)})
-    found = measure_cost(network, find_sites(network))
+    found = count_cost(network, find_sites(network))
     assert (found.macs, found.relus, found.unknown) == (12 * 64, 256, ())
 
 

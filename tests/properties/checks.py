@@ -34,7 +34,7 @@ _MOST = 4
 
 
 def check_round_trip(case: Case, folder: Path) -> None:
-    """A model survives loading, saving with its tensors inside or beside it, and the workbench."""
+    """A model survives loading, saving with its tensors inside or beside it, and the editor."""
     source = folder / "source.onnx"
     onnx.save(case.model, source)
     document = load_document(source)
@@ -46,7 +46,7 @@ def check_round_trip(case: Case, folder: Path) -> None:
     for tensor in again.graph.initializer:
         tensor.ClearField("data_location")  # says that the data is inside, which is the default
     assert frozen(again) == frozen(case.model), "saving with external data changes the model"
-    assert frozen(GraphEditor(case.model).finish()) == frozen(case.model), "the workbench changes the model"
+    assert frozen(GraphEditor(case.model).finish()) == frozen(case.model), "the editor changes the model"
 
 
 def check_normalized(case: Case) -> None:

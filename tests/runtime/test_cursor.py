@@ -179,12 +179,6 @@ def test_a_fork_of_another_network_goes_on_from_the_cut():
     assert_near(fork.outputs()[0][0], expected[0][0], 1e-5)
 
 
-def test_a_fork_may_take_a_part_of_the_batches():
-    cursor = at_inputs(chain(), batches_of((2, 3, 8, 8)))
-    fork = cursor.fork(cursor.network, slice(1, 3))
-    assert len(fork.outputs()[0]) == 2
-
-
 def test_a_restricted_cursor_goes_on_with_some_batches():
     batches = batches_of((2, 3, 8, 8))
     cursor = at_inputs(chain(), batches)

@@ -20,7 +20,7 @@ from onnxshallow.search import compete as compete_module
 from onnxshallow.search import run as run_module
 from onnxshallow.search.attempt import Attempt, carry_out
 from onnxshallow.search.candidates import possible_candidates
-from onnxshallow.search.choose import choose, verdict
+from onnxshallow.search.choose import check_accuracy, choose
 from onnxshallow.search.inputs import observe
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
@@ -53,12 +53,12 @@ def test_what_is_unstable_comes_last_however_little_it_loses():
 
 def test_what_is_unstable_is_refused_without_any_limit(case):
     inputs, _ = case
-    error = verdict(inputs, attempt(0.0, BLOWN_UP))
+    error = check_accuracy(inputs, attempt(0.0, BLOWN_UP))
     assert isinstance(error, AccuracyError)
     assert error.exit_code == 4
     assert BLOWN_UP in str(error)
     assert "Leave out --polynomials" in str(error)
-    assert verdict(inputs, attempt(0.9)) is None
+    assert check_accuracy(inputs, attempt(0.9)) is None
 
 
 def steep(monkeypatch, wanted=lambda partial: True):
@@ -85,8 +85,8 @@ def test_plans_that_blow_up_lose_the_competition(case, monkeypatch):
     monkeypatch.setattr(compete_module, "_MOST_TRIES", 24)
     shared = search_of(case)
     best, reasons = choose(shared, shared.inputs.budget)
-    assert shared.looked_at
-    assert not any(c.squares for plan in shared.looked_at for c in plan.candidates)
+    assert shared.competed
+    assert not any(c.squares for plan in shared.competed for c in plan.candidates)
     assert not any(c.squares for c in best.plan.candidates)
     assert best.realized.unstable is None
     assert reasons == []
@@ -110,7 +110,7 @@ def test_where_all_plans_are_refused_fewer_squares_are_tried_first(case, monkeyp
     """Plans with more squares than so many are refused."""
     shared = search_of(case)
     budget = shared.inputs.budget
-    (measured,) = shared.damages.matter_to([budget])
+    (measured,) = shared.meter.measure_for([budget])
     tried = []
 
     def found(most):
@@ -148,7 +148,7 @@ def test_a_search_by_accuracy_alone_passes_over_what_is_unstable(case, monkeypat
     best, _ = choose(shared, shared.inputs.budget)
     assert best.realized.unstable is None
     assert best.plan.candidates
-    assert verdict(shared.inputs, best) is None
+    assert check_accuracy(shared.inputs, best) is None
 
 
 # On the command line.

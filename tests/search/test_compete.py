@@ -12,20 +12,20 @@ from onnxshallow.search.planner import most_useful
 from onnxshallow.search.solver import Budget
 
 
-def test_plans_are_tried_out_and_measured(inputs, observation, sensitivity):
+def test_plans_are_tried_out_and_measured(inputs, observation, measured):
     cost = inputs.analysis.cost
-    (plans,) = search(inputs, observation, [sensitivity], [Budget(cost.relus // 2, cost.macs)], Silent(), 8)
+    (plans,) = search(inputs, observation, [measured], [Budget(cost.relus // 2, cost.macs)], Silent(), 8)
     assert len({frozenset(c.key for c in plan.candidates) for plan in plans}) == len(plans) > 1
     assert all(plan.damage is not None and plan.damage >= 0 for plan in plans)
     assert all(sum(c.relus for c in plan.candidates) >= cost.relus / 2 for plan in plans)
 
 
-def test_a_budget_out_of_reach_is_an_error(inputs, observation, sensitivity):
-    (error,) = search(inputs, observation, [sensitivity], [Budget(1)], Silent(), 8)
+def test_a_budget_out_of_reach_is_an_error(inputs, observation, measured):
+    (error,) = search(inputs, observation, [measured], [Budget(1)], Silent(), 8)
     assert isinstance(error, TargetError)
 
 
-def test_a_plan_that_cannot_be_carried_out_is_left_out(monkeypatch, caplog, inputs, observation, sensitivity):
+def test_a_plan_that_cannot_be_carried_out_is_left_out(monkeypatch, caplog, inputs, observation, measured):
     seen = []
 
     def failing(calibration, inputs, observation, plan, progress, realize=compete_module.realize_with):
@@ -36,7 +36,7 @@ def test_a_plan_that_cannot_be_carried_out_is_left_out(monkeypatch, caplog, inpu
 
     monkeypatch.setattr(compete_module, "realize_with", failing)
     cost = inputs.analysis.cost
-    (plans,) = search(inputs, observation, [sensitivity], [Budget(cost.relus // 2, cost.macs)], Silent(), 3)
+    (plans,) = search(inputs, observation, [measured], [Budget(cost.relus // 2, cost.macs)], Silent(), 3)
     assert [plan.keys for plan in plans] == seen[1:]
     assert len(plans) == 2
     assert "A plan is left out: it cannot be carried out." in caplog.text
@@ -44,20 +44,20 @@ def test_a_plan_that_cannot_be_carried_out_is_left_out(monkeypatch, caplog, inpu
 
 def searched(monkeypatch, case, values, measure="kl", tries=24):
     """The plans that are tried where their damages turn out to be `values`, and the last of these from then on."""
-    inputs, observation, sensitivity = case
+    inputs, observation, measured = case
     inputs = replace(inputs, config=inputs.config.model_copy(update={"sensitivity": measure}))
     endless = itertools.chain(values, itertools.repeat(values[-1]))
     monkeypatch.setattr(compete_module, "_try_out", lambda i, o, plan: replace(plan, damage=next(endless)))
     cost = inputs.analysis.cost
     budget = Budget(int(0.7 * cost.relus), 2 * cost.macs)
-    (plans,) = search(inputs, observation, [sensitivity], [budget], Silent(), tries)
+    (plans,) = search(inputs, observation, [measured], [budget], Silent(), tries)
     return plans
 
 
 @pytest.fixture
-def case(inputs, observation, sensitivity):
+def case(inputs, observation, measured):
     """A network with its measurements."""
-    return inputs, observation, sensitivity
+    return inputs, observation, measured
 
 
 def test_the_search_ends_where_no_output_moves(monkeypatch, case):
@@ -94,11 +94,11 @@ def test_fewer_plans_are_compared_where_each_takes_longer(monkeypatch, inputs):
 
 
 def test_where_damages_are_read_off_the_weights_one_plan_is_taken_as_it_is(case):
-    inputs, observation, sensitivity = case
+    inputs, observation, measured = case
     weighed = replace(inputs, config=inputs.config.model_copy(update={"sensitivity": "magnitude"}))
     assert (tries_alone(weighed), tries_alone(inputs)) == (1, compete_module._MOST_TRIES)
     budget = Budget(inputs.analysis.cost.relus // 2, inputs.analysis.cost.macs)
-    ((plan,),) = search(weighed, observation, [sensitivity], [budget], Silent(), 1)
+    ((plan,),) = search(weighed, observation, [measured], [budget], Silent(), 1)
     assert plan.damage is None
 
 
@@ -111,42 +111,42 @@ def test_several_budgets_share_more_plans_than_one_gets_but_not_many_times_as_ma
 
 
 def test_several_budgets_are_searched_no_further_once_a_plan_for_each_moves_no_output(monkeypatch, case):
-    inputs, observation, sensitivity = case
+    inputs, observation, measured = case
     tried = []
     monkeypatch.setattr(
         compete_module, "_try_out", lambda i, o, plan: tried.append(plan) or replace(plan, damage=0.0)
     )
-    together(inputs, observation, sensitivity, 0.7, 0.4)
+    together(inputs, observation, measured, 0.7, 0.4)
     assert len(tried) == 2
 
 
-def together(inputs, observation, sensitivity, *shares):
+def together(inputs, observation, measured, *shares):
     """Plans for shares of the ReLUs, and their budgets."""
     cost = inputs.analysis.cost
     budgets = [Budget(int(share * cost.relus), cost.macs) for share in shares]
     tries = tries_together(inputs, len(budgets))
-    found = search(inputs, observation, [sensitivity] * len(budgets), budgets, Silent(), tries)
+    found = search(inputs, observation, [measured] * len(budgets), budgets, Silent(), tries)
     kept = [plans if isinstance(plans, TargetError) else most_useful(plans, cost) for plans in found]
     return kept, budgets
 
 
-def test_every_budget_gets_a_plan_that_reaches_it_and_was_measured(inputs, observation, sensitivity):
-    plans, budgets = together(inputs, observation, sensitivity, 0.7, 0.4)
+def test_every_budget_gets_a_plan_that_reaches_it_and_was_measured(inputs, observation, measured):
+    plans, budgets = together(inputs, observation, measured, 0.7, 0.4)
     for plan, budget in zip(plans, budgets, strict=True):
         assert inputs.analysis.cost.relus - sum(c.relus for c in plan.candidates) <= budget.relus
         assert plan.damage is not None
         assert plan.damage >= 0
 
 
-def test_a_budget_out_of_reach_has_an_error_in_its_place_and_the_others_their_plans(inputs, observation, sensitivity):
-    (first, error, last), _ = together(inputs, observation, sensitivity, 0.7, 0.01, 0.4)
+def test_a_budget_out_of_reach_has_an_error_in_its_place_and_the_others_their_plans(inputs, observation, measured):
+    (first, error, last), _ = together(inputs, observation, measured, 0.7, 0.01, 0.4)
     assert isinstance(error, TargetError)
     assert "cannot be reached" in str(error)
-    expected, _ = together(inputs, observation, sensitivity, 0.7, 0.4)
+    expected, _ = together(inputs, observation, measured, 0.7, 0.4)
     assert [first.keys, last.keys] == [plan.keys for plan in expected]
 
 
-def test_no_plan_is_carried_out_twice_for_several_budgets(inputs, observation, sensitivity, monkeypatch):
+def test_no_plan_is_carried_out_twice_for_several_budgets(inputs, observation, measured, monkeypatch):
     carried_out, realize_with = [], compete_module.realize_with
 
     def counting(calibration, inputs, observation, plan, progress):
@@ -154,24 +154,24 @@ def test_no_plan_is_carried_out_twice_for_several_budgets(inputs, observation, s
         return realize_with(calibration, inputs, observation, plan, progress)
 
     monkeypatch.setattr(compete_module, "realize_with", counting)
-    plans, _ = together(inputs, observation, sensitivity, 0.7, 0.69, 0.4)
+    plans, _ = together(inputs, observation, measured, 0.7, 0.69, 0.4)
     assert len(carried_out) == len(set(carried_out)) > 3
     assert {plan.keys for plan in plans} <= set(carried_out)
 
 
 def test_a_plan_that_was_carried_out_for_a_harder_budget_is_taken_where_it_does_less(
-    inputs, observation, sensitivity, monkeypatch
+    inputs, observation, measured, monkeypatch
 ):
     monkeypatch.setattr(compete_module, "damage", lambda measure, reference, outputs: next(values))
     monkeypatch.setattr(compete_module, "_affordable_tries", lambda inputs: 2)
     values = itertools.chain([0.5, 0.1], itertools.repeat(0.9))
-    (first, last), _ = together(inputs, observation, sensitivity, 0.7, 0.4)
+    (first, last), _ = together(inputs, observation, measured, 0.7, 0.4)
     assert first == last
     assert first.damage == 0.1
 
 
-def test_a_budget_whose_only_plan_was_carried_out_for_another_takes_it(inputs, observation, sensitivity):
-    (most,) = (c for c in sensitivity.candidates if c.key == "linearize:h0->r0")
-    only = replace(sensitivity, candidates=(most,))
+def test_a_budget_whose_only_plan_was_carried_out_for_another_takes_it(inputs, observation, measured):
+    (most,) = (c for c in measured.candidates if c.key == "linearize:h0->r0")
+    only = replace(measured, candidates=(most,))
     plans, _ = together(inputs, observation, only, 0.7, 0.69)
     assert [plan.candidates for plan in plans] == [(most,), (most,)]

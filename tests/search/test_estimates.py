@@ -248,31 +248,31 @@ def masks(site, size, *kept, action="mask"):
     return [InPart(action, (site,), f"{site}.in", f"{site}.out", relus=size - count, kept=count) for count in kept]
 
 
-def test_of_the_levels_of_a_site_the_middle_one_is_looked_at_first():
-    levels = masks("a", 64, 8, 16, 32, 48, 56)
-    assert first_look(levels) == [levels[2]]
-    assert first_look([*levels, *masks("a", 64, 0, 8, 16, action="quadratic"), remove("a")])[1:] == [
+def test_of_the_masks_of_a_site_the_middle_one_is_looked_at_first():
+    found = masks("a", 64, 8, 16, 32, 48, 56)
+    assert first_look(found) == [found[2]]
+    assert first_look([*found, *masks("a", 64, 0, 8, 16, action="quadratic"), remove("a")])[1:] == [
         masks("a", 64, 8, action="quadratic")[0],
         remove("a"),
     ]
 
 
-def test_levels_are_estimated_rather_too_good_than_too_bad():
-    levels = masks("a", 64, 8, 32, 56)
-    estimates = estimated_damages(levels, {levels[1].key: 0.2})
-    assert estimates[levels[0].key] == pytest.approx(0.2 * 56 / 32)
-    assert estimates[levels[2].key] == pytest.approx(0.2 * (8 / 32) ** 2)
+def test_masks_are_estimated_rather_too_good_than_too_bad():
+    found = masks("a", 64, 8, 32, 56)
+    estimates = estimated_damages(found, {found[1].key: 0.2})
+    assert estimates[found[0].key] == pytest.approx(0.2 * 56 / 32)
+    assert estimates[found[2].key] == pytest.approx(0.2 * (8 / 32) ** 2)
 
 
-def test_the_level_that_is_nearest_by_what_goes_is_taken():
-    levels = masks("a", 64, 8, 40, 56)
-    estimates = estimated_damages(levels, {levels[0].key: 0.9, levels[2].key: 0.05})
-    assert estimates[levels[1].key] == pytest.approx(0.9 * (24 / 56) ** 2)  # 24 is nearer to 56 than to 8 by ratio
+def test_the_mask_that_is_nearest_by_what_goes_is_taken():
+    found = masks("a", 64, 8, 40, 56)
+    estimates = estimated_damages(found, {found[0].key: 0.9, found[2].key: 0.05})
+    assert estimates[found[1].key] == pytest.approx(0.9 * (24 / 56) ** 2)  # 24 is nearer to 56 than to 8 by ratio
 
 
 def test_parabolas_and_masks_of_a_site_are_estimated_apart():
-    levels, parabolas = masks("a", 64, 8, 32), masks("a", 64, 0, 32, action="quadratic")
-    estimates = estimated_damages([*levels, *parabolas], {levels[1].key: 0.2, parabolas[1].key: 0.01})
+    found, parabolas = masks("a", 64, 8, 32), masks("a", 64, 0, 32, action="quadratic")
+    estimates = estimated_damages([*found, *parabolas], {found[1].key: 0.2, parabolas[1].key: 0.01})
     assert estimates[parabolas[0].key] == pytest.approx(0.01 * 64 / 32)
 
 

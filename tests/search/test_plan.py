@@ -230,7 +230,7 @@ class Rounded(Candidate):
 
 class Round(Linearize):
     name = "round"
-    form = Rounded
+    candidate_class = Rounded
 
 
 @pytest.fixture

@@ -345,7 +345,7 @@ def test_the_first_proposal_is_then_that_of_least_damage_too():
     assert (cheap.candidates, least.candidates) == ((fuse,), (single,))
 
 
-def test_proposals_with_masks_reach_the_budget_with_one_level_a_site():
+def test_proposals_with_masks_reach_the_budget_with_one_mask_a_site():
     values = {c.key: 0.1 / (c.kept or 1) for c in MASKS}
     for plan in itertools.islice(planner(MASKS, values, relus=RELUS // 3, shallower=False).proposals(), 12):
         assert RELUS - saving(plan) <= RELUS // 3

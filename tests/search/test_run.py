@@ -7,7 +7,7 @@ from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Clock, Silent
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.run import begin
+from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 from tests.networks import smooth
 from tests.runs import load_case
@@ -18,7 +18,7 @@ def start(tmp_path):
     """Begin a run on a small network with some options; nothing is measured yet."""
 
     def begun(cache=None, **options):
-        return begin(load_case(tmp_path, **options), Silent(), Clock(), cache)
+        return Run.begin(load_case(tmp_path, **options), Silent(), Clock(), cache)
 
     return begun
 
@@ -32,13 +32,13 @@ def test_a_run_begins_with_what_the_original_does(start):
     run = start(target_relus=0.7)
     assert set(run.observation.statistics) == {"r0", "r1", "r2"}
     assert list(run.clock.seconds) == ["observe"]
-    assert run.looked_at == []
+    assert run.competed == []
 
 
 def test_what_a_plan_needs_is_observed(tmp_path):
     inputs = load_case(tmp_path)
-    plain = begin(inputs, Silent(), Clock())
-    asked = begin(inputs, Silent(), Clock(), plan=plan_of(plain, "mask:kept18pixels:h1->r1"))
+    plain = Run.begin(inputs, Silent(), Clock())
+    asked = Run.begin(inputs, Silent(), Clock(), plan=plan_of(plain, "mask:kept18pixels:h1->r1"))
     assert plain.observation.statistics["r1"].pixels is None
     assert asked.observation.statistics["r1"].pixels is not None
 
@@ -46,7 +46,7 @@ def test_what_a_plan_needs_is_observed(tmp_path):
 def test_damages_are_kept_where_they_are_asked_for(start, tmp_path):
     run = start(cache=tmp_path / "own", target_relus=0.7)
     assert not (tmp_path / "own").exists()
-    assert run.damages.all().damages
+    assert run.meter.measure_all().damages
     assert list((tmp_path / "own").iterdir())
 
 
@@ -55,7 +55,7 @@ def test_the_plans_that_competed_are_remembered(start):
     relus = run.inputs.analysis.cost.relus
     found = run.search([Budget(relus * 7 // 10), Budget(1), Budget(relus // 2)], 3)
     assert isinstance(found[1], TargetError)
-    assert run.looked_at == [*found[0], *found[2]]
+    assert run.competed == [*found[0], *found[2]]
     assert 0 < len(found[0]) <= 3
     assert {"sensitivity", "plan"} <= set(run.clock.seconds)
 
@@ -63,7 +63,7 @@ def test_the_plans_that_competed_are_remembered(start):
 def test_the_frontier_is_expected_of_what_was_measured(start):
     run = start(target_relus=0.7)
     assert run.frontier() == []
-    run.damages.all()
+    run.meter.measure_all()
     frontier = run.frontier()
     assert [plan.damage for plan in frontier] == sorted(plan.damage for plan in frontier)
     assert len(frontier) > 1

@@ -4,12 +4,11 @@ import pytest
 from onnxshallow.errors import DataError, ModelError, OnnxshallowError, TargetError, UsageError
 from onnxshallow.options.config import Config
 from onnxshallow.report.schema.reports import Report
-from onnxshallow.runtime.progress import Silent
 from onnxshallow.workflows.apply import apply_plan
 from onnxshallow.workflows.optimize import optimize, plan
 from onnxshallow.workflows.result import Proposal, Result
 from tests.networks import smooth
-from tests.runs import assert_usable, files, net, save_case
+from tests.runs import Noted, assert_usable, files, net, save_case
 
 
 def test_the_timings_are_those_of_the_stages(tmp_path):
@@ -19,16 +18,10 @@ def test_the_timings_are_those_of_the_stages(tmp_path):
 
 
 def test_the_users_progress_is_told(tmp_path):
-    stages = []
-
-    class Noted(Silent):
-        def stage(self, name, total):
-            stages.append(name)
-            return super().stage(name, total)
-
+    progress = Noted()
     path, data = save_case(tmp_path)
-    optimize(path, target_relus=0.7, calib=str(data), sensitivity="magnitude", progress=Noted())
-    assert stages == ["Reading activations", "Comparing plans", "Rewriting and fitting", "Validating"]
+    optimize(path, target_relus=0.7, calib=str(data), sensitivity="magnitude", progress=progress)
+    assert progress.stages == ["Reading activations", "Comparing plans", "Rewriting and fitting", "Validating"]
 
 
 def test_python_writes_nothing_by_itself(tmp_path):

@@ -8,7 +8,6 @@ from onnxshallow.errors import DataError, UsageError
 from onnxshallow.model.session import Session
 from onnxshallow.options.config import Config
 from onnxshallow.report.schema.reports import ParetoReport
-from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import run as run_module
 from onnxshallow.search.sensitivity import sweep as sweep_module
 from onnxshallow.workflows import pareto as module
@@ -16,7 +15,7 @@ from onnxshallow.workflows.apply import apply_plan
 from onnxshallow.workflows.optimize import optimize
 from onnxshallow.workflows.pareto import DEFAULT_TARGETS, pareto
 from tests.networks import build, smooth
-from tests.runs import NET, NET_WEIGHTS, files, net, save_case
+from tests.runs import NET, NET_WEIGHTS, Noted, files, net, save_case
 
 # Of 432 ReLUs, no plan leaves fewer than 144.
 TARGETS = ("0.5", 0.9, 0.01, "216", 0.7)
@@ -205,16 +204,10 @@ def test_every_model_has_its_own_latency(tmp_path, monkeypatch):
 
 
 def test_the_users_progress_is_told(tmp_path):
-    stages = []
-
-    class Noted(Silent):
-        def stage(self, name, total):
-            stages.append(name)
-            return super().stage(name, total)
-
-    quick(*save_case(tmp_path), [0.7], progress=Noted())
-    assert stages[:2] == ["Reading activations", "Comparing plans"]
-    assert stages[-2:] == ["Rewriting and fitting", "Validating"]
+    progress = Noted()
+    quick(*save_case(tmp_path), [0.7], progress=progress)
+    assert progress.stages[:2] == ["Reading activations", "Comparing plans"]
+    assert progress.stages[-2:] == ["Rewriting and fitting", "Validating"]
 
 
 # Targets and options.

@@ -75,7 +75,7 @@ def change_reports(plan: Plan) -> list[ChangeReport]:
 def _change(candidate: Candidate, plan: Plan) -> dict[str, Any]:
     """The fields of a `Change`."""
     named, other = dict[str, Any](), dict[str, Any]()
-    for name, value in candidate.told.items():
+    for name, value in candidate.reported.items():
         (named if name in Change.model_fields else other)[name] = value
     return {
         **named,

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from onnxshallow.errors import TargetError
 from onnxshallow.report.build.changes import decisions
-from onnxshallow.report.build.run import cost_report, file_report
+from onnxshallow.report.build.run import cost_report, file_report, run_details
 from onnxshallow.report.schema.reports import ParetoPoint, ParetoReport
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import plan_to_json
-from onnxshallow.versions import versions
 
 __all__ = ["pareto_report"]
 
@@ -30,7 +29,7 @@ def pareto_report(
         original_ms: the original's.
         timings: seconds by stage.
     """
-    validated, config = inputs.data.validated, inputs.config
+    validated = inputs.data.validated
     points = [
         ParetoPoint(target_relus=target, reason=str(attempt))
         if isinstance(attempt, TargetError)
@@ -43,10 +42,7 @@ def pareto_report(
         original=cost_report(inputs.analysis, first, original_ms),
         points=points,
         validated=validated,
-        timings=dict(timings),
-        versions=versions(),
-        config=config.model_dump(mode="json", by_alias=True, exclude_none=True),
-        seed=config.seed,
+        **run_details(inputs, timings),
     )
 
 

@@ -1,6 +1,7 @@
-"""From a run's results to the report."""
+"""From what was found and done to the reports of `analyze`, `sensitivity`, `optimize` and `apply`."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.registry import actions, removal
@@ -39,6 +40,7 @@ __all__ = [
     "cost_report",
     "file_report",
     "plan_report",
+    "run_details",
     "sensitivity_report",
     "site_reports",
 ]
@@ -88,29 +90,36 @@ def plan_report(inputs: Inputs, plan: Plan, cost: Cost, timings: Mapping[str, fl
         cost: of a model written by it, with any weights.
         timings: seconds by stage.
     """
-    document, config = inputs.document, inputs.config
     return PlanReport(
-        model=file_report(document),
+        model=file_report(inputs.document),
         original=cost_report(inputs.analysis),
         predicted=CostReport(**vars(cost)),
         damage=plan.predicted,
         decisions=decisions(inputs.analysis, plan),
         changes=change_reports(plan),
-        plan=plan_to_json(plan, document.sha256),
-        measure=config.sensitivity,
+        plan=plan_to_json(plan, inputs.document.sha256),
+        measure=inputs.config.sensitivity,
         samples=len(inputs.data.selection),
         source=inputs.data.selection.source,
         validated=False,
-        timings=dict(timings),
-        versions=versions(),
-        config=config.model_dump(mode="json", by_alias=True, exclude_none=True),
-        seed=config.seed,
+        **run_details(inputs, timings),
     )
+
+
+def run_details(inputs: Inputs, timings: Mapping[str, float]) -> dict[str, Any]:
+    """What the report of a run says of how it ran: its times, versions, options and seed.
+
+    Args:
+        inputs: model, data and options.
+        timings: seconds by stage.
+    """
+    config = inputs.config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"timings": dict(timings), "versions": versions(), "config": config, "seed": inputs.config.seed}
 
 
 def site_reports(analysis: Analysis, measured: MeasuredDamages | None = None) -> list[SiteReport]:
     """The sites with their reasons, and with their damages where these were measured."""
-    mergers = [action for action in actions() if action.form.kind == "merger"]
+    mergers = [action for action in actions() if action.candidate_class.kind == "merger"]
     candidates, refusals = find_candidates(analysis, FindOptions(), mergers)
     fusable = {name for candidate in candidates for name in candidate.sites}
     result = []
@@ -155,7 +164,7 @@ def build_report(
         timings: seconds by stage.
         run: with what was measured and the plans that competed, where some did.
     """
-    analysis, config = inputs.analysis, inputs.config
+    analysis = inputs.analysis
     plan = Plan((), {}) if attempt is None else attempt.plan
     after = None if attempt is None else attempt.realized.analysis
     shown = attempt.comparison if attempt is not None and inputs.data.validated else None
@@ -167,18 +176,15 @@ def build_report(
         output=None,
         original=cost_report(analysis, accuracies[0], before_ms),
         optimized=None if after is None else cost_report(after, accuracies[1], after_ms),
-        decisions=decisions(analysis, plan, None if run is None else run.damages.measured),
+        decisions=decisions(analysis, plan, None if run is None else run.meter.measured),
         changes=change_reports(plan),
-        plans=plan_points(analysis.cost, () if run is None else run.looked_at, plan),
+        plans=plan_points(analysis.cost, () if run is None else run.competed, plan),
         frontier=[FrontierPoint(relus=p.relus, macs=p.macs, expected=p.damage) for p in frontier],
         original_nodes=node_reports(analysis, plan.candidates),
         optimized_nodes=[] if after is None else node_reports(after),
         fidelity=None if attempt is None else attempt.fidelity,
         verdict=_verdict(shown, inputs.data, error, [*_remarks(analysis), *reasons]),
-        timings=dict(timings),
-        versions=versions(),
-        config=config.model_dump(mode="json", by_alias=True, exclude_none=True),
-        seed=config.seed,
+        **run_details(inputs, timings),
         **({} if shown is None else class_details(shown)),
     )
 

@@ -15,7 +15,7 @@ class PackageReport(Part):
 
 
 class CacheReport(Part):
-    """The cache of measured sensitivities."""
+    """The cache of measured damages."""
 
     path: str
     files: int

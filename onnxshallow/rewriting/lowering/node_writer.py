@@ -26,7 +26,7 @@ class NodeWriter:
     """
 
     def __init__(self, editor: GraphEditor, name: str, dtype: np.dtype, rank: int, opset: int) -> None:
-        self._bench = editor
+        self._editor = editor
         self._name = name
         self._dtype = dtype
         self._opset = opset
@@ -37,7 +37,7 @@ class NodeWriter:
         """What a new node makes of `inputs`."""
         made = self._made(what)
         name = f"{self._name}/{made.name.removeprefix(f'{self._name}_')}"
-        self.nodes.append(gs.Node(op, self._bench.fresh_node(name), attributes, list(inputs), [made]))
+        self.nodes.append(gs.Node(op, self._editor.fresh_node(name), attributes, list(inputs), [made]))
         return made
 
     def move(self, what: str, node: gs.Node, inputs: Sequence[gs.Tensor]) -> gs.Tensor:
@@ -48,21 +48,21 @@ class NodeWriter:
 
     def replace(self, node: gs.Node, made: gs.Tensor) -> None:
         """Put what was written in the place of `node`, so that the last of it makes `made`."""
-        place = next(index for index, other in enumerate(self._bench.graph.nodes) if other is node)
+        place = next(index for index, other in enumerate(self._editor.graph.nodes) if other is node)
         if not any(other is node for other in self.nodes):
             node.inputs.clear()
             node.outputs.clear()
         self.nodes[-1].outputs = [made]
-        self._bench.graph.nodes[place : place + 1] = self.nodes
+        self._editor.graph.nodes[place : place + 1] = self.nodes
 
     def numbers(self, what: str, values: NDArray[np.float64]) -> gs.Tensor:
         """A constant (C,) or (C, *spatial) as one (C, *spatial), which is broadcast against the tensors."""
         shape = (*values.shape, *(1,) * (self.rank + 1 - values.ndim))
-        return self._bench.constant(f"{self._name}.{what}", values.reshape(shape).astype(self._dtype))
+        return self._editor.constant(f"{self._name}.{what}", values.reshape(shape).astype(self._dtype))
 
     def integers(self, what: str, values: Sequence[int] | NDArray[np.int64]) -> gs.Tensor:
         """A constant of whole numbers."""
-        return self._bench.constant(f"{self._name}.{what}", np.asarray(values, dtype=np.int64))
+        return self._editor.constant(f"{self._name}.{what}", np.asarray(values, dtype=np.int64))
 
     def affine(self, what: str, x: gs.Tensor, scale: NDArray[np.float64], shift: NDArray[np.float64]) -> gs.Tensor:
         """What x becomes times `scale` plus `shift`, (C,) or (C, *spatial) each; no node for what does nothing."""
@@ -98,7 +98,7 @@ class NodeWriter:
         return self.write("Gather", "ordered", [joined, self.integers("places", places)], axis=1)
 
     def _made(self, what: str) -> gs.Variable:
-        return gs.Variable(self._bench.fresh(f"{self._name}_{what}"), self._dtype)
+        return gs.Variable(self._editor.fresh(f"{self._name}_{what}"), self._dtype)
 
 
 def _are_runs(groups: Sequence[NDArray[np.int64]]) -> bool:

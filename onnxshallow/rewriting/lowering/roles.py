@@ -76,19 +76,19 @@ def write_parts(editor: GraphEditor, analysis: Analysis, site: Site, partial: Pa
         raise NotLinearError(f"the element type of {site.name!r} is not known")
     if np.all(partial.kept):
         return
-    scale, shift = _before(partial)
+    scale, shift = _scale_and_shift(partial)
     if _fold(editor, analysis, partial, scale, shift):
         scale, shift = np.ones_like(scale), np.zeros_like(shift)
     made = editor.tensor(partial.output)
     (activation,) = made.inputs
     writer = NodeWriter(editor, site.name, site.dtype, site.rank, analysis.network.opset)
-    parts = _Parts(site, partial, scale, shift, _slope(analysis, site), _takes_prelu(site, partial, form))
+    recipe = _Recipe(site, partial, scale, shift, _slope(analysis, site), _takes_prelu(site, partial, form))
     source = editor.tensor(partial.source)
     groups = roles(site, partial, form)
     if groups.ndim > 1:
-        _write_places(writer, parts, activation, source, groups)
+        _write_places(writer, recipe, activation, source, groups)
     else:
-        _write_groups(writer, parts, activation, source, groups)
+        _write_groups(writer, recipe, activation, source, groups)
     inner = analysis.network.producer(partial.source) is not None and analysis.network.is_private(partial.source)
     if not writer.nodes and inner:
         editor.rename_output(partial.source, partial.output)
@@ -99,8 +99,8 @@ def write_parts(editor: GraphEditor, analysis: Analysis, site: Site, partial: Pa
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """What is written, with one number a channel (C,) or place (C, *spatial).
+class _Recipe:
+    """How a partial activation is computed, with one number a channel (C,) or place (C, *spatial).
 
     Attributes:
         site: the activation.
@@ -119,7 +119,7 @@ class _Parts:
     prelu: bool
 
 
-def _before(partial: Partial) -> tuple[Values, Values]:
+def _scale_and_shift(partial: Partial) -> tuple[Values, Values]:
     """What to multiply z by and what to add then, before any activation or square."""
     scale = np.where(partial.kept, 1.0, partial.linear)
     shift = np.where(partial.kept, 0.0, partial.constant)
@@ -172,19 +172,19 @@ def _slope(analysis: Analysis, site: Site) -> Values | None:
 
 
 def _write_places(
-    writer: NodeWriter, parts: _Parts, activation: gs.Node, source: gs.Tensor, groups: NDArray[np.int64]
+    writer: NodeWriter, recipe: _Recipe, activation: gs.Node, source: gs.Tensor, groups: NDArray[np.int64]
 ) -> None:
     """Like `_write_groups`, where places of one channel belong to several groups: with each place as a channel."""
-    shape, partial = groups.shape, parts.partial
+    shape, partial = groups.shape, recipe.partial
     flat = replace(
-        parts,
+        recipe,
         partial=replace(
             partial,
             **{name: getattr(partial, name).reshape(-1) for name in ("kept", "square", "linear", "constant")},
         ),
-        scale=parts.scale.reshape(-1),
-        shift=parts.shift.reshape(-1),
-        slope=None if parts.slope is None else np.broadcast_to(parts.slope, shape).reshape(-1),
+        scale=recipe.scale.reshape(-1),
+        shift=recipe.shift.reshape(-1),
+        slope=None if recipe.slope is None else np.broadcast_to(recipe.slope, shape).reshape(-1),
     )
     writer.rank = 0
     read = writer.write("Flatten", "places", [source], axis=1)
@@ -193,32 +193,32 @@ def _write_places(
 
 
 def _write_groups(
-    writer: NodeWriter, parts: _Parts, activation: gs.Node, source: gs.Tensor, groups: NDArray[np.int64]
+    writer: NodeWriter, recipe: _Recipe, activation: gs.Node, source: gs.Tensor, groups: NDArray[np.int64]
 ) -> gs.Tensor:
     """Each group of channels by itself, those that come first in the order of channels first."""
     present = sorted(np.unique(groups), key=lambda role: int(np.argmax(groups == role)))
     members = [np.flatnonzero(groups == role) for role in present]
     made = []
     for role, chosen, x in zip(present, members, writer.split(source, members), strict=True):
-        x = writer.affine("before", x, parts.scale[chosen], parts.shift[chosen])
+        x = writer.affine("before", x, recipe.scale[chosen], recipe.shift[chosen])
         if role == _ACTIVE:
-            x = _activated(writer, parts, activation, x, chosen)
+            x = _activated(writer, recipe, activation, x, chosen)
         elif role == _SQUARED:
-            x = _squared(writer, parts.partial, x, chosen)
+            x = _squared(writer, recipe.partial, x, chosen)
         made.append(x)
     return writer.join(made, members)
 
 
 def _activated(
-    writer: NodeWriter, parts: _Parts, activation: gs.Node, x: gs.Tensor, chosen: NDArray[np.int64]
+    writer: NodeWriter, recipe: _Recipe, activation: gs.Node, x: gs.Tensor, chosen: NDArray[np.int64]
 ) -> gs.Tensor:
-    kept, slope = parts.partial.kept[chosen], parts.slope
-    if slope is None or (not parts.prelu and (parts.site.kind != "prelu" or len(slope) == 1)):
+    kept, slope = recipe.partial.kept[chosen], recipe.slope
+    if slope is None or (not recipe.prelu and (recipe.site.kind != "prelu" or len(slope) == 1)):
         return writer.move("active", activation, [x, *activation.inputs[1:]])
     own = slope if len(slope) == 1 else slope[chosen]
     kept = kept.reshape(*kept.shape, *(1,) * (own.ndim - kept.ndim))
     inputs = [x, writer.numbers("slope", np.where(kept, own, 1.0))]
-    if parts.site.kind == "prelu":
+    if recipe.site.kind == "prelu":
         return writer.move("active", activation, inputs)
     return writer.move("active", gs.Node("PRelu", activation.name), inputs)
 

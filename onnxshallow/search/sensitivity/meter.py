@@ -63,18 +63,18 @@ class DamageMeter:
     @property
     def measured(self) -> MeasuredDamages:
         """What was measured so far."""
-        return self._sensitivity(dict(self._known))
+        return self._with(dict(self._known))
 
-    def all(self) -> MeasuredDamages:
-        """Every candidate's.
+    def measure_all(self) -> MeasuredDamages:
+        """What every candidate costs.
 
         Raises:
             ModelError: onnxruntime fails on the model.
         """
-        return self._sensitivity(self._of(self._candidates))
+        return self._with(self._damages_of(self._candidates))
 
-    def matter_to(self, budgets: Sequence[Budget]) -> list[MeasuredDamages]:
-        """For each budget, those of the candidates that matter to it (`onnxshallow.search.estimates`).
+    def measure_for(self, budgets: Sequence[Budget]) -> list[MeasuredDamages]:
+        """For each budget, what the candidates cost that matter to it (`onnxshallow.search.estimates`).
 
         What is measured for one budget does not depend on the others, so that it is the same in a run of its own.
         Damages that are read off the weights cost nothing, and all candidates matter.
@@ -83,12 +83,12 @@ class DamageMeter:
             ModelError: onnxruntime fails on the model.
         """
         if self._inputs.config.sensitivity == "magnitude":
-            return [self.all() for _ in budgets]
+            return [self.measure_all() for _ in budgets]
         wanted = [{c.key for c in first_look(self._candidates)} for _ in budgets]
         seen: list[dict[str, float]] = []
         open_questions = set(range(len(budgets)))
         for _ in range(_MOST_LOOKS):
-            damages = self._of([c for c in self._candidates if any(c.key in keys for keys in wanted)])
+            damages = self._damages_of([c for c in self._candidates if any(c.key in keys for keys in wanted)])
             seen = [{key: damages[key] for key in keys if key in damages} for keys in wanted]
             for number in sorted(open_questions):
                 more = _undecided(
@@ -99,12 +99,12 @@ class DamageMeter:
                 wanted[number] |= more
             if not open_questions:
                 break
-        return [self._sensitivity(found) for found in seen]
+        return [self._with(found) for found in seen]
 
-    def _sensitivity(self, damages: Mapping[str, float]) -> MeasuredDamages:
+    def _with(self, damages: Mapping[str, float]) -> MeasuredDamages:
         return MeasuredDamages(self._candidates, self._refusals, damages)
 
-    def _of(self, candidates: Sequence[Candidate]) -> dict[str, float]:
+    def _damages_of(self, candidates: Sequence[Candidate]) -> dict[str, float]:
         """Damage by key; candidates that do not apply after all have none."""
         inputs, config = self._inputs, self._inputs.config
         todo = [c for c in candidates if c.key not in self._asked]

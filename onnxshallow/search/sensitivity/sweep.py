@@ -67,7 +67,7 @@ def sweep(
     Args:
         analysis: of the original.
         candidates: what to measure.
-        statistics: affine maps of the sites.
+        statistics: what the original's sites do.
         calibration: inputs, split into batches to fit on and batches to measure on.
         reference: the original's outputs on the latter.
         cache: damages known from earlier runs; new ones are added as they come.

@@ -6,21 +6,9 @@ from onnxshallow.actions.base import Candidate
 from onnxshallow.actions.partial import InPart
 from onnxshallow.analysis import analyze
 from onnxshallow.report.build.changes import change_reports, decisions, plan_points
-from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from tests.networks import build
-from tests.report.build.test_run import load
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return load(tmp_path_factory.mktemp("build"))
-
-
-@pytest.fixture(scope="module")
-def candidates(inputs):
-    return {candidate.key: candidate for candidate in find_every_candidate(inputs)}
 
 
 def test_what_happened_to_each_site_is_said_in_words(inputs, candidates):
@@ -50,8 +38,8 @@ def test_a_site_that_must_stay_says_why():
 
 def test_the_least_damage_of_removing_a_site_alone_is_its_sensitivity(inputs, candidates):
     damages = {"linearize:h1->r1": 0.5, "fuse:3x3:x->h1": 0.25, "linearize:h0->r0": 0.75}
-    sensitivity = MeasuredDamages(tuple(candidates.values()), {}, damages)
-    found = decisions(inputs.analysis, Plan((), {}), sensitivity)
+    measured = MeasuredDamages(tuple(candidates.values()), {}, damages)
+    found = decisions(inputs.analysis, Plan((), {}), measured)
     assert [decision.least_damage for decision in found] == [0.25, 0.5, None]
 
 
@@ -127,8 +115,8 @@ def test_actions_of_other_packages_have_their_own_words_and_variants(inputs):
 
 
 def test_keeping_a_site_in_part_is_not_removing_it(inputs, partial):
-    sensitivity = MeasuredDamages((partial,), {}, {partial.key: 0.125})
-    assert [d.least_damage for d in decisions(inputs.analysis, Plan((), {}), sensitivity)] == [None, None, None]
+    measured = MeasuredDamages((partial,), {}, {partial.key: 0.125})
+    assert [d.least_damage for d in decisions(inputs.analysis, Plan((), {}), measured)] == [None, None, None]
 
 
 def test_plans_come_in_the_order_of_what_they_keep(inputs, candidates):

@@ -5,7 +5,6 @@ from onnxshallow.analysis import analyze
 from onnxshallow.report.build.nodes import node_reports
 from onnxshallow.search.candidates import find_candidates, find_options
 from tests.networks import build
-from tests.report.build.test_run import load
 
 RESIDUAL = """(float[N,2,4,4] x) => (float[N,2,2,2] y) {
     h0 = Conv<pads=[1,1,1,1]>(x, w0, b0)
@@ -39,8 +38,7 @@ def test_costs_and_shapes_are_those_of_the_analysis(nodes):
     assert pool.shape == output.shape == [2, 2, 2]
 
 
-def test_nodes_say_what_the_plan_does_to_them(tmp_path):
-    inputs = load(tmp_path)
+def test_nodes_say_what_the_plan_does_to_them(inputs):
     fusion = next(c for c in find_candidates(inputs.analysis, find_options(inputs))[0] if c.action == "fuse")
     changed = [node for node in node_reports(inputs.analysis, (fusion,)) if node.change == fusion.key]
     assert {node.name for node in changed} >= set(fusion.sites)

@@ -21,34 +21,17 @@ from onnxshallow.report.build.run import (
 from onnxshallow.rewriting.realize import Realized
 from onnxshallow.runtime.progress import Clock, Silent
 from onnxshallow.search.attempt import Attempt
-from onnxshallow.search.candidates import find_every_candidate
-from onnxshallow.search.inputs import load_inputs, observe
+from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.run import begin
-from onnxshallow.search.sensitivity.meter import DamageMeter, MeasuredDamages
+from onnxshallow.search.run import Run
+from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
 from onnxshallow.validation.statistics import mcnemar
 from tests.networks import build
-from tests.runs import net, save_case
+from tests.runs import load_case, net
 
 FIDELITY = Fidelity(samples=10, source="a.npz", agreement=0.9, kl=0.01, relative_error={"y": 0.1})
 ACCURACY = Accuracy(0.9, None, (0.8, 0.95), 10)
-
-
-def load(folder, **options):
-    path, data = save_case(folder)
-    options = {"calib": str(data), "sensitivity": "magnitude", **options}
-    return load_inputs(load_document(path), resolve(options, path))
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return load(tmp_path_factory.mktemp("build"))
-
-
-@pytest.fixture(scope="module")
-def candidates(inputs):
-    return {candidate.key: candidate for candidate in find_every_candidate(inputs)}
 
 
 def labelled():
@@ -82,10 +65,9 @@ def test_an_analysis_is_reported(inputs):
     assert all(site.sensitivity is None and site.damages is None for site in report.sites)
 
 
-def test_a_sensitivity_is_reported(inputs):
-    measured = DamageMeter(inputs, observe(inputs, Silent()), Silent(), None).all()
+def test_a_sensitivity_is_reported(inputs, measured):
     report = sensitivity_report(inputs, measured)
-    assert (report.measure, report.samples, report.seed) == ("magnitude", 8, 0)
+    assert (report.measure, report.samples, report.seed) == ("kl", 8, 0)
     for site in site_reports(inputs.analysis, measured):
         assert site.damages == {c.key: measured.damages[c.key] for c in measured.candidates if site.name in c.sites}
         assert site.sensitivity in site.damages.values()
@@ -133,7 +115,7 @@ def test_a_goal_that_is_not_met(inputs, error, status, code):
 
 
 def test_synthetic_data_claim_nothing(tmp_path):
-    report = reported(load(tmp_path, calib=None, calib_samples=20), labelled())
+    report = reported(load_case(tmp_path, calib=None, calib_samples=20), labelled())
     assert report.original.accuracy is None
     assert report.verdict.validated is False
     assert report.verdict.accuracy_lost is report.verdict.accuracy_lost_interval is report.verdict.mcnemar_p is None
@@ -141,14 +123,14 @@ def test_synthetic_data_claim_nothing(tmp_path):
 
 
 def test_the_report_of_a_real_run(inputs, candidates):
-    run = begin(inputs, Silent(), Clock())
+    run = Run.begin(inputs, Silent(), Clock())
     plan = Plan((candidates["fuse:5x5:border:x->h1"],), {})
     other = Plan((candidates["linearize:h2->r2"],), {}, 0.5)
     measured = MeasuredDamages(
         tuple(candidates.values()), {}, {"linearize:h2->r2": 0.5, "fuse:5x5:border:x->h1": 0.75}
     )
-    vars(run)["damages"] = SimpleNamespace(measured=measured)
-    run.looked_at.extend([other, plan, other])
+    vars(run)["meter"] = SimpleNamespace(measured=measured)
+    run.competed.extend([other, plan, other])
     attempt = run.attempt(plan)
     report = build_report(inputs, attempt, (2.0, 1.0), None, [], {}, run)
     assert report.optimized.size_bytes == attempt.realized.model.ByteSize()

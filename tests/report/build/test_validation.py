@@ -64,7 +64,7 @@ def test_outputs_that_are_no_numbers_break_every_gate():
 def test_accuracy_is_lost_where_there_are_labels_only(labels):
     verdict = judged(compared(flipped(net(), "w3"), labels), max_drop=1)
     comparison = compared(flipped(net(), "w3"), labels)
-    assert verdict.accuracy_lost == comparison.drop > 0
+    assert verdict.accuracy_lost == comparison.accuracy_lost > 0
     assert verdict.accuracy_lost_interval == comparison.drop_interval
     assert 0 < verdict.mcnemar_p < 1
     verdict = judged(compared(flipped(net(), "w3")), max_drop=1)

@@ -16,15 +16,15 @@ from tests.networks import build, chain, smooth
 from tests.runs import load_case
 
 
-def test_every_candidate_gets_its_damage(sensitivity):
-    assert set(sensitivity.damages) == {candidate.key for candidate in sensitivity.candidates}
-    assert all(damage >= 0 for damage in sensitivity.damages.values())
+def test_every_candidate_gets_its_damage(measured):
+    assert set(measured.damages) == {candidate.key for candidate in measured.candidates}
+    assert all(damage >= 0 for damage in measured.damages.values())
 
 
-def test_damages_are_the_same_twice_and_from_the_cache(inputs, observation, sensitivity, tmp_path):
-    cold = DamageMeter(inputs, observation, Silent(), tmp_path).all()
-    warm = DamageMeter(inputs, observation, Silent(), tmp_path).all()
-    assert cold.damages == warm.damages == sensitivity.damages
+def test_damages_are_the_same_twice_and_from_the_cache(inputs, observation, measured, tmp_path):
+    cold = DamageMeter(inputs, observation, Silent(), tmp_path).measure_all()
+    warm = DamageMeter(inputs, observation, Silent(), tmp_path).measure_all()
+    assert cold.damages == warm.damages == measured.damages
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -35,15 +35,15 @@ def test_damages_are_the_same_twice_and_from_the_cache(inputs, observation, sens
 )
 def test_what_damages_depend_on_gives_them_a_cache_of_their_own(inputs, observation, tmp_path, change):
     cache = tmp_path / "cache"
-    DamageMeter(inputs, observation, Silent(), cache).all()
+    DamageMeter(inputs, observation, Silent(), cache).measure_all()
     other = load_case(tmp_path, **change)
-    DamageMeter(other, observe(other, Silent()), Silent(), cache).all()
+    DamageMeter(other, observe(other, Silent()), Silent(), cache).measure_all()
     assert len(list(cache.iterdir())) == 2
 
 
 def test_magnitude_needs_no_sweep(tmp_path):
     inputs = load_case(tmp_path, chain(), arrays={"x": smooth(20, 3, 8)}, sensitivity="magnitude")
-    found = DamageMeter(inputs, observe(inputs, Silent()), Silent(), tmp_path / "cache").all()
+    found = DamageMeter(inputs, observe(inputs, Silent()), Silent(), tmp_path / "cache").measure_all()
     assert found.damages
     assert not (tmp_path / "cache").exists()
 
@@ -86,11 +86,11 @@ def counted_measurements(monkeypatch):
     return measured
 
 
-def only_measured(inputs, sensitivity, candidates, budget):
+def only_measured(inputs, measured, candidates, budget):
     """Whether the two best plans contain nothing that was only estimated."""
-    planner = Planner(inputs.analysis, candidates, estimated_damages(candidates, sensitivity.damages), budget)
+    planner = Planner(inputs.analysis, candidates, estimated_damages(candidates, measured.damages), budget)
     plans = itertools.islice(planner.proposals(), 2)
-    return all(candidate.key in sensitivity.damages for plan in plans for candidate in plan.candidates)
+    return all(candidate.key in measured.damages for plan in plans for candidate in plan.candidates)
 
 
 @pytest.fixture(scope="module", params=[{}, {"target_macs": "0.6"}], ids=["relus", "macs"])
@@ -99,40 +99,40 @@ def chosen_by_estimates(request, tmp_path_factory):
     inputs = load_case(tmp_path_factory.mktemp("deep"), deep(), **request.param)
     observation = observe(inputs, Silent())
     budgets = budgets_of(inputs, 0.9, 0.6, 0.3, macs=0.7 if request.param else 1.0)
-    return inputs, observation, budgets, DamageMeter(inputs, observation, Silent(), None).matter_to(budgets)
+    return inputs, observation, budgets, DamageMeter(inputs, observation, Silent(), None).measure_for(budgets)
 
 
 def test_what_is_measured_for_a_budget_does_not_depend_on_the_others(chosen_by_estimates):
     inputs, observation, budgets, found = chosen_by_estimates
-    assert len({frozenset(sensitivity.damages) for sensitivity in found}) > 1
-    for budget, sensitivity in zip(budgets, found, strict=True):
-        (alone,) = DamageMeter(inputs, observation, Silent(), None).matter_to([budget])
-        assert alone.damages == sensitivity.damages
-    backwards = DamageMeter(inputs, observation, Silent(), None).matter_to(budgets[::-1])
+    assert len({frozenset(measured.damages) for measured in found}) > 1
+    for budget, measured in zip(budgets, found, strict=True):
+        (alone,) = DamageMeter(inputs, observation, Silent(), None).measure_for([budget])
+        assert alone.damages == measured.damages
+    backwards = DamageMeter(inputs, observation, Silent(), None).measure_for(budgets[::-1])
     assert [s.damages for s in backwards[::-1]] == [s.damages for s in found]
 
 
 def test_damages_are_those_of_the_whole_sweep(chosen_by_estimates):
     inputs, observation, _, found = chosen_by_estimates
-    every = DamageMeter(inputs, observation, Silent(), None).all()
-    for sensitivity in found:
-        assert sensitivity.damages.items() <= every.damages.items()
-        assert sensitivity.candidates == every.candidates
-        assert sensitivity.refusals == every.refusals
+    every = DamageMeter(inputs, observation, Silent(), None).measure_all()
+    for measured in found:
+        assert measured.damages.items() <= every.damages.items()
+        assert measured.candidates == every.candidates
+        assert measured.refusals == every.refusals
 
 
 def test_far_fewer_candidates_are_measured_than_there_are(chosen_by_estimates):
     *_, found = chosen_by_estimates
-    for sensitivity in found:
-        assert {c.key for c in first_look(sensitivity.candidates)} <= set(sensitivity.damages)
-        assert len(sensitivity.damages) < len(sensitivity.candidates) / 2
+    for measured in found:
+        assert {c.key for c in first_look(measured.candidates)} <= set(measured.damages)
+        assert len(measured.damages) < len(measured.candidates) / 2
 
 
 def test_plans_from_what_was_measured_reach_the_budget(chosen_by_estimates):
     inputs, observation, budgets, found = chosen_by_estimates
     cost = inputs.analysis.cost
-    for budget, sensitivity in zip(budgets, found, strict=True):
-        (plans,) = search(inputs, observation, [sensitivity], [budget], Silent(), 8)
+    for budget, measured in zip(budgets, found, strict=True):
+        (plans,) = search(inputs, observation, [measured], [budget], Silent(), 8)
         for plan in plans:
             assert cost.relus - sum(c.relus for c in plan.candidates) <= budget.relus
             assert cost.macs - sum(c.macs for c in plan.candidates) <= budget.macs
@@ -141,30 +141,30 @@ def test_plans_from_what_was_measured_reach_the_budget(chosen_by_estimates):
 
 def test_the_best_plans_contain_nothing_that_was_only_estimated(chosen_by_estimates):
     inputs, _, budgets, found = chosen_by_estimates
-    for budget, sensitivity in zip(budgets, found, strict=True):
-        assert only_measured(inputs, sensitivity, sensitivity.candidates, budget)
+    for budget, measured in zip(budgets, found, strict=True):
+        assert only_measured(inputs, measured, measured.candidates, budget)
 
 
 def test_a_second_call_measures_nothing(chosen_by_estimates, monkeypatch, tmp_path):
     inputs, observation, budgets, found = chosen_by_estimates
     measured = counted_measurements(monkeypatch)
     for _ in range(2):
-        again = DamageMeter(inputs, observation, Silent(), tmp_path).matter_to(budgets)
+        again = DamageMeter(inputs, observation, Silent(), tmp_path).measure_for(budgets)
         assert [s.damages for s in again] == [s.damages for s in found]
         assert len(measured) == len({key for s in found for key in s.damages})
 
 
 def test_what_was_measured_for_a_budget_is_not_measured_again_for_all(chosen_by_estimates, monkeypatch, tmp_path):
     inputs, observation, budgets, _ = chosen_by_estimates
-    (known,) = DamageMeter(inputs, observation, Silent(), tmp_path).matter_to(budgets[:1])
+    (known,) = DamageMeter(inputs, observation, Silent(), tmp_path).measure_for(budgets[:1])
     measured = counted_measurements(monkeypatch)
-    every = DamageMeter(inputs, observation, Silent(), tmp_path).all()
+    every = DamageMeter(inputs, observation, Silent(), tmp_path).measure_all()
     assert len(measured) == len(every.damages) - len(known.damages)
 
 
 def test_a_budget_out_of_reach_costs_a_first_look_and_is_an_error_later(chosen_by_estimates):
     inputs, observation, budgets, found = chosen_by_estimates
-    beyond, within = DamageMeter(inputs, observation, Silent(), None).matter_to([Budget(1), budgets[0]])
+    beyond, within = DamageMeter(inputs, observation, Silent(), None).measure_for([Budget(1), budgets[0]])
     assert set(beyond.damages) == {c.key for c in first_look(beyond.candidates)}
     assert within.damages == found[0].damages
     (error,) = search(inputs, observation, [beyond], [Budget(1)], Silent(), 8)
@@ -174,7 +174,7 @@ def test_a_budget_out_of_reach_costs_a_first_look_and_is_an_error_later(chosen_b
 def test_without_budgets_nothing_is_measured(chosen_by_estimates, monkeypatch):
     inputs, observation, *_ = chosen_by_estimates
     measured = counted_measurements(monkeypatch)
-    assert DamageMeter(inputs, observation, Silent(), None).matter_to([]) == []
+    assert DamageMeter(inputs, observation, Silent(), None).measure_for([]) == []
     assert measured == []
 
 
@@ -189,22 +189,22 @@ def test_what_does_not_apply_after_all_is_asked_once_and_in_no_plan(chosen_by_es
         return {key: value for key, value in sweep(analysis, candidates, *rest).items() if key not in broken}
 
     monkeypatch.setattr(meter_module, "sweep", leaving_out)
-    (sensitivity,) = DamageMeter(inputs, observation, Silent(), None).matter_to(budgets[-1:])
+    (measured,) = DamageMeter(inputs, observation, Silent(), None).measure_for(budgets[-1:])
     assert len(asked) == len(set(asked))
     assert broken & set(asked)
-    assert not broken & set(sensitivity.damages)
-    (plans,) = search(inputs, observation, [sensitivity], budgets[-1:], Silent(), 8)
+    assert not broken & set(measured.damages)
+    (plans,) = search(inputs, observation, [measured], budgets[-1:], Silent(), 8)
     for plan in plans:
         assert not broken & {c.key for c in plan.candidates}
-    others = [c for c in sensitivity.candidates if c.key not in broken]
-    assert only_measured(inputs, sensitivity, others, budgets[-1])
+    others = [c for c in measured.candidates if c.key not in broken]
+    assert only_measured(inputs, measured, others, budgets[-1])
 
 
 def test_magnitude_needs_no_sweep_for_a_budget_either(tmp_path):
     inputs = load_case(tmp_path, deep(), sensitivity="magnitude")
     observation, budgets = observe(inputs, Silent()), budgets_of(inputs, 0.6)
-    (found,) = DamageMeter(inputs, observation, Silent(), tmp_path / "cache").matter_to(budgets)
-    every = DamageMeter(inputs, observation, Silent(), None).all()
+    (found,) = DamageMeter(inputs, observation, Silent(), tmp_path / "cache").measure_for(budgets)
+    every = DamageMeter(inputs, observation, Silent(), None).measure_all()
     assert found.damages
     assert found.damages.items() <= every.damages.items()
     assert not (tmp_path / "cache").exists()

@@ -5,7 +5,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from onnxshallow.cli.optional import WithHtml
+from onnxshallow.cli.html import WithHtml
 from onnxshallow.cli.options import Html
 from tests.runs import run
 
