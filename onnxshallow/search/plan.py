@@ -2,14 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from onnxshallow.actions.base import Candidate
-from onnxshallow.actions.registry import actions
 from onnxshallow.errors import UsageError
 from onnxshallow.model.files import write_text
 from onnxshallow.text import first_line
@@ -19,8 +16,6 @@ __all__ = ["Plan", "load_plan", "match_plan", "plan_to_json", "save_plan"]
 _VERSION = 1
 # The variants that every entry names, as files have done from the first on; other actions' come after them.
 _VARIANTS: Mapping[str, Any] = {"kernel": None, "rank": None, "kept": None, "pixels": False}
-# What an entry is recognised by, beside the variant of its action's candidates.
-_PLACE = ("action", "sites", "source", "output", "exactness")
 
 
 @dataclass(frozen=True)
@@ -93,20 +88,23 @@ def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        entries = list(content["actions"])
-        wanted = tuple(_read(entry, number) for number, entry in enumerate(entries))
-        stated = [None if entry.get("damage") is None else float(entry["damage"]) for entry in entries]
+        entries = [_Entry.read(entry, number) for number, entry in enumerate(list(content["actions"]))]
     except OSError as error:
         raise UsageError(f"Cannot read the plan {path}: {error.strerror}; check the path.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else first_line(error)
         raise UsageError(
             f"{path} is not a plan written by onnxshallow --plan-out ({what}); write one with "
             "`onnxshallow optimize MODEL --plan-out PATH`."
         ) from error
-    pairs = zip(wanted, stated, strict=True)
-    damages = {candidate.key: value for candidate, value in pairs if value is not None}
-    return match_plan(Plan(wanted, damages), available, str(path))
+    at_place: dict[tuple[str, str, str], list[Candidate]] = {}
+    for candidate in available:
+        at_place.setdefault((candidate.action, candidate.source, candidate.output), []).append(candidate)
+    found = [next(filter(entry.means, at_place.get(entry.place, ())), None) for entry in entries]
+    asked = [(entry.key, entry.sites, candidate) for entry, candidate in zip(entries, found, strict=True)]
+    chosen = _fitting_together(asked, str(path))
+    stated = zip(chosen, entries, strict=True)
+    return Plan(chosen, {c.key: entry.damage for c, entry in stated if entry.damage is not None})
 
 
 def match_plan(plan: Plan, available: Sequence[Candidate], source: str = "the plan") -> Plan:
@@ -121,45 +119,104 @@ def match_plan(plan: Plan, available: Sequence[Candidate], source: str = "the pl
         UsageError: an entry does not fit the model, or two change the same nodes.
     """
     by_key = {candidate.key: candidate for candidate in available}
+    asked = [(wanted.key, wanted.sites, by_key.get(wanted.key)) for wanted in plan.candidates]
+    return Plan(_fitting_together(asked, source), plan.damages)
+
+
+def _fitting_together(
+    asked: Sequence[tuple[str, tuple[str, ...], Candidate | None]], source: str
+) -> tuple[Candidate, ...]:
+    """The candidates that were found for the entries of a plan.
+
+    Args:
+        asked: for each entry its key, the sites that it names, and what was found.
+        source: where the plan comes from, for messages.
+
+    Raises:
+        UsageError: one was not found or has other sites, or two change the same nodes.
+    """
     chosen: list[Candidate] = []
-    for number, wanted in enumerate(plan.candidates):
-        found = by_key.get(wanted.key)
+    for number, (key, sites, found) in enumerate(asked):
         if found is None:
             raise UsageError(
-                f"Entry {number} of {source} ({wanted.key}) is not possible on this model; "
+                f"Entry {number} of {source} ({key}) is not possible on this model; "
                 "`onnxshallow sensitivity MODEL` lists what is."
             )
-        if wanted.sites and set(wanted.sites) != set(found.sites):
+        if sites and set(sites) != set(found.sites):
             raise UsageError(
-                f"Entry {number} of {source} names the sites {', '.join(wanted.sites)}, but its source and output "
+                f"Entry {number} of {source} names the sites {', '.join(sites)}, but its source and output "
                 f"enclose {', '.join(found.sites) or 'none'}; change both, or leave sites out."
             )
         for other in chosen:
             if other.nodes & found.nodes:
                 raise UsageError(f"Entries {other.key} and {found.key} of {source} change the same nodes; keep one.")
         chosen.append(found)
-    return Plan(tuple(chosen), plan.damages)
+    return tuple(chosen)
 
 
-def _read(entry: Mapping[str, Any], number: int) -> Candidate:
-    """The candidate that an entry asks for, as far as it says.
+@dataclass(frozen=True)
+class _Entry:
+    """What an entry of a plan asks for.
 
-    Raises:
-        ValueError: a part of the place is missing, something is of another type, or means nothing to the action.
+    Attributes:
+        place: action, source and output.
+        sites: their names, where it says them.
+        variant: what it says of `_VARIANTS`.
+        exactness: as the entry has it.
+        damage: that of the candidate alone.
+        everything: the entry, of which other actions' variants are read.
     """
-    made = next((action.candidate_class for action in actions() if action.name == entry.get("action")), Candidate)
-    own = {each.name: each.default for each in fields(made)[len(fields(Candidate)) :]}
-    given = {name: entry[name] for name in (*_PLACE, *own) if entry.get(name) is not None}
-    if any(default is MISSING and name not in given for name, default in own.items()):
-        made = Candidate  # which has a key that no candidate of the action has
-    for name, unused in _VARIANTS.items():
-        if name not in own and entry.get(name, unused) not in (None, unused):
-            raise ValueError(f"entry {number} has {entry[name]!r} for {name!r}, which means nothing to its action")
-    try:
-        candidate: Candidate = TypeAdapter(made).validate_json(json.dumps({"sites": [], **given}), strict=True)
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        name = str(wrong["loc"][0])
-        what = f"{given[name]!r} for {name!r}: {wrong['msg']}" if name in given else f"no {name!r}"
-        raise ValueError(f"entry {number} has {what}") from error
-    return candidate
+
+    place: tuple[str, str, str]
+    sites: tuple[str, ...]
+    variant: Mapping[str, Any]
+    exactness: Any
+    damage: float | None
+    everything: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, entry: Any, number: int) -> "_Entry":
+        """The entry of that number.
+
+        Raises:
+            ValueError: a part of the place is missing, or something is of another type, as for the following.
+            TypeError: see above.
+            OverflowError: see above.
+        """
+        for name in ("action", "source", "output"):
+            if not isinstance(entry, Mapping) or name not in entry:
+                raise ValueError(f"entry {number} has no {name!r}")
+        kernel, rank, kept = (entry.get(name) for name in ("kernel", "rank", "kept"))
+        if kept is not None and (isinstance(kept, bool) or not isinstance(kept, int)):
+            raise ValueError(f"entry {number} has {kept!r} for 'kept', which is no whole number")
+        variant = {
+            "kernel": None if kernel is None else [int(size) for size in kernel],
+            "rank": None if rank is None else int(rank),
+            "kept": kept,
+            "pixels": kept is not None and entry.get("pixels") is True,
+        }
+        return cls(
+            (str(entry["action"]), str(entry["source"]), str(entry["output"])),
+            tuple(map(str, entry.get("sites", ()))),
+            variant,
+            entry.get("exactness", "fitted"),
+            None if entry.get("damage") is None else float(entry["damage"]),
+            entry,
+        )
+
+    def means(self, candidate: Candidate) -> bool:
+        """Whether it asks for this one of the candidates of its place; a value that it leaves out is the default."""
+        defaults = {each.name: list(d) if isinstance(d := each.default, tuple) else d for each in fields(candidate)}
+        own = {name: self.everything.get(name, defaults[name]) for name in candidate.variant if name not in _VARIANTS}
+        return {**self.variant, **own} == {**_VARIANTS, **candidate.variant} and self.exactness == candidate.exactness
+
+    @property
+    def key(self) -> str:
+        """What names it in messages."""
+        action, source, output = self.place
+        kernel, rank, kept = (self.variant[name] for name in ("kernel", "rank", "kept"))
+        label = "" if kernel is None else f":{'x'.join(map(str, kernel))}"
+        label += "" if rank is None else f":rank{rank}"
+        label += "" if kept is None else f":kept{kept}{'pixels' * self.variant['pixels']}"
+        label += "" if self.exactness == "fitted" else f":{self.exactness}"
+        return f"{action}{label}:{source}->{output}"
