@@ -31,6 +31,7 @@ _CONFIGURATION = """[mutmut]
 source_paths = onnxshallow
 only_mutate = onnxshallow/{room}/*
 also_copy =
+    docs
     models
     few_examples.py
 pytest_add_cli_args_test_selection =
@@ -89,7 +90,7 @@ def summary(outcomes: Outcomes, names: list[str]) -> str:
 
 def _prepare(room: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("onnxshallow", "tests", "models"):
+    for name in ("onnxshallow", "tests", "models", "docs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     shutil.copy2(ROOT / "pyproject.toml", folder)
     (folder / "few_examples.py").write_text(_FEW_EXAMPLES, encoding="utf-8")
@@ -142,9 +143,9 @@ def main() -> None:
     names = [name for name in chosen(outcomes, arguments.every) if outcomes[name] is None]
     said = _mutmut(folder, "run", "--max-children", "1", *(names if arguments.every > 1 else ()))
     outcomes = _outcomes(room, folder)
-    if not outcomes:
-        raise SystemExit(f"mutmut made no mutants:\n{said}")
     names = chosen(outcomes, arguments.every)
+    if all(outcomes[name] is None for name in names):
+        raise SystemExit(f"mutmut tried no mutant; its last words: {said[-500:]}")
     for text in _survivors(folder, outcomes, names):
         print(text)
     print(f"{room}: {summary(outcomes, names)}")
