@@ -38,10 +38,11 @@ def test_the_ridge_is_strong_where_data_are_made_up(tmp_path):
     assert load_case(tmp_path, calib=None, calib_samples=20, ridge=0.5).calibration.fit.ridge == 0.5
 
 
-def test_memory_threads_and_seed_are_passed_on(tmp_path):
+def test_memory_threads_and_seed_are_passed_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("onnxshallow.search.memory.memory_in_use", lambda: 300 << 20)
     calibration = load_case(tmp_path, memory="4G", threads=2, seed=9).calibration
     assert calibration.fit.memory == (4 << 30) // 5
-    assert 1 << 30 < calibration.store.budget < (4 << 30) * 3 // 5
+    assert calibration.store.budget == (4 << 30) - 3 * ((4 << 30) // 5) - (300 << 20)
     assert (calibration.threads, calibration.fit.seed) == (2, 9)
 
 
