@@ -15,18 +15,17 @@ from olive.passes.pass_config import BasePassConfig, PassConfigParam
 
 __all__ = ["OnnxShallow"]
 
-# Options of onnxshallow that a workflow can set: name, type, and what they mean.
-_OPTIONS: tuple[tuple[str, Any, str], ...] = (
-    ("target_relus", float | str, "Keep at most this share (0.58) or number (320k) of ReLUs."),
-    ("target_macs", float | str, "Keep at most this share or number of multiply-adds."),
-    ("target_depth", float | str, "Keep at most this share or number of the linear layers on the longest path."),
-    ("max_drop", float, "Accuracy that may be lost, as a fraction; the pass fails beyond it."),
-    ("calib", str, "An .npz, a folder of images, or file.py:function."),
-    ("calib_samples", int, "How many to use."),
-    ("validate_data", str, "Where accuracy is measured; like calib."),
-    ("config_file", str, "An onnxshallow.toml with these and all other options."),
-    ("seed", int, "Of everything random."),
-)
+# Options of onnxshallow that a workflow can set, and what JSON may say of each.
+_KINDS: dict[str, Any] = {
+    "target_relus": float | str,
+    "target_macs": float | str,
+    "target_depth": float | str,
+    "max_drop": float,
+    "calib": str,
+    "calib_samples": int,
+    "validate_data": str,
+    "seed": int,
+}
 
 
 class OnnxShallow(Pass):
@@ -35,8 +34,14 @@ class OnnxShallow(Pass):
     @classmethod
     def _default_config(cls, accelerator_spec: AcceleratorSpec) -> dict[str, PassConfigParam]:
         """The options, none of which has to be given."""
+        from onnxshallow.options.schema import OPTIONS
+
+        texts = {option.name: option.flag.text for option in OPTIONS}
+        options = {name: (kind, texts[name]) for name, kind in _KINDS.items()}
+        options["config_file"] = (str, "An onnxshallow.toml with these and all other options.")
         return {
-            name: PassConfigParam(type_=kind, default_value=None, description=text) for name, kind, text in _OPTIONS
+            name: PassConfigParam(type_=kind, default_value=None, description=text)
+            for name, (kind, text) in options.items()
         }
 
     def _run_for_config(
@@ -52,11 +57,10 @@ class OnnxShallow(Pass):
         from onnxshallow.model.files import write_text
         from onnxshallow.options.config import resolve
 
-        given = {name: getattr(config, name) for name, _, _ in _OPTIONS}
-        file = given.pop("config_file")
+        given = {name: getattr(config, name) for name in _KINDS}
         options = {name: value for name, value in given.items() if value is not None}
         source = Path(model.model_path)
-        resolved = resolve(options, source, Path(file) if file is not None else None)
+        resolved = resolve(options, source, Path(config.config_file) if config.config_file is not None else None)
         result = onnxshallow.optimize(source, config=resolved)
         target = Path(output_model_path)
         # Olive names a folder where it leaves the name of the file to the pass.

@@ -13,6 +13,7 @@ import pytest
 
 from onnxshallow import analyze
 from onnxshallow.errors import TargetError
+from onnxshallow.options.schema import OPTIONS
 from tests.networks import build, smooth
 from tests.runs import NET, NET_WEIGHTS
 
@@ -77,6 +78,14 @@ def test_the_pass_writes_a_shallower_model_and_its_report(olive_pass, model, tmp
     assert 0 < after <= 0.7 * before
     report = json.loads((tmp_path / "out" / "model.json").read_text(encoding="utf-8"))
     assert report["optimized"]["relus"] == after
+
+
+def test_options_are_described_as_everywhere(olive_pass):
+    texts = {option.name: option.flag.text for option in OPTIONS}
+    params = olive_pass.OnnxShallow._default_config(None)
+    described = {name: param.description for name, param in params.items() if name != "config_file"}
+    assert described == {name: texts[name] for name in described}
+    assert len(described) == 8
 
 
 def test_a_named_file_is_written_under_its_name(olive_pass, model, tmp_path):
