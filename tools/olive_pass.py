@@ -54,18 +54,16 @@ class OnnxShallow(Pass):
                 used; nothing is written, and Olive reports the pass as failed.
         """
         import onnxshallow
-        from onnxshallow.model.files import write_text
         from onnxshallow.options.config import resolve
 
         given = {name: getattr(config, name) for name in _KINDS}
-        options = {name: value for name, value in given.items() if value is not None}
         source = Path(model.model_path)
-        resolved = resolve(options, source, Path(config.config_file) if config.config_file is not None else None)
+        resolved = resolve(given, source, Path(config.config_file) if config.config_file is not None else None)
         result = onnxshallow.optimize(source, config=resolved)
         target = Path(output_model_path)
         # Olive names a folder where it leaves the name of the file to the pass.
         target = target if target.suffix == ".onnx" else target / "model.onnx"
         target.parent.mkdir(parents=True, exist_ok=True)
         result.save(target)
-        write_text(result.report.model_dump_json(indent=2) + "\n", target.with_suffix(".json"))
+        result.save_report(target.with_suffix(".json"))
         return ONNXModelHandler(str(target))

@@ -25,9 +25,10 @@ def files() -> dict[Path, str]:
 def main() -> None:
     """Write the files, and remove those of schemas that are no more."""
     FOLDER.mkdir(exist_ok=True)
-    for path in set(FOLDER.glob("*.json")) - files().keys():
+    wanted = files()
+    for path in set(FOLDER.glob("*.json")) - wanted.keys():
         path.unlink()
-    for path, text in files().items():
+    for path, text in wanted.items():
         write_text(text, path)
 
 

@@ -6,7 +6,8 @@
 An element is a channel, or one place of one channel. An affine map, a constant and the identity are polynomials too.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,16 @@ class Partial:
     square: NDArray[np.float64]
     linear: NDArray[np.float64]
     constant: NDArray[np.float64]
+
+    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> "Partial":
+        """The same with each of its four arrays put through `change`, which takes (C,) or (C, *spatial)."""
+        return replace(
+            self,
+            kept=change(self.kept),
+            square=change(self.square),
+            linear=change(self.linear),
+            constant=change(self.constant),
+        )
 
     @property
     def squared(self) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from onnxshallow.cli.options import Json, LogLevel, Model, takes
-from onnxshallow.cli.shell import check_outputs, command_line, start_logging, write_json
+from onnxshallow.cli.shell import check_outputs, command_line, show, start_logging
 
 __all__ = ["command"]
 
@@ -33,6 +33,4 @@ def command(
     config = resolve(given, model)
     document = load_document(model, config.tensor_limit)
     report = analysis_report(document, analyze(document.model, config.input_shape))
-    if json != "-":
-        print_analysis(report)
-    write_json(report, json)
+    show(report, json, print_analysis)

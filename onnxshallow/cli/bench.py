@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, start_logging, write_json
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, show, start_logging
 from onnxshallow.errors import UsageError
+from onnxshallow.private.protocols import PROTOCOLS
 
 __all__ = ["command"]
 
+_PROTOCOLS = (*PROTOCOLS, "all")
 _PRIVATE = "Private inference (an estimate from published and measured constants)"
 
 
@@ -48,9 +50,9 @@ def command(
         list[str] | None,
         typer.Option(
             "--private-model",
-            metavar="delphi|cryptflow2|cheetah|semi2k|aby3|all",
+            metavar="|".join(_PROTOCOLS),
             help="Protocol to estimate the cost of; one or several.",
-            autocompletion=options.one_of("delphi", "cryptflow2", "cheetah", "semi2k", "aby3", "all"),
+            autocompletion=options.one_of(*_PROTOCOLS),
             rich_help_panel=_PRIVATE,
         ),
     ] = None,
@@ -99,9 +101,7 @@ def command(
     )
     config = resolve(given, original)
     report = bench(*models, measure=wanted, config=config, progress=Bars())
-    if json != "-":
-        print_bench(report)
-    write_json(report, json)
+    show(report, json, print_bench)
 
 
 def _counts(option: str, texts: Sequence[str] | None) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 import typer
 
 from onnxshallow.cli.options import Json, LogLevel
-from onnxshallow.cli.shell import check_outputs, command_line, complain, start_logging, write_json
+from onnxshallow.cli.shell import check_outputs, command_line, complain, show, start_logging
 
 __all__ = ["command"]
 
@@ -24,9 +24,7 @@ def command(json: Json = None, log_level: LogLevel = "warning") -> None:
     from onnxshallow.workflows.doctor import examine
 
     report = examine()
-    if json != "-":
-        print_doctor(report)
-    write_json(report, json)
+    show(report, json, print_doctor)
     if report.problems:
         complain(report.problems[0])
         raise typer.Exit(report.exit_code)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from onnxshallow.cli.html import BESIDE
-from onnxshallow.cli.shell import check_outputs, complain, write_json
+from onnxshallow.cli.shell import check_outputs, complain, show, write_json
 from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
 
 if TYPE_CHECKING:
@@ -147,9 +147,7 @@ def propose(proposal: "Proposal", json: str | None, plan_out: Path | None) -> No
 
     if plan_out is not None:
         proposal.save(plan_out)
-    if json != "-":
-        print_plan(proposal.report)
-    write_json(proposal.report, json)
+    show(proposal.report, json, print_plan)
 
 
 def _write(result: "Result", targets: Outputs, keep_rejected: bool) -> "Report":
@@ -157,7 +155,6 @@ def _write(result: "Result", targets: Outputs, keep_rejected: bool) -> "Report":
     from onnxshallow.model.document import remove_model, save_model
     from onnxshallow.model.files import file_digest, write_text
     from onnxshallow.report.schema.reports import FileReport
-    from onnxshallow.search.plan import save_plan
 
     report = result.report
     if result.model is not None and (result.error is None or keep_rejected):
@@ -167,7 +164,7 @@ def _write(result: "Result", targets: Outputs, keep_rejected: bool) -> "Report":
     else:
         remove_model(targets.model)
     if targets.plan is not None and result.plan is not None:
-        save_plan(result.plan, result.document.sha256, targets.plan)
+        result.save_plan(targets.plan)
     elif targets.plan is not None:
         targets.plan.unlink(missing_ok=True)
     write_json(report, targets.report)

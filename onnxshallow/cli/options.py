@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from onnxshallow.cli.shell import LEVELS
 from onnxshallow.options.flags import FITTING, Flag, Group, Option
 from onnxshallow.options.schema import OPTIONS
 
@@ -56,8 +57,8 @@ LogLevel = Annotated[
     typer.Option(
         "--log-level",
         metavar="LEVEL",
-        help="debug, info, warning or error; logs go to stderr.",
-        autocompletion=one_of("debug", "info", "warning", "error"),
+        help=f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}; logs go to stderr.",
+        autocompletion=one_of(*LEVELS),
     ),
 ]
 NoCache = Annotated[

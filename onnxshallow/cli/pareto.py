@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging, write_json
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, show, start_logging, write_json
 from onnxshallow.errors import ExitCode, UsageError
 from onnxshallow.options.flags import CHANGES, DATA, FITTING, GOAL, MACHINE, PIXELS
 
@@ -74,9 +74,7 @@ def command(
     if plans is not None:
         for point in reached:
             write_json(point.plan or {}, plans / f"{model.stem}-{point.target_relus}.json")
-    if json != "-":
-        print_pareto(report)
-    write_json(report, json)
+    show(report, json, print_pareto)
     if not reached:
         raise typer.Exit(int(ExitCode.TARGET))
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging, write_json
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, show, start_logging
 from onnxshallow.options.flags import CHANGES, MACHINE, PIXELS
 
 __all__ = ["command"]
@@ -34,6 +34,4 @@ def command(
     resolved = resolve(given, model, config)
     check_outputs({"--json": json}, files_read(model, resolved, config))
     report = measure_sensitivity(model, config=resolved, progress=Bars())
-    if json != "-":
-        print_sensitivity(report)
-    write_json(report, json)
+    show(report, json, print_sensitivity)

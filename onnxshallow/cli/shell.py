@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO, TypeVar
 
 import typer
 from pydantic import BaseModel
@@ -24,9 +24,20 @@ if TYPE_CHECKING:
     from onnxshallow.options.config import Config
     from onnxshallow.runtime.progress import Step
 
-__all__ = ["LEVELS", "Bars", "check_outputs", "command_line", "complain", "files_read", "start_logging", "write_json"]
+__all__ = [
+    "LEVELS",
+    "Bars",
+    "check_outputs",
+    "command_line",
+    "complain",
+    "files_read",
+    "show",
+    "start_logging",
+    "write_json",
+]
 
 P = ParamSpec("P")
+R = TypeVar("R", bound=BaseModel)
 
 LEVELS = ("debug", "info", "warning", "error")
 """What `--log-level` takes."""
@@ -187,6 +198,13 @@ def write_json(value: BaseModel | dict[str, Any], target: str | Path | None) -> 
     from onnxshallow.model.files import write_text
 
     write_text(text, Path(target))
+
+
+def show(report: R, json: str | None, table: Callable[[R], None]) -> None:
+    """Show a report as tables, unless its JSON goes to stdout, and write that where asked."""
+    if json != "-":
+        table(report)
+    write_json(report, json)
 
 
 class Bars:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, complain, files_read, start_logging, write_json
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, complain, files_read, show, start_logging
 from onnxshallow.options.flags import GATES, PIXELS, Flag
 
 __all__ = ["command"]
@@ -63,9 +63,7 @@ def command(
         read[f"the file of --metric {source}"] = file_of(source)
     check_outputs({"--json": json}, read)
     report = compare(original, optimized, metrics=metric or (), config=resolved, progress=Bars())
-    if json != "-":
-        print_validation(report)
-    write_json(report, json)
+    show(report, json, print_validation)
     if report.verdict.exit_code:
         complain(" ".join(report.verdict.reasons))
         raise typer.Exit(report.verdict.exit_code)

@@ -117,7 +117,7 @@ class PixelColumn:
     def read(self, indices: Indices) -> NDArray[np.generic]:
         """See `Column.read`."""
         pixels = self.pixels[indices]
-        if self.preprocessing != self.preprocessing.without_resizing():
+        if self.preprocessing.resizes:
             pixels = np.stack([self.preprocessing.resized(one) for one in pixels])
         return self.image.feed(pixels, self.preprocessing)
 

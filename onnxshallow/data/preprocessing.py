@@ -94,6 +94,11 @@ class Preprocessing:
         """
         return cls.from_preset(config.preset, **{field.name: getattr(config, field.name) for field in fields(cls)})
 
+    @property
+    def resizes(self) -> bool:
+        """Whether images get another size."""
+        return self.resize is not None or self.crop is not None
+
     def without_resizing(self) -> "Preprocessing":
         """The same for images that have the network's size."""
         return replace(self, resize=None, crop=None)

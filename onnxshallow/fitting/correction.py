@@ -13,7 +13,7 @@ earlier ones left behind, also that of a shortcut.
 """
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -30,6 +30,7 @@ from onnxshallow.fitting.targets import Target, find_target, rectifier_after, sc
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import usable_cores
 from onnxshallow.runtime.cursor import Cursor
+from onnxshallow.runtime.progress import Step
 
 __all__ = ["FitOptions", "correct", "downstream", "fit_layer"]
 
@@ -89,7 +90,7 @@ def correct(
     chosen: Sequence[Layer],
     fit_batches: int,
     options: FitOptions,
-    step: Callable[[], None] = lambda: None,
+    step: Step = lambda: None,
     *,
     changed: Collection[str] = (),
     known: Layers | None = None,
@@ -113,7 +114,6 @@ def correct(
     Returns:
         The fitted convolutions by the name of the layer's output.
     """
-    fitted: dict[str, Convolution] = {}
     places: list[tuple[Layer, Target] | Partial] = [p for p in partials if not p.is_plain]
     by_source = {partial.source: partial for partial in partials}
     for layer in chosen:
@@ -137,7 +137,6 @@ def correct(
             parts = _fit_parts(original, rewritten, layers, known, layer, target, fit_batches, options)
             for part, convolution in zip((layer, target.through), parts, strict=True):
                 rewritten.replace(part, convolution)
-                fitted[part.output] = convolution
             step()
             continue
         side = scalable_side(rewritten.network, layers, target, chosen)
@@ -145,15 +144,13 @@ def correct(
         fit = fit_layer(original, rewritten, layers, layer, target, fit_batches, limits, side is not None)
         if fit is not None:
             rewritten.replace(layer, fit.convolution)
-            fitted[layer.output] = fit.convolution
         if fit is not None and fit.scale is not None and side is not None:
             scaled = scale_output(rewritten.replaced.get(side) or layers.convolution(side), fit.scale)
             rewritten.replace(side, scaled)
             rewritten.rescale(side.output, fit.scale)
-            fitted[side.output] = scaled
         step()
     original.goals, rewritten.goals = goals
-    return fitted
+    return {layer.output: convolution for layer, convolution in rewritten.replaced.items()}
 
 
 def _position(network: Network, place: tuple[Layer, Target] | Partial) -> int:

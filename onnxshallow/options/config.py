@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from onnxshallow.errors import UsageError
 from onnxshallow.options.forms import names_code
-from onnxshallow.options.schema import Config
+from onnxshallow.options.schema import OPTIONS, Config
 
 __all__ = ["CONFIG_NAME", "Config", "load_config", "resolve"]
 
@@ -87,7 +87,7 @@ def _drop_limits(values: dict[str, Any], path: Path) -> None:
 
 def _by_field_name(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Renames options to their Python names; for a name that is no option the error tells the nearest."""
-    options = {field.alias or name: name for name, field in Config.model_fields.items()}
+    options = {option.word: option.name for option in OPTIONS}
     renamed = {}
     for key, value in values.items():
         option = key.replace("_", "-")
@@ -105,11 +105,11 @@ def _build(values: Mapping[str, Any], prefix: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        option = str(first["loc"][0])
-        option = Config.model_fields[option].alias or option if option in Config.model_fields else option
+        name = str(first["loc"][0])
+        word = {option.name: option.word for option in OPTIONS}.get(name, name)
         problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
         shown = json.dumps(first["input"], default=str)
-        raise UsageError(f"{prefix}{option} cannot be {shown}: {problem[0].lower()}{problem[1:]}.") from error
+        raise UsageError(f"{prefix}{word} cannot be {shown}: {problem[0].lower()}{problem[1:]}.") from error
 
 
 def _resolve_source(source: object, path: Path) -> str:

@@ -107,20 +107,19 @@ def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
     return Plan(chosen, {c.key: entry.damage for c, entry in stated if entry.damage is not None})
 
 
-def match_plan(plan: Plan, available: Sequence[Candidate], source: str = "the plan") -> Plan:
+def match_plan(plan: Plan, available: Sequence[Candidate]) -> Plan:
     """The same plan, made of the candidates of a model.
 
     Args:
         plan: perhaps of another model.
         available: the candidates of this one.
-        source: where the plan comes from, for messages.
 
     Raises:
         UsageError: an entry does not fit the model, or two change the same nodes.
     """
     by_key = {candidate.key: candidate for candidate in available}
     asked = [(wanted.key, wanted.sites, by_key.get(wanted.key)) for wanted in plan.candidates]
-    return Plan(_fitting_together(asked, source), plan.damages)
+    return Plan(_fitting_together(asked, "the plan"), plan.damages)
 
 
 def _fitting_together(

@@ -30,6 +30,7 @@ from onnxshallow.validation.compare import Recorded
 __all__ = ["DEFAULT_TARGETS", "pareto"]
 
 DEFAULT_TARGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25)
+"""Shares of the ReLUs."""
 
 
 def pareto(

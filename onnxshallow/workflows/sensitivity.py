@@ -11,10 +11,9 @@ from onnxshallow.options.config import Config
 from onnxshallow.options.schema import Options
 from onnxshallow.report.build.run import sensitivity_report
 from onnxshallow.report.schema.reports import SensitivityReport
-from onnxshallow.runtime.progress import Progress, Silent
-from onnxshallow.search.inputs import load_inputs, observe
-from onnxshallow.search.sensitivity.cache import cache_path
-from onnxshallow.search.sensitivity.meter import DamageMeter
+from onnxshallow.runtime.progress import Clock, Progress, Silent
+from onnxshallow.search.inputs import load_inputs
+from onnxshallow.search.run import Run
 
 __all__ = ["measure_sensitivity"]
 
@@ -31,8 +30,7 @@ def measure_sensitivity(
 ) -> SensitivityReport:
     """Measure the damage of every candidate; see `optimize` for the arguments and errors."""
     config = read_arguments(model, config, options, calibration, validation)
-    progress = progress or Silent()
     with computing(config.threads), running_on(config.providers):
         inputs = load_inputs(as_document(model, config.tensor_limit), config)
-        measured = DamageMeter(inputs, observe(inputs, progress), progress, cache_path(cache)).measure_all()
-        return sensitivity_report(inputs, measured)
+        run = Run.begin(inputs, progress or Silent(), Clock(), cache)
+        return sensitivity_report(inputs, run.meter.measure_all())

@@ -81,7 +81,7 @@ def _validate(
             glance=glance,
         ).located_in(samples)
     gates = check_gates(comparison, limits)
-    verdict = gates_verdict(comparison, gates, limits)
+    verdict = gates_verdict(comparison, gates)
     if (left := len(samples) - comparison.fidelity.samples) > 0:
         note = f"{left} of {len(samples)} samples were left out, as the model runs on batches of {batch} only."
         verdict = verdict.model_copy(update={"reasons": [*verdict.reasons, note]})

@@ -6,7 +6,7 @@ from typing import Any
 from onnxshallow.errors import ExitCode
 from onnxshallow.report.schema.reports import Verdict
 from onnxshallow.validation.compare import Comparison
-from onnxshallow.validation.gates import Gate, Limits, not_finite
+from onnxshallow.validation.gates import Gate, not_finite
 from onnxshallow.validation.statistics import wilson_interval
 
 __all__ = ["class_details", "first_answer", "gates_verdict", "lost"]
@@ -28,22 +28,21 @@ def lost(comparison: Comparison | None) -> dict[str, Any]:
     }
 
 
-def gates_verdict(comparison: Comparison, gates: Sequence[Gate], limits: Limits) -> Verdict:
+def gates_verdict(comparison: Comparison, gates: Sequence[Gate]) -> Verdict:
     """Whether the optimized model passes.
 
     Args:
         comparison: of both models.
         gates: that were checked.
-        limits: what the user asked for.
     """
     reasons = [*not_finite(comparison), *(gate.describe() for gate in gates if not gate.met)]
     broken = bool(reasons)
-    if not limits.given:
-        (gate,) = gates
-        reasons.append(
-            f"No gate was given, so the default counts: --{gate.name} {gate.limit:g}; set your own with --max-drop, "
-            "--min-agreement or --max-error."
-        )
+    reasons += [
+        f"No gate was given, so the default counts: --{gate.name} {gate.limit:g}; set your own with --max-drop, "
+        "--min-agreement or --max-error."
+        for gate in gates
+        if gate.default
+    ]
     return Verdict(
         status="accuracy" if broken else "met",
         exit_code=int(ExitCode.ACCURACY if broken else ExitCode.OK),

@@ -5,6 +5,7 @@ from pydantic import BaseModel, ConfigDict
 __all__ = ["SCHEMA_VERSION", "Part"]
 
 SCHEMA_VERSION = 1
+"""Of the JSON reports; it grows when a script that reads them would break."""
 
 
 class Part(BaseModel):

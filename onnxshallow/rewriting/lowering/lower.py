@@ -6,7 +6,6 @@ left out. Then each site is written by the roles of its channels (`roles`). All 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -114,10 +113,4 @@ def _spread(order: NDArray[np.int64], width: int) -> NDArray[np.int64]:
 def _taken(partial: Partial, order: NDArray[np.int64] | None) -> Partial:
     if order is None or len(partial.kept) == 1:  # one number may serve all channels
         return partial
-    return replace(
-        partial,
-        kept=partial.kept[order],
-        square=partial.square[order],
-        linear=partial.linear[order],
-        constant=partial.constant[order],
-    )
+    return partial.mapped(lambda values: values[order])

@@ -175,13 +175,10 @@ def _write_places(
     writer: NodeWriter, recipe: _Recipe, activation: gs.Node, source: gs.Tensor, groups: NDArray[np.int64]
 ) -> None:
     """Like `_write_groups`, where places of one channel belong to several groups: with each place as a channel."""
-    shape, partial = groups.shape, recipe.partial
+    shape = groups.shape
     flat = replace(
         recipe,
-        partial=replace(
-            partial,
-            **{name: getattr(partial, name).reshape(-1) for name in ("kept", "square", "linear", "constant")},
-        ),
+        partial=recipe.partial.mapped(np.ravel),
         scale=recipe.scale.reshape(-1),
         shift=recipe.shift.reshape(-1),
         slope=None if recipe.slope is None else np.broadcast_to(recipe.slope, shape).reshape(-1),

@@ -20,7 +20,7 @@ def compared(second=None, labels=None, first=None):
 
 def judged(comparison, **limits):
     given = Limits(**limits)
-    return gates_verdict(comparison, check_gates(comparison, given), given)
+    return gates_verdict(comparison, check_gates(comparison, given))
 
 
 @pytest.fixture(scope="module")
