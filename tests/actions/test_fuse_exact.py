@@ -94,32 +94,15 @@ def test_a_padded_inverted_residual_is_exact_with_the_map_of_its_biases():
     assert_near(actual, expected, 1e-4)
 
 
-def test_a_shortcut_is_folded_into_the_kernel():
+@pytest.mark.parametrize("end", ["y = Add(c, x)", "s = Add(c, x) y = Relu(s)"], ids=["alone", "before an activation"])
+def test_a_shortcut_is_folded_into_the_kernel(end):
     model = build(
-        """(float[N,4,6,6] x) => (float[N,4,6,6] y) {
+        f"""(float[N,4,6,6] x) => (float[N,4,6,6] y) {{
             a = Conv<pads=[1,1,1,1]>(x, w1, b1)
             r = Relu(a)
             c = Conv(r, w2)
-            y = Add(c, x)
-        }""",
-        w1=(5, 4, 3, 3),
-        b1=(5,),
-        w2=(4, 5, 1, 1),
-    )
-    fused, actual, expected = fused_and_linearized(model, exact(model, "y"))
-    assert operators(fused) == ["Conv"]
-    assert_near(actual, expected, 1e-4)
-
-
-def test_an_activation_after_the_sum_is_melted_too():
-    model = build(
-        """(float[N,4,6,6] x) => (float[N,4,6,6] y) {
-            a = Conv<pads=[1,1,1,1]>(x, w1, b1)
-            r = Relu(a)
-            c = Conv(r, w2)
-            s = Add(c, x)
-            y = Relu(s)
-        }""",
+            {end}
+        }}""",
         w1=(5, 4, 3, 3),
         b1=(5,),
         w2=(4, 5, 1, 1),

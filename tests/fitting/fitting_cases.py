@@ -8,7 +8,7 @@ from onnxshallow.analysis import analyze
 from onnxshallow.fitting.targets import find_target
 from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.store import ActivationStore
-from tests.networks import some_statistics, statistics_of
+from tests.networks import build, some_statistics, statistics_of
 
 
 def cursor(analysis, batches, goals=()):
@@ -54,3 +54,18 @@ def split_in_two(model, output, rank=3, others=()):
 def target_between(original, rewritten, between):
     layers = rewritten.layers
     return find_target(analyze(original).network, rewritten.network, layers, layers.by_output[between])
+
+
+def broadcast_sum():
+    """A network that adds one value a channel to what a convolution makes."""
+    return build(
+        """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
+            g = GlobalAveragePool(x)
+            e = Conv(g, w2)
+            k = Conv<pads=[1,1,1,1]>(x, w1)
+            s = Add(k, e)
+            y = Relu(s)
+        }""",
+        w1=(4, 3, 3, 3),
+        w2=(4, 3, 1, 1),
+    )

@@ -9,7 +9,7 @@ from onnxshallow.fitting.correction import FitOptions, correct, downstream, fit_
 from onnxshallow.fitting.targets import Target
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.validation.metrics import relative_error
-from tests.fitting.fitting_cases import TWO_BRANCHES, cursor, layer_of, linearized
+from tests.fitting.fitting_cases import TWO_BRANCHES, broadcast_sum, cursor, layer_of, linearized
 from tests.networks import (
     CHAIN_WEIGHTS,
     assert_near,
@@ -231,17 +231,7 @@ def test_the_goals_of_both_cursors_are_as_before():
 
 
 def test_a_network_with_a_broadcast_sum_is_corrected():
-    model = build(
-        """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
-            g = GlobalAveragePool(x)
-            e = Conv(g, w2)
-            k = Conv<pads=[1,1,1,1]>(x, w1)
-            s = Add(k, e)
-            y = Relu(s)
-        }""",
-        w1=(4, 3, 3, 3),
-        w2=(4, 3, 1, 1),
-    )
+    model = broadcast_sum()
     analysis = analyze(model)
     batches = [{"x": signed((16, 3, 8, 8))}]
     before, after = cursor(analysis, batches), cursor(analysis, batches)

@@ -5,7 +5,15 @@ from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.analysis import analyze
 from onnxshallow.fitting.targets import Target, find_target, rectifier_after, scalable_side
-from tests.fitting.fitting_cases import TWO_BRANCHES, layer_of, linearized, split_in_two, target_between, target_of
+from tests.fitting.fitting_cases import (
+    TWO_BRANCHES,
+    broadcast_sum,
+    layer_of,
+    linearized,
+    split_in_two,
+    target_between,
+    target_of,
+)
 from tests.networks import build, calibration_of, chain, residual, smooth
 from tests.partials import partial
 
@@ -33,17 +41,7 @@ def test_of_two_branches_the_later_one_is_fitted_to_what_the_earlier_one_leaves(
 
 
 def test_an_operand_that_is_broadcast_is_not_subtracted():
-    model = build(
-        """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
-            g = GlobalAveragePool(x)
-            e = Conv(g, w2)
-            k = Conv<pads=[1,1,1,1]>(x, w1)
-            s = Add(k, e)
-            y = Relu(s)
-        }""",
-        w1=(4, 3, 3, 3),
-        w2=(4, 3, 1, 1),
-    )
+    model = broadcast_sum()
     assert target_of(model, "k") == Target("k")
 
 

@@ -6,13 +6,7 @@ from onnxshallow.workflows.apply import apply_plan
 from onnxshallow.workflows.optimize import optimize
 from tests.conftest import MODELS
 from tests.networks import smooth
-from tests.runs import net, save_case
-
-
-@pytest.fixture
-def case(tmp_path):
-    model, data = save_case(tmp_path)
-    return str(model), {"calib": str(data), "sensitivity": "magnitude"}
+from tests.runs import net
 
 
 def test_apply_plan_repeats_a_result(case, tmp_path):

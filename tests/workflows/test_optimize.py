@@ -30,12 +30,6 @@ def test_python_writes_nothing_by_itself(tmp_path):
     assert files(tmp_path) == {"net.onnx", "data.npz"}
 
 
-@pytest.fixture
-def case(tmp_path):
-    model, data = save_case(tmp_path)
-    return str(model), {"calib": str(data), "sensitivity": "magnitude"}
-
-
 def test_optimize_takes_options_by_name(case, tmp_path):
     model, options = case
     result = optimize(model, target_relus=0.7, **options)

@@ -9,13 +9,7 @@ from onnxshallow.workflows.apply import apply_plan
 from onnxshallow.workflows.optimize import optimize
 from tests.graphs import run_plain
 from tests.networks import smooth
-from tests.runs import files, net, save_case
-
-
-@pytest.fixture
-def case(tmp_path):
-    model, data = save_case(tmp_path)
-    return str(model), {"calib": str(data), "sensitivity": "magnitude"}
+from tests.runs import files, net
 
 
 def test_a_broken_budget_is_an_error_that_save_raises(case, tmp_path):
