@@ -41,12 +41,14 @@ class Prepared:
         fit: layers are fitted on these; no labels.
         selection: candidates and plans are compared on these; no labels.
         report: the result is reported on these, with labels where there are some.
+        pool: everything that the calibration source holds, what is used included; no labels.
         batch: samples a batch; the model's own number where it fixes one.
     """
 
     fit: Samples
     selection: Samples
     report: Samples
+    pool: Samples
     batch: int
 
     @property
@@ -100,7 +102,7 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
         parts = split(len(calibration), _WITH_VALIDATION, config.seed)
         report, _ = load_report_samples(config, inputs)
     calibration = calibration.without_labels()
-    prepared = Prepared(calibration.take(parts[0]), calibration.take(parts[1]), report, batch)
+    prepared = Prepared(calibration.take(parts[0]), calibration.take(parts[1]), report, calibration.whole, batch)
     _check_enough(inputs, batch, prepared.fit, prepared.selection, report)
     return prepared
 

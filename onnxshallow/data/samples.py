@@ -92,6 +92,11 @@ class Samples:
         """The same samples without their labels, for the stages that must not see them."""
         return replace(self, labels=None)
 
+    @property
+    def whole(self) -> "Samples":
+        """All samples of the columns, without labels."""
+        return replace(self, selection=None, labels=None)
+
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the content and its preprocessing, but not of labels or file names."""
         return self._fingerprint

@@ -19,6 +19,8 @@ class Calibration:
         store: where activations are kept.
         fit: how layers are fitted.
         threads: of onnxruntime; 0 lets it decide.
+        watched: further inputs, which nothing is fitted to and nothing chosen by; the ranges of activations take them
+            in, so that what is squared stays in bounds on them.
         everything: fit on the held-out batches as well, once nothing is left to be chosen.
     """
 
@@ -27,6 +29,7 @@ class Calibration:
     store: ActivationStore
     fit: FitOptions = field(default_factory=FitOptions)
     threads: int = 0
+    watched: Batches = ()
     everything: bool = False
 
     @property

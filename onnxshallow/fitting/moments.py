@@ -8,17 +8,23 @@ The least-squares parabola y ~ p t^2 + r t + s follows likewise from the moments
 
     p = (E[t^2 y] - E[y] - E[t^3] E[t y]) / (E[t^4] - 1 - E[t^3]^2),      r = E[t y] - p E[t^3],      s = E[y] - p.
 
+With any other p the best r and s are the same functions of p, so a parabola that may bend only so much is as easily
+found. Far out it must not grow much faster than the activation does: at the ends of all z that are known it makes at
+most `SWELL` times what the activation makes of any.
+
 Moments also tell the mean squared error of any such polynomial on other samples than it was fitted to.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Moments", "Parabola", "SiteStatistics", "site_statistics", "widened"]
+__all__ = ["SWELL", "Moments", "Parabola", "SiteStatistics", "site_statistics"]
 
+SWELL = 2.0
+"""How much more than its activation a parabola may make at the ends of its range, as a multiple."""
 
 # Elements that are summed at a time, in double precision.
 _PIECE = 1 << 20
@@ -49,7 +55,6 @@ class SiteStatistics:
         high: the largest z.
         least: the smallest y.
         most: the largest y.
-        peak: the largest |y| of all channels.
         pixels: the same for each element by itself, (C, *spatial), where that was asked for.
     """
 
@@ -62,14 +67,48 @@ class SiteStatistics:
     high: NDArray[np.float64]
     least: NDArray[np.float64]
     most: NDArray[np.float64]
-    peak: float
     pixels: "SiteStatistics | None" = None
+
+    @property
+    def peak(self) -> float:
+        """The largest |y| of all channels."""
+        return float(np.maximum(-self.least, self.most).max(initial=0.0))
 
     def reshaped(self, shape: tuple[int, ...]) -> "SiteStatistics":
         """The same with the elements in another shape."""
         parts = {name: getattr(self, name).reshape(shape) for name in _PER_CHANNEL}
         curve = Parabola(*(getattr(self.parabola, name).reshape(shape) for name in ("square", "linear", "constant")))
-        return SiteStatistics(parabola=curve, peak=self.peak, **parts)
+        return SiteStatistics(parabola=curve, **parts)
+
+
+class Ranges:
+    """The least and the largest values of pairs (z, y) of one channel or more.
+
+    Args:
+        channels: number of channels C; 1 pools everything.
+
+    Attributes:
+        low: (C,), the smallest z.
+        high: (C,), the largest z.
+        least: (C,), the smallest y.
+        most: (C,), the largest y.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+        self.low, self.least = np.full((2, channels), np.inf)
+        self.high, self.most = np.full((2, channels), -np.inf)
+
+    def add(self, z: np.ndarray, y: np.ndarray) -> None:
+        """Add a batch of activations, (N, C, *spatial) each; any shape where C is 1."""
+        z, y = (_by_channel(values, self.channels) for values in (z, y))
+        self.low, self.high = np.minimum(self.low, z.min((0, 2))), np.maximum(self.high, z.max((0, 2)))
+        self.least, self.most = np.minimum(self.least, y.min((0, 2))), np.maximum(self.most, y.max((0, 2)))
+
+
+def _by_channel(values: np.ndarray, channels: int) -> np.ndarray:
+    """Activations (N, C, *spatial) as (N, C, places); of any shape as (rows, 1, columns) where C is 1."""
+    return values.reshape((len(values), channels, -1) if channels > 1 else (values.size // values.shape[-1], 1, -1))
 
 
 class Moments:
@@ -83,20 +122,14 @@ class Moments:
         self.channels = channels
         self.count = 0
         self.sums = {name: np.zeros(channels) for name in _PRODUCTS}
-        self.low, self.least = np.full((2, channels), np.inf)
-        self.high, self.most = np.full((2, channels), -np.inf)
 
     def add(self, z: np.ndarray, y: np.ndarray) -> None:
         """Add a batch of activations, (N, C, *spatial) each; any shape where C is 1."""
-        shape = (z.shape[0], self.channels, -1) if self.channels > 1 else (z.size // max(z.shape[-1], 1), 1, -1)
-        z, y = z.reshape(shape), y.reshape(shape)
+        z, y = (_by_channel(values, self.channels) for values in (z, y))
         samples = max(1, _PIECE // max(z[:1].size, 1))
         for start in range(0, len(z), samples):
             first, second = (part[start : start + samples].astype(np.float64) for part in (z, y))
             square = first * first
-            self.low, self.high = np.minimum(self.low, first.min((0, 2))), np.maximum(self.high, first.max((0, 2)))
-            self.least = np.minimum(self.least, second.min((0, 2)))
-            self.most = np.maximum(self.most, second.max((0, 2)))
             for name, (a, b) in {
                 "zz": (first, first),
                 "zzz": (first, square),
@@ -121,8 +154,13 @@ class Moments:
         scale = np.where(varies, covariance / np.where(varies, variance, 1.0), 0.0)
         return Parabola(np.zeros(self.channels), scale, y - scale * z)
 
-    def parabola(self) -> Parabola:
-        """The least-squares parabola; the affine map where z takes too few values."""
+    def parabola(self, ranges: Ranges | None = None) -> Parabola:
+        """The least-squares parabola; the affine map where z takes too few values.
+
+        Args:
+            ranges: by whose range of z and y the bend is limited, so that it is no more than what keeps both ends in
+                bounds, and none where that takes one downwards; where it is not given, nothing is limited.
+        """
         z, zz, zzz, zzzz, y, zy, zzy = (self._mean(name) for name in _PRODUCTS[:-1])
         line = self.affine()
         varies = zz - z * z > 1e-9 * np.maximum(zz, 1e-30)
@@ -134,6 +172,14 @@ class Moments:
         spread = fourth - 1 - third**2
         bends = varies & (spread > 1e-6)
         p = np.where(bends, (bend - y - third * slope) / np.where(bends, spread, 1.0), 0.0)
+        if ranges is not None:
+            most = SWELL * np.maximum(ranges.most, -ranges.least)
+            for end in (ranges.low, ranges.high):
+                t = (end - z) / deviation  # p t^2 + (slope - third p) t + y - p <= most
+                bend = t * t - third * t - 1
+                limited = bend > 0
+                p = np.where(limited, np.minimum(p, (most - y - slope * t) / np.where(limited, bend, 1.0)), p)
+            p = np.maximum(p, 0.0)
         r, s = slope - p * third, y - p
         square, linear = p / deviation**2, r / deviation - 2 * p * z / deviation**2
         constant = s - r * z / deviation + p * z * z / deviation**2
@@ -152,6 +198,7 @@ def site_statistics(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]],
     channels: int,
     held_out: Iterable[tuple[np.ndarray, np.ndarray]] = (),
+    further: Iterable[tuple[np.ndarray, np.ndarray]] = (),
 ) -> SiteStatistics:
     """What a site does, from batches of (z, y): the least-squares polynomials, their errors, and the ranges.
 
@@ -159,38 +206,23 @@ def site_statistics(
         pairs: to fit to.
         channels: number of channels, see `Moments`.
         held_out: to measure the errors and the range on as well; without any, the errors are those of the fit.
+        further: to measure the range on alone.
     """
-    fitted, others = Moments(channels), Moments(channels)
-    for moments, batches in ((fitted, pairs), (others, held_out)):
+    fitted, others, ranges = Moments(channels), Moments(channels), Ranges(channels)
+    for batches, sums in ((pairs, (fitted, ranges)), (held_out, (others, ranges)), (further, (ranges,))):
         for z, y in batches:
-            moments.add(z, y)
+            for sum_ in sums:
+                sum_.add(z, y)
     judge = others if others.count else fitted
-    line, parabola = fitted.affine(), fitted.parabola()
-    least, most = np.minimum(fitted.least, others.least), np.maximum(fitted.most, others.most)
+    line, parabola = fitted.affine(), fitted.parabola(ranges)
     return SiteStatistics(
         scale=line.linear,
         shift=line.constant,
         affine_error=judge.error(line),
         parabola=parabola,
         quadratic_error=judge.error(parabola),
-        low=np.minimum(fitted.low, others.low),
-        high=np.maximum(fitted.high, others.high),
-        least=least,
-        most=most,
-        peak=float(np.maximum(-least, most).max(initial=0.0)),
+        low=ranges.low,
+        high=ranges.high,
+        least=ranges.least,
+        most=ranges.most,
     )
-
-
-def widened(found: SiteStatistics, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> SiteStatistics:
-    """Site statistics with the range of further values z, and the peak of further values y, taken in.
-
-    Args:
-        found: what is known of the site.
-        pairs: batches of (z, y), (N, C, *spatial) each.
-    """
-    low, high, peak, channels = found.low, found.high, found.peak, len(found.low)
-    for z, y in pairs:
-        flat = z.reshape(len(z), channels, -1) if channels > 1 else z.reshape(1, 1, -1)
-        low, high = np.minimum(low, flat.min(axis=(0, 2))), np.maximum(high, flat.max(axis=(0, 2)))
-        peak = max(peak, float(np.abs(y).max()))
-    return replace(found, low=low, high=high, peak=peak)

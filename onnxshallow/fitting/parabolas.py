@@ -22,17 +22,11 @@ __all__ = ["fit_polynomials", "inputs_of", "trusted"]
 
 # The share of the affine map's error that a parabola may leave.
 _GAIN = 0.9
-# How far it may leave the activation's range, in widths of the range of z.
-_STRAY = 0.5
 
 
 def trusted(found: SiteStatistics) -> NDArray[np.bool_]:
     """The channels of a site that may become parabolas, (C,)."""
-    curve, room = found.parabola, _STRAY * (found.high - found.low)
-    bends = (curve.square > 0) & (found.quadratic_error < _GAIN * found.affine_error) & np.isfinite(room)
-    for end in (found.low, found.high):
-        made = (curve.square * end + curve.linear) * end + curve.constant
-        bends &= (found.least - room <= made) & (made <= found.most + room)
+    bends: NDArray[np.bool_] = (found.parabola.square > 0) & (found.quadratic_error < _GAIN * found.affine_error)
     return bends
 
 
@@ -56,9 +50,11 @@ def fit_polynomials(original: Cursor, rewritten: Cursor, partial: Partial, fit_b
     original.advance([partial.output])
     rewritten.advance([source, active])
     shape, elements = partial.kept.shape, partial.kept.size
-    pairs = zip(rewritten[source][:fit_batches], original[partial.output][:fit_batches], strict=True)
-    by_element = ((z.reshape(len(z), elements, -1), y.reshape(len(y), elements, -1)) for z, y in pairs)
-    found = site_statistics(by_element, elements)
+    pairs = [
+        (z.reshape(len(z), elements, -1), y.reshape(len(y), elements, -1))
+        for z, y in zip(rewritten[source], original[partial.output], strict=True)
+    ]
+    found = site_statistics(pairs[:fit_batches], elements, further=pairs[fit_batches:])
     line = Parabola(0 * found.scale, found.scale, found.shift)
     bends = partial.squared.reshape(-1) & trusted(found)
     straight = ~(partial.kept | partial.passed).reshape(-1) & ~bends

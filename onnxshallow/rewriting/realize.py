@@ -142,7 +142,8 @@ def _fit(
     step: Step,
 ) -> tuple[onnx.ModelProto, list[Partial]]:
     """The rewritten model with `chosen` layers and its partial activations fitted to the original's activations."""
-    batches = calibration.batches[calibration.fitting]
+    fitted = calibration.batches[calibration.fitting]
+    batches = [*fitted, *(calibration.watched if any(p.squared.any() for p in rewritten.partials) else ())]
     before, after = (
         Cursor.at_inputs(analysis.network, batches, calibration.store, goals=(), threads=calibration.threads)
         for analysis in (original, rewritten.analysis)
@@ -153,7 +154,7 @@ def _fit(
         after,
         layers,
         chosen,
-        len(batches),
+        len(fitted),
         calibration.fit,
         step,
         changed=changed,

@@ -8,7 +8,7 @@ import numpy as np
 from onnxshallow.actions.base import Statistics
 from onnxshallow.analysis import Analysis, Site
 from onnxshallow.fitting.calibration import Calibration
-from onnxshallow.fitting.moments import SiteStatistics, site_statistics, widened
+from onnxshallow.fitting.moments import SiteStatistics, site_statistics
 from onnxshallow.runtime.cursor import Batches, Cursor
 from onnxshallow.runtime.progress import Step
 
@@ -25,7 +25,6 @@ def collect_statistics(
     calibration: Calibration,
     step: Step = lambda: None,
     *,
-    perturbed: bool = False,
     pixels: bool = False,
 ) -> Statistics:
     """What each of `sites` does to its channels, by the site's name.
@@ -35,24 +34,21 @@ def collect_statistics(
         sites: removable sites, in graph order.
         calibration: inputs, to whose fitting batches the best polynomials are fitted; errors are those on the others.
         step: called after each site.
-        perturbed: whether the range of what a site reads and the peak of what it makes are those of perturbed samples
-            as well (`perturb`).
         pixels: whether each element is looked at by itself, too.
     """
     goals = {tensor for site in sites for tensor in (site.source, site.output)}
-    held_out = calibration.batches[calibration.selection]
-    batches = [*calibration.batches, *(perturb(held_out) if perturbed else ())]
+    batches = [*calibration.batches, *calibration.watched]
     given = len(calibration.batches)
     parts, added = (calibration.fitting, slice(calibration.fit_batches, given)), slice(given, None)
     cursor = Cursor.at_inputs(analysis.network, batches, calibration.store, goals=goals, threads=calibration.threads)
     statistics = {}
     for site in sites:
         cursor.advance([site.source, site.output])
-        fitted, judged = (_pairs(cursor, site, part) for part in parts)
-        found = site_statistics(fitted, site.channels, judged)
+        fitted, judged, further = (_pairs(cursor, site, part) for part in (*parts, added))
+        found = site_statistics(fitted, site.channels, judged, further)
         if pixels and site.channels > 1:
             found = replace(found, pixels=_by_element(cursor, site, parts))
-        statistics[site.name] = widened(found, _pairs(cursor, site, added))
+        statistics[site.name] = found
         cursor.goals -= {site.source, site.output}
         step()
     return statistics

@@ -48,7 +48,7 @@ def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
             best = attempt
         if not plans or attempt.keeps(limit):
             break
-        why = attempt.realized.unstable or f"it loses {100 * attempt.loss.value:.2f} points"
+        why = attempt.unstable or f"it loses {100 * attempt.loss.value:.2f} points"
         logger.info("Plan %d is not taken: %s; trying another.", tries, why)
     if best is None:
         raise TargetError("No plan was carried out; raise the target.")
@@ -85,9 +85,9 @@ def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
 def check_accuracy(inputs: Inputs, attempt: Attempt) -> AccuracyError | None:
     """An error where the model that was made is unstable or breaks the accuracy budget."""
     limit, loss = inputs.config.max_drop, attempt.loss
-    if attempt.realized.unstable is not None:
+    if attempt.unstable is not None:
         return AccuracyError(
-            f"The best plan is refused: {attempt.realized.unstable}. Leave out --polynomials, raise the target, or "
+            f"The best plan is refused: {attempt.unstable}. Leave out --polynomials, raise the target, or "
             "give more calibration samples."
         )
     if limit is None or loss.value <= limit:

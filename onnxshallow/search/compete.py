@@ -11,7 +11,6 @@ from onnxshallow.analysis import Analysis, Layer, NotLinearError
 from onnxshallow.analysis.cost import layer_macs
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.correction import FitOptions
-from onnxshallow.rewriting.stability import samples_looked_at
 from onnxshallow.runtime.progress import Progress, Silent
 from onnxshallow.search.attempt import realize_with
 from onnxshallow.search.inputs import Inputs, Observation
@@ -141,10 +140,11 @@ def tries_together(inputs: Inputs, budgets: int) -> int:
 def _affordable_tries(inputs: Inputs) -> int:
     """How many plans to carry out: many for small networks, a few for large ones."""
     reduced, analysis = inputs.reduced, inputs.analysis
-    sizes = [len(next(iter(batch.values()))) for batch in reduced.batches]
-    fitted, selected = sum(sizes[reduced.fitting]), sum(sizes[reduced.selection])
-    perturbed = samples_looked_at(reduced) if inputs.config.polynomials else 0
-    flops = 2.0 * analysis.cost.macs * (2 * fitted + selected + perturbed)
+    fitted, selected, watched = (
+        sum(len(next(iter(batch.values()))) for batch in part)
+        for part in (reduced.batches[reduced.fitting], reduced.batches[reduced.selection], reduced.watched)
+    )
+    flops = 2.0 * analysis.cost.macs * (2 * fitted + selected + 3 * watched)
     flops += sum(
         _fit_flops(analysis, layer, fitted, reduced.fit) for layer in analysis.layers if layer.kind != "affine"
     )

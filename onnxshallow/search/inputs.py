@@ -162,7 +162,6 @@ def observe(inputs: Inputs, progress: Progress, plan: Plan | None = None) -> Obs
             sites,
             calibration,
             step,
-            perturbed=config.polynomials or any(c.squares for c in known),
             pixels=pixels and inputs.analysis.network.has_fixed_sizes,
         )
         return Observation(statistics, reference)

@@ -15,6 +15,7 @@ from onnxshallow.search.plan import Plan
 from onnxshallow.search.sensitivity.cache import cache_path
 from onnxshallow.search.sensitivity.meter import DamageMeter
 from onnxshallow.search.solver import Budget
+from onnxshallow.search.watched import with_watched
 from onnxshallow.validation.compare import Runner
 
 __all__ = ["Run"]
@@ -62,6 +63,8 @@ class Run:
             ModelError: onnxruntime fails on the model, or it computes values that are not finite.
         """
         with clock("observe"):
+            if inputs.config.polynomials or (plan is not None and any(c.squares for c in plan.candidates)):
+                inputs = with_watched(inputs, progress)
             observation = observe(inputs, progress, plan)
         return cls(inputs, observation, progress, clock, cache_path(cache))
 
@@ -97,7 +100,7 @@ class Run:
             original: what runs the original, if it is not to be loaded anew.
         """
         with self.clock("fit"):
-            realized = carry_out(self.inputs, self.observation, plan, self.progress)
+            realized, stability = carry_out(self.inputs, self.observation, plan, self.progress)
         with self.clock("validate"):
             comparison = validate(self.inputs, realized, self.progress, original)
-        return Attempt(plan, realized, comparison, self.inputs.config.validate_data is not None)
+        return Attempt(plan, realized, comparison, self.inputs.config.validate_data is not None, stability)

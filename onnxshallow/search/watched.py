@@ -1,0 +1,131 @@
+"""Samples that are watched while squares are fitted: the extremes of all that the calibration source holds.
+
+A square has to stay in bounds on samples that nobody fitted to. Whether it will is decided by the largest inputs of
+each channel, which a thousand samples do not show. So the original runs over everything in the source once, and for
+each channel the samples that reach furthest are kept, and of copies changed as the world may change them, too. The
+networks are run on them wherever ranges are looked at; no weight is fitted to them and no plan chosen by them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxshallow.analysis import Site
+from onnxshallow.data.changes import Changer
+from onnxshallow.data.prepare import labelled_batches
+from onnxshallow.data.samples import Samples
+from onnxshallow.data.splits import subset
+from onnxshallow.model.network import Network
+from onnxshallow.model.session import Session
+from onnxshallow.runtime.cursor import Batches
+from onnxshallow.runtime.progress import Progress, Step
+from onnxshallow.runtime.segment import build_segment
+from onnxshallow.search.inputs import Inputs
+
+__all__ = ["affordable_pool", "extremes", "with_watched"]
+
+# What running a network over the whole source may cost; of larger sources a part is drawn at random.
+_POOL_MACS = 1.5e13
+# How many extremes are watched next to calibration samples, and in how many of all the changed copies are.
+_SHARE, _CHANGED = 0.75, 0.5
+# While plans compete, this part of them.
+_REDUCED = 0.5
+
+
+def affordable_pool(inputs: Inputs) -> Samples:
+    """Everything that the calibration source holds, or of very much a part drawn at random."""
+    pool = inputs.data.pool
+    most = max(len(inputs.data.fit), int(_POOL_MACS / max(inputs.analysis.cost.macs, 1)))
+    return pool.take(subset(len(pool), most, inputs.config.seed))
+
+
+def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
+    """The same inputs, whose calibration holds the samples to watch."""
+    network, batch = inputs.analysis.network, inputs.data.batch
+    sites = [site for site in inputs.analysis.sites if site.refusal is None]
+    pool, threads = affordable_pool(inputs), inputs.calibration.threads
+    used = len(inputs.data.fit) + len(inputs.data.selection)
+    most = max(batch, int(_SHARE * used))
+    changer = Changer.of(network.inputs, inputs.calibration.batches, inputs.config.seed)
+    with progress.stage("Looking for extremes", len(pool) // batch) as step:
+        found = extremes(network, sites, _counted(pool, batch, step), threads)
+    plain = int((1 - _CHANGED) * most)
+    chosen = _fewer(found, plain)
+    batches = [pool.batch(part) for part in _parts(chosen, batch)]
+    starts = [*batches, *inputs.calibration.batches]
+    for change in changer.changes:
+        changed = [changer.changed(one, change) for one in starts]
+        most_ = (most - plain) // len(changer.changes) * (4 if change == "saturated" else 1)
+        best = _fewer(extremes(network, sites, changed, threads), most_)
+        batches += _picked(changed, best, batch)
+    batches = [one for one in batches if len(next(iter(one.values()))) == batch or not inputs.fixed_batch]
+    return replace(
+        inputs,
+        calibration=replace(inputs.calibration, watched=batches),
+        reduced=replace(inputs.reduced, watched=batches[:: round(1 / _REDUCED)]),
+    )
+
+
+def _counted(pool: Samples, batch: int, step: Step) -> Iterable[Mapping[str, np.ndarray]]:
+    for feeds, _ in labelled_batches(pool, batch):
+        yield feeds
+        step()
+
+
+def extremes(
+    network: Network, sites: Sequence[Site], batches: Iterable[Mapping[str, np.ndarray]], threads: int
+) -> NDArray[np.intp]:
+    """For each end of each channel that a site reads the sample that reaches furthest; those that do so often first.
+
+    Args:
+        network: the network.
+        sites: activations, which read (N, C, *spatial).
+        batches: samples.
+        threads: of onnxruntime.
+
+    Returns:
+        Positions of the samples, counted from 0.
+    """
+    tensors = list(dict.fromkeys(site.source for site in sites))
+    model, reads = build_segment(network, network.ancestors(tensors), tensors)
+    session = Session(model, threads=threads)
+    best: list[NDArray[np.float64]] = []
+    where: list[NDArray[np.intp]] = []
+    start = 0
+    for batch in batches:
+        values = session.run({name: batch[name] for name in reads}, tensors)
+        count = len(next(iter(batch.values())))
+        ends = [end for value in values for end in _ends(value, count)]
+        if not best:
+            best = [np.full(end.shape[1], -np.inf) for end in ends]
+            where = [np.zeros(end.shape[1], np.intp) for end in ends]
+        for number, end in enumerate(ends):
+            furthest = end.argmax(axis=0)
+            reached = end[furthest, np.arange(end.shape[1])]
+            better = reached > best[number]
+            best[number] = np.where(better, reached, best[number])
+            where[number] = np.where(better, start + furthest, where[number])
+        start += count
+    positions, wins = np.unique(np.concatenate(where), return_counts=True)
+    return positions[np.argsort(-wins, kind="stable")]
+
+
+def _ends(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    flat = values.reshape(count, values.shape[1] if values.ndim > 1 else 1, -1)
+    return flat.max(axis=2), -flat.min(axis=2)
+
+
+def _fewer(positions: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    return np.sort(positions[:most])
+
+
+def _parts(positions: NDArray[np.intp], batch: int) -> list[NDArray[np.intp]]:
+    return [positions[start : start + batch] for start in range(0, len(positions), batch)]
+
+
+def _picked(batches: Batches, positions: NDArray[np.intp], batch: int) -> list[dict[str, np.ndarray]]:
+    """Some samples of batches, in batches of their own."""
+    joined = {name: np.concatenate([one[name] for one in batches]) for name in batches[0]}
+    return [{name: values[part] for name, values in joined.items()} for part in _parts(positions, batch)]
