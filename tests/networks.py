@@ -174,7 +174,7 @@ def _some_response(random: np.random.Generator, shape: tuple[int, ...]) -> SiteS
     curve = Parabola(*(random.uniform(0.1, 0.5, shape) for _ in range(3)))
     left = random.uniform(0.1, 0.2, shape)
     edge = np.full(shape, 3.0)
-    return SiteStatistics(scale, shift, left, curve, left / 2, -edge, edge, 0 * edge, edge, 3.0)
+    return SiteStatistics(scale, shift, left, curve, left / 2, -edge, edge, 0 * edge, edge)
 
 
 ACTIVATED = "(float[N,3,6,6] x) => (float[N,4,6,6] y) {{ h = Conv<pads=[1,1,1,1]>(x, w) y = {} }}"

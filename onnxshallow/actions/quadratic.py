@@ -43,7 +43,7 @@ class Quadratic(Action[InPart]):
     def _refusal(self, analysis: Analysis, site: Site, options: FindOptions) -> str | None:
         reason = partly_refused(analysis, site, pixels=False)
         if reason is None and options.statistics is not None and not trusted(options.statistics[site.name]).any():
-            return "on scaled and shifted inputs the parabolas of all its channels leave the activation's range"
+            return "no parabola of its channels that stays in bounds explains more than an affine map"
         return reason
 
     def apply(self, editor: GraphEditor, analysis: Analysis, candidate: InPart, statistics: Statistics) -> Rewrite:

@@ -1,11 +1,9 @@
-"""Where a parabola may take an activation's place.
+"""Parabolas that take an activation's place, fitted and kept in bounds.
 
 Outside the range that it was fitted on, a parabola leaves the activation quickly, and what is too large in one layer
-is squared in the next. So a channel becomes a parabola only where
-
-    it bends upwards, and explains clearly more than the affine map does on samples that it was not fitted to;
-    at the ends of the range of z, which scaled and shifted inputs widen, it leaves the range of the activation by no
-    more than half of what z spans.
+is squared in the next. So it is bounded at the ends of all that is known of z (`Moments.parabola`), in the rewritten
+network once more, whose z may reach further than the original's. A channel becomes a parabola only where one that
+is so bounded bends upwards, and explains clearly more than the affine map does on samples that it was not fitted to.
 """
 
 from dataclasses import replace
@@ -21,7 +19,7 @@ from onnxshallow.runtime.cursor import Cursor
 __all__ = ["fit_polynomials", "inputs_of", "trusted"]
 
 # The share of the affine map's error that a parabola may leave.
-_GAIN = 0.9
+_GAIN = 0.95
 
 
 def trusted(found: SiteStatistics) -> NDArray[np.bool_]:
@@ -44,7 +42,7 @@ def fit_polynomials(original: Cursor, rewritten: Cursor, partial: Partial, fit_b
         original: cursor of the original, at the site or before it.
         rewritten: cursor of the rewritten network, likewise.
         partial: what the site computes now.
-        fit_batches: number of leading batches to fit on.
+        fit_batches: number of leading batches to fit on; the ranges are those of all.
     """
     source, active = inputs_of(rewritten.network, partial)
     original.advance([partial.output])

@@ -9,14 +9,10 @@ from onnxshallow.actions.base import Statistics
 from onnxshallow.analysis import Analysis, Site
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.moments import SiteStatistics, site_statistics
-from onnxshallow.runtime.cursor import Batches, Cursor
+from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.progress import Step
 
-__all__ = ["PERTURBATIONS", "collect_statistics", "perturb"]
-
-_SCALES_AND_SHIFTS = ((1.2, 0.0), (0.8, 0.0), (1.0, 0.2), (1.0, -0.2))
-PERTURBATIONS = len(_SCALES_AND_SHIFTS)
-"""How many perturbed samples `perturb` makes of one."""
+__all__ = ["collect_statistics"]
 
 
 def collect_statistics(
@@ -52,22 +48,6 @@ def collect_statistics(
         cursor.goals -= {site.source, site.output}
         step()
     return statistics
-
-
-def perturb(batches: Batches) -> list[dict[str, np.ndarray]]:
-    """Inputs as another camera may give them: scaled by a fifth up and down, shifted by a fifth of their spread.
-
-    Args:
-        batches: inputs by name, batch by batch; other than floating-point ones stay as they are.
-    """
-    return [
-        {
-            name: (scale * x + shift * x.std()).astype(x.dtype) if x.dtype.kind == "f" else x
-            for name, x in batch.items()
-        }
-        for scale, shift in _SCALES_AND_SHIFTS
-        for batch in batches
-    ]
 
 
 def _by_element(cursor: Cursor, site: Site, parts: Sequence[slice]) -> SiteStatistics:

@@ -45,9 +45,7 @@ def curved(bends):
     analysis = analyze(chain())
     found = some_statistics(analysis)["r"]
     left = np.ones(5)
-    statistics = {
-        "r": replace(found, affine_error=left, quadratic_error=np.where(bends, 0.1, 1.0), most=np.full(5, 30.0))
-    }
+    statistics = {"r": replace(found, affine_error=left, quadratic_error=np.where(bends, 0.1, 1.0))}
     assert trusted(statistics["r"]).tolist() == list(bends)
     return analysis, statistics
 
@@ -57,7 +55,7 @@ def test_a_site_is_refused_where_no_parabola_can_be_trusted():
     found = Quadratic().find(analysis, replace(WHOLE, statistics=statistics))
     assert found.candidates == ()
     assert found.refusals == {
-        "r": "on scaled and shifted inputs the parabolas of all its channels leave the activation's range"
+        "r": "no parabola of its channels that stays in bounds explains more than an affine map"
     }
 
 
@@ -109,7 +107,8 @@ def test_what_neither_map_explains_is_kept():
     statistics = {
         "r": replace(statistics["r"], affine_error=np.array([1.0, 1, 1, 1, 1e4]), quadratic_error=np.full(5, 0.1))
     }
-    untrusted = replace(statistics["r"], low=np.array([-3, -3, -3, -3, -1e6]))
+    flat = replace(statistics["r"].parabola, square=np.array([0.3, 0.3, 0.3, 0.3, 0.0]))
+    untrusted = replace(statistics["r"], parabola=flat)
     found = partial_of(analysis, {"r": untrusted}, 1)
     assert found.kept.tolist() == [False, False, False, False, True]
     assert found.squared.tolist() == [True, True, True, True, False]

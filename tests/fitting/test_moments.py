@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onnxshallow.fitting.moments import Moments, site_statistics, widened
+from onnxshallow.fitting.moments import SWELL, Moments, Ranges, site_statistics
 from tests.networks import signed
 
 
@@ -95,25 +95,92 @@ def made_by(curve, z):
     return q * z.astype(np.float64) ** 2 + a * z + b
 
 
+def moments_of(z, y, channels):
+    moments = Moments(channels)
+    moments.add(z, y)
+    return moments
+
+
 def test_the_parabola_is_numpys_of_every_channel():
     z = signed((40, 3, 4, 4)) * np.array([2, 1, 0.1], dtype=np.float32).reshape(1, 3, 1, 1)
     z += np.array([1, -1, 0.05], dtype=np.float32).reshape(1, 3, 1, 1)
     y = np.maximum(z, 0)
-    found = site_statistics([(z, y)], 3)
+    moments = moments_of(z, y, 3)
+    found = moments.parabola()
     for channel in range(3):
         expected = square_fit(z[:, channel], y[:, channel])
-        np.testing.assert_allclose(coefficients(found.parabola, channel), expected, rtol=1e-4)
+        np.testing.assert_allclose(coefficients(found, channel), expected, rtol=1e-4)
         rest = y[:, channel] - np.polyval(expected, z[:, channel].astype(np.float64))
-        assert found.quadratic_error[channel] == pytest.approx(np.mean(rest**2), rel=1e-4)
+        assert moments.error(found)[channel] == pytest.approx(np.mean(rest**2), rel=1e-4)
 
 
 def test_a_parabola_that_is_one_is_found_with_an_unsymmetric_input():
     z = np.random.default_rng(0).exponential(size=(200, 2, 3))
     y = np.stack([0.3 * z[:, 0] ** 2 - 2 * z[:, 0] + 1, 5 - 0.1 * z[:, 1] ** 2], axis=1)
-    found = site_statistics([(z, y)], 2)
-    np.testing.assert_allclose(coefficients(found.parabola, 0), (0.3, -2, 1), rtol=1e-6)
-    np.testing.assert_allclose(coefficients(found.parabola, 1), (-0.1, 0, 5), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(found.quadratic_error, 0, atol=1e-9)
+    moments = moments_of(z, y, 2)
+    found = moments.parabola()
+    np.testing.assert_allclose(coefficients(found, 0), (0.3, -2, 1), rtol=1e-6)
+    np.testing.assert_allclose(coefficients(found, 1), (-0.1, 0, 5), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(moments.error(found), 0, atol=1e-9)
+
+
+# Bounds.
+
+
+def heavy_tailed(seed=0):
+    """Values most of which are small, with single ones far out on either side."""
+    return np.random.default_rng(seed).standard_t(3, size=(400, 2, 9))
+
+
+def bounded(z, *further):
+    y, ranges = np.maximum(z, 0), Ranges(2)
+    for values in (z, *further):
+        ranges.add(values, np.maximum(values, 0))
+    return moments_of(z, y, 2), ranges
+
+
+def test_a_bounded_parabola_makes_at_the_ends_what_it_may_and_no_more():
+    moments, ranges = bounded(heavy_tailed(), 4 * heavy_tailed(1))
+    free, found = moments.parabola(), moments.parabola(ranges)
+    assert np.all(found.square > 0)
+    assert np.all(found.square < free.square)
+    reached = [max(made_by_channel(found, c, end) for end in (ranges.low[c], ranges.high[c])) for c in range(2)]
+    np.testing.assert_allclose(reached, SWELL * ranges.most, rtol=1e-9)
+
+
+def made_by_channel(curve, channel, z):
+    q, a, b = coefficients(curve, channel)
+    return q * z * z + a * z + b
+
+
+def test_no_other_parabola_with_the_same_bend_fits_better():
+    z = heavy_tailed()
+    moments, ranges = bounded(z, 4 * z)
+    found = moments.parabola(ranges)
+    for channel in range(2):
+        values = z[:, channel].ravel()
+        rest = np.maximum(values, 0) - found.square[channel] * values**2
+        np.testing.assert_allclose(coefficients(found, channel)[1:], np.polyfit(values, rest, 1), rtol=1e-6)
+
+
+def test_what_was_only_watched_bounds_a_parabola_too():
+    z = signed((400, 2, 9)).astype(np.float64)
+    alone, ranges = bounded(z)
+    watched, wider = bounded(z, 20 * z)
+    first, second = alone.parabola(ranges), watched.parabola(wider)
+    assert np.all(second.square < first.square)
+    assert np.all(second.square * wider.high < SWELL)
+
+
+def test_a_parabola_that_would_have_to_bend_down_is_the_affine_map():
+    z = signed((400, 2, 9)).astype(np.float64)
+    y = np.stack([np.maximum(z[:, 0], 0), -np.abs(z[:, 1])], axis=1)
+    ranges = Ranges(2)
+    ranges.add(z, y)
+    moments = moments_of(z, y, 2)
+    found, line = moments.parabola(ranges), moments.affine()
+    assert found.square[0] > 0
+    assert coefficients(found, 1) == pytest.approx(coefficients(line, 1), abs=1e-12)
 
 
 def test_errors_and_ranges_are_those_on_held_out_samples_and_the_fit_is_not():
@@ -181,26 +248,28 @@ def test_no_held_out_samples_leave_the_errors_of_the_fit():
 # Ranges and shapes.
 
 
-def test_further_values_widen_the_range_and_the_peak_and_nothing_else():
+def test_further_values_widen_the_ranges_and_fit_nothing():
     z = signed((30, 2, 4, 4))
-    found = site_statistics([(z, np.maximum(z, 0))], 2)
     far = np.zeros((3, 2, 4, 4), dtype=np.float16)
     far[1, 0, 2, 3], far[2, 1, 0, 0] = 9, -7
     nothing = np.zeros((1, 2, 4, 4))
-    wide = widened(found, [(far, np.maximum(far, -2)), (nothing, nothing)])
+    pairs = [(z, np.maximum(z, 0))]
+    found = site_statistics(pairs, 2)
+    wide = site_statistics(pairs, 2, further=[(far, np.maximum(far, -2)), (nothing, nothing)])
     np.testing.assert_allclose(wide.high, [9, z[:, 1].max()])
     np.testing.assert_allclose(wide.low, [z[:, 0].min(), -7])
-    for name in ("scale", "shift", "affine_error", "quadratic_error", "least", "most", "parabola"):
-        assert getattr(wide, name) is getattr(found, name)
+    np.testing.assert_allclose((wide.least, wide.most), ([0, -2], [9, found.most[1]]))
+    for name in ("scale", "shift", "affine_error"):
+        np.testing.assert_array_equal(getattr(wide, name), getattr(found, name))
     assert (found.peak, wide.peak) == (found.most.max(), 9)
-    np.testing.assert_array_equal(widened(found, []).high, found.high)
-    assert widened(found, [(nothing, nothing)]).peak == found.peak
 
 
-def test_a_pooled_range_is_widened_by_any_shape():
+def test_a_pooled_range_is_that_of_any_shape():
     z = signed((6, 7, 5))
-    further = [np.full((2, 3), 50.0), np.full((2, 2, 2, 2), -60.0)]
-    found = widened(site_statistics([(z, z)], 1), [(values, values) for values in further])
+    further = [
+        (np.full(shape, value), np.full(shape, value)) for shape, value in (((2, 3), 50.0), ((2, 2, 2), -60.0))
+    ]
+    found = site_statistics([(z, z)], 1, further=further)
     assert (found.low[0], found.high[0], found.peak) == (-60, 50, 60)
 
 

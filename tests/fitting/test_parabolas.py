@@ -17,36 +17,23 @@ def curves(square=0.25, linear=0.5, constant=0.25, *, left=1.0, quadratic_error=
     arrays = (np.array([value]) for value in (0.5, 0.3, left, quadratic_error, low, high, 0.0, most))
     scale, shift, affine_error, mean, *rest = arrays
     curve = Parabola(*(np.array([value]) for value in (square, linear, constant)))
-    return SiteStatistics(scale, shift, affine_error, curve, mean, *rest, peak=most)
+    return SiteStatistics(scale, shift, affine_error, curve, mean, *rest)
 
 
-def test_a_parabola_that_stays_near_the_activation_is_trusted():
+def test_a_parabola_that_explains_more_than_the_line_is_trusted():
     assert trusted(curves()).all()
 
 
 UNTRUSTED = {
-    "it bends downwards": {"square": -0.25, "linear": 0.5, "constant": 0.25},
+    "it bends downwards": {"square": -0.25},
     "it is a line": {"square": 0.0, "quadratic_error": 0.1},
-    "it explains little more than the line": {"quadratic_error": 0.91},
-    "it is too high at the upper end": {"square": 0.5, "linear": 1.0, "constant": 0.25},  # 4.25 > 2 + 2
-    "it is too high at the lower end": {"square": 0.5, "linear": -1.0, "constant": 0.25},
-    "it is too low at the lower end": {"square": 0.25, "linear": 1.5, "constant": -0.3},  # -2.3 < 0 - 2
-    "it is too low at the upper end": {"square": 0.25, "linear": -1.5, "constant": -0.3},
-    "the range is not finite": {"high": np.inf},
-    "nothing was seen": {"low": np.inf, "high": -np.inf},
+    "it explains little more than the line": {"quadratic_error": 0.96},
 }
 
 
 @pytest.mark.parametrize("reason", UNTRUSTED)
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_a_parabola_is_not_trusted_where(reason):
     assert not trusted(curves(**UNTRUSTED[reason])).any()
-
-
-def test_a_wider_range_takes_the_trust_away():
-    good = curves(square=0.4, linear=0.5, constant=0.2)
-    assert trusted(good).all()
-    assert not trusted(replace(good, high=np.array([6.0]))).any()
 
 
 def test_the_parabola_of_a_relu_on_normal_samples_is_trusted_and_that_of_a_flat_channel_is_not():

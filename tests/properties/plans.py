@@ -48,7 +48,7 @@ def check_fits(case: Case, random: random.Random, counts: Counts) -> None:
     calibration = Calibration(batches, len(batches) * 2 // 3, ActivationStore(1 << 28), threads=1)
     removable = [site for site in case.analysis.sites if site.refusal is None]
     pixels = case.analysis.network.has_fixed_sizes
-    statistics = collect_statistics(case.analysis, removable, calibration, perturbed=True, pixels=pixels)
+    statistics = collect_statistics(case.analysis, removable, calibration, pixels=pixels)
     candidates = find_all(case.analysis)
     chosen = [[candidate] for candidate in random.sample(candidates, min(len(candidates), _FITS))]
     for together in (*chosen, disjoint(random.sample(candidates, len(candidates)))):

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from onnxshallow.analysis import analyze
+from onnxshallow.runtime.progress import Silent
+from onnxshallow.search.watched import affordable_pool, extremes, with_watched
+from tests.networks import residual, run_exactly, smooth
+from tests.properties.cases import with_outputs
+from tests.runs import load_case, save_case
+
+
+def test_each_end_of_each_channel_has_the_sample_that_reaches_furthest():
+    model, x = residual(), smooth(30, 3, 8)
+    analysis = analyze(model)
+    found = extremes(analysis.network, analysis.sites, [{"x": x[:11]}, {"x": x[11:]}], 1)
+    sources = [site.source for site in analysis.sites]
+    expected = set()
+    for z in run_exactly(with_outputs(model, sources), {"x": x}):
+        flat = z.reshape(*z.shape[:2], -1)
+        expected |= set(flat.max(2).argmax(0)) | set(flat.min(2).argmin(0))
+    assert set(found.tolist()) == expected
+
+
+def test_those_that_reach_furthest_often_come_first():
+    model, x = residual(), smooth(30, 3, 8)
+    x[17] *= 50
+    analysis = analyze(model)
+    assert extremes(analysis.network, analysis.sites, [{"x": x}], 1)[0] == 17
+
+
+@pytest.fixture
+def wild(tmp_path):
+    """A source of which a part is used, and one of the others is like no other."""
+    x = smooth(96, 3, 6)
+    x[50] *= 30
+    inputs = load_case(tmp_path, arrays={"x": x}, calib_samples=40, polynomials=True, seed=3)
+    used = np.concatenate([batch["x"] for batch in inputs.calibration.batches])
+    assert np.abs(used).max() < np.abs(x).max() / 5
+    return inputs, x
+
+
+def test_everything_in_the_source_is_looked_at_and_the_extreme_is_watched(wild):
+    inputs, x = wild
+    watched = np.concatenate([batch["x"] for batch in with_watched(inputs, Silent()).calibration.watched])
+    assert (watched == x[50]).all(axis=(1, 2, 3)).any()
+
+
+def test_nothing_else_of_the_calibration_changes(wild):
+    inputs, _ = wild
+    found = with_watched(inputs, Silent())
+    for name in ("calibration", "reduced"):
+        before, after = getattr(inputs, name), getattr(found, name)
+        assert (before.batches, before.fit_batches) == (after.batches, after.fit_batches)
+        assert after.watched
+    assert len(found.reduced.watched) < len(found.calibration.watched)
+
+
+def test_changed_copies_are_watched_too(wild):
+    inputs, x = wild
+    watched = np.concatenate([batch["x"] for batch in with_watched(inputs, Silent()).calibration.watched])
+    copies = [not (one == x).all(axis=(1, 2, 3)).any() for one in watched]
+    assert sum(copies) >= len(watched) // 3
+
+
+def test_of_a_very_large_source_a_part_is_taken(wild, monkeypatch):
+    inputs, _ = wild
+    assert len(affordable_pool(inputs)) == 96
+    monkeypatch.setattr("onnxshallow.search.watched._POOL_MACS", 60 * inputs.analysis.cost.macs)
+    assert len(affordable_pool(inputs)) == 60
