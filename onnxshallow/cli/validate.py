@@ -31,7 +31,10 @@ Metric = Annotated[
         "max_drop": Flag(_LIMIT, GATES, "FRACTION"),
     },
 )  # fmt: skip
-@options.takes(PIXELS, "input_shape", "batch_size", "threads", "max_tensor", "max_data", "providers", before="config")
+@options.takes(
+    PIXELS, "input_shape", "output_kind", "batch_size", "threads", "max_tensor", "max_data", "providers",
+    before="config",
+)  # fmt: skip
 def command(
     original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The reference model.")],
     optimized: Annotated[Path, typer.Argument(metavar="OPTIMIZED", help="The model to check.")],

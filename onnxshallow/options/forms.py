@@ -140,5 +140,8 @@ Names = Annotated[tuple[str, ...] | None, Reads(_listed, str | Sequence[str])]
 Shapes = Annotated[
     dict[str, tuple[Size, ...]] | None, Reads(_shapes, Mapping[str, Sequence[Size]] | str | Sequence[str])
 ]
-Kinds = Annotated[dict[str, Kind] | None, Reads(_kinds, Mapping[str, Kind] | str | Sequence[str])]
+Kinds = Annotated[
+    dict[str, Kind] | None,
+    Reads(_kinds, Mapping[str, str] | str | Sequence[str], in_file=Mapping[str, Kind] | str | Sequence[str]),
+]
 Data = Annotated[Any, Reads(_data, object, in_file=str), PlainSerializer(describe_data)]

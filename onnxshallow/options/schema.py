@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, Flag, Option
-from onnxshallow.options.forms import Bytes, Data, Kinds, Latency, Names, Numbers, Reads, Shapes, Size, Target, text_of
+from onnxshallow.options.forms import (
+    Bytes,
+    Data,
+    Kinds,
+    Latency,
+    Names,
+    Numbers,
+    Reads,
+    Shapes,
+    Size,
+    Target,
+    text_of,
+)
 from onnxshallow.options.quantities import parse_bytes
 
 __all__ = ["OPTIONS", "PRESETS", "Config", "Options"]
@@ -229,6 +241,7 @@ class Options(TypedDict, total=False):
     correction: bool | None
     mask_form: Literal["split", "prelu"] | None
     input_shape: Mapping[str, Sequence[int]] | str | Sequence[str] | None
+    output_kind: Mapping[str, str] | str | Sequence[str] | None
     seed: int | None
     memory: int | str | None
     batch_size: int | None

@@ -95,7 +95,8 @@ class ClassTally:
             labels: (N, Q) classes, from 0 to K - 1 at each place, or None.
         """
         a, b = (
-            np.stack([predictions(getattr(place, model)) for place in places], axis=1) for model in ("first", "second")
+            np.stack([predictions(getattr(place, model)) for place in places], axis=1)
+            for model in ("first", "second")
         )
         same = (a == b) & (a >= 0)
         if len(places) == 1:
@@ -108,9 +109,7 @@ class ClassTally:
             self._keep(rows[which[rows] == number], places[number], own, len(places) > 1)
         self._samples += len(a)
 
-    def _count(
-        self, place: Place, a: NDArray[np.intp], b: NDArray[np.intp], labels: NDArray[Any] | None
-    ) -> None:
+    def _count(self, place: Place, a: NDArray[np.intp], b: NDArray[np.intp], labels: NDArray[Any] | None) -> None:
         same = (a == b) & (a >= 0)
         of = a if labels is None else labels
         tallied = [same] if labels is None else [same, a == labels, b == labels]

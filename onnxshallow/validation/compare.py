@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnxshallow.data.samples import Samples
 from onnxshallow.errors import ModelError
 from onnxshallow.model.session import Session
-from onnxshallow.validation.classes import Changed, ClassCount
+from onnxshallow.validation.classes import Changed, ClassCount, ClassTally
 from onnxshallow.validation.guess import kinds_of_arrays
 from onnxshallow.validation.heads import HeadsTally, MaskTally
 from onnxshallow.validation.kinds import OutputKind, Place, class_places
@@ -162,6 +162,7 @@ class _Tally:
         self._outputs = [OutputTally(name) for name in names]
         self._masks = [MaskTally() for _ in names]
         self._heads = HeadsTally()
+        self._classes = ClassTally()
 
     @property
     def samples(self) -> int:
@@ -188,6 +189,9 @@ class _Tally:
             if kind.kind == "classes" and a.dtype.kind in "iu" and len(a) == samples:
                 same[kind.name] = (a == b).reshape(samples, -1).all(axis=1)
         self._heads.add(places, same, labels, samples)
+        if places:
+            columns = labels[:, None] if labels is not None and labels.ndim == 1 else labels
+            self._classes.add(places, columns if columns is not None and columns.shape[1] == len(places) else None)
 
     def _differences(self) -> tuple[OutputDifference, ...]:
         """How far each output is, by what it means; one that does not hold what it should is numbers like others."""
@@ -217,9 +221,9 @@ class _Tally:
             outputs=outputs,
         )
         details: dict[str, Any] = {
-            "classes": heads.classes.classes(),
-            "changed": heads.classes.changed(),
-            "changed_total": heads.classes.changed_total,
+            "classes": self._classes.classes(),
+            "changed": self._classes.changed(),
+            "changed_total": self._classes.changed_total,
         }
         answers = heads.answers()
         if answers is None:

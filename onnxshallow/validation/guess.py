@@ -7,22 +7,30 @@ The rules, in their order, and why: docs/decisions/what-outputs-mean.md. Where n
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
+from onnxshallow.data.prepare import labelled_batches
+from onnxshallow.data.samples import Samples
 from onnxshallow.errors import UsageError
 from onnxshallow.model.network import Network
 from onnxshallow.options.forms import Kind
+from onnxshallow.runtime.whole import run_batches
 from onnxshallow.validation.ends import End, find_end
 from onnxshallow.validation.kinds import OutputKind, class_places
 from onnxshallow.validation.metrics import top_k_correct
 from onnxshallow.validation.statistics import beats_chance
 
-__all__ = ["Labelled", "find_kinds", "kinds_of_arrays"]
+__all__ = ["LabelledOutputs", "find_kinds", "kinds_of_arrays", "labelled_outputs"]
 
-Labelled = Callable[[], tuple[Sequence[NDArray[np.generic]], NDArray[np.int64]] | None]
-"""Gives the original's outputs on some samples, and their labels, (N,); None where there are no labels."""
+LabelledOutputs = tuple[Sequence[NDArray[Any]], NDArray[np.int64]]
+"""Outputs on some samples, (N, ...) each, and the labels of these."""
+
+_ENOUGH = 256
+"""So many samples with labels tell whether these fit an output."""
 
 _LONGEST_CODE = 256
 """More places than this are no characters but the anchors of a detector."""
@@ -76,14 +84,16 @@ class _Output:
 
 
 def find_kinds(
-    network: Network, asked: Mapping[str, Kind] | None = None, labelled: Labelled = lambda: None
+    network: Network,
+    asked: Mapping[str, Kind] | None = None,
+    labelled: Callable[[], LabelledOutputs | None] = lambda: None,
 ) -> tuple[OutputKind, ...]:
     """What each output of a network means.
 
     Args:
         network: the original.
         asked: kinds that the user gave, by output name.
-        labelled: asked only where an output that may hold class scores says nothing of itself.
+        labelled: gives what `labelled_outputs` does; asked only where nothing else says what an output means.
 
     Raises:
         UsageError: the user names an output that the network does not have.
@@ -91,19 +101,44 @@ def find_kinds(
     names = network.output_names
     if unknown := sorted(set(asked or {}) - set(names)):
         known = ", ".join(map(repr, names))
-        raise UsageError(f"--output-kind names {unknown[0]!r}, but the model's outputs are: {known}. Use one of these.")
+        raise UsageError(
+            f"--output-kind names {unknown[0]!r}, but the model's outputs are: {known}. Use one of these."
+        )
     outputs = [_output(network, name) for name in names]
     return _fitted(_guessed(outputs, asked or {}), labelled)
 
 
 def _output(network: Network, name: str) -> _Output:
     dtype = network.dtype(name)
-    return _Output(name, network.shape(name), dtype is None or np.issubdtype(dtype, np.floating), find_end(network, name))
+    return _Output(
+        name, network.shape(name), dtype is None or np.issubdtype(dtype, np.floating), find_end(network, name)
+    )
 
 
-def kinds_of_arrays(
-    names: Sequence[str], outputs: Sequence[NDArray[np.generic]], samples: int
-) -> tuple[OutputKind, ...]:
+def labelled_outputs(
+    model: onnx.ModelProto, samples: Samples, batch: int, threads: int = 0
+) -> LabelledOutputs | None:
+    """A model's outputs on samples with labels, some of all parts of their source, and these labels.
+
+    Args:
+        model: the original.
+        samples: of validation, as labels of calibration samples decide nothing.
+        batch: samples a batch.
+        threads: of onnxruntime.
+
+    Returns:
+        The outputs, (N, ...) each, and labels; None where there are no labels, or too few samples for a batch.
+    """
+    labels = samples.labels
+    if labels is None or len(samples) < batch:
+        return None
+    count = max(batch, min(len(samples), _ENOUGH) // batch * batch)
+    rows = np.linspace(0, len(samples) - 1, count).astype(np.intp)
+    feeds = [given for given, _ in labelled_batches(samples.take(rows), batch)]
+    return run_batches(model, feeds, threads), labels[rows]
+
+
+def kinds_of_arrays(names: Sequence[str], outputs: Sequence[NDArray[Any]], samples: int) -> tuple[OutputKind, ...]:
     """What outputs mean of which only the arrays are known.
 
     Args:
@@ -239,7 +274,7 @@ def _alone(output: _Output, outputs: Sequence[_Output]) -> OutputKind:
     return OutputKind(output.name, "regression", "nothing speaks for another kind", doubtful=True)
 
 
-def _fitted(kinds: Sequence[OutputKind], labelled: Labelled) -> tuple[OutputKind, ...]:
+def _fitted(kinds: Sequence[OutputKind], labelled: Callable[[], LabelledOutputs | None]) -> tuple[OutputKind, ...]:
     """The same, with outputs that labels fit as classes, where nothing else says what they are."""
     known = labelled() if any(kind.doubtful for kind in kinds) else None
     if known is None:
@@ -250,7 +285,7 @@ def _fitted(kinds: Sequence[OutputKind], labelled: Labelled) -> tuple[OutputKind
     )
 
 
-def _fit(kind: OutputKind, output: NDArray[np.generic], labels: NDArray[np.int64]) -> OutputKind:
+def _fit(kind: OutputKind, output: NDArray[Any], labels: NDArray[np.int64]) -> OutputKind:
     classes = replace(kind, kind="classes", doubtful=False)
     places = class_places(classes, output, output, len(labels))
     if labels.ndim != 1 or len(places) != 1 or not 0 <= labels.min() <= labels.max() < places[0].first.shape[1]:

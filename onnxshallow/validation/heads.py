@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.errors import DataError
-from onnxshallow.validation.classes import ClassTally, predictions
+from onnxshallow.validation.classes import predictions
 from onnxshallow.validation.kinds import OutputKind, Place, pixel_scores
 from onnxshallow.validation.metrics import kl_divergence, top_k_correct
 from onnxshallow.validation.statistics import beats_chance
@@ -81,11 +81,15 @@ class _Right:
 
 
 class HeadsTally:
-    """Sums over batches of the outputs that tell classes."""
+    """Sums over batches of the outputs that tell classes.
 
-    def __init__(self) -> None:
+    Args:
+        temperature: by which the distributions are softened whose divergence is summed.
+    """
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        self._temperature = temperature
         self.samples = 0
-        self.classes = ClassTally()
         self.agree = 0
         self._heads: dict[str, _Head] = {}
         self._right: dict[int, _Right | None] = {}  # by place; None where labels do not fit it
@@ -133,8 +137,6 @@ class HeadsTally:
             self._labels.append(labels)
         if places:
             self._judge(places, labels)
-            fitting = labels if labels is None or labels.ndim == 2 else labels[:, None]
-            self.classes.add(places, fitting if fitting is not None and fitting.shape[1] == len(places) else None)
 
     def _add_head(self, name: str, places: Sequence[Place]) -> NDArray[np.bool_]:
         head = self._heads.setdefault(name, _Head())
@@ -145,7 +147,8 @@ class HeadsTally:
             agree &= (a == b) & (a >= 0)
             head.ruined = head.ruined or bool(np.any(b < 0))
             if not head.ruined:
-                head.kl += float(np.sum(kl_divergence(place.first, place.second))) / len(places)
+                divergence = kl_divergence(place.first, place.second, self._temperature)
+                head.kl += float(np.sum(divergence)) / len(places)
         head.agree += int(agree.sum())
         return agree
 
@@ -172,19 +175,19 @@ class HeadsTally:
                 f"There are {labels.shape[1]} labels a sample, but the network tells {len(places)} classes a sample; "
                 "give one label for each, in the order of the outputs and of their positions."
             )
-        pairs = [
-            np.stack([top_k_correct(getattr(place, model), labels[:, n], 1) for n, place in enumerate(places)], axis=1)
-            for model in ("first", "second")
+        right = [
+            np.all([top_k_correct(scores, own, 1) for scores, own in zip(models, labels.T, strict=True)], axis=0)
+            for models in ([place.first for place in places], [place.second for place in places])
         ]
         known = self._right.setdefault(0, _Right(None, 0))
         if known is not None:
-            known.batches.append([pair.all(axis=1) for pair in pairs])
+            known.batches.append(right)
 
     def answers(self) -> Answers | None:
-        """Right answers, where labels tell them.
+        """Right answers; None where there are no labels, or these fit no place.
 
-        Labels belong to the only place or to all. Of several places they belong to the one that the first model gets
-        right most often, more often than by chance; None where there is none, or there are no labels.
+        Labels belong to the only place, or to all. One label a sample belongs, of several places, to the one that the
+        first model gets right most often, if that is more often than by chance.
         """
         found = [(right.answers(), right.classes) for right in self._right.values() if right is not None]
         if not found:
@@ -202,9 +205,14 @@ class HeadsTally:
 
 
 class MaskTally:
-    """Sums over batches of one output that tells a class for each pixel."""
+    """Sums over batches of one output that tells a class for each pixel.
 
-    def __init__(self) -> None:
+    Args:
+        temperature: as of `HeadsTally`.
+    """
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        self._temperature = temperature
         self._pixels = self._agree = 0
         self._kl, self._ruined = 0.0, False
 
@@ -220,7 +228,7 @@ class MaskTally:
             classes, others = predictions(part), predictions(other)
             self._agree += int(np.sum((classes == others) & (classes >= 0)))
             self._ruined = self._ruined or bool(np.any(others < 0))
-            self._kl += 0.0 if self._ruined else float(np.sum(kl_divergence(part, other)))
+            self._kl += 0.0 if self._ruined else float(np.sum(kl_divergence(part, other, self._temperature)))
         self._pixels += len(a)
 
     def result(self) -> HeadAgreement | None:

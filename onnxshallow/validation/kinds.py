@@ -92,8 +92,8 @@ def pixel_scores(
 ) -> tuple[FloatArray, FloatArray] | None:
     """Two models' class scores of each pixel.
 
-    One channel tells whether a pixel belongs to the mask: as a probability where all of both are between 0 and 1, else
-    as a logit.
+    One channel tells whether a pixel belongs to the mask: as a probability where all of both are between 0 and 1,
+    else as a logit.
 
     Args:
         kind: what the output means.

@@ -59,8 +59,8 @@ class OutputDifference:
         not_finite: samples at which the second model gives NaN, or infinities that the first does not give.
         kind: what the output means, see `onnxshallow.validation.kinds`; None where that was not asked.
         reason: why it is taken for that.
-        agreement: share of samples with the same class or, where an output tells several, with all the same; of a mask
-            the share of pixels. None for outputs that tell no classes.
+        agreement: share of samples with the same class or, where an output tells several, with all the same; of a
+            mask the share of pixels. None for outputs that tell no classes.
         kl: mean KL(first || second) of class scores in nats, over all classes that it tells; None likewise.
     """
 
@@ -90,7 +90,7 @@ class OutputDifference:
     def loss(self) -> Loss:
         """What is lost, by what it means: of classes and masks agreement, of an embedding cosine, else precision."""
         if self.kind == "mask" and self.agreement is not None:
-            return Loss(share_lost(self.agreement), f"pixels of {self.name!r} that keep their class")
+            return Loss(share_lost(self.agreement), f"agreement with the original at the pixels of {self.name!r}")
         if self.kind == "classes" and self.agreement is not None:
             return Loss(share_lost(self.agreement), f"agreement with the original at {self.name!r}")
         if self.kind == "embedding" and self.cosine is not None:

@@ -12,11 +12,14 @@ WORSE = OutputDifference("z", (3,), relative_error=0.4)
 INTEGERS = OutputDifference("i", (3,), equal=0.75)
 
 
+def classes(agreement, name="y"):
+    return OutputDifference(name, (3,), relative_error=0.2, kind="classes", agreement=agreement)
+
+
 def compared(*outputs, agreement=None, accuracies=None):
+    outputs = outputs or (FLOATS if agreement is None else classes(agreement),)
     models = [None if accuracies is None else Accuracy(top1, None, (0.0, 1.0), 8) for top1 in accuracies or (0, 0)]
-    return Comparison(
-        *models, Fidelity(samples=8, agreement=agreement, kl=None, relative_error={}, outputs=outputs or (FLOATS,))
-    )
+    return Comparison(*models, Fidelity(samples=8, agreement=agreement, kl=None, relative_error={}, outputs=outputs))
 
 
 def broken(comparison, **limits):
@@ -84,7 +87,7 @@ def test_there_is_a_gate_where_none_is_given(comparison, name, limit):
 
 
 def test_a_gate_that_cannot_be_checked_is_an_error():
-    with pytest.raises(UsageError, match="--min-agreement needs class scores"):
+    with pytest.raises(UsageError, match="--min-agreement needs an output that tells classes"):
         check_gates(compared(), Limits(min_agreement=0.5, max_error=1))
 
 
