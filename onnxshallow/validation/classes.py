@@ -94,10 +94,8 @@ class ClassTally:
             places: at which samples have a class, Q of them.
             labels: (N, Q) classes, from 0 to K - 1 at each place, or None.
         """
-        a, b = (
-            np.stack([predictions(getattr(place, model)) for place in places], axis=1)
-            for model in ("first", "second")
-        )
+        a = np.stack([predictions(place.first) for place in places], axis=1)
+        b = np.stack([predictions(place.second) for place in places], axis=1)
         same = (a == b) & (a >= 0)
         if len(places) == 1:
             self._count(places[0], a[:, 0], b[:, 0], None if labels is None else labels[:, 0])
@@ -127,8 +125,7 @@ class ClassTally:
             sure = [None if np.isnan(each[at]) else float(each[at]) for each in scores]
             index = self._samples + int(row)
             label = None if labels is None else int(labels[row])
-            output = place.output if named else None
-            change = Changed(index, None, label, *said, *sure, output)
+            change = Changed(index, None, label, *said, *sure, output=place.output if named else None)
             entry = (-1.0 if sure[0] is None else sure[0], -index, change)
             if len(self._changed) < MOST_CHANGED:
                 heapq.heappush(self._changed, entry)

@@ -67,7 +67,7 @@ class _Output:
     name: str
     shape: tuple[int | None, ...] | None
     floating: bool
-    end: End = End()
+    end: End
 
     @property
     def sizes(self) -> tuple[int | None, ...]:
@@ -147,7 +147,12 @@ def kinds_of_arrays(names: Sequence[str], outputs: Sequence[NDArray[Any]], sampl
         samples: how many samples it has; an output of another length is not one value a sample.
     """
     found = [
-        _Output(name, array.shape if array.shape[:1] == (samples,) else None, np.issubdtype(array.dtype, np.floating))
+        _Output(
+            name,
+            array.shape if array.shape[:1] == (samples,) else None,
+            np.issubdtype(array.dtype, np.floating),
+            End(),
+        )
         for name, array in zip(names, outputs, strict=True)
     ]
     return tuple(_guessed(found, {}))

@@ -1,7 +1,7 @@
 """All classes that a network tells, as two models tell them: agreement, divergence, right answers.
 
-A sample may have several classes: of heads beside each other, or of the positions of a sequence. It counts as the same,
-or as right, where all of them are.
+A sample may have several classes: of heads beside each other, or of the positions of a sequence. It counts as the
+same, or as right, where all of them are.
 """
 
 from collections.abc import Sequence
@@ -75,9 +75,9 @@ class _Right:
     batches: list[list[NDArray[np.bool_]]] = field(default_factory=list)
 
     def answers(self) -> Answers:
-        columns = [np.concatenate(kept) for kept in zip(*self.batches, strict=True)]
-        top5 = columns[2:] if self.classes > 5 else [None, None]
-        return Answers(columns[0], columns[1], *top5, self.output)
+        first, second, *top5 = (np.concatenate(kept) for kept in zip(*self.batches, strict=True))
+        first5, second5 = top5 if self.classes > 5 else (None, None)
+        return Answers(first, second, first5, second5, self.output)
 
 
 class HeadsTally:
