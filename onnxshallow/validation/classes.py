@@ -121,12 +121,13 @@ class ClassTally:
         classes = [predictions(scores) for scores in pair]
         scores = [_own(own, chosen) for own, chosen in zip(pair, classes, strict=True)]
         for at, row in enumerate(rows):
-            said = [int(each[at]) if each[at] >= 0 else None for each in classes]
-            sure = [None if np.isnan(each[at]) else float(each[at]) for each in scores]
+            before, after = (int(each[at]) if each[at] >= 0 else None for each in classes)
+            sure, then = (None if np.isnan(each[at]) else float(each[at]) for each in scores)
             index = self._samples + int(row)
             label = None if labels is None else int(labels[row])
-            change = Changed(index, None, label, *said, *sure, output=place.output if named else None)
-            entry = (-1.0 if sure[0] is None else sure[0], -index, change)
+            output = place.output if named else None
+            change = Changed(index, None, label, before, after, sure, then, output)
+            entry = (-1.0 if sure is None else sure, -index, change)
             if len(self._changed) < MOST_CHANGED:
                 heapq.heappush(self._changed, entry)
             else:

@@ -12,7 +12,7 @@ __all__ = ["End", "find_end"]
 _PASSING = ("Identity", "Cast", "Dropout", "Log", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
 _AROUND_NORMS = ("Clip", "Max", "Add", "Expand", "Reciprocal", "Sqrt", "Pow", "Identity")
 
-Operation = Literal["softmax", "sigmoid", "argmax", "l2", "batchnorm", "other"]
+Operation = Literal["softmax", "ranked", "sigmoid", "argmax", "l2", "batchnorm", "other"]
 """What computes an output, as far as it tells what the output means."""
 
 
@@ -21,8 +21,8 @@ class End:
     """What computes an output.
 
     Attributes:
-        operation: in a word.
-        axis: of the output, along which a softmax runs.
+        operation: in a word; `ranked` where the network itself looks for the largest along an axis.
+        axis: of the output, along which that or a softmax runs.
         widths: sizes of several softmaxes that stand one after another along that axis; empty for one.
     """
 
@@ -39,8 +39,12 @@ def find_end(network: Network, output: str) -> End:
         output: name of the output.
     """
     node, passed = _last(network, output)
-    if node is None:
-        return End()
+    end = End() if node is None else _operation(network, node, passed)
+    return end if end.operation != "other" else _ranked(network, output) or end
+
+
+def _operation(network: Network, node: Node, passed: Sequence[Node]) -> End:
+    """What a node computes, and where its axis is after the nodes that pass its result on."""
     if node.is_op("Softmax", "LogSoftmax"):
         return _softmax(network, node, passed)
     if node.is_op("Concat"):
@@ -54,6 +58,16 @@ def find_end(network: Network, output: str) -> End:
     if node.is_op("LpNormalization") or (node.is_op("Div", "Mul") and _divides_by_norm(network, node)):
         return End("l2")
     return End()
+
+
+def _ranked(network: Network, output: str) -> End | None:
+    """An output of which the network itself looks for the largest, or makes a softmax."""
+    shape = network.shape(output)
+    for node in network.consumers(output):
+        if shape and node.is_op("ArgMax", "Softmax", "LogSoftmax"):
+            usual = 0 if node.op == "ArgMax" else -1 if network.opset >= 13 else 1
+            return End("ranked", int(node.attributes.get("axis", usual)) % len(shape))
+    return None
 
 
 def _last(network: Network, tensor: str) -> tuple[Node | None, list[Node]]:

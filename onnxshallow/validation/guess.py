@@ -110,9 +110,8 @@ def find_kinds(
 
 def _output(network: Network, name: str) -> _Output:
     dtype = network.dtype(name)
-    return _Output(
-        name, network.shape(name), dtype is None or np.issubdtype(dtype, np.floating), find_end(network, name)
-    )
+    floating = dtype is None or np.issubdtype(dtype, np.floating)
+    return _Output(name, network.shape(name), floating, find_end(network, name))
 
 
 def labelled_outputs(
@@ -146,15 +145,10 @@ def kinds_of_arrays(names: Sequence[str], outputs: Sequence[NDArray[Any]], sampl
         outputs: for one batch.
         samples: how many samples it has; an output of another length is not one value a sample.
     """
-    found = [
-        _Output(
-            name,
-            array.shape if array.shape[:1] == (samples,) else None,
-            np.issubdtype(array.dtype, np.floating),
-            End(),
-        )
-        for name, array in zip(names, outputs, strict=True)
-    ]
+    found = []
+    for name, array in zip(names, outputs, strict=True):
+        shape = array.shape if array.shape[:1] == (samples,) else None
+        found.append(_Output(name, shape, np.issubdtype(array.dtype, np.floating), End()))
     return tuple(_guessed(found, {}))
 
 
@@ -167,7 +161,7 @@ def _guessed(outputs: Sequence[_Output], asked: Mapping[str, Kind]) -> list[Outp
 
 def _asked_for(output: _Output, kind: Kind) -> OutputKind:
     """A kind that the user gave; the axis of its classes is the softmax's, else the usual one."""
-    if output.end.operation == "softmax":
+    if output.end.operation in ("softmax", "ranked"):
         return OutputKind(output.name, kind, _ASKED, output.end.axis, output.end.widths)
     return OutputKind(output.name, kind, _ASKED, _usual_axis(output, kind))
 
@@ -187,7 +181,7 @@ def _guess(output: _Output, outputs: Sequence[_Output]) -> OutputKind:
         return _whole_numbers(output)
     if output.shape is None:
         return OutputKind(name, "regression", "its shape is not known", doubtful=True)
-    if end.operation == "softmax" and (found := _softmax(output, outputs)) is not None:
+    if end.operation in ("softmax", "ranked") and (found := _classes(output, outputs)) is not None:
         return found
     if not sizes:
         sure = end.operation == "sigmoid"
@@ -204,13 +198,13 @@ def _whole_numbers(output: _Output) -> OutputKind:
     return OutputKind(output.name, kind, "an ArgMax at the end")
 
 
-def _softmax(output: _Output, outputs: Sequence[_Output]) -> OutputKind | None:
-    """Classes, masks or the anchors of a detector; None where the softmax is over a single number."""
+def _classes(output: _Output, outputs: Sequence[_Output]) -> OutputKind | None:
+    """Classes, masks or the anchors of a detector; None where there is a single number to choose from."""
     sizes, axis = output.sizes, output.end.axis
     if axis == 0 or axis > len(sizes):
         return None
     places = int(np.prod([size or 1 for index, size in enumerate(sizes, 1) if index != axis], dtype=np.int64))
-    reason = "a softmax at the end"
+    reason = "a softmax at the end" if output.end.operation == "softmax" else "the network looks for its largest"
     if len(sizes) > 2:
         return OutputKind(output.name, "mask", f"{reason}, for each pixel", axis)
     if len(sizes) == 2 and (places > _LONGEST_CODE or _has_boxes(places, output, outputs)):
