@@ -121,15 +121,15 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         threads=config.threads or 0,
     )
     reduced = _affordable(analysis, calibration, 2 * _CANDIDATES if config.in_part else _CANDIDATES)
-    kinds = find_kinds(analysis.network, config.output_kind, lambda: _labelled(document, config, data))
+    kinds = find_kinds(analysis.network, config.output_kind, lambda: _labelled(document, config, data, whole))
     return Inputs(document, analysis, config, data, calibration, reduced, kinds)
 
 
-def _labelled(document: Document, config: Config, data: Prepared) -> LabelledOutputs | None:
+def _labelled(document: Document, config: Config, data: Prepared, whole: bool) -> LabelledOutputs | None:
     """What the original says of validation samples, as labels of calibration samples decide nothing."""
     if config.validate_data is None:
         return None
-    return labelled_outputs(document.model, data.report, data.batch, config.threads or 0)
+    return labelled_outputs(document.model, data.report, data.batch, whole=whole, threads=config.threads or 0)
 
 
 def _affordable(analysis: Analysis, calibration: Calibration, candidates: int) -> Calibration:

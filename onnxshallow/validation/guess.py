@@ -115,7 +115,7 @@ def _output(network: Network, name: str) -> _Output:
 
 
 def labelled_outputs(
-    model: onnx.ModelProto, samples: Samples, batch: int, threads: int = 0
+    model: onnx.ModelProto, samples: Samples, batch: int, *, whole: bool = False, threads: int = 0
 ) -> LabelledOutputs | None:
     """A model's outputs on samples with labels, some of all parts of their source, and these labels.
 
@@ -123,18 +123,18 @@ def labelled_outputs(
         model: the original.
         samples: of validation, as labels of calibration samples decide nothing.
         batch: samples a batch.
+        whole: whether the model runs on full batches only.
         threads: of onnxruntime.
 
     Returns:
         The outputs, (N, ...) each, and labels; None where there are no labels, or too few samples for a batch.
     """
-    labels = samples.labels
-    if labels is None or len(samples) < batch:
+    if samples.labels is None:
         return None
-    count = max(batch, min(len(samples), _ENOUGH) // batch * batch)
-    rows = np.linspace(0, len(samples) - 1, count).astype(np.intp)
-    feeds = [given for given, _ in labelled_batches(samples.take(rows), batch)]
-    return run_batches(model, feeds, threads), labels[rows]
+    part = samples.take(np.linspace(0, len(samples) - 1, min(len(samples), _ENOUGH)).astype(np.intp))
+    batches = list(labelled_batches(part, batch, whole=whole))
+    labels = [own for _, own in batches if own is not None]
+    return (run_batches(model, [feeds for feeds, _ in batches], threads), np.concatenate(labels)) if labels else None
 
 
 def kinds_of_arrays(names: Sequence[str], outputs: Sequence[NDArray[Any]], samples: int) -> tuple[OutputKind, ...]:

@@ -67,8 +67,12 @@ def _validate(
     (first, second), inputs = load_models([original, optimized], config)
     samples, batch = load_report_samples(config, inputs)
     threads = config.threads or 0
-    network = Network(first.model, config.input_shape)
-    kinds = find_kinds(network, config.output_kind, lambda: labelled_outputs(first.model, samples, batch, threads))
+    whole = is_fixed(inputs)
+    kinds = find_kinds(
+        Network(first.model, config.input_shape),
+        config.output_kind,
+        lambda: labelled_outputs(first.model, samples, batch, whole=whole, threads=threads),
+    )
 
     def glance(comparison: Comparison) -> None:
         check_gates(comparison, limits)  # so that a gate that cannot be checked is told now
@@ -79,7 +83,7 @@ def _validate(
         comparison = compare_models(
             Session(first.model, threads=threads),
             Session(second.model, threads=threads),
-            counted(labelled_batches(samples, batch, whole=is_fixed(inputs)), step),
+            counted(labelled_batches(samples, batch, whole=whole), step),
             kinds=kinds,
             metrics=own,
             glance=glance,

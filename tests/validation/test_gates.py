@@ -97,3 +97,50 @@ def test_outputs_that_are_no_numbers_are_told():
     assert not_finite(compared(FLOATS, ruined)) == [
         "Output 'y' of the optimized model is NaN or infinite for 2 of 8 samples."
     ]
+
+
+# What counts where no gate is given, by what outputs mean.
+
+
+def of_kind(kind, name="y", **values):
+    return OutputDifference(name, (3,), kind=kind, **values)
+
+
+@pytest.mark.parametrize(
+    ("output", "gate"),
+    [
+        (of_kind("regression", relative_error=0.2), ("max-error", 0.1, 0.2)),
+        (of_kind("boxes", relative_error=0.2), ("max-error", 0.1, 0.2)),
+        (of_kind("scores", relative_error=0.2), ("max-error", 0.1, 0.2)),
+        (of_kind("embedding", relative_error=0.05, cosine=0.9), ("max-error", 0.05, 0.1)),
+        (of_kind("embedding", relative_error=math.inf, cosine=math.nan), ("max-error", 0.05, math.inf)),
+        (of_kind("mask", relative_error=0.2, agreement=0.9), ("max-drop", 0.05, 0.1)),
+        (of_kind("mask", equal=0.9, agreement=0.9), ("max-drop", 0.05, 0.1)),
+    ],
+)
+def test_each_kind_has_its_default(output, gate):
+    (found,) = check_gates(compared(output), Limits())
+    assert (found.name, found.limit, found.value, found.met, found.default) == (*gate, False, True)
+
+
+def test_the_default_looks_at_every_output():
+    """As of a detector whose classes survive and whose offsets do not."""
+    outputs = [of_kind("boxes", "offsets", relative_error=0.6), classes(0.99, "prob")]
+    comparison = compared(*outputs, agreement=0.99)
+    assert broken(comparison) == ["max-error"]
+    (_, gate) = check_gates(comparison, Limits())
+    assert gate.describe() == "The relative error of 'offsets' is 0.6, more than --max-error 0.1 allows."
+
+
+@pytest.mark.parametrize("limits", [{"max_drop": 0.2}, {"min_agreement": 0.9}])
+def test_a_gate_on_classes_leaves_the_default_of_the_others(limits):
+    outputs = [of_kind("boxes", "offsets", relative_error=0.6), classes(0.99, "prob")]
+    gates = check_gates(compared(*outputs, agreement=0.99), Limits(**limits))
+    assert [(gate.met, gate.default) for gate in gates] == [(True, False), (False, True)]
+    assert broken(compared(*outputs, agreement=0.99), **limits, max_error=1) == []
+
+
+def test_without_classes_the_drop_is_what_each_output_means():
+    outputs = [of_kind("embedding", "e", relative_error=0.4, cosine=0.92), of_kind("mask", "m", agreement=0.97)]
+    (gate,) = check_gates(compared(*outputs), Limits(max_drop=0.07))
+    assert gate.describe() == "8.00 points of cosine of 'e' are lost, more than --max-drop 0.07 allows."

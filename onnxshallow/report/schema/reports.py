@@ -79,6 +79,8 @@ class ValidationReport(Part):
     """The result of `validate`.
 
     `changed` holds at most 100 of `changed_total` samples, those first of which the original was most sure.
+    `labels_of` names the output that labels belong to, where others tell classes too; `unused_labels` says that there
+    are labels which fit no output.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -91,6 +93,8 @@ class ValidationReport(Part):
     classes: tuple[ClassCount, ...] = ()
     changed: tuple[Changed, ...] = ()
     changed_total: int = 0
+    labels_of: str | None = None
+    unused_labels: bool = False
     gates: list[Gate] = Field(default_factory=list)
     metrics: list[MetricResult] = Field(default_factory=list)
 
@@ -209,7 +213,7 @@ class PlanReport(Part):
 class Report(Part):
     """The result of `optimize` or `apply`.
 
-    `classes`, `changed` and `changed_total` are as in `ValidationReport`; nothing is said without real data.
+    The fields from `classes` on are as in `ValidationReport`; nothing is said without real data.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -232,3 +236,5 @@ class Report(Part):
     classes: tuple[ClassCount, ...] = ()
     changed: tuple[Changed, ...] = ()
     changed_total: int = 0
+    labels_of: str | None = None
+    unused_labels: bool = False

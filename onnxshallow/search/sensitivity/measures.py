@@ -21,13 +21,25 @@ from onnxshallow.validation.kinds import OutputKind, class_places
 from onnxshallow.validation.metrics import relative_error
 from onnxshallow.validation.outputs import OutputTally
 
-__all__ = ["Measure", "damage"]
+__all__ = ["Measure", "damage", "in_words"]
 
 Measure = Literal["kl", "mse", "disagreement"]
+
+_WORDS = {
+    "kl": "softened divergence, T = 2",
+    "mse": "relative squared error",
+    "disagreement": "share of changed classes",
+    "magnitude": "size of the weights",
+}
 
 # What stands for the damage of a network whose outputs are not finite any more.
 _RUINED = 1e6
 _TEMPERATURE = 2.0
+
+
+def in_words(measure: object) -> str:
+    """What a value of `--sensitivity` measures, in a few words; one that is none of these as it is."""
+    return _WORDS.get(str(measure), str(measure))
 
 
 def damage(
