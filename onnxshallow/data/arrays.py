@@ -125,7 +125,7 @@ def _labels(array: NDArray[np.generic], where: str) -> NDArray[np.int64]:
         array = array[:, 0]
     if array.ndim not in (1, 2):
         raise DataError(
-            f"{where} has shape {array.shape}; labels must be one class index a sample, or a row of them for a network "
-            "that tells several classes."
+            f"{where} has shape {array.shape}; labels must be one class index a sample, or a row of them for a "
+            "network that tells several classes."
         )
     return array.astype(np.int64)

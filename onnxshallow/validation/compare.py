@@ -205,7 +205,7 @@ class _Tally:
             elif meant == "mask" and output.equal is not None:
                 output = replace(output, agreement=output.equal)
             elif meant in ("classes", "mask"):
-                meant, reason = "regression", f"it holds no class scores for each sample, though {reason}"
+                meant, reason = "regression", f"no {meant}, as it holds no class scores of each sample"
             found.append(replace(output, kind=meant, reason=reason))
         return tuple(found)
 

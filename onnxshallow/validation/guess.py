@@ -171,7 +171,7 @@ def _usual_axis(output: _Output, kind: Kind) -> int:
     axes = len(output.sizes)
     if kind == "mask":
         return 1 if axes > 2 else axes + 1
-    return max(axes, 1)
+    return 2 if axes == 2 else 1
 
 
 def _guess(output: _Output, outputs: Sequence[_Output]) -> OutputKind:

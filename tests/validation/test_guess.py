@@ -11,10 +11,15 @@ from onnxshallow.validation.guess import find_kinds, kinds_of_arrays, labelled_o
 from tests.graphs import parse, signed
 
 
-def guessed(body, outputs, *, shape="N,6", asked=None, labelled=lambda: None):
+def cut(count, axis=1):
+    """Weights with which `Slice(x, st, en, ax)` takes the first elements along an axis."""
+    return {"st": np.array([0]), "en": np.array([count]), "ax": np.array([axis])}
+
+
+def guessed(body, outputs, *, shape="N,6", asked=None, labelled=lambda: None, **weights):
     """Kinds by name of outputs that are given as `name: sizes`."""
     listed = ", ".join(f"{'int64' if name == 'i' else 'float'}[N,{sizes}] {name}" for name, sizes in outputs.items())
-    network = Network(parse(f"(float[{shape}] x) => ({listed}) {{ {body} }}"))
+    network = Network(parse(f"(float[{shape}] x) => ({listed}) {{ {body} }}", **weights))
     return {kind.name: kind for kind in find_kinds(network, asked, labelled)}
 
 
@@ -59,15 +64,8 @@ def test_heads_that_are_joined_stay_heads():
 
 def test_the_anchors_of_a_detector_have_scores_and_boxes():
     body = "s = Softmax<axis=2>(x)\n f = Slice(x, st, en, ax)"
-    network = Network(
-        parse(
-            f"(float[N,9,6] x) => (float[N,9,6] s, float[N,9,4] f) {{ {body} }}",
-            st=np.array([0]),
-            en=np.array([4]),
-            ax=np.array([2]),
-        )  # fmt: skip
-    )
-    assert [kind.kind for kind in find_kinds(network)] == ["scores", "boxes"]
+    kinds = guessed(body, {"s": "9,6", "f": "9,4"}, shape="N,9,6", **cut(4, axis=2))
+    assert [kind.kind for kind in kinds.values()] == ["scores", "boxes"]
 
 
 def test_a_code_is_not_as_long_as_anchors_are_many():
@@ -132,18 +130,10 @@ def test_names_speak_where_shapes_allow(name, sizes, kind):
 
 
 def test_four_numbers_beside_class_scores_are_a_box_and_ten_are_points():
-    body = "p = Softmax(x)\n a = Slice(x, st, e4, ax)\n b = Concat<axis=1>(a, x)"
-    network = Network(
-        parse(
-            f"(float[N,6] x) => (float[N,4] a, float[N,10] b, float[N,6] p) {{ {body} }}",
-            st=np.array([0]),
-            e4=np.array([4]),
-            ax=np.array([1]),
-        )  # fmt: skip
-    )
-    kinds = find_kinds(network)
-    assert [kind.kind for kind in kinds] == ["boxes", "regression", "classes"]
-    assert kinds[0].reason == "four numbers beside class scores"
+    body = "p = Softmax(x)\n a = Slice(x, st, en, ax)\n b = Concat<axis=1>(a, x)"
+    kinds = guessed(body, {"a": 4, "b": 10, "p": 6}, **cut(4))
+    assert [kind.kind for kind in kinds.values()] == ["boxes", "regression", "classes"]
+    assert kinds["a"].reason == "four numbers beside class scores"
 
 
 def test_a_batch_normalization_over_a_vector_is_an_embedding():
@@ -169,17 +159,9 @@ def test_labels_that_fit_say_which_row_is_classes():
     labels = np.arange(40) % 6
     outputs = [signed("a", (40, 6)), np.eye(6, dtype=np.float32)[labels], signed("c", (40, 5))]
     body = "a = Relu(x)\n b = Abs(x)\n c = Slice(x, st, en, ax)"
-    network = Network(
-        parse(
-            f"(float[N,6] x) => (float[N,6] a, float[N,6] b, float[N,5] c) {{ {body} }}",
-            st=np.array([0]),
-            en=np.array([5]),
-            ax=np.array([1]),
-        )  # fmt: skip
-    )
-    kinds = find_kinds(network, labelled=lambda: (outputs, labels))
-    assert [kind.kind for kind in kinds] == ["regression", "classes", "regression"]
-    assert kinds[1].reason == "the labels fit it: 100 % of 40 are right"
+    kinds = guessed(body, {"a": 6, "b": 6, "c": 5}, labelled=lambda: (outputs, labels), **cut(5))
+    assert [kind.kind for kind in kinds.values()] == ["regression", "classes", "regression"]
+    assert kinds["b"].reason == "the labels fit it: 100 % of 40 are right"
 
 
 def test_labels_are_not_asked_where_an_output_speaks_for_itself():
