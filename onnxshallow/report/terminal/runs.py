@@ -64,7 +64,8 @@ def print_sensitivity(report: SensitivityReport) -> None:
         )
     show_table(console, table)
     console.print(
-        f"Damage ({in_words(report.measure)}) on {report.samples} held-out samples of {printable(report.source)}."
+        f"Damage ({in_words(report.measure)}) on {report.samples} held-out samples of {printable(report.source)}.",
+        soft_wrap=True,
     )
 
 
