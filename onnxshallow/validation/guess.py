@@ -62,12 +62,14 @@ class _Output:
         shape: its sizes, None for those that are not known; None where even the rank is not.
         floating: whether it holds floats.
         end: what computes it.
+        inside: whether the network goes on from it.
     """
 
     name: str
     shape: tuple[int | None, ...] | None
     floating: bool
     end: End
+    inside: bool = False
 
     @property
     def sizes(self) -> tuple[int | None, ...]:
@@ -111,7 +113,9 @@ def find_kinds(
 def _output(network: Network, name: str) -> _Output:
     dtype = network.dtype(name)
     floating = dtype is None or np.issubdtype(dtype, np.floating)
-    return _Output(name, network.shape(name), floating, find_end(network, name))
+    end = find_end(network, name)
+    inside = end.operation != "ranked" and bool(network.consumers(name))
+    return _Output(name, network.shape(name), floating, end, inside)
 
 
 def labelled_outputs(
@@ -259,15 +263,17 @@ def _beside_others(output: _Output, outputs: Sequence[_Output]) -> OutputKind | 
 
 
 def _alone(output: _Output, outputs: Sequence[_Output]) -> OutputKind:
-    """What is left: one row of numbers that is all a network says is that of its classes."""
+    """What is left: one row of numbers that is all a network ends in is that of its classes."""
     sizes, end = output.sizes, output.end
     if end.operation == "sigmoid" and len(sizes) < 3:
         return OutputKind(output.name, "scores", "a sigmoid at the end")
     if len(sizes) == 1 and end.operation == "batchnorm":
         return OutputKind(output.name, "embedding", "a normalization at the end")
-    others = [other for other in outputs if other.floating and other.shape is not None and other is not output]
-    if len(sizes) == 1 and not others:
-        return OutputKind(output.name, "classes", f"the only output, {sizes[0] or 'some'} numbers a sample")
+    if output.inside:
+        return OutputKind(output.name, "regression", "the network goes on from it")
+    ends = [other for other in outputs if other.floating and other.shape is not None and not other.inside]
+    if len(sizes) == 1 and len(ends) == 1:
+        return OutputKind(output.name, "classes", f"the only output at an end, {sizes[0] or 'some'} numbers a sample")
     if len(sizes) == 3:
         return OutputKind(output.name, "regression", "an image, or a map of features")
     return OutputKind(output.name, "regression", "nothing speaks for another kind", doubtful=True)

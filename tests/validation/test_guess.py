@@ -147,6 +147,15 @@ def test_one_row_that_is_all_there_is_is_classes(sizes):
     assert kind_of_arrays(y=sizes) == {"y": "classes"}
 
 
+def test_what_the_network_goes_on_from_is_no_end():
+    """As features beside the classes that are made of them."""
+    kinds = guessed("f = Relu(x)\n y = MatMul(f, w)", {"f": 6, "y": 9}, w=(6, 9))
+    assert [(kind.kind, kind.reason) for kind in kinds.values()] == [
+        ("regression", "the network goes on from it"),
+        ("classes", "the only output at an end, 9 numbers a sample"),
+    ]
+
+
 def test_an_image_is_a_regression():
     assert kind_of_arrays(y=(3, 8, 8)) == {"y": "regression"}
 
