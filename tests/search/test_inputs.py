@@ -133,9 +133,8 @@ def test_what_outputs_mean_is_known_from_the_start(tmp_path):
 
 
 def test_labels_of_validation_say_what_an_output_means_and_those_of_calibration_do_not(tmp_path):
-    text = NET.replace("=> (float[N,6] y)", "=> (float[N,6] y, float[N,6] z)").replace(
-        "}", " g = Neg(f) z = Gemm<transB=1>(g, w3, b3) }"
-    )
+    text = NET.replace("=> (float[N,6] y)", "=> (float[N,6] y, float[N,6] z)")
+    text = text.replace("}", " g = Neg(f) z = Gemm<transB=1>(g, w3, b3) }")
     images, weights = smooth(40, 3, 6), {**NET_WEIGHTS, "b3": np.zeros(6, np.float32)}
     (scores,) = run_plain(build(NET, **weights), {"x": images})
     weights["b3"] = -scores.mean(axis=0)  # so that not all images are of one class

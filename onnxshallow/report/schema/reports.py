@@ -21,6 +21,7 @@ from onnxshallow.report.schema.sections import (
 from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
 from onnxshallow.validation.gates import Gate
+from onnxshallow.validation.kinds import OutputKind
 from onnxshallow.validation.numbers import Number
 from onnxshallow.validation.user_metric import MetricResult
 
@@ -62,7 +63,10 @@ class AnalysisReport(Part):
 
 
 class SensitivityReport(Part):
-    """The result of `sensitivity`: sites with the damage of each candidate that removes them."""
+    """The result of `sensitivity`: sites with the damage of each candidate that removes them.
+
+    `outputs` says what the outputs are read as.
+    """
 
     schema_version: int = SCHEMA_VERSION
     model: FileReport
@@ -73,6 +77,7 @@ class SensitivityReport(Part):
     source: str
     versions: dict[str, str]
     seed: int
+    outputs: tuple[OutputKind, ...] = ()
 
 
 class ValidationReport(Part):
@@ -189,7 +194,7 @@ class ParetoReport(Part):
 class PlanReport(Part):
     """The result of `optimize --dry-run`: what a plan would save, by its nodes, and the damages measured one by one.
 
-    `plan` is what `apply` reads; `damage` is the sum over its entries.
+    `plan` is what `apply` reads; `damage` is the sum over its entries; `outputs` says what the outputs are read as.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -208,6 +213,7 @@ class PlanReport(Part):
     versions: dict[str, str]
     config: dict[str, Any]
     seed: int
+    outputs: tuple[OutputKind, ...] = ()
 
 
 class Report(Part):

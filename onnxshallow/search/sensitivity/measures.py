@@ -100,4 +100,4 @@ def _by_kind(measure: Measure, kind: OutputKind, before: np.ndarray, after: np.n
         agreed = heads.heads.get(kind.name)
     if agreed is None or agreed.kl is None:
         return None
-    return agreed.kl if measure == "kl" else 1.0 - agreed.agreement
+    return min(agreed.kl, _RUINED) if measure == "kl" else 1.0 - agreed.agreement
