@@ -6,10 +6,20 @@ from typing import Literal
 from onnxshallow.errors import UsageError
 from onnxshallow.options.forms import Kind
 from onnxshallow.validation.compare import Comparison
+from onnxshallow.validation.judgement import Finding
 from onnxshallow.validation.numbers import Real
 from onnxshallow.validation.outputs import Loss
 
-__all__ = ["DEFAULT_MAX_DROP", "DEFAULT_MAX_ERROR", "DEFAULT_MAX_TURN", "Gate", "Limits", "check_gates", "not_finite"]
+__all__ = [
+    "DEFAULT_MAX_DROP",
+    "DEFAULT_MAX_ERROR",
+    "DEFAULT_MAX_TURN",
+    "Gate",
+    "Limits",
+    "check_gates",
+    "not_finite",
+    "told_of_labels",
+]
 
 DEFAULT_MAX_DROP = 0.05
 """What a classifier may lose where no gate is given: accuracy, samples that keep their class, or pixels that do."""
@@ -140,6 +150,18 @@ def _default_of_numbers(comparison: Comparison, kinds: tuple[Kind | None, ...], 
         for output in outputs
     ]
     return _gate("max-error", limit, max(lost, key=lambda loss: loss.value), default=True) if lost else None
+
+
+def told_of_labels(comparison: Comparison) -> list[Finding]:
+    """A finding where there are labels and none of the outputs is the one that they speak of."""
+    if not comparison.unused_labels:
+        return []
+    text = (
+        "The labels were not used: every output tells fewer classes than they name, or the original gets it right no "
+        "more often than by chance. Check that they belong to these samples, or name the output's meaning with "
+        "--output-kind."
+    )
+    return [Finding("data", text)]
 
 
 def not_finite(comparison: Comparison) -> list[str]:

@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 
 from onnxshallow.errors import UsageError
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
-from onnxshallow.validation.gates import Limits, check_gates, not_finite
+from onnxshallow.validation.gates import Limits, check_gates, not_finite, told_of_labels
 from onnxshallow.validation.outputs import OutputDifference
 
 FLOATS = OutputDifference("y", (3,), relative_error=0.2)
@@ -144,3 +145,10 @@ def test_without_classes_the_drop_is_what_each_output_means():
     outputs = [of_kind("embedding", "e", relative_error=0.4, cosine=0.92), of_kind("mask", "m", agreement=0.97)]
     (gate,) = check_gates(compared(*outputs), Limits(max_drop=0.07))
     assert gate.describe() == "8.00 points of cosine of 'e' are lost, more than --max-drop 0.07 allows."
+
+
+def test_labels_that_were_not_used_are_told():
+    assert told_of_labels(compared()) == []
+    (finding,) = told_of_labels(replace(compared(), unused_labels=True))
+    assert (finding.about, finding.refuses) == ("data", False)
+    assert finding.text.startswith("The labels were not used")
