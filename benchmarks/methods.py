@@ -49,7 +49,7 @@ def simple_curve(inputs: Inputs, statistics: Statistics, reference: list[np.ndar
 
     selection = inputs.reduced.batches[inputs.reduced.selection]
     damages = {
-        c.key: damage("kl", reference, run_batches(model_of((c,)), selection, inputs.reduced.threads))
+        c.key: damage("kl", reference, run_batches(model_of((c,)), selection, inputs.reduced.threads), inputs.kinds)
         for c in candidates
     }
     curve: Curve = []

@@ -31,7 +31,10 @@ Metric = Annotated[
         "max_drop": Flag(_LIMIT, GATES, "FRACTION"),
     },
 )  # fmt: skip
-@options.takes(PIXELS, "input_shape", "batch_size", "threads", "max_tensor", "max_data", "providers", before="config")
+@options.takes(
+    PIXELS, "input_shape", "output_kind", "batch_size", "threads", "max_tensor", "max_data", "providers",
+    before="config",
+)  # fmt: skip
 def command(
     original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The reference model.")],
     optimized: Annotated[Path, typer.Argument(metavar="OPTIMIZED", help="The model to check.")],
@@ -43,9 +46,9 @@ def command(
 ) -> None:
     """Compare accuracy, agreement and output error of two models; exit with 4 where a gate is broken.
 
-    A gate is --max-drop, --min-agreement or --max-error. Where none is given, here or in the options file, the
-    default is --max-drop 0.05 for a network with class scores, else --max-error 0.1. Outputs that are NaN or infinite
-    break every gate.
+    A gate is --max-drop, --min-agreement or --max-error. Outputs that none given here or in the options file speaks
+    of have a default: --max-drop 0.05 for classes and the pixels of masks, 0.05 of the cosine of an embedding, else
+    --max-error 0.1. Outputs that are NaN or infinite break every gate.
 
     Examples:
       onnxshallow validate net.onnx net.shallow.onnx --data test.npz

@@ -123,6 +123,9 @@ def _labels(array: NDArray[np.generic], where: str) -> NDArray[np.int64]:
         raise DataError(f"{where} is {array.dtype}; labels must be integer class indices.")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim != 1:
-        raise DataError(f"{where} has shape {array.shape}; labels must be one class index a sample.")
+    if array.ndim not in (1, 2):
+        raise DataError(
+            f"{where} has shape {array.shape}; labels must be one class index a sample, or a row of them for a "
+            "network that tells several classes."
+        )
     return array.astype(np.int64)

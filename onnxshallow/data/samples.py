@@ -21,7 +21,7 @@ class Samples:
     Attributes:
         columns: what each input is read from, all of one length.
         source: where the samples come from, for messages.
-        labels: (N,) int64 class indices of this view's samples, or None.
+        labels: (N,) int64 class indices of this view's samples, (N, Q) where each has Q of them, or None.
         synthetic: True where the samples are made up, so that no accuracy can be claimed from them.
         selection: (N,) positions in the columns that this view shows, in order; None for all.
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer, TypeAdapter
 from pydantic_core import core_schema
@@ -15,6 +15,8 @@ __all__ = [
     "CODE",
     "Bytes",
     "Data",
+    "Kind",
+    "Kinds",
     "Latency",
     "Names",
     "Numbers",
@@ -30,6 +32,10 @@ __all__ = [
 
 CODE = re.compile(r"(?P<file>.+\.py):(?P<function>[^\W\d]\w*)")
 """A source that is made by a function of the user's own."""
+
+
+Kind = Literal["classes", "scores", "boxes", "embedding", "regression", "mask"]
+"""What an output may mean."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,16 @@ def _shapes(value: object) -> object:
     return {name: sizes.split(",") for name, sizes in (item.rsplit(":", 1) for item in items)}
 
 
+def _kinds(value: object) -> object:
+    """Lets "NAME=classes", or a list of such, stand for a mapping of names to kinds."""
+    if value is None or isinstance(value, Mapping):
+        return value
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and "=" in item for item in items):
+        raise ValueError("what an output means is given as NAME=classes")
+    return dict(item.rsplit("=", 1) for item in items)
+
+
 def _data(value: object) -> object:
     """Lets paths stand for their text; anything else that is no number may hold samples."""
     if isinstance(value, Path):
@@ -123,5 +139,9 @@ Numbers = Annotated[tuple[float, ...] | None, Reads(_listed, float | str | Seque
 Names = Annotated[tuple[str, ...] | None, Reads(_listed, str | Sequence[str])]
 Shapes = Annotated[
     dict[str, tuple[Size, ...]] | None, Reads(_shapes, Mapping[str, Sequence[Size]] | str | Sequence[str])
+]
+Kinds = Annotated[
+    dict[str, Kind] | None,
+    Reads(_kinds, Mapping[str, str] | str | Sequence[str], in_file=Mapping[str, Kind] | str | Sequence[str]),
 ]
 Data = Annotated[Any, Reads(_data, object, in_file=str), PlainSerializer(describe_data)]

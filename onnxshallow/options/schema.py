@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, Flag, Option
-from onnxshallow.options.forms import Bytes, Data, Latency, Names, Numbers, Reads, Shapes, Size, Target, text_of
+from onnxshallow.options.forms import (
+    Bytes,
+    Data,
+    Kinds,
+    Latency,
+    Names,
+    Numbers,
+    Reads,
+    Shapes,
+    Size,
+    Target,
+    text_of,
+)
 from onnxshallow.options.quantities import parse_bytes
 
 __all__ = ["OPTIONS", "PRESETS", "Config", "Options"]
@@ -101,9 +113,10 @@ class Config(BaseModel):
     crop: Annotated[Size | None, Flag("The central square of this size is used.", PIXELS, "PIXELS")] = None
     channels: Annotated[Literal["rgb", "bgr"], Flag("The network's order.", PIXELS)] = "rgb"
 
-    sensitivity: Annotated[Literal["kl", "mse", "disagreement", "magnitude"], Flag("Measure of damage.", FITTING)] = (
-        "kl"
-    )
+    sensitivity: Annotated[
+        Literal["kl", "mse", "disagreement", "magnitude"],
+        Flag("Measure of damage; kl: of class outputs, softened by a temperature of 2.", FITTING),
+    ] = "kl"
     ridge: Annotated[
         float | None,
         Field(ge=0, allow_inf_nan=False),
@@ -119,6 +132,15 @@ class Config(BaseModel):
     ] = None
 
     input_shape: Annotated[Shapes, Flag("Sizes for an input with open axes.", MACHINE, "NAME:1,3,224,224")] = None
+    output_kind: Annotated[
+        Kinds,
+        Flag(
+            "What an output means: classes, scores, boxes, embedding, regression or mask.",
+            MACHINE,
+            "NAME=KIND",
+            default="guessed, and told",
+        ),
+    ] = None
     seed: Annotated[int, Field(ge=0), Flag("Of everything random.", MACHINE)] = 0
     memory: Annotated[
         Bytes,
@@ -219,6 +241,7 @@ class Options(TypedDict, total=False):
     correction: bool | None
     mask_form: Literal["split", "prelu"] | None
     input_shape: Mapping[str, Sequence[int]] | str | Sequence[str] | None
+    output_kind: Mapping[str, str] | str | Sequence[str] | None
     seed: int | None
     memory: int | str | None
     batch_size: int | None

@@ -128,4 +128,5 @@ def validate(inputs: Inputs, realized: Realized, progress: Progress, original: R
     with progress.stage("Validating", inputs.report_batches) as step:
         batches = counted(labelled_batches(report, batch, whole=inputs.fixed_batch), step)
         first = original or Session(inputs.document.model, threads=threads)
-        return compare_models(first, Session(realized.model, threads=threads), batches).located_in(report)
+        second = Session(realized.model, threads=threads)
+        return compare_models(first, second, batches, kinds=inputs.kinds).located_in(report)

@@ -176,4 +176,4 @@ def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan | Non
         logger.info("A plan is refused: %s.", realized.unstable)
         return None
     measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
-    return replace(plan, damage=damage(measure, observation.reference, realized.outputs))
+    return replace(plan, damage=damage(measure, observation.reference, realized.outputs, inputs.kinds))

@@ -23,6 +23,8 @@ from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import read_budget
 from onnxshallow.search.reduction import fewer_samples
 from onnxshallow.search.solver import Budget
+from onnxshallow.validation.guess import LabelledOutputs, find_kinds, labelled_outputs
+from onnxshallow.validation.kinds import OutputKind
 
 __all__ = ["Inputs", "Observation", "load_inputs", "observe"]
 
@@ -45,6 +47,7 @@ class Inputs:
         data: the samples.
         calibration: the calibration samples in batches.
         reduced: fewer of them, on which candidates and plans are compared.
+        kinds: what the outputs mean.
     """
 
     document: Document
@@ -53,6 +56,7 @@ class Inputs:
     data: Prepared
     calibration: Calibration
     reduced: Calibration
+    kinds: tuple[OutputKind, ...]
 
     @cached_property
     def budget(self) -> Budget:
@@ -117,7 +121,15 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         threads=config.threads or 0,
     )
     reduced = _affordable(analysis, calibration, 2 * _CANDIDATES if config.in_part else _CANDIDATES)
-    return Inputs(document, analysis, config, data, calibration, reduced)
+    kinds = find_kinds(analysis.network, config.output_kind, lambda: _labelled(document, config, data, whole))
+    return Inputs(document, analysis, config, data, calibration, reduced, kinds)
+
+
+def _labelled(document: Document, config: Config, data: Prepared, whole: bool) -> LabelledOutputs | None:
+    """What the original says of validation samples, as labels of calibration samples decide nothing."""
+    if config.validate_data is None:
+        return None
+    return labelled_outputs(document.model, data.report, data.batch, whole=whole, threads=config.threads or 0)
 
 
 def _affordable(analysis: Analysis, calibration: Calibration, candidates: int) -> Calibration:

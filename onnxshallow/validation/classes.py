@@ -1,12 +1,14 @@
 """Where two classifiers agree, class by class, and the samples on which they do not."""
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.validation.kinds import Place
 from onnxshallow.validation.metrics import FloatArray, as_log_probabilities
 
 __all__ = ["MOST_CHANGED", "Changed", "ClassCount", "ClassTally", "predictions"]
@@ -38,6 +40,8 @@ class ClassCount:
 class Changed:
     """A sample to which the second model gives another class.
 
+    Where samples have several classes, what is said is of the first of them that changed.
+
     Attributes:
         index: which sample, counted from 0 in the order of the comparison, or in the data source once that is known.
         name: its file, relative to the folder of images; None for other sources.
@@ -46,6 +50,7 @@ class Changed:
         optimized: the second's, likewise.
         original_score: the probability that the first model gives its own class.
         optimized_score: the probability that the second gives its own.
+        output: which output tells the class, where samples have several; else None.
     """
 
     index: int
@@ -55,6 +60,7 @@ class Changed:
     optimized: int | None
     original_score: float | None
     optimized_score: float | None
+    output: str | None = None
 
 
 def predictions(scores: FloatArray) -> NDArray[np.intp]:
@@ -73,7 +79,7 @@ def predictions(scores: FloatArray) -> NDArray[np.intp]:
 
 
 class ClassTally:
-    """Counts over batches."""
+    """Counts over batches. Classes are counted one by one where samples have one each."""
 
     def __init__(self) -> None:
         self.changed_total = 0
@@ -81,41 +87,47 @@ class ClassTally:
         self._changed: list[tuple[float, int, Changed]] = []
         self._samples = 0
 
-    def add(self, first: FloatArray, second: FloatArray, labels: NDArray[Any] | None) -> None:
+    def add(self, places: Sequence[Place], labels: NDArray[Any] | None) -> None:
         """Add one batch.
 
         Args:
-            first: (N, K) scores of the first model.
-            second: (N, K) scores of the second.
-            labels: (N,) classes from 0 to K - 1, or None.
+            places: at which samples have a class, Q of them.
+            labels: (N, Q) classes, from 0 to K - 1 at each place, or None.
         """
-        a, b = predictions(first), predictions(second)
+        a = np.stack([predictions(place.first) for place in places], axis=1)
+        b = np.stack([predictions(place.second) for place in places], axis=1)
+        same = (a == b) & (a >= 0)
+        if len(places) == 1:
+            self._count(places[0], a[:, 0], b[:, 0], None if labels is None else labels[:, 0])
+        rows = np.flatnonzero(~same.all(axis=1))
+        self.changed_total += len(rows)
+        which = same.argmin(axis=1)
+        for number in np.unique(which[rows]):
+            own = None if labels is None else labels[:, number]
+            self._keep(rows[which[rows] == number], places[number], own, len(places) > 1)
+        self._samples += len(a)
+
+    def _count(self, place: Place, a: NDArray[np.intp], b: NDArray[np.intp], labels: NDArray[Any] | None) -> None:
         same = (a == b) & (a >= 0)
         of = a if labels is None else labels
         tallied = [same] if labels is None else [same, a == labels, b == labels]
         if self._counts is None:
-            self._counts = np.zeros((1 + len(tallied), first.shape[1]), np.int64)
+            self._counts = np.zeros((1 + len(tallied), place.first.shape[1]), np.int64)
         for row, which in zip(self._counts, [of >= 0, *tallied], strict=True):
             row += np.bincount(of[which], minlength=len(row))
-        rows = np.flatnonzero(~same)
-        self.changed_total += len(rows)
-        if len(rows):
-            self._keep(rows, (a, b), (_own(first, a), _own(second, b)), labels)
-        self._samples += len(a)
 
-    def _keep(
-        self,
-        rows: NDArray[np.intp],
-        classes: tuple[NDArray[np.intp], NDArray[np.intp]],
-        scores: tuple[NDArray[np.float64], NDArray[np.float64]],
-        labels: NDArray[Any] | None,
-    ) -> None:
-        for row in rows:
-            said = [int(each[row]) if each[row] >= 0 else None for each in classes]
-            sure = [None if np.isnan(each[row]) else float(each[row]) for each in scores]
+    def _keep(self, rows: NDArray[np.intp], place: Place, labels: NDArray[Any] | None, named: bool) -> None:
+        pair = [scores[rows] for scores in (place.first, place.second)]
+        classes = [predictions(scores) for scores in pair]
+        scores = [_own(own, chosen) for own, chosen in zip(pair, classes, strict=True)]
+        for at, row in enumerate(rows):
+            before, after = (int(each[at]) if each[at] >= 0 else None for each in classes)
+            sure, then = (None if np.isnan(each[at]) else float(each[at]) for each in scores)
             index = self._samples + int(row)
             label = None if labels is None else int(labels[row])
-            entry = (-1.0 if sure[0] is None else sure[0], -index, Changed(index, None, label, *said, *sure))
+            output = place.output if named else None
+            change = Changed(index, None, label, before, after, sure, then, output)
+            entry = (-1.0 if sure is None else sure, -index, change)
             if len(self._changed) < MOST_CHANGED:
                 heapq.heappush(self._changed, entry)
             else:

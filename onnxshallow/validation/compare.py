@@ -1,7 +1,7 @@
 """Compare two models on the same samples: accuracy, agreement, divergence, error."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from onnxshallow.data.samples import Samples
 from onnxshallow.errors import ModelError
 from onnxshallow.model.session import Session
-from onnxshallow.validation.classes import Changed, ClassCount, ClassTally, predictions
-from onnxshallow.validation.metrics import FloatArray, class_scores, kl_divergence, top_k_correct
+from onnxshallow.validation.classes import Changed, ClassCount, ClassTally
+from onnxshallow.validation.guess import kinds_of_arrays
+from onnxshallow.validation.heads import HeadsTally, MaskTally
+from onnxshallow.validation.kinds import OutputKind, Place, class_places
 from onnxshallow.validation.numbers import Number
-from onnxshallow.validation.outputs import OutputDifference, OutputTally
+from onnxshallow.validation.outputs import Loss, OutputDifference, OutputTally, share_lost
 from onnxshallow.validation.statistics import McNemar, mcnemar, paired_difference_interval, wilson_interval
 from onnxshallow.validation.user_metric import UserMetric
 
@@ -40,19 +42,6 @@ class Accuracy:
     samples: int
 
 
-@dataclass(frozen=True)
-class Loss:
-    """What the second model lost.
-
-    Attributes:
-        value: as a fraction.
-        what: of what, in words.
-    """
-
-    value: float
-    what: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class Fidelity:
     """How close the second model's outputs are to the first's.
@@ -60,8 +49,9 @@ class Fidelity:
     Attributes:
         samples: number of samples.
         source: where these come from; empty where that is not known.
-        agreement: share of samples with the same most likely class; None where no output holds class scores.
-        kl: mean KL(first || second) in nats; None likewise.
+        agreement: share of samples with the same most likely class, at all outputs and positions that tell one; None
+            where no output tells classes.
+        kl: mean KL(first || second) in nats, over the outputs that hold class scores; None where there is none.
         relative_error: for each floating-point output, RMS of the difference over RMS of the first's; infinite
             where an output is not finite.
         composition_error: how far kernels that were composed exactly are off, where there are any.
@@ -79,20 +69,18 @@ class Fidelity:
     @property
     def error(self) -> Loss:
         """The largest error over the outputs: relative for floats, the share of unequal elements for others."""
-        losses = [
-            Loss(1.0 - output.equal, f"share of unequal elements of {output.name!r}")
-            if output.equal is not None
-            else Loss(output.relative_error or 0.0, f"relative error of {output.name!r}")
-            for output in self.outputs
-        ]
-        return max(losses, key=lambda loss: (loss.value, loss.what), default=Loss(0.0, "error"))
+        return _largest([output.error for output in self.outputs])
 
     @property
     def loss(self) -> Loss:
-        """What is lost where labels tell nothing: disagreement, and without classes the largest error."""
+        """What is lost where labels tell nothing: disagreement, and without classes the most that an output lost."""
         if self.agreement is None:
-            return Loss(self.error.value, "output precision")
-        return Loss(_without_noise(1.0 - self.agreement), "agreement with the original")
+            return _largest([output.loss for output in self.outputs])
+        return Loss(share_lost(self.agreement), "agreement with the original")
+
+
+def _largest(losses: Sequence[Loss]) -> Loss:
+    return max(losses, key=lambda loss: (loss.value, loss.what), default=Loss(0.0, "error"))
 
 
 @dataclass(frozen=True)
@@ -109,6 +97,8 @@ class Comparison:
         changed: samples to which the second gives another class, at most 100, those first of which the first is
             most sure.
         changed_total: how many samples changed their class.
+        labels_of: the output that the labels belong to, where others tell classes too that have none; else None.
+        unused_labels: whether there are labels that are those of no output.
     """
 
     first: Accuracy | None
@@ -119,19 +109,30 @@ class Comparison:
     classes: tuple[ClassCount, ...] = ()
     changed: tuple[Changed, ...] = ()
     changed_total: int = 0
+    labels_of: str | None = None
+    unused_labels: bool = False
 
     @property
     def accuracy_lost(self) -> float | None:
         """Top-1 accuracy lost, as a fraction; None without labels."""
         if self.first is None or self.second is None:
             return None
-        return _without_noise(self.first.top1 - self.second.top1)
+        return round(self.first.top1 - self.second.top1, 12)
 
     @property
     def loss(self) -> Loss:
-        """What counts as lost, in every command: accuracy; without labels what the outputs tell."""
-        lost = self.accuracy_lost
-        return self.fidelity.loss if lost is None else Loss(lost, "accuracy")
+        """What counts as lost, in every command: accuracy; without labels what the outputs tell.
+
+        Where labels belong to one of several outputs that tell classes, the others count by their agreement.
+        """
+        if self.accuracy_lost is None:
+            return self.fidelity.loss
+        others = [
+            output.loss
+            for output in self.fidelity.outputs
+            if self.labels_of not in (None, output.name) and output.kind == "classes" and output.agreement is not None
+        ]
+        return max([Loss(self.accuracy_lost, "accuracy"), *others], key=lambda loss: loss.value)
 
     def located_in(self, samples: Samples) -> "Comparison":
         """The same, with single samples by their positions and names in the source.
@@ -153,97 +154,97 @@ class Comparison:
         return replace(self, fidelity=fidelity, changed=changed)
 
 
-def _without_noise(share: float) -> float:
-    """A difference of shares, without the rounding that makes 1 - 0.85 more than a limit of 0.15."""
-    return round(share, 12)
-
-
-@dataclass
 class _Tally:
     """Sums over batches."""
 
-    names: tuple[str, ...]
-    samples: int = 0
-    kl: float = 0.0
-    agree: int = 0
-    ruined: bool = False
-    number_of_classes: int = 0
-    outputs: list[OutputTally] = field(default_factory=list)
-    classes: ClassTally = field(default_factory=ClassTally)
-    correct: list[list[NDArray[np.bool_]]] = field(default_factory=lambda: [[], [], [], []])
+    def __init__(self, names: Sequence[str], kinds: Sequence[OutputKind] | None) -> None:
+        self._names, self._kinds = names, kinds
+        self._outputs = [OutputTally(name) for name in names]
+        self._masks = [MaskTally() for _ in names]
+        self._heads = HeadsTally()
+        self._classes = ClassTally()
+
+    @property
+    def samples(self) -> int:
+        """How many there were."""
+        return self._heads.samples
 
     def add(
         self, first: list[np.ndarray], second: list[np.ndarray], labels: NDArray[Any] | None, samples: int
     ) -> None:
         """Add the outputs of one batch of so many samples."""
-        self.outputs = self.outputs or [OutputTally(name) for name in self.names]
-        for name, *pair in zip(self.names, first, second, strict=True):
+        for name, *pair in zip(self._names, first, second, strict=True):
             if not all(isinstance(output, np.ndarray) for output in pair):
                 raise ModelError(
                     f"The models cannot be compared: output {name!r} is no tensor but a sequence or a map."
                 )
-        scores = _class_scores(first, second, samples)
-        for tally, a, b in zip(self.outputs, first, second, strict=True):
+        if self._kinds is None:
+            self._kinds = kinds_of_arrays(self._names, first, samples)
+        places: list[Place] = []
+        same: dict[str, NDArray[np.bool_]] = {}
+        for kind, tally, mask, a, b in zip(self._kinds, self._outputs, self._masks, first, second, strict=True):
             tally.add(a, b, samples)
-        if scores is not None:
-            self._add_scores(*scores, labels)
-        self.samples += samples
+            mask.add(kind, a, b, samples)
+            places += class_places(kind, a, b, samples)
+            if kind.kind == "classes" and a.dtype.kind in "iu" and len(a) == samples:
+                same[kind.name] = (a == b).reshape(samples, -1).all(axis=1)
+        self._heads.add(places, same, labels, samples)
+        if places:
+            columns = labels[:, None] if labels is not None and labels.ndim == 1 else labels
+            self._classes.add(places, columns if columns is not None and columns.shape[1] == len(places) else None)
 
-    def _add_scores(self, a: NDArray[Any], b: NDArray[Any], labels: NDArray[Any] | None) -> None:
-        self.number_of_classes = a.shape[1]
-        before, after = predictions(a), predictions(b)
-        self.agree += int(np.sum((before == after) & (before >= 0)))
-        self.ruined = self.ruined or bool(np.any(after < 0))
-        self.kl += 0.0 if self.ruined else float(np.sum(kl_divergence(a, b)))
-        if labels is not None:
-            rows = ((a, 1), (b, 1), (a, 5), (b, 5))
-            for kept, (scores, k) in zip(self.correct, rows, strict=True):
-                kept.append(top_k_correct(scores, labels, k))
-        self.classes.add(a, b, labels)
+    def _differences(self) -> tuple[OutputDifference, ...]:
+        """How far each output is, by what it means; one that does not hold what it should is numbers like others."""
+        heads = self._heads.heads
+        found = []
+        for kind, tally, mask in zip(self._kinds or (), self._outputs, self._masks, strict=True):
+            output, agreed = tally.result(), heads.get(kind.name) or mask.result()
+            meant, reason = kind.kind, kind.reason
+            if agreed is not None:
+                output = replace(output, agreement=agreed.agreement, kl=agreed.kl)
+            elif meant == "mask" and output.equal is not None:
+                output = replace(output, agreement=output.equal)
+            elif meant in ("classes", "mask"):
+                meant, reason = "regression", f"no {meant}, as it holds no class scores of each sample"
+            found.append(replace(output, kind=meant, reason=reason))
+        return tuple(found)
 
     def result(self) -> Comparison:
         """What the sums say."""
-        outputs = tuple(tally.result() for tally in self.outputs)
-        errors = {output.name: output.relative_error for output in outputs if output.relative_error is not None}
-        scored = self.number_of_classes > 0
-        kl = None if not scored else float("inf") if self.ruined else self.kl / self.samples
-        agreement = self.agree / self.samples if scored else None
-        fidelity = Fidelity(samples=self.samples, agreement=agreement, kl=kl, relative_error=errors, outputs=outputs)
+        heads, outputs = self._heads, self._differences()
+        divergences = [head.kl for head in heads.heads.values() if head.kl is not None]
+        fidelity = Fidelity(
+            samples=self.samples,
+            agreement=heads.agreement,
+            kl=sum(divergences) / len(divergences) if divergences else None,
+            relative_error={one.name: one.relative_error for one in outputs if one.relative_error is not None},
+            outputs=outputs,
+        )
         details: dict[str, Any] = {
-            "classes": self.classes.classes(),
-            "changed": self.classes.changed(),
-            "changed_total": self.classes.changed_total,
+            "classes": self._classes.classes(),
+            "changed": self._classes.changed(),
+            "changed_total": self._classes.changed_total,
         }
-        if not self.correct[0]:
-            return Comparison(None, None, fidelity, **details)
-        first, second, first5, second5 = (np.concatenate(kept) for kept in self.correct)
-        low, high = paired_difference_interval(second, first)
+        answers = heads.answers()
+        if answers is None:
+            return Comparison(None, None, fidelity, **details, unused_labels=heads.unused_labels)
+        low, high = paired_difference_interval(answers.second, answers.first)
         return Comparison(
-            _accuracy(first, first5, self.number_of_classes),
-            _accuracy(second, second5, self.number_of_classes),
+            _accuracy(answers.first, answers.first5),
+            _accuracy(answers.second, answers.second5),
             fidelity,
-            mcnemar(first, second),
+            mcnemar(answers.first, answers.second),
             (low, high),
             **details,
+            labels_of=answers.output,
         )
 
 
-def _class_scores(
-    first: list[np.ndarray], second: list[np.ndarray], samples: int
-) -> tuple[FloatArray, FloatArray] | None:
-    """Both models' first output that holds class scores, one row a sample."""
-    for a, b in zip(first, second, strict=True):
-        scores, others = class_scores(a), class_scores(b)
-        if scores is not None and others is not None and len(scores) == len(others) == samples:
-            return scores, others
-    return None
-
-
-def _accuracy(top1: NDArray[np.bool_], top5: NDArray[np.bool_], classes: int) -> Accuracy:
+def _accuracy(top1: NDArray[np.bool_], top5: NDArray[np.bool_] | None) -> Accuracy:
     hits = int(top1.sum())
     return Accuracy(
         hits / len(top1),
-        float(top5.mean()) if classes > 5 else None,
+        None if top5 is None else float(top5.mean()),
         wilson_interval(hits, len(top1)),
         len(top1),
     )
@@ -291,17 +292,19 @@ def compare_models(
     second: Session,
     batches: Iterable[tuple[Mapping[str, np.ndarray], NDArray[Any] | None]],
     *,
+    kinds: Sequence[OutputKind] | None = None,
     metrics: Sequence[UserMetric] = (),
     glance: Callable[[Comparison], None] | None = None,
 ) -> Comparison:
     """Run both models and compare their outputs, batch by batch, so that no set is too long.
 
-    The first output that holds class scores, (N, K), stands for the prediction.
+    All outputs that tell classes stand for the prediction: a sample has the same where all are the same.
 
     Args:
         first: the original.
         second: the optimized model, with the same outputs.
-        batches: inputs by name, and labels (N,) or None.
+        batches: inputs by name, and labels or None: (N,) classes, or (N, Q) where a sample has Q of them.
+        kinds: what the first's outputs mean; None to guess it from their names and shapes alone.
         metrics: the user's own; they add up what they find.
         glance: called once with what is known after the first `FIRST_GLANCE` samples, where there are as many.
 
@@ -310,7 +313,7 @@ def compare_models(
         DataError: a label names a class that the network does not have, or a metric fails.
     """
     names = first.output_names
-    tally = _Tally(names)
+    tally = _Tally(names, kinds)
     for feeds, labels in batches:
         outputs = first.run(feeds), second.run(feeds, names)
         before = tally.samples

@@ -4,16 +4,36 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onnxshallow.errors import UsageError
+from onnxshallow.options.forms import Kind
 from onnxshallow.validation.compare import Comparison
+from onnxshallow.validation.judgement import Finding
 from onnxshallow.validation.numbers import Real
+from onnxshallow.validation.outputs import Loss
 
-__all__ = ["DEFAULT_MAX_DROP", "DEFAULT_MAX_ERROR", "Gate", "Limits", "check_gates", "not_finite"]
+__all__ = [
+    "DEFAULT_MAX_DROP",
+    "DEFAULT_MAX_ERROR",
+    "DEFAULT_MAX_TURN",
+    "Gate",
+    "Limits",
+    "check_gates",
+    "not_finite",
+    "told_of_labels",
+]
 
 DEFAULT_MAX_DROP = 0.05
-"""What a classifier may lose where no gate is given."""
+"""What a classifier may lose where no gate is given: accuracy, samples that keep their class, or pixels that do."""
 
 DEFAULT_MAX_ERROR = 0.1
 """How far other outputs may be off where no gate is given."""
+
+DEFAULT_MAX_TURN = 0.05
+"""How much of its cosine an embedding may lose where no gate is given: it turns by 18 degrees."""
+
+_MAX_ERRORS: tuple[tuple[tuple[Kind | None, ...], float], ...] = (
+    (("embedding",), DEFAULT_MAX_TURN),
+    (("scores", "boxes", "regression", None), DEFAULT_MAX_ERROR),
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +42,7 @@ class Limits:
 
     Attributes:
         max_drop: accuracy that may be lost, as a fraction; without labels disagreement with the original, and
-            without classes the largest error over the outputs.
+            without classes the most that an output lost, by what it means.
         min_agreement: the least share of samples with the same class.
         max_error: the largest error over the outputs: relative for floats, the share of unequal elements for others.
     """
@@ -70,9 +90,10 @@ class Gate:
 
 
 def check_gates(comparison: Comparison, limits: Limits) -> list[Gate]:
-    """Every gate that was given or, where none was, the default one.
+    """Every gate that was given, and the default one of each kind of output that none of these speaks of.
 
-    The default is `DEFAULT_MAX_DROP` for a network with class scores, else `DEFAULT_MAX_ERROR`.
+    `max_error` speaks of all outputs; `max_drop` and `min_agreement` of those that tell classes, and where there are
+    none `max_drop` speaks of all.
 
     Args:
         comparison: of both models.
@@ -81,27 +102,66 @@ def check_gates(comparison: Comparison, limits: Limits) -> list[Gate]:
     Raises:
         UsageError: a gate needs what the network or the data do not have.
     """
-    fidelity, default = comparison.fidelity, not limits.given
-    agreement = fidelity.agreement
-    if default:
-        limits = Limits(max_drop=DEFAULT_MAX_DROP) if agreement is not None else Limits(max_error=DEFAULT_MAX_ERROR)
-    gates = []
-    if limits.max_drop is not None:
+    given = _given(comparison, limits)
+    has_classes = comparison.fidelity.agreement is not None
+    if limits.max_error is not None or (limits.max_drop is not None and not has_classes):
+        return given
+    defaults = [_default_of_numbers(comparison, kinds, limit) for kinds, limit in _MAX_ERRORS]
+    defaults.insert(0, _default_of_masks(comparison))
+    if has_classes and not limits.given:
         loss = comparison.loss
-        gates.append(Gate("max-drop", limits.max_drop, loss.value, loss.value <= limits.max_drop, default, loss.what))
+        defaults.insert(0, _gate("max-drop", DEFAULT_MAX_DROP, loss, default=True))
+    return given + [gate for gate in defaults if gate is not None]
+
+
+def _given(comparison: Comparison, limits: Limits) -> list[Gate]:
+    agreement, gates = comparison.fidelity.agreement, []
+    if limits.max_drop is not None:
+        gates.append(_gate("max-drop", limits.max_drop, comparison.loss))
     if limits.min_agreement is not None:
         if agreement is None:
             raise UsageError(
-                "--min-agreement needs class scores, floats (N, classes), which no output of this network has; "
-                "give --max-error instead."
+                "--min-agreement needs an output that tells classes, which this network has not (--output-kind says "
+                "what an output means); give --max-error instead."
             )
         met = agreement >= limits.min_agreement
         gates.append(Gate("min-agreement", limits.min_agreement, agreement, met, what="samples with the same class"))
     if limits.max_error is not None:
-        error = fidelity.error
-        met = error.value <= limits.max_error
-        gates.append(Gate("max-error", limits.max_error, error.value, met, default, error.what))
+        gates.append(_gate("max-error", limits.max_error, comparison.fidelity.error))
     return gates
+
+
+def _gate(name: Literal["max-drop", "max-error"], limit: float, loss: Loss, *, default: bool = False) -> Gate:
+    return Gate(name, limit, loss.value, loss.value <= limit, default, loss.what)
+
+
+def _default_of_masks(comparison: Comparison) -> Gate | None:
+    lost = [output.loss for output in comparison.fidelity.outputs if output.kind == "mask"]
+    if not lost:
+        return None
+    return _gate("max-drop", DEFAULT_MAX_DROP, max(lost, key=lambda loss: loss.value), default=True)
+
+
+def _default_of_numbers(comparison: Comparison, kinds: tuple[Kind | None, ...], limit: float) -> Gate | None:
+    """The default gate of the outputs of some kinds, which the worst of them decides; None where there are none."""
+    outputs = [output for output in comparison.fidelity.outputs if output.kind in kinds]
+    lost = [
+        Loss(output.loss.value, f"lost {output.loss.what}") if output.kind == "embedding" else output.error
+        for output in outputs
+    ]
+    return _gate("max-error", limit, max(lost, key=lambda loss: loss.value), default=True) if lost else None
+
+
+def told_of_labels(comparison: Comparison) -> list[Finding]:
+    """A finding where there are labels and none of the outputs is the one that they speak of."""
+    if not comparison.unused_labels:
+        return []
+    text = (
+        "The labels were not used: every output tells fewer classes than they name, or the original gets it right no "
+        "more often than by chance. Check that they belong to these samples, or name the output's meaning with "
+        "--output-kind."
+    )
+    return [Finding("data", text)]
 
 
 def not_finite(comparison: Comparison) -> list[str]:

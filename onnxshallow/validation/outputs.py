@@ -12,12 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.errors import ModelError
+from onnxshallow.options.forms import Kind
 from onnxshallow.validation.numbers import Number
 
-__all__ = ["OutputDifference", "OutputTally"]
+__all__ = ["Loss", "OutputDifference", "OutputTally", "share_lost"]
 
 # Rows are turned to float64 so many elements at a time, so that large outputs need no copies of their own size.
 _CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the second model lost.
+
+    Attributes:
+        value: as a fraction.
+        what: of what, in words.
+    """
+
+    value: float
+    what: str
+
+
+def share_lost(kept: float) -> float:
+    """What is missing from a share, without the rounding that makes 1 - 0.85 more than a limit of 0.15."""
+    return round(1.0 - kept, 12)
 
 
 @dataclass(frozen=True)
@@ -38,6 +57,11 @@ class OutputDifference:
         worst_error: its relative error, or its share of unequal elements.
         equal: share of equal elements; None for floating-point outputs.
         not_finite: samples at which the second model gives NaN, or infinities that the first does not give.
+        kind: what the output means, see `onnxshallow.validation.kinds`; None where that was not asked.
+        reason: why it is taken for that.
+        agreement: share of samples with the same class or, where an output tells several, with all the same; of a
+            mask the share of pixels. None for outputs that tell no classes.
+        kl: mean KL(first || second) of class scores in nats, over all classes that it tells; None likewise.
     """
 
     name: str
@@ -50,6 +74,29 @@ class OutputDifference:
     worst_error: Number = None
     equal: float | None = None
     not_finite: int = 0
+    kind: Kind | None = None
+    reason: str = ""
+    agreement: float | None = None
+    kl: Number = None
+
+    @property
+    def error(self) -> Loss:
+        """How far it is off as numbers: the relative error of floats, the share of unequal elements of others."""
+        if self.equal is not None:
+            return Loss(share_lost(self.equal), f"share of unequal elements of {self.name!r}")
+        return Loss(self.relative_error or 0.0, f"relative error of {self.name!r}")
+
+    @property
+    def loss(self) -> Loss:
+        """What is lost, by what it means: of classes and masks agreement, of an embedding cosine, else precision."""
+        if self.kind == "mask" and self.agreement is not None:
+            return Loss(share_lost(self.agreement), f"agreement with the original at the pixels of {self.name!r}")
+        if self.kind == "classes" and self.agreement is not None:
+            return Loss(share_lost(self.agreement), f"agreement with the original at {self.name!r}")
+        if self.kind == "embedding" and self.cosine is not None:
+            cosine = -math.inf if math.isnan(self.cosine) else self.cosine
+            return Loss(share_lost(cosine), f"cosine of {self.name!r}")
+        return Loss(self.error.value, "output precision")
 
 
 class OutputTally:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["McNemar", "mcnemar", "paired_difference_interval", "wilson_interval"]
+__all__ = ["McNemar", "beats_chance", "mcnemar", "paired_difference_interval", "wilson_interval"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,22 @@ def paired_difference_interval(
     below = _combined_radius(second - second_low, first_high - first, phi)
     above = _combined_radius(second_high - second, first - first_low, phi)
     return max(-1.0, difference - below), min(1.0, difference + above)
+
+
+def beats_chance(correct: NDArray[np.bool_], labels: NDArray[np.int64], classes: int) -> bool:
+    """Whether right answers are more than who guesses would give, be it that he always says the most frequent label.
+
+    Args:
+        correct: (N,) whether each sample is answered right.
+        labels: (N,) classes, counted from 0.
+        classes: how many classes there are.
+
+    Returns:
+        Whether the lower end of the 95 % interval of the share is above that of a guess.
+    """
+    most_frequent = float(np.unique(labels, return_counts=True)[1].max()) / len(labels)
+    low, _ = wilson_interval(int(correct.sum()), len(correct))
+    return low > max(1 / classes, most_frequent)
 
 
 def _paired_counts(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[int, int, int, int]:

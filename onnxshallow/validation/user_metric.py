@@ -1,8 +1,8 @@
 """A metric of the user's own, `file.py:function`, on both models' outputs.
 
 The function is called once a batch and model, as `function(outputs, labels)`: the outputs by name, batch first, and
-the labels (N,) or None. It returns one number a sample, (N,), or one number for the batch, which then counts as often
-as the batch has samples.
+the labels or None: (N,), or (N, Q) where samples have several. It returns one number a sample, (N,), or one number
+for the batch, which then counts as often as the batch has samples.
 """
 
 import math

@@ -19,6 +19,7 @@ from onnxshallow.report.schema.reports import ValidationReport
 from onnxshallow.runtime.progress import Progress, Silent, counted
 from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
 from onnxshallow.validation.gates import Limits, check_gates
+from onnxshallow.validation.guess import find_kinds, labelled_outputs
 from onnxshallow.validation.user_metric import UserMetric, load_metric
 
 __all__ = ["load_models", "validate"]
@@ -66,6 +67,12 @@ def _validate(
     (first, second), inputs = load_models([original, optimized], config)
     samples, batch = load_report_samples(config, inputs)
     threads = config.threads or 0
+    whole = is_fixed(inputs)
+    kinds = find_kinds(
+        Network(first.model, config.input_shape),
+        config.output_kind,
+        lambda: labelled_outputs(first.model, samples, batch, whole=whole, threads=threads),
+    )
 
     def glance(comparison: Comparison) -> None:
         check_gates(comparison, limits)  # so that a gate that cannot be checked is told now
@@ -76,7 +83,8 @@ def _validate(
         comparison = compare_models(
             Session(first.model, threads=threads),
             Session(second.model, threads=threads),
-            counted(labelled_batches(samples, batch, whole=is_fixed(inputs)), step),
+            counted(labelled_batches(samples, batch, whole=whole), step),
+            kinds=kinds,
             metrics=own,
             glance=glance,
         ).located_in(samples)

@@ -45,7 +45,7 @@ def test_people_see_a_table(case):
     assert outcome.exit_code == 0
     assert outcome.stderr == ""
     assert "fuse:" in outcome.stdout
-    assert "Damage by kl on 8 held-out samples" in outcome.stdout
+    assert "Damage (softened divergence, T = 2) on 8 held-out samples" in outcome.stdout
 
 
 def test_nothing_is_written_but_what_is_asked_for(case, tmp_path):

@@ -54,6 +54,12 @@ def test_an_input_named_like_labels_is_an_input():
     assert samples.labels.tolist() == [0, 1, 2, 3]
 
 
+def test_a_sample_may_have_several_labels():
+    samples = make([VECTOR], x=VECTORS, labels=np.arange(12).reshape(4, 3))
+    assert samples.labels.shape == (4, 3)
+    assert samples.take([2, 0]).labels.tolist() == [[6, 7, 8], [0, 1, 2]]
+
+
 def test_labels_in_a_column_are_flattened():
     assert make([VECTOR], x=VECTORS, labels=np.arange(4)[:, np.newaxis]).labels.shape == (4,)
 
@@ -104,8 +110,8 @@ def test_preprocessing_of_floats_is_ignored_with_a_warning(caplog):
         ),
         (
             [VECTOR],
-            {"x": VECTORS, "y": np.eye(4, dtype=int)},
-            r"'y' has shape \(4, 4\); labels must be one class",
+            {"x": VECTORS, "y": np.ones((4, 2, 2), int)},
+            r"'y' has shape \(4, 2, 2\); labels must be one class",
         ),
         ([IMAGE, VECTOR], {"input": FLOATS, "features": VECTORS[:3]}, "different numbers of samples"),
     ],

@@ -58,6 +58,23 @@ def test_input_shapes(given):
     assert resolve({"input_shape": given}, Path("model.onnx")).input_shape == {"x:0": (1, 3, 8, 8)}
 
 
+@pytest.mark.parametrize("given", ["x=0=boxes", ["x=0=boxes"], {"x=0": "boxes"}])
+def test_output_kinds(given):
+    assert resolve({"output_kind": given}, Path("model.onnx")).output_kind == {"x=0": "boxes"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("boxes", "what an output means is given as NAME=classes"),
+        ("y=box", "should be 'classes', 'scores', 'boxes', 'embedding', 'regression' or 'mask'"),
+    ],
+)
+def test_output_kinds_that_are_none(given, message):
+    with pytest.raises(UsageError, match=message):
+        resolve({"output_kind": given}, Path("model.onnx"))
+
+
 def test_a_whole_config_file(write, tmp_path):
     path = write(
         """
@@ -74,6 +91,7 @@ def test_a_whole_config_file(write, tmp_path):
         mean = [0.5]
         memory = 1000000
         input-shape = { input = [1, 3, 32, 32] }
+        output-kind = { offsets = "boxes" }
         """
     )
     config = resolve({}, tmp_path / "model.onnx")
@@ -84,6 +102,7 @@ def test_a_whole_config_file(write, tmp_path):
     assert config.calib == str(tmp_path / "data" / "train.npz")
     assert config.validate_data == "/data/validation.npz"
     assert config.input_shape == {"input": (1, 3, 32, 32)}
+    assert config.output_kind == {"offsets": "boxes"}
 
 
 def test_given_options_go_before_the_file_and_the_file_before_the_defaults(write, tmp_path, caplog):

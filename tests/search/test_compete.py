@@ -162,7 +162,7 @@ def test_no_plan_is_carried_out_twice_for_several_budgets(inputs, observation, m
 def test_a_plan_that_was_carried_out_for_a_harder_budget_is_taken_where_it_does_less(
     inputs, observation, measured, monkeypatch
 ):
-    monkeypatch.setattr(compete_module, "damage", lambda measure, reference, outputs: next(values))
+    monkeypatch.setattr(compete_module, "damage", lambda measure, reference, outputs, kinds: next(values))
     monkeypatch.setattr(compete_module, "_affordable_tries", lambda inputs: 2)
     values = itertools.chain([0.5, 0.1], itertools.repeat(0.9))
     (first, last), _ = together(inputs, observation, measured, 0.7, 0.4)

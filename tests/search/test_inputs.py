@@ -11,6 +11,7 @@ from onnxshallow.search import inputs as inputs_module
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.inputs import load_inputs, observe
 from onnxshallow.search.plan import Plan
+from tests.graphs import run_plain
 from tests.networks import build, smooth
 from tests.runs import NET, NET_WEIGHTS, load_case, save_case
 
@@ -122,3 +123,26 @@ def test_what_is_observed_is_what_a_plan_needs(inputs):
     assert plain.pixels is None
     assert pixels.pixels is not None
     assert np.any(squared.high > plain.high)
+
+
+def test_what_outputs_mean_is_known_from_the_start(tmp_path):
+    (kind,) = load_case(tmp_path).kinds
+    assert (kind.name, kind.kind, kind.reason) == ("y", "classes", "the only output at an end, 6 numbers a sample")
+    (kind,) = load_case(tmp_path, output_kind="y=embedding").kinds
+    assert kind.kind == "embedding"
+
+
+def test_labels_of_validation_say_what_an_output_means_and_those_of_calibration_do_not(tmp_path):
+    text = NET.replace("=> (float[N,6] y)", "=> (float[N,6] y, float[N,6] z)")
+    text = text.replace("}", " g = Neg(f) z = Gemm<transB=1>(g, w3, b3) }")
+    images, weights = smooth(40, 3, 6), {**NET_WEIGHTS, "b3": np.zeros(6, np.float32)}
+    (scores,) = run_plain(build(NET, **weights), {"x": images})
+    weights["b3"] = -scores.mean(axis=0)  # so that not all images are of one class
+    labels = (scores - scores.mean(axis=0)).argmax(axis=1)
+    model, data = save_case(tmp_path, build(text, **weights), labels, x=images)
+
+    def kinds(**options):
+        return [kind.kind for kind in load_inputs(load_document(model), resolve(options, model)).kinds]
+
+    assert kinds(calib=str(data)) == ["regression", "regression"]
+    assert kinds(calib=str(data), validate=str(data)) == ["classes", "regression"]

@@ -5,6 +5,7 @@ import pytest
 
 from onnxshallow.validation import classes
 from onnxshallow.validation.classes import ClassCount, ClassTally, predictions
+from onnxshallow.validation.kinds import Place
 
 
 def one_hot(of, height=4.0, count=3):
@@ -14,7 +15,7 @@ def one_hot(of, height=4.0, count=3):
 def tallied(*batches):
     tally = ClassTally()
     for first, second, labels in batches:
-        tally.add(first, second, None if labels is None else np.array(labels))
+        tally.add([Place("y", first, second)], None if labels is None else np.array(labels)[:, None])
     return tally
 
 

@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 
 from onnxshallow.errors import UsageError
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
-from onnxshallow.validation.gates import Limits, check_gates, not_finite
+from onnxshallow.validation.gates import Limits, check_gates, not_finite, told_of_labels
 from onnxshallow.validation.outputs import OutputDifference
 
 FLOATS = OutputDifference("y", (3,), relative_error=0.2)
@@ -12,11 +13,14 @@ WORSE = OutputDifference("z", (3,), relative_error=0.4)
 INTEGERS = OutputDifference("i", (3,), equal=0.75)
 
 
+def classes(agreement, name="y"):
+    return OutputDifference(name, (3,), relative_error=0.2, kind="classes", agreement=agreement)
+
+
 def compared(*outputs, agreement=None, accuracies=None):
+    outputs = outputs or (FLOATS if agreement is None else classes(agreement),)
     models = [None if accuracies is None else Accuracy(top1, None, (0.0, 1.0), 8) for top1 in accuracies or (0, 0)]
-    return Comparison(
-        *models, Fidelity(samples=8, agreement=agreement, kl=None, relative_error={}, outputs=outputs or (FLOATS,))
-    )
+    return Comparison(*models, Fidelity(samples=8, agreement=agreement, kl=None, relative_error={}, outputs=outputs))
 
 
 def broken(comparison, **limits):
@@ -84,7 +88,7 @@ def test_there_is_a_gate_where_none_is_given(comparison, name, limit):
 
 
 def test_a_gate_that_cannot_be_checked_is_an_error():
-    with pytest.raises(UsageError, match="--min-agreement needs class scores"):
+    with pytest.raises(UsageError, match="--min-agreement needs an output that tells classes"):
         check_gates(compared(), Limits(min_agreement=0.5, max_error=1))
 
 
@@ -94,3 +98,57 @@ def test_outputs_that_are_no_numbers_are_told():
     assert not_finite(compared(FLOATS, ruined)) == [
         "Output 'y' of the optimized model is NaN or infinite for 2 of 8 samples."
     ]
+
+
+# What counts where no gate is given, by what outputs mean.
+
+
+def of_kind(kind, name="y", **values):
+    return OutputDifference(name, (3,), kind=kind, **values)
+
+
+@pytest.mark.parametrize(
+    ("output", "gate"),
+    [
+        (of_kind("regression", relative_error=0.2), ("max-error", 0.1, 0.2)),
+        (of_kind("boxes", relative_error=0.2), ("max-error", 0.1, 0.2)),
+        (of_kind("scores", relative_error=0.2), ("max-error", 0.1, 0.2)),
+        (of_kind("embedding", relative_error=0.05, cosine=0.9), ("max-error", 0.05, 0.1)),
+        (of_kind("embedding", relative_error=math.inf, cosine=math.nan), ("max-error", 0.05, math.inf)),
+        (of_kind("mask", relative_error=0.2, agreement=0.9), ("max-drop", 0.05, 0.1)),
+        (of_kind("mask", equal=0.9, agreement=0.9), ("max-drop", 0.05, 0.1)),
+    ],
+)
+def test_each_kind_has_its_default(output, gate):
+    (found,) = check_gates(compared(output), Limits())
+    assert (found.name, found.limit, found.value, found.met, found.default) == (*gate, False, True)
+
+
+def test_the_default_looks_at_every_output():
+    """As of a detector whose classes survive and whose offsets do not."""
+    outputs = [of_kind("boxes", "offsets", relative_error=0.6), classes(0.99, "prob")]
+    comparison = compared(*outputs, agreement=0.99)
+    assert broken(comparison) == ["max-error"]
+    (_, gate) = check_gates(comparison, Limits())
+    assert gate.describe() == "The relative error of 'offsets' is 0.6, more than --max-error 0.1 allows."
+
+
+@pytest.mark.parametrize("limits", [{"max_drop": 0.2}, {"min_agreement": 0.9}])
+def test_a_gate_on_classes_leaves_the_default_of_the_others(limits):
+    outputs = [of_kind("boxes", "offsets", relative_error=0.6), classes(0.99, "prob")]
+    gates = check_gates(compared(*outputs, agreement=0.99), Limits(**limits))
+    assert [(gate.met, gate.default) for gate in gates] == [(True, False), (False, True)]
+    assert broken(compared(*outputs, agreement=0.99), **limits, max_error=1) == []
+
+
+def test_without_classes_the_drop_is_what_each_output_means():
+    outputs = [of_kind("embedding", "e", relative_error=0.4, cosine=0.92), of_kind("mask", "m", agreement=0.97)]
+    (gate,) = check_gates(compared(*outputs), Limits(max_drop=0.07))
+    assert gate.describe() == "8.00 points of cosine of 'e' are lost, more than --max-drop 0.07 allows."
+
+
+def test_labels_that_were_not_used_are_told():
+    assert told_of_labels(compared()) == []
+    (finding,) = told_of_labels(replace(compared(), unused_labels=True))
+    assert (finding.about, finding.refuses) == ("data", False)
+    assert finding.text.startswith("The labels were not used")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from onnxshallow.validation.statistics import mcnemar, paired_difference_interval, wilson_interval
+from onnxshallow.validation.statistics import beats_chance, mcnemar, paired_difference_interval, wilson_interval
 
 Pair = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
@@ -154,3 +154,17 @@ class TestPairedInputs:
     def test_refuses_integers(self, compare) -> None:
         with pytest.raises(ValueError, match="boolean"):
             compare(np.ones(3, int), np.ones(3, int))
+
+
+@pytest.mark.parametrize(
+    ("right", "labels", "classes", "beats"),
+    [
+        (50, [0, 1] * 50, 10, False),  # who always says 0 is right as often
+        (70, [0, 1] * 50, 10, True),
+        (20, list(range(10)) * 10, 10, True),
+        (15, list(range(10)) * 10, 10, False),  # it may be chance
+        (100, [3] * 100, 10, False),  # one class only tells nothing
+    ],
+)
+def test_more_right_than_a_guess(right, labels, classes, beats):
+    assert beats_chance(np.arange(100) < right, np.array(labels), classes) is beats

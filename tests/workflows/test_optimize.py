@@ -75,6 +75,7 @@ def test_plan_says_what_would_be_done_and_makes_no_model(case, tmp_path, monkeyp
     assert isinstance(proposal, Proposal)
     report = proposal.report
     assert report.original.relus == 432
+    assert [(output.name, output.kind) for output in report.outputs] == [("y", "classes")]
     assert report.damage == proposal.plan.predicted >= 0
     proposal.save(tmp_path / "plan.json")
     done = apply_plan(model, tmp_path / "plan.json", calib=options["calib"])

@@ -90,9 +90,9 @@ def test_models_without_floats_are_compared(tmp_path):
     assert compared(tmp_path, good, good).verdict.status == "met"
     report = compared(tmp_path, other, good)
     assert report.verdict.status == "accuracy"
-    assert "share of unequal elements of 'i'" in report.verdict.reasons[0]
+    assert "100.00 points of agreement with the original at the pixels of 'i' are lost" in report.verdict.reasons[0]
     assert report.fidelity.outputs[0].equal == pytest.approx(1 - report.gates[0].value)
-    with pytest.raises(UsageError, match="--min-agreement needs class scores"):
+    with pytest.raises(UsageError, match="--min-agreement needs an output that tells classes"):
         compared(tmp_path, good, good, min_agreement=0.5)
 
 

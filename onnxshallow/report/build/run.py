@@ -76,6 +76,7 @@ def sensitivity_report(inputs: Inputs, measured: MeasuredDamages) -> Sensitivity
         measure=inputs.config.sensitivity,
         samples=len(inputs.data.selection),
         source=inputs.data.selection.source,
+        outputs=inputs.kinds,
         versions=versions(),
         seed=inputs.config.seed,
     )
@@ -101,6 +102,7 @@ def plan_report(inputs: Inputs, plan: Plan, cost: Cost, timings: Mapping[str, fl
         measure=inputs.config.sensitivity,
         samples=len(inputs.data.selection),
         source=inputs.data.selection.source,
+        outputs=inputs.kinds,
         validated=False,
         **run_details(inputs, timings),
     )

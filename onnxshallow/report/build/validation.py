@@ -13,8 +13,11 @@ __all__ = ["class_details", "first_answer", "gates_verdict", "lost"]
 
 
 def class_details(comparison: Comparison) -> dict[str, Any]:
-    """What a report says of classes and of the samples that changed theirs."""
-    return {name: getattr(comparison, name) for name in ("classes", "changed", "changed_total")}
+    """What a report says of classes, of the samples that changed theirs, and of what labels belong to."""
+    return {
+        name: getattr(comparison, name)
+        for name in ("classes", "changed", "changed_total", "labels_of", "unused_labels")
+    }
 
 
 def lost(comparison: Comparison | None) -> dict[str, Any]:

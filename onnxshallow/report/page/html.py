@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from onnxshallow.report.page.view import drawn_rows, frontier_chart, in_short, layer_rows, share, tiles
 from onnxshallow.report.schema.reports import Report
+from onnxshallow.search.sensitivity.measures import in_words
 from onnxshallow.text import printable
 
 __all__ = ["html_report"]
@@ -35,6 +36,7 @@ def html_report(report: Report) -> str:
         "number": _number,
         "shown": _shown,
         "plain": printable,
+        "measured": in_words,
         "wrapped": _wrapped,
     }
     environment.filters.update(filters)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from onnxshallow.report.page.drawing import Row, draw_row, lay_out, widest
 from onnxshallow.report.page.plot import line_chart
 from onnxshallow.report.schema.reports import ChangeReport, CostReport, Decision, NodeReport, Report
+from onnxshallow.search.sensitivity.measures import in_words
 
 __all__ = ["DrawnRow", "LayerRow", "Tile", "drawn_rows", "frontier_chart", "in_short", "layer_rows", "share", "tiles"]
 
@@ -190,7 +191,7 @@ def frontier_chart(report: Report) -> str | None:
         present,
         title="Damage of whole plans",
         x_label="share of the ReLUs that is kept",
-        y_label=f"damage ({report.config.get('sensitivity', 'kl')})",
+        y_label=f"damage ({in_words(report.config.get('sensitivity', 'kl'))})",
         scattered=tuple(present)[1:] if "to be expected" in present else tuple(present),
     )
 

@@ -21,6 +21,7 @@ from onnxshallow.report.schema.sections import (
 from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
 from onnxshallow.validation.gates import Gate
+from onnxshallow.validation.kinds import OutputKind
 from onnxshallow.validation.numbers import Number
 from onnxshallow.validation.user_metric import MetricResult
 
@@ -62,7 +63,10 @@ class AnalysisReport(Part):
 
 
 class SensitivityReport(Part):
-    """The result of `sensitivity`: sites with the damage of each candidate that removes them."""
+    """The result of `sensitivity`: sites with the damage of each candidate that removes them.
+
+    `outputs` says what the outputs are read as.
+    """
 
     schema_version: int = SCHEMA_VERSION
     model: FileReport
@@ -73,12 +77,15 @@ class SensitivityReport(Part):
     source: str
     versions: dict[str, str]
     seed: int
+    outputs: tuple[OutputKind, ...] = ()
 
 
 class ValidationReport(Part):
     """The result of `validate`.
 
     `changed` holds at most 100 of `changed_total` samples, those first of which the original was most sure.
+    `labels_of` names the output that labels belong to, where others tell classes too; `unused_labels` says that there
+    are labels which fit no output.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -91,6 +98,8 @@ class ValidationReport(Part):
     classes: tuple[ClassCount, ...] = ()
     changed: tuple[Changed, ...] = ()
     changed_total: int = 0
+    labels_of: str | None = None
+    unused_labels: bool = False
     gates: list[Gate] = Field(default_factory=list)
     metrics: list[MetricResult] = Field(default_factory=list)
 
@@ -185,7 +194,7 @@ class ParetoReport(Part):
 class PlanReport(Part):
     """The result of `optimize --dry-run`: what a plan would save, by its nodes, and the damages measured one by one.
 
-    `plan` is what `apply` reads; `damage` is the sum over its entries.
+    `plan` is what `apply` reads; `damage` is the sum over its entries; `outputs` says what the outputs are read as.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -204,12 +213,13 @@ class PlanReport(Part):
     versions: dict[str, str]
     config: dict[str, Any]
     seed: int
+    outputs: tuple[OutputKind, ...] = ()
 
 
 class Report(Part):
     """The result of `optimize` or `apply`.
 
-    `classes`, `changed` and `changed_total` are as in `ValidationReport`; nothing is said without real data.
+    The fields from `classes` on are as in `ValidationReport`; nothing is said without real data.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -232,3 +242,5 @@ class Report(Part):
     classes: tuple[ClassCount, ...] = ()
     changed: tuple[Changed, ...] = ()
     changed_total: int = 0
+    labels_of: str | None = None
+    unused_labels: bool = False

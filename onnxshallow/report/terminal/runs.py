@@ -10,9 +10,11 @@ from onnxshallow.report.terminal.tables import (
     make_table,
     number,
     print_fidelity,
+    print_kinds,
     print_lost,
     show_table,
 )
+from onnxshallow.search.sensitivity.measures import in_words
 from onnxshallow.text import printable
 
 __all__ = ["print_analysis", "print_pareto", "print_plan", "print_result", "print_sensitivity"]
@@ -61,7 +63,10 @@ def print_sensitivity(report: SensitivityReport) -> None:
             number((site.damages or {}).get(best or "")),
         )
     show_table(console, table)
-    console.print(f"Damage by {report.measure} on {report.samples} held-out samples of {printable(report.source)}.")
+    console.print(
+        f"Damage ({in_words(report.measure)}) on {report.samples} held-out samples of {printable(report.source)}.",
+        soft_wrap=True,
+    )
 
 
 def print_result(report: Report, path: Path, page: Path | None = None) -> None:
@@ -77,6 +82,7 @@ def print_result(report: Report, path: Path, page: Path | None = None) -> None:
         show_table(console, comparison_table(console, report.original, report.optimized))
     if report.fidelity is not None:
         print_fidelity(console, report.fidelity)
+        print_kinds(console, report)
     verdict = report.verdict
     print_lost(console, verdict)
     met = verdict.exit_code == 0
@@ -116,8 +122,8 @@ def print_plan(report: PlanReport) -> None:
     show_table(console, table)
     show_table(console, comparison_table(console, report.original, report.predicted, "predicted"))
     console.print(
-        f"Damages add up to {number(report.damage)}, by {report.measure}, each measured alone on {report.samples} "
-        f"held-out samples of {printable(report.source)}."
+        f"Damages ({in_words(report.measure)}) add up to {number(report.damage)}, each measured alone on "
+        f"{report.samples} held-out samples of {printable(report.source)}."
     )
     console.print("Nothing was carried out. A run carries out several plans and keeps the best.")
 

@@ -10,10 +10,19 @@ from rich.table import Table
 from onnxshallow.text import printable
 
 if TYPE_CHECKING:  # `doctor` shows tables where what these need is missing
-    from onnxshallow.report.schema.reports import CostReport, Verdict
+    from onnxshallow.report.schema.reports import CostReport, Report, ValidationReport, Verdict
     from onnxshallow.validation.compare import Fidelity
 
-__all__ = ["comparison_table", "count", "make_table", "number", "print_fidelity", "print_lost", "show_table"]
+__all__ = [
+    "comparison_table",
+    "count",
+    "make_table",
+    "number",
+    "print_fidelity",
+    "print_kinds",
+    "print_lost",
+    "show_table",
+]
 
 # Columns from which numbers have room to stay on one line.
 _WIDE = 72
@@ -98,7 +107,32 @@ def print_lost(console: Console, verdict: "Verdict") -> None:
 def print_fidelity(console: Console, fidelity: "Fidelity") -> None:
     """How close the outputs are."""
     parts = [f"relative error of {name!r} {number(value)}" for name, value in fidelity.relative_error.items()]
-    if fidelity.agreement is not None:
-        parts = [f"same class for {100 * fidelity.agreement:.2f} %", f"KL {number(fidelity.kl)}", *parts]
+    parts = [*_by_kind(fidelity), *parts]
     samples = f"{fidelity.samples} samples of {printable(fidelity.source)}"
     console.print(f"Against the original on {samples}: {', '.join(parts)}.")
+
+
+def _by_kind(fidelity: "Fidelity") -> list[str]:
+    """What is told beside relative errors: of classes, masks and embeddings."""
+    parts = []
+    if fidelity.agreement is not None:
+        parts = [f"same class for {100 * fidelity.agreement:.2f} %", f"KL {number(fidelity.kl)}"]
+    heads = [one for one in fidelity.outputs if one.kind == "classes" and one.agreement is not None]
+    masks = [one for one in fidelity.outputs if one.kind == "mask" and one.agreement is not None]
+    parts += [f"at {one.name!r} for {100 * (one.agreement or 0):.2f} %" for one in heads if len(heads) > 1]
+    parts += [f"same class for {100 * (one.agreement or 0):.2f} % of the pixels of {one.name!r}" for one in masks]
+    return parts + [
+        f"cosine of {one.name!r} {number(one.cosine)}" for one in fidelity.outputs if one.kind == "embedding"
+    ]
+
+
+def print_kinds(console: Console, report: "Report | ValidationReport") -> None:
+    """What the outputs are taken for, and which of them the labels belong to where that is no matter of course."""
+    outputs = () if report.fidelity is None else report.fidelity.outputs
+    said = [f"{printable(one.name)!r} as {one.kind} ({printable(one.reason)})" for one in outputs if one.kind]
+    if said:
+        console.print(f"Read {', '.join(said)}.", soft_wrap=True)
+    if report.labels_of is not None:
+        console.print(f"The labels are those of {printable(report.labels_of)!r}.", soft_wrap=True)
+    if report.unused_labels:
+        console.print("The labels were not used: they fit no output.", style="yellow", soft_wrap=True)

@@ -7,7 +7,15 @@ from rich.table import Table
 
 from onnxshallow.report.schema.reports import ValidationReport
 from onnxshallow.report.terminal import console as terminal
-from onnxshallow.report.terminal.tables import count, make_table, number, print_fidelity, print_lost, show_table
+from onnxshallow.report.terminal.tables import (
+    count,
+    make_table,
+    number,
+    print_fidelity,
+    print_kinds,
+    print_lost,
+    show_table,
+)
 from onnxshallow.text import printable
 from onnxshallow.validation.outputs import OutputDifference
 from onnxshallow.validation.user_metric import MetricResult
@@ -29,6 +37,7 @@ def print_validation(report: ValidationReport) -> None:
         show_table(console, table)
     print_lost(console, report.verdict)
     print_fidelity(console, report.fidelity)
+    print_kinds(console, report)
     if report.fidelity.outputs:
         show_table(console, _outputs_table(console, report.fidelity.outputs))
     _print_changed(console, report)

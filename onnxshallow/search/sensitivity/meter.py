@@ -112,7 +112,7 @@ class DamageMeter:
         if config.sensitivity == "magnitude":
             self._known |= magnitude_damages(inputs.analysis, todo)
         elif todo:
-            settings = SweepOptions(config.sensitivity, LOOKAHEAD if config.correction else 0)
+            settings = SweepOptions(config.sensitivity, LOOKAHEAD if config.correction else 0, inputs.kinds)
             observed = self._observation
             with self._progress.stage("Measuring sensitivity", len(todo)) as step:
                 self._known |= sweep(
@@ -160,5 +160,6 @@ def _identity(inputs: Inputs) -> dict[str, object]:
         ],
         "correction": inputs.config.correction,
         "measure": inputs.config.sensitivity,
+        "outputs": [[kind.name, kind.kind, kind.axis, *kind.widths] for kind in inputs.kinds],
         "versions": versions(),
     }

@@ -20,6 +20,7 @@ from onnxshallow.runtime.progress import Step
 from onnxshallow.runtime.whole import join_batches
 from onnxshallow.search.sensitivity.cache import SweepCache
 from onnxshallow.search.sensitivity.measures import Measure, damage
+from onnxshallow.validation.kinds import OutputKind
 
 __all__ = ["LOOKAHEAD", "SweepOptions", "sweep"]
 
@@ -46,10 +47,12 @@ class SweepOptions:
     Attributes:
         measure: how far outputs have moved.
         lookahead: number of untouched layers after a change that are corrected first.
+        kinds: what the outputs mean; None to guess it from their shapes alone.
     """
 
     measure: Measure = "kl"
     lookahead: int = LOOKAHEAD
+    kinds: Sequence[OutputKind] | None = None
 
 
 def sweep(
@@ -142,4 +145,4 @@ def _damage_of(
             partials=rewritten.partials,
         )
     after.restrict(calibration.selection)
-    return damage(options.measure, reference, join_batches(after.outputs()))
+    return damage(options.measure, reference, join_batches(after.outputs()), options.kinds)

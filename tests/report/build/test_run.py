@@ -68,6 +68,7 @@ def test_an_analysis_is_reported(inputs):
 def test_a_sensitivity_is_reported(inputs, measured):
     report = sensitivity_report(inputs, measured)
     assert (report.measure, report.samples, report.seed) == ("kl", 8, 0)
+    assert report.outputs == inputs.kinds
     for site in site_reports(inputs.analysis, measured):
         assert site.damages == {c.key: measured.damages[c.key] for c in measured.candidates if site.name in c.sites}
         assert site.sensitivity in site.damages.values()

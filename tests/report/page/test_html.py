@@ -100,6 +100,21 @@ def test_classes_and_changed_samples_are_listed(page, digits_report):
     assert "Right before, %" in text
 
 
+def test_outputs_are_shown_by_what_they_are_read_as(digits_report):
+    """With the output that tells the class, where there are several."""
+    several = [
+        OutputDifference("head <1>", (6,), kind="classes", agreement=0.625, reason="its name says so"),
+        OutputDifference("mask", (3, 4, 4), kind="mask", agreement=0.875),
+    ]
+    change = Changed(0, None, None, 1, 2, 0.5, 0.75, output="head <1>")
+    fidelity = replace(digits_report.fidelity, outputs=tuple(several))
+    report = digits_report.model_copy(update={"fidelity": fidelity, "changed": (change,), "changed_total": 1})
+    text = " ".join(Page(html_report(report)).text.split())
+    assert "Read as" in text
+    assert "head <1>classes6 62.50" in text
+    assert "0head <1>–10.5" in text
+
+
 def test_a_run_without_a_model_has_a_page_too():
     text = " ".join(Page(html_report(REPORT)).text.split())
     assert "Target out of reach" in text

@@ -97,7 +97,7 @@ def test_a_sensitivity(capsys):
     assert "0.1250" in text
     assert "fuse:a" not in text
     assert "mask" not in text
-    assert "Damage by mse on 8 held-out samples of a.npz." in text
+    assert "Damage (relative squared error) on 8 held-out samples of a.npz." in text
 
 
 def test_a_result(capsys):

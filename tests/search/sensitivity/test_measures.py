@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from onnxshallow.search.sensitivity.measures import damage
+from onnxshallow.search.sensitivity.measures import damage, in_words
+from onnxshallow.validation.kinds import OutputKind
 from onnxshallow.validation.metrics import kl_divergence
 from tests.networks import signed
 
@@ -81,3 +82,54 @@ def test_masked_classes_are_no_damage(measure):
     assert damage(measure, [before], [before]) == pytest.approx(0, abs=1e-9)
     assert 0 < damage(measure, [before], [after]) < 100
     assert damage(measure, [np.zeros((1, 3))], [after]) == 1e6
+
+
+# Outputs by what they mean.
+
+
+def kind(name, axis=1):
+    return [OutputKind("y", name, "", axis)]
+
+
+def test_an_embedding_is_damaged_by_its_turn():
+    before = np.array([[3.0, 0.0], [0.0, 2.0]])
+    after = np.array([[1.0, 1.0], [0.0, 9.0]])  # the first turns by 45 degrees, the second only grows
+    for measure in ("kl", "disagreement"):
+        assert damage(measure, [before], [after], kind("embedding")) == pytest.approx((1 - np.sqrt(0.5)) / 2)
+    assert damage("mse", [before], [after], kind("embedding")) == damage("mse", [before], [after])
+
+
+def test_a_mask_is_damaged_pixel_by_pixel():
+    before, after = 3 * signed((2, 4, 3, 3)), 3 * signed((2, 4, 3, 3), 1)
+    pixels, others = (values.transpose(0, 2, 3, 1).reshape(-1, 4) for values in (before, after))
+    assert damage("kl", [before], [after], kind("mask")) == pytest.approx(np.mean(kl_divergence(pixels, others, 2.0)))
+    changed = np.mean(pixels.argmax(1) != others.argmax(1))
+    assert damage("disagreement", [before], [after], kind("mask")) == pytest.approx(changed)
+
+
+def test_a_sequence_is_damaged_where_any_position_changed():
+    before = np.stack([np.eye(3), np.eye(3)])  # (N, T, K)
+    after = before.copy()
+    after[0, 1] = [0, 0, 5]
+    assert damage("disagreement", [before], [after], kind("classes", 2)) == pytest.approx(0.5)
+    flat, other = before.reshape(-1, 3), after.reshape(-1, 3)
+    expected = np.mean(kl_divergence(flat, other, 2.0))
+    assert damage("kl", [before], [after], kind("classes", 2)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["boxes", "scores", "regression"])
+def test_other_kinds_are_measured_by_relative_error(name):
+    before, after = signed((5, 4)), signed((5, 4), 1)
+    assert damage("kl", [before], [after], kind(name)) == damage("mse", [before], [after])
+
+
+def test_heads_are_averaged():
+    kinds = [OutputKind("offsets", "boxes", ""), OutputKind("a", "classes", ""), OutputKind("b", "classes", "")]
+    before, after = ([signed((5, 4), seed + n) for n in range(3)] for seed in (0, 3))
+    single = [damage("kl", [b], [a], [k]) for b, a, k in zip(before, after, kinds, strict=True)]
+    assert damage("kl", before, after, kinds) == pytest.approx(np.mean(single))
+
+
+def test_measures_in_words():
+    assert in_words("kl") == "softened divergence, T = 2"
+    assert in_words("another") == "another"

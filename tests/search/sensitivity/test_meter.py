@@ -208,3 +208,10 @@ def test_magnitude_needs_no_sweep_for_a_budget_either(tmp_path):
     assert found.damages
     assert found.damages.items() <= every.damages.items()
     assert not (tmp_path / "cache").exists()
+
+
+def test_damages_of_other_kinds_of_outputs_are_kept_apart(tmp_path):
+    for kind in ("classes", "regression", "classes"):
+        inputs = load_case(tmp_path, arrays={"x": smooth(40, 3, 6)}, output_kind=f"y={kind}")
+        DamageMeter(inputs, observe(inputs, Silent()), Silent(), tmp_path / "cache").measure_all()
+    assert len(list((tmp_path / "cache").iterdir())) == 2

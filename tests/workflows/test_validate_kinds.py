@@ -1,0 +1,191 @@
+"""Networks of the kinds that were judged by the wrong output, each with the verdict that is right."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from onnxshallow.errors import UsageError
+from onnxshallow.options.config import Config
+from onnxshallow.workflows.optimize import optimize
+from onnxshallow.workflows.validate import validate
+from tests.graphs import run_plain
+from tests.networks import build, smooth
+from tests.runs import NET_WEIGHTS, save_case
+
+BODY = """
+    h0 = Conv<pads=[1,1,1,1]>(x, w0, b0)
+    r0 = Relu(h0)
+    h1 = Conv<pads=[1,1,1,1]>(r0, w1, b1)
+    r1 = Relu(h1)
+    h2 = Conv<pads=[1,1,1,1]>(r1, w2, b2)
+    r2 = Relu(h2)
+    p = GlobalAveragePool(r2)
+    f = Flatten(p)
+"""
+IMAGES = smooth(80, 3, 6)
+
+
+def network(outputs, heads, **weights):
+    """A network whose outputs are made of the features `f`, or of the map `r2`."""
+    body = {name: shape for name, shape in NET_WEIGHTS.items() if name not in ("w3", "b3")}
+    return build(f"(float[N,3,6,6] x) => ({outputs}) {{ {BODY} {heads} }}", **body, **weights)
+
+
+def softmax_heads(**classes):
+    """Heads by name with so many classes, each of which some images have."""
+    (features,) = run_plain(network("float[N,4] f", ""), {"x": IMAGES})
+    outputs = ", ".join(f"float[N,{count}] {name}" for name, count in classes.items())
+    heads = "c = Sub(f, mean)\n"
+    for name in classes:
+        heads += f"g_{name} = Gemm<transB=1>(c, k_{name})\n {name} = Softmax(g_{name})\n"
+    weights = {f"k_{name}": (count, 4) for name, count in classes.items()}
+    return network(outputs, heads, mean=features.mean(axis=0), **weights)
+
+
+def detector():
+    """Offsets of a box first, then face or none, as MTCNN has them."""
+    heads = "a = Gemm<transB=1>(f, ka)\n g = Gemm<transB=1>(f, kb)\n b = Softmax(g)"
+    return network("float[N,4] a, float[N,2] b", heads, ka=(4, 4), kb=(2, 4))
+
+
+def captcha():
+    """Five characters of six each."""
+    return softmax_heads(**{f"c{number}": 6 for number in range(5)})
+
+
+def embedder():
+    """A vector of length one."""
+    heads = "g = Gemm<transB=1>(f, k)\n n = ReduceL2<axes=[1]>(g)\n e = Div(g, n)"
+    return network("float[N,8] e", heads, k=(8, 4))
+
+
+def image_to_image():
+    """An image of the input's size."""
+    return network("float[N,3,6,6] y", "y = Conv<pads=[1,1,1,1]>(r2, k)", k=(3, 4, 3, 3))
+
+
+def turned(model, name, by=-1.0):
+    """The model with one weight times a number."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for tensor in changed.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(by), name))
+    return changed
+
+
+def compared(folder, first, second, labels=None, **options):
+    model, data = save_case(folder, first, labels, x=IMAGES)
+    other = folder / "other.onnx"
+    onnx.save(second, other)
+    return validate(model, other, config=Config(validate_data=str(data), **options))
+
+
+def kinds(report):
+    return {output.name: output.kind for output in report.fidelity.outputs}
+
+
+def test_offsets_before_the_classes_are_no_classes(tmp_path):
+    report = compared(tmp_path, detector(), turned(detector(), "ka"))
+    assert kinds(report) == {"a": "boxes", "b": "classes"}
+    assert report.fidelity.agreement == 1
+    assert (report.verdict.status, report.verdict.exit_code) == ("accuracy", 4)
+    assert "relative error of 'a' is 2" in report.verdict.reasons[0]
+
+
+def test_a_detector_whose_classes_changed_is_refused(tmp_path):
+    report = compared(tmp_path, detector(), turned(detector(), "kb"))
+    assert report.fidelity.agreement < 0.5
+    assert [gate.name for gate in report.gates if not gate.met] == ["max-drop"]
+
+
+def test_a_code_of_which_one_character_changes_is_another(tmp_path):
+    report = compared(tmp_path, captcha(), turned(captcha(), "k_c4"))
+    assert set(kinds(report).values()) == {"classes"}
+    each = [output.agreement for output in report.fidelity.outputs]
+    assert each[:4] == [1, 1, 1, 1]
+    assert report.fidelity.agreement == each[4] < 0.5
+    assert report.verdict.status == "accuracy"
+    assert report.changed_total == round(80 * (1 - each[4]))
+    assert {one.output for one in report.changed} == {"c4"}
+
+
+def test_a_code_is_right_where_all_its_characters_are(tmp_path):
+    labels = np.stack([said.argmax(axis=1) for said in run_plain(captcha(), {"x": IMAGES})], axis=1)
+    labels[:20, 0] = (labels[:20, 0] + 1) % 6
+    report = compared(tmp_path, captcha(), captcha(), labels)
+    assert (report.original_accuracy.top1, report.original_accuracy.top5) == (0.75, None)
+    report = compared(tmp_path, captcha(), turned(captcha(), "k_c4"), labels)
+    assert report.verdict.accuracy_lost > 0.25
+    assert report.verdict.status == "accuracy"
+
+
+@pytest.mark.parametrize(("by", "status"), [(1.0, "met"), (9.0, "met"), (-1.0, "accuracy")])
+def test_of_an_embedding_the_direction_counts(tmp_path, by, status):
+    report = compared(tmp_path, embedder(), turned(embedder(), "k", by))
+    assert kinds(report) == {"e": "embedding"}
+    (gate,) = report.gates
+    assert (gate.limit, gate.what, report.verdict.status) == (0.05, "lost cosine of 'e'", status)
+
+
+def test_labels_belong_to_the_head_that_they_fit(tmp_path):
+    """As of a network that tells age, in eight groups, and gender."""
+    model = softmax_heads(gender=2, age=8)
+    labels = run_plain(model, {"x": IMAGES})[1].argmax(axis=1)
+    assert len(set(labels)) > 2
+    labels[:8] = (labels[:8] + 1) % 8
+    report = compared(tmp_path, model, turned(model, "k_gender"), labels)
+    assert (report.labels_of, report.unused_labels) == ("age", False)
+    assert (report.original_accuracy.top1, report.verdict.accuracy_lost) == (0.9, 0.0)
+    assert report.verdict.status == "accuracy"
+    assert "agreement with the original at 'gender'" in report.verdict.reasons[0]
+
+
+def test_labels_that_fit_no_head_are_told(tmp_path):
+    labels = np.random.default_rng(0).integers(0, 2, 80)
+    report = compared(tmp_path, softmax_heads(gender=2, age=8), softmax_heads(gender=2, age=8), labels)
+    assert (report.labels_of, report.unused_labels, report.original_accuracy) == (None, True, None)
+
+
+@pytest.mark.parametrize(("by", "status"), [(1.05, "met"), (1.2, "accuracy")])
+def test_an_image_is_judged_by_its_error(tmp_path, by, status):
+    report = compared(tmp_path, image_to_image(), turned(image_to_image(), "k", by))
+    assert kinds(report) == {"y": "regression"}
+    assert report.fidelity.agreement is None
+    assert report.verdict.status == status
+
+
+def test_what_the_user_says_of_an_output_counts(tmp_path):
+    report = compared(tmp_path, image_to_image(), turned(image_to_image(), "k", 1.2), output_kind={"y": "mask"})
+    assert (kinds(report), report.verdict.status) == ({"y": "mask"}, "met")  # each pixel has its largest where it had
+    assert report.fidelity.outputs[0].agreement == 1
+    with pytest.raises(UsageError, match="--output-kind names 'z'"):
+        compared(tmp_path, image_to_image(), image_to_image(), output_kind={"z": "mask"})
+
+
+def test_a_kind_that_does_not_fit_its_output_is_told(tmp_path):
+    model = network("float[N,1] y", "y = Gemm<transB=1>(f, k)", k=(1, 4))
+    report = compared(tmp_path, model, model, output_kind="y=classes")
+    assert kinds(report) == {"y": "regression"}
+    assert report.fidelity.outputs[0].reason == "no classes, as it holds no class scores of each sample"
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (detector, ["boxes", "classes"]),
+        (captcha, ["classes"] * 5),
+        (embedder, ["embedding"]),
+        (image_to_image, ["regression"]),
+    ],
+)
+def test_each_kind_is_optimized_by_what_it_means(tmp_path, model, expected):
+    path, data = save_case(tmp_path, model(), x=IMAGES)
+    result = optimize(path, target_relus=0.7, calib=str(data), validate=str(data), cache=None)
+    assert result.error is None
+    outputs = result.report.fidelity.outputs
+    assert [output.kind for output in outputs] == expected
+    assert all(output.reason for output in outputs)
+    assert all(np.isfinite(plan.damage) for plan in result.report.plans)
+    assert (result.report.fidelity.agreement is None) == ("classes" not in expected)
