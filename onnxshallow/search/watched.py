@@ -6,8 +6,9 @@ each channel the samples that reach furthest are kept, and of copies changed as 
 networks are run on them wherever ranges are looked at; no weight is fitted to them and no plan chosen by them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,14 @@ from onnxshallow.search.inputs import Inputs
 
 __all__ = ["affordable_pool", "extremes", "with_watched"]
 
-# What running a network over the whole source may cost; of larger sources a part is drawn at random.
-_POOL_MACS = 1.5e13
-# How many extremes are watched next to calibration samples, and in how many of all the changed copies are.
-_SHARE, _CHANGED = 0.75, 0.5
-# While plans compete, this part of them.
-_REDUCED = 0.5
+# What running a network over the whole source may cost, and over changed copies; of larger sources a part is drawn.
+_POOL_MACS, _CHANGED_MACS = 1.5e13, 2e12
+# How many extremes are watched next to calibration samples: as they are, and of each kind of changed copy.
+_AS_THEY_ARE, _CHANGED = 0.4, 0.1
+# Samples are disturbed so strongly, and so often, as those are that are to provoke growth.
+_STRENGTH, _DISTURBED = 0.25, 4
+# While plans compete, one batch in so many is watched.
+_ONE_IN = 3
 
 
 def affordable_pool(inputs: Inputs) -> Samples:
@@ -47,24 +50,29 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     sites = [site for site in inputs.analysis.sites if site.refusal is None]
     pool, threads = affordable_pool(inputs), inputs.calibration.threads
     used = len(inputs.data.fit) + len(inputs.data.selection)
-    most = max(batch, int(_SHARE * used))
     changer = Changer.of(network.inputs, inputs.calibration.batches, inputs.config.seed)
-    with progress.stage("Looking for extremes", len(pool) // batch) as step:
+    generator = np.random.default_rng(inputs.config.seed)
+    ways: list[Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]] = [
+        *(partial(changer.changed, change=change) for change in changer.changes),
+        *[partial(changer.disturbed, strength=_STRENGTH, generator=generator)] * _DISTURBED,
+    ]
+    with progress.stage("Looking for extremes", len(pool) // batch + len(ways)) as step:
         found = extremes(network, sites, _counted(pool, batch, step), threads)
-    plain = int((1 - _CHANGED) * most)
-    chosen = _fewer(found, plain)
-    batches = [pool.batch(part) for part in _parts(chosen, batch)]
-    starts = [*batches, *inputs.calibration.batches]
-    for change in changer.changes:
-        changed = [changer.changed(one, change) for one in starts]
-        most_ = (most - plain) // len(changer.changes) * (4 if change == "saturated" else 1)
-        best = _fewer(extremes(network, sites, changed, threads), most_)
-        batches += _picked(changed, best, batch)
-    batches = [one for one in batches if len(next(iter(one.values()))) == batch or not inputs.fixed_batch]
+        watched = [pool.batch(part) for part in _parts(found[: max(batch, int(_AS_THEY_ARE * used))], batch)]
+        copied = int(_CHANGED_MACS / max(inputs.analysis.cost.macs * len(ways), 1))
+        others = pool.take(subset(len(pool), max(batch, copied - len(found)), inputs.config.seed))
+        starts = [*watched, *(feeds for feeds, _ in labelled_batches(others, batch))]
+        for way in ways:
+            changed = [way(one) for one in starts]
+            found = extremes(network, sites, changed, threads)
+            watched += _picked(changed, found[: max(batch, int(_CHANGED * used))], batch)
+            step()
+    if inputs.fixed_batch:
+        watched = [one for one in watched if len(next(iter(one.values()))) == batch]
     return replace(
         inputs,
-        calibration=replace(inputs.calibration, watched=batches),
-        reduced=replace(inputs.reduced, watched=batches[:: round(1 / _REDUCED)]),
+        calibration=replace(inputs.calibration, watched=watched),
+        reduced=replace(inputs.reduced, watched=watched[::_ONE_IN]),
     )
 
 
@@ -117,15 +125,12 @@ def _ends(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return flat.max(axis=2), -flat.min(axis=2)
 
 
-def _fewer(positions: NDArray[np.intp], most: int) -> NDArray[np.intp]:
-    return np.sort(positions[:most])
-
-
 def _parts(positions: NDArray[np.intp], batch: int) -> list[NDArray[np.intp]]:
     return [positions[start : start + batch] for start in range(0, len(positions), batch)]
 
 
 def _picked(batches: Batches, positions: NDArray[np.intp], batch: int) -> list[dict[str, np.ndarray]]:
-    """Some samples of batches, in batches of their own."""
+    """Some samples of batches, in batches of their own, in the order of their positions."""
+    positions = np.sort(positions)
     joined = {name: np.concatenate([one[name] for one in batches]) for name in batches[0]}
     return [{name: values[part] for name, values in joined.items()} for part in _parts(positions, batch)]
