@@ -1,11 +1,13 @@
 """The stage that chooses: the best of the plans that competed are carried out and validated, and one is kept."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_alone
+from onnxshallow.search.faster import faster_of, kept_in_time
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import most_useful
@@ -31,17 +33,13 @@ def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
     Raises:
         TargetError: no plan reaches the budget.
     """
-    limit, cost = run.inputs.config.max_drop, run.inputs.analysis.cost
+    limit = run.inputs.config.max_drop
     if limit is not None and not run.inputs.config.has_target:
         return _deepest(run, limit)
     plans = _search(run, budget)
     best: Attempt | None = None
     for tries in range(1, MAX_VALIDATED + 1):
-        chosen = (
-            most_useful(plans, cost, budget.shallower)
-            if tries == 1
-            else min(plans, key=lambda plan: plan.damage or 0.0)
-        )
+        chosen = _best(run, plans, budget) if tries == 1 else min(plans, key=lambda plan: plan.damage or 0.0)
         plans = [plan for plan in plans if plan is not chosen]
         attempt = run.attempt(chosen)
         if best is None or attempt.rank() < best.rank():
@@ -59,7 +57,12 @@ def _search(run: Run, budget: Budget) -> list[Plan]:
     (found,) = run.search([budget], tries_alone(run.inputs))
     if isinstance(found, TargetError):
         raise found
-    return found
+    return kept_in_time(run.inputs, run.observation, found)
+
+
+def _best(run: Run, plans: Sequence[Plan], budget: Budget) -> Plan:
+    """The plan to keep: of those of about the least damage the one that saves most, unless another is faster."""
+    return faster_of(run.inputs, run.observation, most_useful(plans, run.inputs.analysis.cost, budget.shallower))
 
 
 def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
@@ -71,7 +74,7 @@ def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
         middle = (low + high) // 2
         budget = replace(run.inputs.budget, relus=int(_SHARES[middle] * cost.relus))
         try:
-            attempt = run.attempt(most_useful(_search(run, budget), cost, budget.shallower))
+            attempt = run.attempt(_best(run, _search(run, budget), budget))
         except TargetError:
             high = middle
             continue

@@ -177,26 +177,24 @@ class Planner:
         return self.damages[term] if isinstance(term, str) else self._interactions[term]
 
 
-def most_useful(plans: Sequence[Plan], cost: Cost, shallower: bool = True) -> Plan:
-    """The plan to keep of those carried out: the cheapest of those with about the least damage.
+def most_useful(plans: Sequence[Plan], cost: Cost, shallower: bool = True) -> list[Plan]:
+    """The plans of about the least damage of those carried out, the one that saves most first.
 
     Plans that save neither layers nor multiply-adds count only where the others do much more damage.
 
     Args:
         plans: with measured damages, at least one.
         cost: of the original.
-        shallower: whether that is wanted; else it is the plan of least damage.
+        shallower: whether that is wanted; else it is the plan of least damage alone.
     """
     if not shallower:
-        return min(plans, key=_damage)
+        return [min(plans, key=_damage)]
     least = min(_damage(plan) for plan in plans)
     savers = [p for p in plans if _saving(p, cost) > 0 and _damage(p) <= least * (1 + _SHALLOWER)]
     usable = savers or list(plans)
     least = min(_damage(plan) for plan in usable)
-    return max(
-        (p for p in usable if _damage(p) <= least * (1 + _MEASURED_TOLERANCE)),
-        key=lambda p: (_saving(p, cost), -_damage(p)),
-    )
+    equals = (p for p in usable if _damage(p) <= least * (1 + _MEASURED_TOLERANCE))
+    return sorted(equals, key=lambda p: (-_saving(p, cost), _damage(p)))
 
 
 def _damage(plan: Plan) -> float:

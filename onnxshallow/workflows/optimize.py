@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import Unpack
 
-from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.analysis import analyze as analyze_model
 from onnxshallow.errors import TargetError, UsageError
 from onnxshallow.fitting.threads import computing
@@ -14,12 +13,11 @@ from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
 from onnxshallow.options.schema import Options
 from onnxshallow.report.build.run import plan_report
-from onnxshallow.rewriting.lowering.lower import lower
 from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.candidates import refused_though_asked, require_reachable
 from onnxshallow.search.choose import choose
 from onnxshallow.search.inputs import Inputs, load_inputs
-from onnxshallow.search.latency import budget_for_latency
+from onnxshallow.search.latency import budget_for_latency, unfitted
 from onnxshallow.search.planner import Planner
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
@@ -78,9 +76,7 @@ def plan(
         with clock("plan"):
             planner = Planner(inputs.analysis, measured.candidates, measured.damages, budget)
             chosen = next(planner.proposals())
-            rewritten = apply_candidates(inputs.analysis, chosen.candidates, run.observation.statistics)
-            model = lower(rewritten.analysis, rewritten.partials, config.mask_form or "split")
-            cost = analyze_model(model, config.input_shape).cost
+            cost = analyze_model(unfitted(inputs, run.observation, chosen), config.input_shape).cost
         return Proposal(inputs.document, chosen, plan_report(inputs, chosen, cost, clock.seconds))
 
 

@@ -21,8 +21,9 @@ from onnxshallow.report.schema.reports import ParetoReport
 from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_together
+from onnxshallow.search.faster import faster_of
 from onnxshallow.search.inputs import load_inputs
-from onnxshallow.search.latency import measured_latency
+from onnxshallow.search.latency import measured_speeds
 from onnxshallow.search.planner import most_useful, read_budget
 from onnxshallow.search.run import Run
 from onnxshallow.validation.compare import Recorded
@@ -83,11 +84,14 @@ def pareto(
             if isinstance(plans, TargetError):
                 found.append((target, plans))
                 continue
-            plan = most_useful(plans, inputs.analysis.cost, budget.shallower)
+            plan = faster_of(inputs, run.observation, most_useful(plans, inputs.analysis.cost, budget.shallower))
             if plan.keys not in done:
                 done[plan.keys] = run.attempt(plan, original)
             found.append((target, done[plan.keys]))
         with clock("latency"):
-            milliseconds = measured_latency(inputs, [attempt.realized.model for attempt in done.values()])
-    latency = dict(zip(done, milliseconds[1:], strict=True))
-    return pareto_report(inputs, found, latency, milliseconds[0], clock.seconds)
+            models = [attempt.realized.model for attempt in done.values()]
+            speeds = measured_speeds(inputs, models or [inputs.document.model])
+    by_plan = dict(
+        zip(done, speeds, strict=False)
+    )  # where no plan was carried out, that of the original is left over
+    return pareto_report(inputs, found, by_plan, speeds[0].original_ms, clock.seconds)

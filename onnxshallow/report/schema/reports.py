@@ -22,6 +22,7 @@ from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
 from onnxshallow.validation.gates import Gate
 from onnxshallow.validation.numbers import Number
+from onnxshallow.validation.speed import Speed
 from onnxshallow.validation.user_metric import MetricResult
 
 __all__ = [
@@ -166,6 +167,7 @@ class ParetoPoint(Part):
     damage: Number = None
     decisions: list[Decision] | None = None
     plan: dict[str, Any] | None = None
+    speed: Speed | None = None
 
 
 class ParetoReport(Part):
@@ -209,7 +211,8 @@ class PlanReport(Part):
 class Report(Part):
     """The result of `optimize` or `apply`.
 
-    `classes`, `changed` and `changed_total` are as in `ValidationReport`; nothing is said without real data.
+    `classes`, `changed` and `changed_total` are as in `ValidationReport`; nothing is said without real data. `speed`
+    is what was measured in onnxruntime, as `bench` does.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -232,3 +235,4 @@ class Report(Part):
     classes: tuple[ClassCount, ...] = ()
     changed: tuple[Changed, ...] = ()
     changed_total: int = 0
+    speed: Speed | None = None
