@@ -1,16 +1,14 @@
 """The stage that chooses: the best of the plans that competed are carried out and validated, and one is kept."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 
 from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_alone
-from onnxshallow.search.faster import faster_of, kept_in_time
+from onnxshallow.search.granularity import finer, ranked
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.planner import most_useful
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 
@@ -20,12 +18,12 @@ logger = logging.getLogger(__name__)
 
 # How many plans are validated before an accuracy budget is given up.
 MAX_VALIDATED = 4
-# Shares of the ReLUs that are tried when only an accuracy budget is given.
-_SHARES = tuple(share / 20 for share in range(19, 0, -1))
+# Shares of the ReLUs that are tried when only an accuracy budget is given, and how far they lie apart.
+_SHARES, _STEP = tuple(share / 20 for share in range(19, 0, -1)), 0.05
 
 
-def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
-    """The plan to keep, carried out and validated, and what to say of it.
+def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
+    """The plan to keep, carried out and validated, the run that it was found in, and what to say of it.
 
     Plans compete on the selection samples. Those that come out best are then validated, one after the other, until
     one keeps the accuracy budget.
@@ -36,53 +34,72 @@ def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
     limit = run.inputs.config.max_drop
     if limit is not None and not run.inputs.config.has_target:
         return _deepest(run, limit)
-    plans = _search(run, budget)
+    (found,) = ranked(run, [budget], tries_alone)
+    if isinstance(found, TargetError):
+        raise found
     best: Attempt | None = None
-    for tries in range(1, MAX_VALIDATED + 1):
-        chosen = _best(run, plans, budget) if tries == 1 else min(plans, key=lambda plan: plan.damage or 0.0)
-        plans = [plan for plan in plans if plan is not chosen]
-        attempt = run.attempt(chosen)
+    for tries, plan in enumerate(found.plans[:MAX_VALIDATED], 1):
+        attempt = found.run.attempt(plan)
         if best is None or attempt.rank() < best.rank():
             best = attempt
-        if not plans or attempt.keeps(limit):
+        if attempt.keeps(limit):
             break
         why = attempt.realized.unstable or f"it loses {100 * attempt.loss.value:.2f} points"
         logger.info("Plan %d is not taken: %s; trying another.", tries, why)
     if best is None:
         raise TargetError("No plan was carried out; raise the target.")
-    return best, []
+    masked = found.run is not run
+    return found.run, best, ["whole layers missed the target, so channel masks were looked at as well"] * masked
 
 
-def _search(run: Run, budget: Budget) -> list[Plan]:
-    (found,) = run.search([budget], tries_alone(run.inputs))
-    if isinstance(found, TargetError):
-        raise found
-    return kept_in_time(run.inputs, run.observation, found)
+def _deepest(run: Run, limit: float) -> tuple[Run, Attempt, list[str]]:
+    """As few ReLUs as the accuracy budget allows, with channel masks where `auto` allows them and they go further."""
+    best, reached = _bisected(run, limit, run.attempt(Plan((), {})), 1.0)
+    if reached > _SHARES[-1] and (refined := finer(run)) is not None:
+        further, share = _bisected(refined, limit, best, reached - _STEP)
+        if share < reached:
+            run, best = refined, further
+    return run, best, ["the lowest ReLU count that was found within the accuracy budget"]
 
 
-def _best(run: Run, plans: Sequence[Plan], budget: Budget) -> Plan:
-    """The plan to keep: of those of about the least damage the one that saves most, unless another is faster."""
-    return faster_of(run.inputs, run.observation, most_useful(plans, run.inputs.analysis.cost, budget.shallower))
+def _bisected(run: Run, limit: float, best: Attempt, most: float) -> tuple[Attempt, float]:
+    """The plan of the fewest ReLUs that keeps the limit, and its share of them; at first `best`, which keeps `most`.
 
-
-def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
-    """As few ReLUs as the accuracy budget allows, by bisection over shares of the ReLU count."""
-    cost = run.inputs.analysis.cost
-    best = run.attempt(Plan((), {}))
-    low, high = 0, len(_SHARES)
+    Args:
+        run: what the search needs.
+        limit: the accuracy that may be lost.
+        best: what stays where nothing that is tried keeps the limit.
+        most: the largest share that is tried.
+    """
+    relus = run.inputs.analysis.cost.relus
+    share = best.realized.analysis.cost.relus / max(relus, 1)
+    shares = [each for each in _SHARES if each <= most]
+    low, high = 0, len(shares)
     while low < high:
         middle = (low + high) // 2
-        budget = replace(run.inputs.budget, relus=int(_SHARES[middle] * cost.relus))
         try:
-            attempt = run.attempt(_best(run, _search(run, budget), budget))
+            attempt = run.attempt(_only(run, replace(run.inputs.budget, relus=int(shares[middle] * relus))))
         except TargetError:
             high = middle
             continue
         if attempt.keeps(limit):
             best, low = attempt, middle + 1
+            share = best.realized.analysis.cost.relus / max(relus, 1)
         else:
             high = middle
-    return best, ["the lowest ReLU count that was found within the accuracy budget"]
+    return best, share
+
+
+def _only(run: Run, budget: Budget) -> Plan:
+    """The best plan for a budget, at the run's own granularity.
+
+    Raises:
+        TargetError: no plan reaches the budget.
+    """
+    (found,) = ranked(run, [budget], tries_alone)
+    if isinstance(found, TargetError):
+        raise found
+    return found.plans[0]
 
 
 def check_accuracy(inputs: Inputs, attempt: Attempt) -> AccuracyError | None:

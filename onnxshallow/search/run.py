@@ -70,12 +70,14 @@ class Run:
         """Measures what candidates cost, when it is asked for."""
         return DamageMeter(self.inputs, self.observation, self.progress, self.cache_folder)
 
-    def search(self, budgets: Sequence[Budget], tries: int) -> list[list[Plan] | TargetError]:
+    def search(
+        self, budgets: Sequence[Budget], tries: int, beside: Sequence[Plan] = ()
+    ) -> list[list[Plan] | TargetError]:
         """The plans that were carried out in a cheap way for each budget; see `onnxshallow.search.compete`."""
         with self.clock("sensitivity"):
             measured = self.meter.measure_for(budgets)
         with self.clock("plan"):
-            found = search(self.inputs, self.observation, measured, budgets, self.progress, tries)
+            found = search(self.inputs, self.observation, measured, budgets, self.progress, tries, beside)
         self.competed.extend(plan for plans in found if not isinstance(plans, TargetError) for plan in plans)
         return found
 

@@ -158,7 +158,7 @@ def _measure(
     timings = time_in_parts(models, feeds, threads, options.runs, options.seconds, config.seed)
     found = []
     for index, (timing, peak) in enumerate(zip(timings, peaks, strict=True)):
-        ratio, interval = speedup(timings[0].turns, timing.turns, config.seed)
+        ratio, interval = speedup(timings[0].turns, timing.turns, config.seed) if index else (1.0, (1.0, 1.0))
         low, high = median_interval(timing.turns, config.seed)
         found.append(
             BenchMeasurement(

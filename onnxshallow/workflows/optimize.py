@@ -14,8 +14,9 @@ from onnxshallow.options.config import Config
 from onnxshallow.options.schema import Options
 from onnxshallow.report.build.run import plan_report
 from onnxshallow.runtime.progress import Clock, Progress, Silent
-from onnxshallow.search.candidates import refused_though_asked, require_reachable
+from onnxshallow.search.candidates import refused_though_asked
 from onnxshallow.search.choose import choose
+from onnxshallow.search.granularity import fine_enough
 from onnxshallow.search.inputs import Inputs, load_inputs
 from onnxshallow.search.latency import budget_for_latency, unfitted
 from onnxshallow.search.planner import Planner
@@ -120,7 +121,7 @@ def optimize(
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
         try:
             run, budget = _begun(inputs, progress or Silent(), clock, cache)
-            attempt, reasons = choose(run, budget)
+            run, attempt, reasons = choose(run, budget)
         except TargetError as error:
             return unreached(inputs, error, clock)
         reasons += refused_though_asked(inputs, run.observation.statistics)
@@ -141,7 +142,7 @@ def _begun(inputs: Inputs, progress: Progress, clock: Clock, cache: Path | bool 
     Raises:
         TargetError: no plan reaches the budget; says what can be reached.
     """
-    require_reachable(inputs, inputs.budget)
+    inputs = fine_enough(inputs)
     run = Run.begin(inputs, progress, clock, cache)
     if inputs.config.target_latency is None:
         return run, inputs.budget

@@ -8,7 +8,7 @@ from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import compete as compete_module
 from onnxshallow.search.compete import search, tries_alone, tries_together
-from onnxshallow.search.planner import most_useful
+from onnxshallow.search.planner import about_equal
 from onnxshallow.search.solver import Budget
 
 
@@ -126,7 +126,7 @@ def together(inputs, observation, measured, *shares):
     budgets = [Budget(int(share * cost.relus), cost.macs) for share in shares]
     tries = tries_together(inputs, len(budgets))
     found = search(inputs, observation, [measured] * len(budgets), budgets, Silent(), tries)
-    kept = [plans if isinstance(plans, TargetError) else most_useful(plans, cost) for plans in found]
+    kept = [plans if isinstance(plans, TargetError) else about_equal(plans, cost, Budget())[0] for plans in found]
     return kept, budgets
 
 
