@@ -7,7 +7,7 @@ limits are kept whose plan is to do the least damage.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -34,7 +34,7 @@ _LIMITS: tuple[tuple[str, ...], ...] = (("macs",), ("relus",), ("relus", "macs")
 _SHARES = tuple(share / 20 for share in range(19, 0, -1))
 # How far below the target a plan has to be, as fitting may change its time a little.
 _MARGIN = 0.97
-# Seconds that plans are timed for while they are looked for: enough to tell some per cent.
+# Seconds that a plan is timed for while limits are looked for: enough to tell some per cent.
 _SECONDS = 1.0
 
 
@@ -53,9 +53,18 @@ def unfitted(inputs: Inputs, observation: Observation, plan: Plan) -> onnx.Model
     return lower(rewritten.analysis, rewritten.partials, inputs.config.mask_form or "split")
 
 
-def timed(inputs: Inputs, observation: Observation, plans: Sequence[Plan]) -> list[Timing]:
-    """How long the original takes, and each plan's model, measured quickly."""
-    return _in_turns(inputs, [unfitted(inputs, observation, plan) for plan in plans], _SECONDS)
+def timed(
+    inputs: Inputs, observation: Observation, plans: Sequence[Plan], seconds: float | None = None
+) -> list[Timing]:
+    """How long the original takes, and the model of each plan.
+
+    Args:
+        inputs: model, data and options.
+        observation: what the original does with the data.
+        plans: what to write and time.
+        seconds: that it takes, about; None for as long as `bench` takes.
+    """
+    return _in_turns(inputs, [unfitted(inputs, observation, plan) for plan in plans], seconds)
 
 
 def fast_enough(inputs: Inputs, timings: Sequence[Timing]) -> list[bool]:
@@ -82,69 +91,71 @@ def budget_for_latency(inputs: Inputs, observation: Observation, meter: DamageMe
     if target is None:
         return budget
     search = _LatencySearch(inputs, observation, meter, budget)
-    if search.is_fast(budget):
+    if search.fast_plan(budget) is not None:
         return budget
-    found = [limited for limits in _LIMITS if (limited := search.loosest(limits)) is not None]
+    found = [(plan, limits) for limits in _LIMITS if (plan := search.least_limited(limits)) is not None]
     if not found:
         raise TargetError(
             f"The latency of {target} cannot be reached: the fastest plan that was found takes {search.fastest:.2f} "
             "of the original's time. Raise the target."
         )
-    return min(found, key=lambda limited: search.damages[limited])
+    plan, limits = min(found, key=lambda each: each[0].predicted)
+    return search.limited({name: _left(inputs, plan, name) for name in limits})
 
 
 class _LatencySearch:
     """Looks for limits under which plans are fast enough.
 
     Attributes:
-        damages: predicted, of the plans that were fast enough, by the budget that led to them.
         fastest: the least time that a plan took, as a share of the original's.
     """
 
     def __init__(self, inputs: Inputs, observation: Observation, meter: DamageMeter, budget: Budget) -> None:
         self._inputs, self._observation, self._meter, self._budget = inputs, observation, meter, budget
-        self.damages: dict[Budget, float] = {}
         self.fastest = 1.0
 
-    def is_fast(self, budget: Budget) -> bool:
-        """Whether the plan that comes first for a budget is fast enough.
+    def fast_plan(self, budget: Budget) -> Plan | None:
+        """The plan that comes first for a budget, if it is fast enough.
 
         Raises:
             TargetError: no plan reaches the budget.
         """
         (found,) = self._meter.measure_for([budget])
         plan = next(Planner(self._inputs.analysis, found.candidates, found.damages, budget).proposals())
-        timings = timed(self._inputs, self._observation, [plan])
+        timings = timed(self._inputs, self._observation, [plan], _SECONDS)
         before, after = (timing.median for timing in timings)
         logger.info("A plan for %s takes %.3f ms, the original %.3f ms.", budget, 1000 * after, 1000 * before)
         self.fastest = min(self.fastest, after / before)
         (fast,) = fast_enough(self._inputs, timings)
-        if fast:
-            self.damages[budget] = plan.predicted
-        return fast
+        return plan if fast else None
 
-    def loosest(self, limits: Sequence[str]) -> Budget | None:
-        """By bisection the largest share of what is limited under which a plan is fast enough; None for none."""
+    def least_limited(self, limits: Sequence[str]) -> Plan | None:
+        """By bisection the plan that is fast enough for the largest share of what is limited; None for none."""
         best, low, high = None, 0, len(_SHARES)
         while low < high:
             middle = (low + high) // 2
-            budget = self._limited(limits, _SHARES[middle])
+            allowed = {name: int(_SHARES[middle] * getattr(self._inputs.analysis.cost, name)) for name in limits}
             try:
-                fast = self.is_fast(budget)
+                plan = self.fast_plan(self.limited(allowed))
             except TargetError:
                 high = middle
                 continue
-            if fast:
-                best, high = budget, middle
+            if plan is not None:
+                best, high = plan, middle
             else:
                 low = middle + 1
         return best
 
-    def _limited(self, limits: Sequence[str], share: float) -> Budget:
-        """The budget in which at most this share of the original's is kept, where it does not ask for less."""
-        allowed = {name: int(share * getattr(self._inputs.analysis.cost, name)) for name in limits}
-        asked = {name: most for name in limits if (most := getattr(self._budget, name)) is not None}
+    def limited(self, allowed: Mapping[str, int]) -> Budget:
+        """The budget with limits, by name, where it does not ask for less."""
+        asked = {name: most for name in allowed if (most := getattr(self._budget, name)) is not None}
         return replace(self._budget, **{name: min(most, asked.get(name, most)) for name, most in allowed.items()})
+
+
+def _left(inputs: Inputs, plan: Plan, name: str) -> int:
+    """How many ReLUs or multiply-adds a plan leaves."""
+    left: int = getattr(inputs.analysis.cost, name) - sum(getattr(c, name) for c in plan.candidates)
+    return left
 
 
 def _in_turns(inputs: Inputs, models: Sequence[onnx.ModelProto], seconds: float | None) -> list[Timing]:

@@ -38,7 +38,7 @@ MEASURED_TOLERANCE = 0.15
 # The same where damage is predicted, and much is not known.
 _PREDICTED_TOLERANCE = 0.25
 # Damage, by measure, that counts as none: it goes with less than a tenth of a point of accuracy.
-_HARMLESS: Mapping[str, float] = {"kl": 0.002, "mse": 1e-4, "disagreement": 0.001}
+_HARMLESS: Mapping[str, float] = {"kl": 0.004, "mse": 1e-4, "disagreement": 0.001}
 # How much more damage a plan may do that saves layers or multiply-adds, next to one that saves none.
 _SHALLOWER = 0.5
 # Measurement noise of a plan's damage, as a share of it.
