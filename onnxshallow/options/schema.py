@@ -206,7 +206,7 @@ class Options(TypedDict, total=False):
     min_agreement: float | None
     max_error: float | None
     kernel: Literal["auto", "exact", "3", "5", 3, 5] | None
-    granularity: Literal["layer", "channel", "pixel"] | None
+    granularity: Literal["auto", "layer", "channel", "pixel"] | None
     polynomials: bool | None
     calib: object
     calib_samples: int | None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_alone
-from onnxshallow.search.granularity import finer, ranked
+from onnxshallow.search.granularity import finer, ranked, ranked_alone
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
@@ -48,58 +48,40 @@ def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
         logger.info("Plan %d is not taken: %s; trying another.", tries, why)
     if best is None:
         raise TargetError("No plan was carried out; raise the target.")
-    masked = found.run is not run
-    return found.run, best, ["whole layers missed the target, so channel masks were looked at as well"] * masked
+    return found.run, best, []
 
 
 def _deepest(run: Run, limit: float) -> tuple[Run, Attempt, list[str]]:
     """As few ReLUs as the accuracy budget allows, with channel masks where `auto` allows them and they go further."""
-    best, reached = _bisected(run, limit, run.attempt(Plan((), {})), 1.0)
-    if reached > _SHARES[-1] and (refined := finer(run)) is not None:
-        further, share = _bisected(refined, limit, best, reached - _STEP)
-        if share < reached:
+    best = _bisected(run, limit, run.attempt(Plan((), {})))
+    if (refined := finer(run)) is not None:
+        further = _bisected(refined, limit, best)
+        if further is not best:
             run, best = refined, further
     return run, best, ["the lowest ReLU count that was found within the accuracy budget"]
 
 
-def _bisected(run: Run, limit: float, best: Attempt, most: float) -> tuple[Attempt, float]:
-    """The plan of the fewest ReLUs that keeps the limit, and its share of them; at first `best`, which keeps `most`.
+def _bisected(run: Run, limit: float, best: Attempt) -> Attempt:
+    """The plan of the fewest ReLUs that keeps the limit, at the run's own granularity.
 
     Args:
         run: what the search needs.
         limit: the accuracy that may be lost.
-        best: what stays where nothing that is tried keeps the limit.
-        most: the largest share that is tried.
+        best: what stays where nothing with clearly fewer ReLUs keeps the limit.
     """
     relus = run.inputs.analysis.cost.relus
-    share = best.realized.analysis.cost.relus / max(relus, 1)
-    shares = [each for each in _SHARES if each <= most]
+    shares = [share for share in _SHARES if share * relus <= best.realized.analysis.cost.relus - _STEP * relus + 1e-6]
     low, high = 0, len(shares)
     while low < high:
         middle = (low + high) // 2
-        try:
-            attempt = run.attempt(_only(run, replace(run.inputs.budget, relus=int(shares[middle] * relus))))
-        except TargetError:
-            high = middle
-            continue
-        if attempt.keeps(limit):
+        budget = replace(run.inputs.budget, relus=int(shares[middle] * relus))
+        (found,) = ranked_alone(run, [budget], tries_alone)
+        attempt = None if isinstance(found, TargetError) else run.attempt(found.plans[0])
+        if attempt is not None and attempt.keeps(limit):
             best, low = attempt, middle + 1
-            share = best.realized.analysis.cost.relus / max(relus, 1)
         else:
             high = middle
-    return best, share
-
-
-def _only(run: Run, budget: Budget) -> Plan:
-    """The best plan for a budget, at the run's own granularity.
-
-    Raises:
-        TargetError: no plan reaches the budget.
-    """
-    (found,) = ranked(run, [budget], tries_alone)
-    if isinstance(found, TargetError):
-        raise found
-    return found.plans[0]
+    return best
 
 
 def check_accuracy(inputs: Inputs, attempt: Attempt) -> AccuracyError | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from onnxshallow.analysis import Cost
 from onnxshallow.errors import TargetError
+from onnxshallow.options.config import Config
 from onnxshallow.search.candidates import require_reachable
 from onnxshallow.search.faster import faster_of, kept_in_time
 from onnxshallow.search.inputs import Inputs
@@ -20,7 +21,7 @@ from onnxshallow.search.planner import MEASURED_TOLERANCE, about_equal
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 
-__all__ = ["Ranked", "fine_enough", "finer", "misses", "ranked"]
+__all__ = ["Ranked", "fine_enough", "finer", "misses", "proposed", "ranked", "ranked_alone", "remark"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +82,39 @@ def finer(run: Run) -> Run | None:
 
 
 def _may_be_finer(inputs: Inputs) -> bool:
-    """Whether masks are a choice: not where damages are read off the weights, nor where kernels are to be exact."""
+    """Whether masks are a choice.
+
+    They are none where damages are read off the weights, where kernels are to be exact, and where ReLUs are limited
+    for the sake of latency alone.
+    """
     config = inputs.config
-    return config.granularity == "auto" and config.kernel != "exact" and config.sensitivity != "magnitude"
+    faster = config.target_latency is not None and config.target_relus is None
+    measured = config.kernel != "exact" and config.sensitivity != "magnitude"
+    return config.granularity == "auto" and measured and not faster
+
+
+def remark(config: Config, plan: Plan) -> list[str]:
+    """A remark where `auto` led to masks."""
+    if config.granularity != "auto" or all(candidate.whole for candidate in plan.candidates):
+        return []
+    return [
+        "some ReLUs stay for a part of their channels, since whole layers miss what was asked for; --granularity "
+        "layer does without"
+    ]
+
+
+def proposed(run: Run, budget: Budget) -> tuple[Run, Plan]:
+    """The plan of least predicted damage, not carried out, and the run that it was found in.
+
+    Raises:
+        TargetError: no plan reaches the budget; says what can be reached.
+    """
+    plan = run.proposal(budget)
+    if not misses(plan, run.inputs.analysis.cost, budget) or (refined := finer(run)) is None:
+        return run, plan
+    with_masks = refined.proposal(replace(budget, shallower=False))
+    better = with_masks.predicted * (1 + MEASURED_TOLERANCE) < plan.predicted
+    return (refined, with_masks) if better else (run, plan)
 
 
 def ranked(run: Run, budgets: Sequence[Budget], tries: Tries) -> list[Ranked | TargetError]:
@@ -94,23 +125,41 @@ def ranked(run: Run, budgets: Sequence[Budget], tries: Tries) -> list[Ranked | T
         budgets: what has to be reached.
         tries: how many plans to carry out.
     """
-    found = [_rank(run, budget, plans) for budget, plans in _searched(run, budgets, tries, ())]
-    config, cost = run.inputs.config, run.inputs.analysis.cost
+    found = ranked_alone(run, budgets, tries)
+    cost = run.inputs.analysis.cost
     missed = [
         number
         for number, (budget, result) in enumerate(zip(budgets, found, strict=True))
         if isinstance(result, TargetError) or misses(result.plans[0], cost, budget)
     ]
-    if config.target_relus is None or not missed or (refined := finer(run)) is None:
+    if not missed or (refined := finer(run)) is None:
         return found
     logger.info("Whole layers miss %d of %d targets; looking at channel masks.", len(missed), len(budgets))
     whole = [result.plans[0] for n in missed if isinstance(result := found[n], Ranked)]
     asked = [replace(budgets[number], shallower=False) for number in missed]
-    for number, (budget, plans) in zip(missed, _searched(refined, asked, tries, whole), strict=True):
-        without, with_masks = found[number], _rank(refined, budget, plans)
+    for number, with_masks in zip(missed, ranked_alone(refined, asked, tries, whole), strict=True):
+        without = found[number]
         if isinstance(without, TargetError) or _is_better(with_masks, without.plans[0]):
             found[number] = with_masks
     return found
+
+
+def ranked_alone(
+    run: Run, budgets: Sequence[Budget], tries: Tries, beside: Sequence[Plan] = ()
+) -> list[Ranked | TargetError]:
+    """What the search finds for each budget at the run's own granularity.
+
+    Args:
+        run: see `ranked`, as for the following.
+        budgets: what has to be reached.
+        tries: how many plans to carry out.
+        beside: plans to compare with these, found elsewhere.
+    """
+    found = run.search(budgets, tries(run.inputs, len(budgets)), beside)
+    return [
+        plans if isinstance(plans, TargetError) else _rank(run, budget, plans)
+        for budget, plans in zip(budgets, found, strict=True)
+    ]
 
 
 def _is_better(found: Ranked | TargetError, whole: Plan) -> bool:
@@ -121,15 +170,7 @@ def _is_better(found: Ranked | TargetError, whole: Plan) -> bool:
     return damages[found.plans[0].keys] * (1 + MEASURED_TOLERANCE) < damages.get(whole.keys, float("inf"))
 
 
-def _searched(
-    run: Run, budgets: Sequence[Budget], tries: Tries, beside: Sequence[Plan]
-) -> list[tuple[Budget, list[Plan] | TargetError]]:
-    return list(zip(budgets, run.search(budgets, tries(run.inputs, len(budgets)), beside), strict=True))
-
-
-def _rank(run: Run, budget: Budget, plans: list[Plan] | TargetError) -> Ranked | TargetError:
-    if isinstance(plans, TargetError):
-        return plans
+def _rank(run: Run, budget: Budget, plans: Sequence[Plan]) -> Ranked:
     inputs, cost = run.inputs, run.inputs.analysis.cost
     plans = kept_in_time(inputs, run.observation, plans)
     best = faster_of(inputs, run.observation, about_equal(plans, cost, budget))

@@ -16,10 +16,9 @@ from onnxshallow.report.build.run import plan_report
 from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.candidates import refused_though_asked
 from onnxshallow.search.choose import choose
-from onnxshallow.search.granularity import fine_enough
+from onnxshallow.search.granularity import fine_enough, proposed, remark
 from onnxshallow.search.inputs import Inputs, load_inputs
 from onnxshallow.search.latency import budget_for_latency, unfitted
-from onnxshallow.search.planner import Planner
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 from onnxshallow.workflows.outcome import outcome, require_data_for_drop, unreached
@@ -72,11 +71,8 @@ def plan(
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
         run, budget = _begun(inputs, progress or Silent(), clock, cache)
-        with clock("sensitivity"):
-            (measured,) = run.meter.measure_for([budget])
+        run, chosen = proposed(run, budget)
         with clock("plan"):
-            planner = Planner(inputs.analysis, measured.candidates, measured.damages, budget)
-            chosen = next(planner.proposals())
             cost = analyze_model(unfitted(inputs, run.observation, chosen), config.input_shape).cost
         return Proposal(inputs.document, chosen, plan_report(inputs, chosen, cost, clock.seconds))
 
@@ -124,6 +120,7 @@ def optimize(
             run, attempt, reasons = choose(run, budget)
         except TargetError as error:
             return unreached(inputs, error, clock)
+        reasons += remark(config, attempt.plan)
         reasons += refused_though_asked(inputs, run.observation.statistics)
         return outcome(inputs, attempt, reasons, clock, run)
 
