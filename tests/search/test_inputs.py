@@ -122,3 +122,14 @@ def test_what_is_observed_is_what_a_plan_needs(inputs):
     assert plain.pixels is None
     assert pixels.pixels is not None
     assert np.any(squared.high > plain.high)
+
+
+def test_another_granularity_is_another_run_on_the_same_data(tmp_path):
+    inputs = load_case(tmp_path, target_relus=0.5)
+    finer = inputs.at_granularity("channel")
+    assert (inputs.config.granularity, finer.config.granularity) == ("auto", "channel")
+    assert finer.data is inputs.data
+    assert (inputs.budget.shallower, finer.budget.shallower) == (True, False)
+    asked = load_case(tmp_path, target_relus=0.5, granularity="channel")
+    sizes = [[len(batch["x"]) for batch in each.reduced.batches] for each in (finer, asked)]
+    assert sizes[0] == sizes[1]
