@@ -40,13 +40,13 @@ from onnxshallow.report.page.plot import line_chart
 from onnxshallow.runtime.progress import Clock, Silent
 from onnxshallow.search.compete import tries_together
 from onnxshallow.search.inputs import Inputs, load_inputs
-from onnxshallow.search.planner import most_useful, read_budget
+from onnxshallow.search.planner import about_equal, read_budget
 from onnxshallow.search.run import Run
 from onnxshallow.versions import versions
 
 MODES: dict[str, dict[str, object]] = {
-    "layer": {},
-    "layer+squares": {"polynomials": True},
+    "layer": {"granularity": "layer"},
+    "layer+squares": {"granularity": "layer", "polynomials": True},
     "channel": {"granularity": "channel"},
     "channel+squares": {"granularity": "channel", "polynomials": True},
     "pixel": {"granularity": "pixel"},
@@ -120,7 +120,7 @@ def curve(
         if isinstance(plans, TargetError):
             points.append({**goal, "reason": str(plans)})
             continue
-        plan = most_useful(plans, inputs.analysis.cost, budget.shallower)
+        plan = about_equal(plans, inputs.analysis.cost, budget)[0]
         if plan.keys not in done:
             attempt = run.attempt(plan)
             realized, comparison = attempt.realized, attempt.comparison

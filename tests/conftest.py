@@ -10,9 +10,10 @@ from hypothesis import settings
 from onnxshallow.fitting.threads import computing
 from onnxshallow.model import session
 from onnxshallow.runtime.progress import Silent
-from onnxshallow.search import compete
+from onnxshallow.search import compete, faster, latency
 from onnxshallow.search.inputs import observe
 from onnxshallow.search.sensitivity.meter import DamageMeter
+from onnxshallow.validation import latency as timing
 from tests.runs import DIGITS, DigitsRun, load_case, run
 
 # Every machine draws the same examples, and a slow one does not fail for being slow.
@@ -58,6 +59,19 @@ def fewer_plans():
     """Runs in the tests' own process compare fewer plans, which shows as much and takes half the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compete, "_MOST_TRIES", 8)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_timing():
+    """Models are timed for a moment only, which says little; and plans of the same damage are taken as equally fast.
+
+    What is decided by time is tested with times that are made up.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((timing, "_SECONDS"), (timing, "_MOST_SECONDS"), (latency, "_SECONDS")):
+            patch.setattr(module, name, 0.01)
+        patch.setattr(faster, "_CLEARLY", float("inf"))
         yield
 
 

@@ -21,6 +21,7 @@ from onnxshallow.model.session import Session
 from onnxshallow.options.config import resolve
 from onnxshallow.runtime.progress import Silent, Step
 from onnxshallow.search.inputs import Inputs, load_inputs
+from onnxshallow.validation.speed import Speed
 from tests.graphs import interface
 from tests.networks import Array, Weight, assert_near, build, smooth
 
@@ -136,6 +137,21 @@ def load_case(
     """What the stages begin with, of a network and data as `save_case` writes them, calibrated on that data."""
     path, data = save_case(folder, model, labels, **(arrays or {}))
     return load_inputs(load_document(path), resolve({"calib": str(data), **options}, path))
+
+
+def speed_of(original_ms: float = 1.0, optimized_ms: float = 1.0, off: float = 0.0) -> Speed:
+    """What was measured of a model, made up; the intervals reach `off` of each value to either side."""
+    ratio = original_ms / optimized_ms
+    return Speed(
+        original_ms=original_ms,
+        optimized_ms=optimized_ms,
+        optimized_interval=(optimized_ms * (1 - off), optimized_ms * (1 + off)),
+        speedup=ratio,
+        speedup_interval=(ratio * (1 - off), ratio * (1 + off)),
+        batch_size=1,
+        threads=None,
+        runs=60,
+    )
 
 
 def assert_error(outcome: Result, code: int, *words: str) -> None:

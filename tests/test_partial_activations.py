@@ -11,7 +11,7 @@ from onnxshallow.search import compete as compete_module
 from onnxshallow.workflows import outcome, pareto
 from tests.conftest import MODELS
 from tests.networks import build, error_of, residual, signed, smooth
-from tests.runs import DIGITS, NET, NET_WEIGHTS, assert_error, assert_usable, net, read_json, run, save_case
+from tests.runs import DIGITS, NET, NET_WEIGHTS, assert_error, assert_usable, net, read_json, run, save_case, speed_of
 
 DROP = 0.05
 
@@ -22,7 +22,7 @@ def quickly():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compete_module, "_MOST_TRIES", 2)
         for module in (outcome, pareto):
-            patch.setattr(module, "measured_latency", lambda inputs, models: [1.0] * (len(models) + 1))
+            patch.setattr(module, "measured_speeds", lambda inputs, models: [speed_of() for _ in models])
         yield
 
 

@@ -92,9 +92,13 @@ class Config(BaseModel):
         Flag("Kernel of fused convolutions.", CHANGES),
     ] = "auto"
     granularity: Annotated[
-        Literal["layer", "channel", "pixel"],
-        Flag("Whether a ReLU goes as a whole, or may stay for some channels or pixels.", CHANGES),
-    ] = "layer"
+        Literal["auto", "layer", "channel", "pixel"],
+        Flag(
+            "Whether a ReLU goes as a whole, or may stay for some channels or pixels; auto: for channels where whole "
+            "ReLUs miss the target.",
+            CHANGES,
+        ),
+    ] = "auto"
     polynomials: Annotated[bool, Flag("Also replace ReLUs by squares.", CHANGES)] = False
 
     calib: Annotated[Data, Flag(".npz, image folder, or file.py:function; no labels needed.", DATA, "DATA")] = None
@@ -187,8 +191,11 @@ class Config(BaseModel):
 
     @property
     def in_part(self) -> bool:
-        """Whether activations may stay in part or become squares, and not only go layer by layer."""
-        return self.granularity != "layer" or self.polynomials
+        """Whether activations may stay in part or become squares, and not only go layer by layer.
+
+        `auto` begins with whole layers.
+        """
+        return self.granularity in ("channel", "pixel") or self.polynomials
 
     @property
     def tensor_limit(self) -> int:
@@ -221,7 +228,7 @@ class Options(TypedDict, total=False):
     min_agreement: float | None
     max_error: float | None
     kernel: Literal["auto", "exact", "3", "5", 3, 5] | None
-    granularity: Literal["layer", "channel", "pixel"] | None
+    granularity: Literal["auto", "layer", "channel", "pixel"] | None
     polynomials: bool | None
     calib: object
     calib_samples: int | None

@@ -55,7 +55,7 @@ def find_options(inputs: Inputs) -> FindOptions:
         config.kernel,
         inputs.calibration.fit.memory,
         deeper=measured and faster,
-        granularity=config.granularity,
+        granularity="layer" if config.granularity == "auto" else config.granularity,
         polynomials=config.polynomials,
     )
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_alone
+from onnxshallow.search.granularity import finer, ranked, ranked_alone
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.planner import most_useful
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 
@@ -18,12 +18,12 @@ logger = logging.getLogger(__name__)
 
 # How many plans are validated before an accuracy budget is given up.
 MAX_VALIDATED = 4
-# Shares of the ReLUs that are tried when only an accuracy budget is given.
-_SHARES = tuple(share / 20 for share in range(19, 0, -1))
+# Shares of the ReLUs that are tried when only an accuracy budget is given, and how far they lie apart.
+_SHARES, _STEP = tuple(share / 20 for share in range(19, 0, -1)), 0.05
 
 
-def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
-    """The plan to keep, carried out and validated, and what to say of it.
+def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
+    """The plan to keep, carried out and validated, the run that it was found in, and what to say of it.
 
     Plans compete on the selection samples. Those that come out best are then validated, one after the other, until
     one keeps the accuracy budget.
@@ -31,55 +31,57 @@ def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
     Raises:
         TargetError: no plan reaches the budget.
     """
-    limit, cost = run.inputs.config.max_drop, run.inputs.analysis.cost
+    limit = run.inputs.config.max_drop
     if limit is not None and not run.inputs.config.has_target:
         return _deepest(run, limit)
-    plans = _search(run, budget)
+    (found,) = ranked(run, [budget], tries_alone)
+    if isinstance(found, TargetError):
+        raise found
     best: Attempt | None = None
-    for tries in range(1, MAX_VALIDATED + 1):
-        chosen = (
-            most_useful(plans, cost, budget.shallower)
-            if tries == 1
-            else min(plans, key=lambda plan: plan.damage or 0.0)
-        )
-        plans = [plan for plan in plans if plan is not chosen]
-        attempt = run.attempt(chosen)
+    for tries, plan in enumerate(found.plans[:MAX_VALIDATED], 1):
+        attempt = found.run.attempt(plan)
         if best is None or attempt.rank() < best.rank():
             best = attempt
-        if not plans or attempt.keeps(limit):
+        if attempt.keeps(limit):
             break
         why = attempt.unstable or f"it loses {100 * attempt.loss.value:.2f} points"
         logger.info("Plan %d is not taken: %s; trying another.", tries, why)
     if best is None:
         raise TargetError("No plan was carried out; raise the target.")
-    return best, []
+    return found.run, best, []
 
 
-def _search(run: Run, budget: Budget) -> list[Plan]:
-    (found,) = run.search([budget], tries_alone(run.inputs))
-    if isinstance(found, TargetError):
-        raise found
-    return found
+def _deepest(run: Run, limit: float) -> tuple[Run, Attempt, list[str]]:
+    """As few ReLUs as the accuracy budget allows, with channel masks where `auto` allows them and they go further."""
+    best = _bisected(run, limit, run.attempt(Plan((), {})))
+    if (refined := finer(run)) is not None:
+        further = _bisected(refined, limit, best)
+        if further is not best:
+            run, best = refined, further
+    return run, best, ["the lowest ReLU count that was found within the accuracy budget"]
 
 
-def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
-    """As few ReLUs as the accuracy budget allows, by bisection over shares of the ReLU count."""
-    cost = run.inputs.analysis.cost
-    best = run.attempt(Plan((), {}))
-    low, high = 0, len(_SHARES)
+def _bisected(run: Run, limit: float, best: Attempt) -> Attempt:
+    """The plan of the fewest ReLUs that keeps the limit, at the run's own granularity.
+
+    Args:
+        run: what the search needs.
+        limit: the accuracy that may be lost.
+        best: what stays where nothing with clearly fewer ReLUs keeps the limit.
+    """
+    relus = run.inputs.analysis.cost.relus
+    shares = [share for share in _SHARES if share * relus <= best.realized.analysis.cost.relus - _STEP * relus + 1e-6]
+    low, high = 0, len(shares)
     while low < high:
         middle = (low + high) // 2
-        budget = replace(run.inputs.budget, relus=int(_SHARES[middle] * cost.relus))
-        try:
-            attempt = run.attempt(most_useful(_search(run, budget), cost, budget.shallower))
-        except TargetError:
-            high = middle
-            continue
-        if attempt.keeps(limit):
+        budget = replace(run.inputs.budget, relus=int(shares[middle] * relus))
+        (found,) = ranked_alone(run, [budget], tries_alone)
+        attempt = None if isinstance(found, TargetError) else run.attempt(found.plans[0])
+        if attempt is not None and attempt.keeps(limit):
             best, low = attempt, middle + 1
         else:
             high = middle
-    return best, ["the lowest ReLU count that was found within the accuracy budget"]
+    return best
 
 
 def check_accuracy(inputs: Inputs, attempt: Attempt) -> AccuracyError | None:

@@ -41,6 +41,7 @@ def search(
     budgets: Sequence[Budget],
     progress: Progress,
     tries: int,
+    beside: Sequence[Plan] = (),
 ) -> list[list[Plan] | TargetError]:
     """Carry out proposed plans in a cheap way and measure what they do to the selection samples.
 
@@ -54,6 +55,7 @@ def search(
         budgets: what has to be reached.
         progress: shows how it goes.
         tries: how many plans to carry out. A single one has nothing to be compared with, and is taken as it is.
+        beside: plans to compare with these, found elsewhere.
 
     Returns:
         For each budget the plans that reach it with their measured damages, in the order of proposal; where all of
@@ -66,6 +68,11 @@ def search(
     proposals = [planner.proposals() for planner in planners]
     tried, refused = dict[frozenset[str], Plan](), dict[frozenset[str], Plan]()
     failures, settled = dict[int, TargetError](), set[int]()
+    for other in beside:
+        if (measured_other := _try_out(inputs, observation, other)) is not None:
+            tried[other.keys] = measured_other
+            for planner in planners:
+                planner.learn(other, measured_other.damage or 0.0)
     with progress.stage("Comparing plans", tries) as step:
         for number in itertools.islice(itertools.cycle(range(len(budgets))), tries):
             plan = None
@@ -127,7 +134,7 @@ def _is_harmless(plan: Plan, inputs: Inputs) -> bool:
     return plan.damage == 0 and inputs.config.sensitivity != "disagreement"
 
 
-def tries_alone(inputs: Inputs) -> int:
+def tries_alone(inputs: Inputs, budgets: int = 1) -> int:
     """How many plans to carry out for one budget; only one where damages are read off the weights."""
     return 1 if inputs.config.sensitivity == "magnitude" else _affordable_tries(inputs)
 

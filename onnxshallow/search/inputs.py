@@ -67,6 +67,12 @@ class Inputs:
         """
         return read_budget(self.config, self.analysis)
 
+    def at_granularity(self, granularity: str) -> "Inputs":
+        """The same model and data, with activations that go or stay by another unit."""
+        config = self.config.model_copy(update={"granularity": granularity})
+        reduced = replace(_affordable(self.analysis, self.calibration, config), watched=self.reduced.watched)
+        return replace(self, config=config, reduced=reduced)
+
     @property
     def report_batches(self) -> int:
         """How many batches the samples of the report make; a rest is left out where the model fixes its batch."""
@@ -120,7 +126,7 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         fit=FitOptions(ridge=ridge, memory=memory.fit, seed=config.seed),
         threads=config.threads or 0,
     )
-    reduced = _affordable(analysis, calibration, 2 * _CANDIDATES if config.in_part else _CANDIDATES)
+    reduced = _affordable(analysis, calibration, config)
     kinds = find_kinds(analysis.network, config.output_kind, lambda: _labelled(document, config, data, whole))
     return Inputs(document, analysis, config, data, calibration, reduced, kinds)
 
@@ -132,11 +138,12 @@ def _labelled(document: Document, config: Config, data: Prepared, whole: bool) -
     return labelled_outputs(document.model, data.report, data.batch, whole=whole, threads=config.threads or 0)
 
 
-def _affordable(analysis: Analysis, calibration: Calibration, candidates: int) -> Calibration:
-    """As many samples to compare on as keep the sweep within `_SWEEP_MACS`, at about so many candidates a site.
+def _affordable(analysis: Analysis, calibration: Calibration, config: Config) -> Calibration:
+    """As many samples to compare on as keep the sweep within `_SWEEP_MACS`, at the usual candidates a site.
 
     The number depends on the network, never on the clock, so that the same inputs give the same plan.
     """
+    candidates = 2 * _CANDIDATES if config.in_part else _CANDIDATES
     affordable = int(_SWEEP_MACS / max(1, analysis.cost.macs * candidates * len(analysis.sites)))
     fit_samples = int(np.clip(affordable * 3 // 8, _FEWEST_FIT_SAMPLES, _MOST_FIT_SAMPLES))
     return fewer_samples(calibration, fit_samples, max(_FEWEST_FIT_SAMPLES // 2, affordable * 5 // 8))

@@ -30,12 +30,15 @@ from onnxshallow.search.estimates import Pair, interactions
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.solver import Budget, Problem
 
-__all__ = ["Planner", "most_useful", "read_budget"]
+__all__ = ["MEASURED_TOLERANCE", "Planner", "about_equal", "read_budget"]
 
-# A plan with this share more damage than another is still "about equal" when it is cheaper: as predicted, where much
-# is not known, and as measured.
+MEASURED_TOLERANCE = 0.15
+"""A plan with this share more measured damage than another is still about equal."""
+
+# The same where damage is predicted, and much is not known.
 _PREDICTED_TOLERANCE = 0.25
-_MEASURED_TOLERANCE = 0.15
+# Damage, by measure, that counts as none: it goes with less than a tenth of a point of accuracy.
+_HARMLESS: Mapping[str, float] = {"kl": 0.004, "mse": 1e-4, "disagreement": 0.001}
 # How much more damage a plan may do that saves layers or multiply-adds, next to one that saves none.
 _SHALLOWER = 0.5
 # Measurement noise of a plan's damage, as a share of it.
@@ -61,7 +64,13 @@ def read_budget(config: Config, analysis: Analysis) -> Budget:
     depth = None if config.target_depth is None else parse_target(config.target_depth, analysis.cost.depth)
     if config.kernel == "exact":
         return Budget(relus, macs, depth_saved=1, depth=depth)
-    return Budget(relus, analysis.cost.macs if macs is None else macs, depth=depth, shallower=not config.in_part)
+    return Budget(
+        relus,
+        analysis.cost.macs if macs is None else macs,
+        depth=depth,
+        shallower=not config.in_part,
+        harmless=_HARMLESS.get(config.sensitivity, 0.0),
+    )
 
 
 @dataclass
@@ -106,7 +115,7 @@ class Planner:
                     raise _unreachable(self._problem, self.budget)
                 return
             if kind == "cheap" and best:
-                most = self._sum(best, believed) * (1 + _PREDICTED_TOLERANCE) + 1e-9
+                most = max(self._sum(best, believed) * (1 + _PREDICTED_TOLERANCE) + 1e-9, self.budget.harmless)
                 best = self._problem.cheapest(believed, most, self._tried) or best
             elif kind == "near":
                 best = self._problem.least_damage(believed, self._tried, self._incumbent()) or best
@@ -177,26 +186,27 @@ class Planner:
         return self.damages[term] if isinstance(term, str) else self._interactions[term]
 
 
-def most_useful(plans: Sequence[Plan], cost: Cost, shallower: bool = True) -> Plan:
-    """The plan to keep of those carried out: the cheapest of those with about the least damage.
+def about_equal(plans: Sequence[Plan], cost: Cost, budget: Budget) -> list[Plan]:
+    """The plans of about the least damage of those carried out, the one that saves most first.
 
     Plans that save neither layers nor multiply-adds count only where the others do much more damage.
 
     Args:
         plans: with measured damages, at least one.
         cost: of the original.
-        shallower: whether that is wanted; else it is the plan of least damage.
+        budget: says whether that is wanted; else it is the plan of least damage alone. And which damage counts as
+            none.
     """
-    if not shallower:
-        return min(plans, key=_damage)
+    if not budget.shallower:
+        return [min(plans, key=_damage)]
     least = min(_damage(plan) for plan in plans)
-    savers = [p for p in plans if _saving(p, cost) > 0 and _damage(p) <= least * (1 + _SHALLOWER)]
+    savers = [
+        p for p in plans if _saving(p, cost) > 0 and _damage(p) <= max(least * (1 + _SHALLOWER), budget.harmless)
+    ]
     usable = savers or list(plans)
     least = min(_damage(plan) for plan in usable)
-    return max(
-        (p for p in usable if _damage(p) <= least * (1 + _MEASURED_TOLERANCE)),
-        key=lambda p: (_saving(p, cost), -_damage(p)),
-    )
+    equals = (p for p in usable if _damage(p) <= max(least * (1 + MEASURED_TOLERANCE), budget.harmless))
+    return sorted(equals, key=lambda p: (-_saving(p, cost), _damage(p)))
 
 
 def _damage(plan: Plan) -> float:

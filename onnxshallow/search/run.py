@@ -12,6 +12,7 @@ from onnxshallow.search.compete import search
 from onnxshallow.search.frontier import expected_frontier
 from onnxshallow.search.inputs import Inputs, Observation, observe
 from onnxshallow.search.plan import Plan
+from onnxshallow.search.planner import Planner
 from onnxshallow.search.sensitivity.cache import cache_path
 from onnxshallow.search.sensitivity.meter import DamageMeter
 from onnxshallow.search.solver import Budget
@@ -73,12 +74,26 @@ class Run:
         """Measures what candidates cost, when it is asked for."""
         return DamageMeter(self.inputs, self.observation, self.progress, self.cache_folder)
 
-    def search(self, budgets: Sequence[Budget], tries: int) -> list[list[Plan] | TargetError]:
+    def proposal(self, budget: Budget) -> Plan:
+        """The plan of least predicted damage, not carried out.
+
+        Raises:
+            TargetError: no plan reaches the budget; says what can be reached.
+        """
+        with self.clock("sensitivity"):
+            (measured,) = self.meter.measure_for([budget])
+        with self.clock("plan"):
+            planner = Planner(self.inputs.analysis, measured.candidates, measured.damages, budget)
+            return next(planner.proposals())
+
+    def search(
+        self, budgets: Sequence[Budget], tries: int, beside: Sequence[Plan] = ()
+    ) -> list[list[Plan] | TargetError]:
         """The plans that were carried out in a cheap way for each budget; see `onnxshallow.search.compete`."""
         with self.clock("sensitivity"):
             measured = self.meter.measure_for(budgets)
         with self.clock("plan"):
-            found = search(self.inputs, self.observation, measured, budgets, self.progress, tries)
+            found = search(self.inputs, self.observation, measured, budgets, self.progress, tries, beside)
         self.competed.extend(plan for plans in found if not isinstance(plans, TargetError) for plan in plans)
         return found
 

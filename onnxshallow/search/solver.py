@@ -55,6 +55,7 @@ class Budget:
         squares: the largest number of squares that may be added, or None.
         depth_saved: the smallest number of linear layers to save, or None where some may be added.
         shallower: whether a plan that saves layers or multiply-adds is worth some more damage.
+        harmless: damage up to this counts as none, so that the plan that saves most may do it.
     """
 
     relus: int | None = None
@@ -63,6 +64,7 @@ class Budget:
     depth_saved: int | None = None
     depth: int | None = None
     shallower: bool = True
+    harmless: float = 0.0
 
 
 def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:

@@ -6,25 +6,36 @@ models of a turn alike) and single runs that were interrupted move it little.
 
 The first run after another model's is not timed: it finds the caches full of the other's weights. The sessions should
 be made for it (`Session(in_turns=True)`), or the threads of one take the cores from the other.
+
+Two sessions of one model differ by up to half a per cent, turn after turn, through where their memory lies. So the
+time is divided into parts, each of which has sessions of its own (docs/decisions/timing-in-turns.md).
 """
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from onnxshallow.model.session import Session
 
-__all__ = ["Timing", "median_interval", "speedup", "time_models"]
+__all__ = ["Timing", "median_interval", "speedup", "time_in_parts", "time_models"]
 
 _RESAMPLES = 2000
+# A model seems so much faster or slower than itself in the worst case (docs/decisions/timing-in-turns.md).
+_LIKE_ITSELF = 0.01
 # Seconds that a model runs in a turn, at least; and before the first turn.
 _TURN, _WARM_UP = 0.005, 0.05
 # Runs a turn and model at least, and turns at least, where a number of runs is not given or allows it.
 _LEAST_RUNS, _LEAST_TURNS = 3, 20
+# Seconds that models are timed for, seconds while an interval is wider than it should be, and that width.
+_SECONDS, _MOST_SECONDS, _WIDE = 3.0, 12.0, 0.02
+# How many parts the time has, and turns of each that are made however long they take: fewer say nothing of how much
+# the figures vary.
+_PARTS, _LEAST_TURNS_A_PART = 4, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +58,50 @@ class Timing:
     def joined(self, later: "Timing") -> "Timing":
         """This and what was measured later, in one."""
         return Timing(np.concatenate([self.turns, later.turns]), self.runs + later.runs)
+
+
+def time_in_parts(
+    models: Sequence[onnx.ModelProto],
+    feeds: Mapping[str, np.ndarray],
+    threads: int,
+    runs: int | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+) -> list[Timing]:
+    """Time models for about so long, or for as long as it takes to know how they compare.
+
+    Args:
+        models: with the same inputs. The others are compared with the first.
+        feeds: the input, one batch.
+        threads: of onnxruntime; 0 for all cores.
+        runs: of each model; None for as many as the time allows.
+        seconds: that it takes, about. None for as long as `runs` take, or, where these are not given, for 3 s and up
+            to 12 s while an interval of a speedup is wider than 2 %.
+        seed: of the intervals.
+    """
+
+    def part(runs: int | None, seconds: float) -> list[Timing]:
+        sessions = {str(n): Session(model, threads=threads, in_turns=True) for n, model in enumerate(models)}
+        return list(time_models(sessions, feeds, runs, seconds, _LEAST_TURNS_A_PART).values())
+
+    if runs is not None:
+        return part(runs, float("inf") if seconds is None else seconds)
+    wanted, most = (_SECONDS, _MOST_SECONDS) if seconds is None else (seconds, seconds)
+    begin = time.perf_counter()
+    timings = part(None, wanted / _PARTS)
+    while (spent := time.perf_counter() - begin) < wanted or (spent < most and _is_wide(timings, seed)):
+        timings = [first.joined(later) for first, later in zip(timings, part(None, wanted / _PARTS), strict=True)]
+    return timings
+
+
+def _is_wide(timings: Sequence[Timing], seed: int) -> bool:
+    """Whether longer timing may tell more of a speedup."""
+    for timing in timings[1:]:
+        ratios = timings[0].turns / timing.turns
+        low, high = median_interval(ratios, seed)
+        if high - low > _WIDE * np.median(ratios):
+            return True
+    return False
 
 
 def time_models(
@@ -106,7 +161,10 @@ def _median_of(session: Session, feeds: Mapping[str, np.ndarray], count: int) ->
 def speedup(
     first: NDArray[np.float64], second: NDArray[np.float64], seed: int = 0
 ) -> tuple[float, tuple[float, float]]:
-    """How many times as fast the second model is: the median ratio of a turn, and its 95 % bootstrap interval.
+    """How many times as fast the second model is: the median ratio of a turn, and its 95 % interval.
+
+    The interval is the bootstrap's, and a hundredth on either side for what sessions of one model differ by: a copy
+    of a model is neither faster nor slower.
 
     Args:
         first: (turns,) seconds of one model.
@@ -114,7 +172,8 @@ def speedup(
         seed: of the resampling.
     """
     ratios = first / second
-    return float(np.median(ratios)), median_interval(ratios, seed)
+    low, high = median_interval(ratios, seed)
+    return float(np.median(ratios)), (low * (1 - _LIKE_ITSELF), high * (1 + _LIKE_ITSELF))
 
 
 def median_interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """Models timed side by side: `bench`. Latency is measured here; private inference is estimated."""
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Unpack
@@ -15,7 +14,7 @@ from onnxshallow.data.synthetic import synthesize
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.document import MEMORY, Document, ModelSource
 from onnxshallow.model.providers import current_providers, running_on
-from onnxshallow.model.session import Session, usable_cores
+from onnxshallow.model.session import usable_cores
 from onnxshallow.model.tensors import TensorInfo
 from onnxshallow.model.weights import byte_size
 from onnxshallow.options.arguments import read_arguments
@@ -33,21 +32,13 @@ from onnxshallow.report.schema.reports import (
 )
 from onnxshallow.runtime.footprint import FootprintError, peak_memory
 from onnxshallow.runtime.progress import Progress, Silent
-from onnxshallow.validation.latency import Timing, median_interval, speedup, time_models
+from onnxshallow.validation.latency import median_interval, speedup, time_in_parts
 from onnxshallow.versions import versions
 from onnxshallow.workflows.validate import load_models
 
 __all__ = ["BenchOptions", "bench"]
 
 logger = logging.getLogger(__name__)
-
-# Turns that are made however long they take: fewer say nothing of how much the figures vary.
-_LEAST_TURNS = 5
-# Seconds a setting, seconds while an interval is wider than it should be, and that width.
-_SECONDS, _MOST_SECONDS, _WIDE = 3.0, 12.0, 0.02
-# Two sessions of one model differ by up to half a per cent through where their memory lies. So each of these parts of
-# the time has new ones.
-_PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -163,10 +154,11 @@ def _measure(
         if info.shape is not None and len(info.shape) == 1 and isinstance(info.shape[0], int):  # no batch, a vector
             feeds[info.name] = np.resize(feeds[info.name], info.shape[0])
     peaks = [_peak(document, feeds, threads, notes) if options.memory else None for document in documents]
-    timings = _time(documents, feeds, threads, options, config.seed)
+    models = [document.model for document in documents]
+    timings = time_in_parts(models, feeds, threads, options.runs, options.seconds, config.seed)
     found = []
     for index, (timing, peak) in enumerate(zip(timings, peaks, strict=True)):
-        ratio, interval = speedup(timings[0].turns, timing.turns, config.seed)
+        ratio, interval = speedup(timings[0].turns, timing.turns, config.seed) if index else (1.0, (1.0, 1.0))
         low, high = median_interval(timing.turns, config.seed)
         found.append(
             BenchMeasurement(
@@ -183,31 +175,6 @@ def _measure(
             )
         )
     return found
-
-
-def _time(
-    documents: Sequence[Document], feeds: Mapping[str, np.ndarray], threads: int, options: BenchOptions, seed: int
-) -> list[Timing]:
-    """Time every model, for as long as the options say."""
-
-    def part(runs: int | None, seconds: float) -> list[Timing]:
-        sessions = {str(n): Session(d.model, threads=threads, in_turns=True) for n, d in enumerate(documents)}
-        return list(time_models(sessions, feeds, runs, seconds, _LEAST_TURNS).values())
-
-    if options.runs is not None:
-        return part(options.runs, float("inf") if options.seconds is None else options.seconds)
-    wanted, most = (_SECONDS, _MOST_SECONDS) if options.seconds is None else (options.seconds, options.seconds)
-    begin = time.perf_counter()
-    timings = part(None, wanted / _PARTS)
-    while (spent := time.perf_counter() - begin) < wanted or (spent < most and _is_wide(timings, seed)):
-        timings = [first.joined(later) for first, later in zip(timings, part(None, wanted / _PARTS), strict=True)]
-    return timings
-
-
-def _is_wide(timings: Sequence[Timing], seed: int) -> bool:
-    """Whether too little is known of a speedup."""
-    found = [speedup(timings[0].turns, timing.turns, seed) for timing in timings[1:]]
-    return any(high - low > _WIDE * ratio for ratio, (low, high) in found)
 
 
 def _peak(document: Document, feeds: Mapping[str, np.ndarray], threads: int, notes: list[str]) -> int | None:

@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import Unpack
 
-from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.analysis import analyze as analyze_model
 from onnxshallow.errors import TargetError, UsageError
 from onnxshallow.fitting.threads import computing
@@ -14,13 +13,12 @@ from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
 from onnxshallow.options.schema import Options
 from onnxshallow.report.build.run import plan_report
-from onnxshallow.rewriting.lowering.lower import lower
 from onnxshallow.runtime.progress import Clock, Progress, Silent
-from onnxshallow.search.candidates import refused_though_asked, require_reachable
+from onnxshallow.search.candidates import refused_though_asked
 from onnxshallow.search.choose import choose
+from onnxshallow.search.granularity import fine_enough, proposed, remark
 from onnxshallow.search.inputs import Inputs, load_inputs
-from onnxshallow.search.latency import budget_for_latency
-from onnxshallow.search.planner import Planner
+from onnxshallow.search.latency import budget_for_latency, unfitted
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 from onnxshallow.workflows.outcome import outcome, require_data_for_drop, unreached
@@ -73,14 +71,9 @@ def plan(
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
         run, budget = _begun(inputs, progress or Silent(), clock, cache)
-        with clock("sensitivity"):
-            (measured,) = run.meter.measure_for([budget])
+        run, chosen = proposed(run, budget)
         with clock("plan"):
-            planner = Planner(inputs.analysis, measured.candidates, measured.damages, budget)
-            chosen = next(planner.proposals())
-            rewritten = apply_candidates(inputs.analysis, chosen.candidates, run.observation.statistics)
-            model = lower(rewritten.analysis, rewritten.partials, config.mask_form or "split")
-            cost = analyze_model(model, config.input_shape).cost
+            cost = analyze_model(unfitted(inputs, run.observation, chosen), config.input_shape).cost
         return Proposal(inputs.document, chosen, plan_report(inputs, chosen, cost, clock.seconds))
 
 
@@ -124,9 +117,10 @@ def optimize(
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
         try:
             run, budget = _begun(inputs, progress or Silent(), clock, cache)
-            attempt, reasons = choose(run, budget)
+            run, attempt, reasons = choose(run, budget)
         except TargetError as error:
             return unreached(inputs, error, clock)
+        reasons += remark(config, attempt.plan)
         reasons += refused_though_asked(inputs, run.observation.statistics)
         return outcome(inputs, attempt, reasons, clock, run)
 
@@ -145,7 +139,7 @@ def _begun(inputs: Inputs, progress: Progress, clock: Clock, cache: Path | bool 
     Raises:
         TargetError: no plan reaches the budget; says what can be reached.
     """
-    require_reachable(inputs, inputs.budget)
+    inputs = fine_enough(inputs)
     run = Run.begin(inputs, progress, clock, cache)
     if inputs.config.target_latency is None:
         return run, inputs.budget

@@ -9,8 +9,10 @@ from onnxshallow.runtime.progress import Clock
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.choose import check_accuracy
 from onnxshallow.search.inputs import Inputs
-from onnxshallow.search.latency import check_latency, measured_latency
+from onnxshallow.search.latency import measured_speeds
 from onnxshallow.search.run import Run
+from onnxshallow.validation.judgement import Finding
+from onnxshallow.validation.speed import speed_finding
 from onnxshallow.workflows.result import Result
 
 __all__ = ["outcome", "require_data_for_drop", "unreached"]
@@ -53,16 +55,21 @@ def outcome(inputs: Inputs, attempt: Attempt, reasons: Sequence[str], clock: Clo
     """
     model = attempt.realized.model
     with clock("latency"):
-        before, after = measured_latency(inputs, [model])
-    error = check_accuracy(inputs, attempt) or check_latency(inputs, [before, after]) or _check_relus(inputs, attempt)
-    reasons = [*reasons, *_remarks_on_squares(inputs, attempt)]
-    report = build_report(inputs, attempt, (before, after), error, reasons, clock.seconds, run)
+        (speed,) = measured_speeds(inputs, [model])
+    found = speed_finding(speed, inputs.config.target_latency)
+    error = check_accuracy(inputs, attempt) or _refusal(found) or _check_relus(inputs, attempt)
+    reasons = [*reasons, *_remarks_on_squares(inputs, attempt), *([] if found.refuses else [found.text])]
+    report = build_report(inputs, attempt, speed, error, reasons, clock.seconds, run)
     return Result(inputs.document, model, attempt.plan, report, error)
 
 
 def unreached(inputs: Inputs, error: OnnxshallowError, clock: Clock) -> Result:
     """The result of a run that made no model, since its target is out of reach."""
     return Result(inputs.document, None, None, build_report(inputs, None, None, error, [], clock.seconds), error)
+
+
+def _refusal(finding: Finding) -> TargetError | None:
+    return TargetError(finding.text) if finding.refuses else None
 
 
 def _check_relus(inputs: Inputs, attempt: Attempt) -> TargetError | None:

@@ -21,9 +21,10 @@ from onnxshallow.report.schema.reports import ParetoReport
 from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_together
+from onnxshallow.search.granularity import ranked
 from onnxshallow.search.inputs import load_inputs
-from onnxshallow.search.latency import measured_latency
-from onnxshallow.search.planner import most_useful, read_budget
+from onnxshallow.search.latency import measured_speeds
+from onnxshallow.search.planner import read_budget
 from onnxshallow.search.run import Run
 from onnxshallow.validation.compare import Recorded
 
@@ -73,21 +74,24 @@ def pareto(
         wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
         budgets = sorted({read_budget(c, inputs.analysis) for c in wanted}, key=lambda b: -(b.relus or 0))
         run = Run.begin(inputs, progress or Silent(), clock, cache)
-        searched = run.search(budgets, tries_together(inputs, len(budgets)))
+        searched = ranked(run, budgets, tries_together)
         session = Session(inputs.document.model, threads=inputs.calibration.threads)
         original = Recorded(session, inputs.report_batches, inputs.calibration.store.hold)
         done: dict[frozenset[str], Attempt] = {}
         found: list[tuple[int, Attempt | TargetError]] = []
-        for budget, plans in zip(budgets, searched, strict=True):
+        for budget, result in zip(budgets, searched, strict=True):
             target = budget.relus or 0
-            if isinstance(plans, TargetError):
-                found.append((target, plans))
+            if isinstance(result, TargetError):
+                found.append((target, result))
                 continue
-            plan = most_useful(plans, inputs.analysis.cost, budget.shallower)
+            plan = result.plans[0]
             if plan.keys not in done:
-                done[plan.keys] = run.attempt(plan, original)
+                done[plan.keys] = result.run.attempt(plan, original)
             found.append((target, done[plan.keys]))
         with clock("latency"):
-            milliseconds = measured_latency(inputs, [attempt.realized.model for attempt in done.values()])
-    latency = dict(zip(done, milliseconds[1:], strict=True))
-    return pareto_report(inputs, found, latency, milliseconds[0], clock.seconds)
+            models = [attempt.realized.model for attempt in done.values()]
+            speeds = measured_speeds(inputs, models or [inputs.document.model])
+    by_plan = dict(
+        zip(done, speeds, strict=False)
+    )  # where no plan was carried out, that of the original is left over
+    return pareto_report(inputs, found, by_plan, speeds[0].original_ms, clock.seconds)

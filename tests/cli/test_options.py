@@ -31,10 +31,10 @@ def case(tmp_path):
     ("command", "arguments", "expected"),
     [
         ("optimize", ("--target-relus", "0.5", *EVERY), ("channel", True, "prelu")),
-        ("optimize", ("--target-relus", "0.5"), ("layer", False, None)),
+        ("optimize", ("--target-relus", "0.5"), ("auto", False, None)),
         ("pareto", EVERY, ("channel", True, "prelu")),
         ("sensitivity", MASKS, ("channel", True, None)),
-        ("apply", ("plan.json", "--mask-form", "prelu"), ("layer", False, "prelu")),
+        ("apply", ("plan.json", "--mask-form", "prelu"), ("auto", False, "prelu")),
     ],
 )
 def test_what_is_said_of_masks_arrives(case, monkeypatch, command, arguments, expected):

@@ -15,6 +15,7 @@ from onnxshallow.workflows.optimize import optimize
 from tests.corpus.checks import checks
 from tests.graphs import frozen, ops
 from tests.kinds import KINDS
+from tests.runs import speed_of
 
 FOLDER = Path(__file__).parents[3] / "shared" / "corpus"
 FILES = sorted(FOLDER.glob("*.onnx"))
@@ -54,7 +55,7 @@ REFUSED = {
 @pytest.fixture(autouse=True)
 def no_latency(monkeypatch):
     """Latencies are of no interest here, and take seconds for every network."""
-    monkeypatch.setattr(outcome, "measured_latency", lambda inputs, models: [1.0] * (len(models) + 1))
+    monkeypatch.setattr(outcome, "measured_speeds", lambda inputs, models: [speed_of() for _ in models])
 
 
 @pytest.mark.skipif(not FILES, reason="the corpus of real models, ../shared/corpus, is not there")

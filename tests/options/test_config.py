@@ -28,7 +28,7 @@ def test_defaults():
         "kl",
         True,
     )
-    assert (config.granularity, config.polynomials, config.mask_form) == ("layer", False, None)
+    assert (config.granularity, config.polynomials, config.mask_form) == ("auto", False, None)
     assert Preprocessing.from_config(config) == Preprocessing()
 
 
@@ -150,7 +150,7 @@ def test_tables_are_no_options(write):
             "target-macs cannot be 1.5: it is neither a fraction up to 1 nor a whole count.",
         ),
         ('kernel = "7"', "kernel cannot be \"7\": should be 'auto', 'exact', '3' or '5'."),
-        ('granularity = "row"', "granularity cannot be \"row\": should be 'layer', 'channel' or 'pixel'."),
+        ('granularity = "row"', "granularity cannot be \"row\": should be 'auto', 'layer', 'channel' or 'pixel'."),
         ('polynomials = "some"', 'polynomials cannot be "some": should be a valid boolean'),
         ('mask-form = "where"', "mask-form cannot be \"where\": should be 'split' or 'prelu'."),
         (

@@ -84,7 +84,7 @@ def test_plans_that_blow_up_lose_the_competition(case, monkeypatch):
     steep(monkeypatch)
     monkeypatch.setattr(compete_module, "_MOST_TRIES", 24)
     shared = search_of(case)
-    best, reasons = choose(shared, shared.inputs.budget)
+    _, best, reasons = choose(shared, shared.inputs.budget)
     assert shared.competed
     assert not any(c.squares for plan in shared.competed for c in plan.candidates)
     assert not any(c.squares for c in best.plan.candidates)
@@ -97,7 +97,7 @@ def test_where_all_plans_are_refused_those_without_squares_get_their_turn(case, 
     steep(monkeypatch)
     monkeypatch.setattr(compete_module, "_affordable_tries", lambda inputs: 2)
     shared = search_of(case)
-    best, _ = choose(shared, shared.inputs.budget)
+    _, best, _ = choose(shared, shared.inputs.budget)
     assert best.realized.unstable is None
     assert not any(c.squares for c in best.plan.candidates)
 
@@ -136,7 +136,7 @@ def test_where_all_plans_are_refused_fewer_squares_are_tried_first(case, monkeyp
 
 def test_without_the_blow_up_parabolas_win(case):
     shared = search_of(case)
-    best, _ = choose(shared, shared.inputs.budget)
+    _, best, _ = choose(shared, shared.inputs.budget)
     assert any(c.squares for c in best.plan.candidates)
 
 
@@ -145,7 +145,7 @@ def test_a_search_by_accuracy_alone_passes_over_what_is_unstable(case, monkeypat
     shared = search_of(case, target_relus=None, max_drop=0.9)
     monkeypatch.setattr(compete_module, "_MOST_TRIES", 24)
     monkeypatch.setattr(choose_module, "_SHARES", (0.6, 0.0))  # none can only be reached by squares
-    best, _ = choose(shared, shared.inputs.budget)
+    _, best, _ = choose(shared, shared.inputs.budget)
     assert best.realized.unstable is None
     assert best.plan.candidates
     assert check_accuracy(shared.inputs, best) is None

@@ -8,7 +8,8 @@ from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import compete as compete_module
 from onnxshallow.search.compete import search, tries_alone, tries_together
-from onnxshallow.search.planner import most_useful
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.planner import about_equal
 from onnxshallow.search.solver import Budget
 
 
@@ -70,6 +71,23 @@ def test_outputs_may_move_where_no_class_does(monkeypatch, case):
     assert len(searched(monkeypatch, case, [0.0], "disagreement", tries=5)) == 5
 
 
+def test_plans_found_elsewhere_compete_as_well(case):
+    inputs, observation, measured = case
+    cost = inputs.analysis.cost
+    budget = Budget(int(0.7 * cost.relus), cost.macs)
+    other = Plan(tuple(c for c in measured.candidates if c.key == "linearize:h1->r1"), measured.damages)
+    (plans,) = search(inputs, observation, [measured], [budget], Silent(), 3, [other])
+    assert plans[0].keys == other.keys
+    assert plans[0].damage is not None
+    assert len({plan.keys for plan in plans}) == len(plans) == 4  # it is not proposed again
+
+
+def test_plans_found_elsewhere_do_not_count_where_they_miss_the_budget(case):
+    inputs, observation, measured = case
+    (plans,) = search(inputs, observation, [measured], [Budget(144)], Silent(), 3, [Plan((), {})])
+    assert all(plan.candidates for plan in plans)
+
+
 # How many plans are compared.
 
 
@@ -126,7 +144,7 @@ def together(inputs, observation, measured, *shares):
     budgets = [Budget(int(share * cost.relus), cost.macs) for share in shares]
     tries = tries_together(inputs, len(budgets))
     found = search(inputs, observation, [measured] * len(budgets), budgets, Silent(), tries)
-    kept = [plans if isinstance(plans, TargetError) else most_useful(plans, cost) for plans in found]
+    kept = [plans if isinstance(plans, TargetError) else about_equal(plans, cost, Budget())[0] for plans in found]
     return kept, budgets
 
 

@@ -146,3 +146,14 @@ def test_labels_of_validation_say_what_an_output_means_and_those_of_calibration_
 
     assert kinds(calib=str(data)) == ["regression", "regression"]
     assert kinds(calib=str(data), validate=str(data)) == ["classes", "regression"]
+
+
+def test_another_granularity_is_another_run_on_the_same_data(tmp_path):
+    inputs = load_case(tmp_path, target_relus=0.5)
+    finer = inputs.at_granularity("channel")
+    assert (inputs.config.granularity, finer.config.granularity) == ("auto", "channel")
+    assert finer.data is inputs.data
+    assert (inputs.budget.shallower, finer.budget.shallower) == (True, False)
+    asked = load_case(tmp_path, target_relus=0.5, granularity="channel")
+    sizes = [[len(batch["x"]) for batch in each.reduced.batches] for each in (finer, asked)]
+    assert sizes[0] == sizes[1]

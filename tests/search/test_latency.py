@@ -1,3 +1,6 @@
+"""Latency as a target: what is measured, and the limits whose plans are fast enough. The times are made up."""
+
+import numpy as np
 import pytest
 
 from onnxshallow.analysis import analyze
@@ -5,44 +8,94 @@ from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import latency as latency_module
 from onnxshallow.search.inputs import observe
-from onnxshallow.search.latency import budget_for_latency, check_latency, measured_latency
+from onnxshallow.search.latency import budget_for_latency, fast_enough, measured_speeds, unfitted
+from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import read_budget
 from onnxshallow.search.sensitivity.meter import DamageMeter
-from tests.runs import load_case
+from onnxshallow.validation.latency import Timing
+from tests.networks import build, smooth
+from tests.runs import NET_WEIGHTS, load_case
+
+PRELUS = """(float[N,3,8,8] x) => (float[N,6] y) {
+    h0 = Conv<pads=[1,1,1,1]>(x, w0, b0)
+    r0 = PRelu(h0, s)
+    m0 = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r0)
+    h1 = Conv<pads=[1,1,1,1]>(m0, w1, b1)
+    r1 = PRelu(h1, s)
+    m1 = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r1)
+    h2 = Conv<pads=[1,1,1,1]>(m1, w2, b2)
+    r2 = PRelu(h2, s)
+    p = GlobalAveragePool(r2)
+    f = Flatten(p)
+    y = Gemm<transB=1>(f, w3, b3)
+}"""
+"""No two convolutions of it can be melted into one."""
 
 
-def milliseconds_like_macs(inputs, models):
-    """As if every multiply-add took a microsecond."""
-    costs = [inputs.analysis.cost, *(analyze(model).cost for model in models)]
-    return [cost.macs / 1000 for cost in costs]
+def milliseconds(cost, relu=0.0):
+    """As if a multiply-add took a microsecond, and an activation `relu`."""
+    return cost.macs / 1000 + relu * cost.relus / 1000
 
 
 @pytest.fixture
 def limited(tmp_path, monkeypatch):
-    """Find the budget for a latency target where latency is that of the multiply-adds."""
-    monkeypatch.setattr(latency_module, "measured_latency", milliseconds_like_macs)
+    """Find the budget for a latency target, where latency is a sum over multiply-adds and activations."""
 
-    def find(target):
-        inputs = load_case(tmp_path, target_latency=target)
+    def find(target, model=None, relu=0.0, **options):
+        inputs = load_case(tmp_path, model, target_latency=target, **options)
+        tried = []
+
+        def time_in_parts(models, feeds, threads, seconds, seed):
+            costs = [analyze(each).cost for each in models]
+            tried.append(costs[-1])
+            return [Timing(np.full(20, milliseconds(cost, relu) / 1000), 60) for cost in costs]
+
+        monkeypatch.setattr(latency_module, "time_in_parts", time_in_parts)
         observation = observe(inputs, Silent())
-        damages = DamageMeter(inputs, observation, Silent(), None)
-        return inputs, budget_for_latency(inputs, observation, damages, read_budget(inputs.config, inputs.analysis))
+        meter = DamageMeter(inputs, observation, Silent(), None)
+        budget = budget_for_latency(inputs, observation, meter, read_budget(inputs.config, inputs.analysis))
+        return inputs, budget, tried
 
     return find
 
 
 def test_the_limit_on_multiply_adds_follows_the_latency(limited):
-    inputs, budget = limited("0.7")
-    assert budget.macs < inputs.analysis.cost.macs
+    inputs, budget, tried = limited("0.7")
+    cost = inputs.analysis.cost
+    assert budget.macs <= 0.97 * 0.7 * cost.macs
+    assert budget.relus is None
+    assert budget.macs in [each.macs for each in tried]
 
 
-def test_a_latency_may_be_given_in_milliseconds(limited):
-    inputs, budget = limited("5000ms")
+def test_where_activations_take_the_time_these_are_limited(limited):
+    """PRelus take ten times as long as the layers here, so that saving multiply-adds reaches nothing."""
+    model = build(PRELUS, **NET_WEIGHTS, s=np.full((4, 1, 1), 0.25, np.float32))
+    cost = analyze(model).cost
+    assert (cost.relus, cost.relu_nodes) == (256 + 64 + 16, 3)
+    _, budget, tried = limited("0.8", model, relu=10 * cost.macs / cost.relus, arrays={"x": smooth(40, 3, 8)})
+    assert budget.relus <= 0.8 * cost.relus
+    assert budget.macs == cost.macs
+    assert any(each.macs == cost.macs and each.relus == budget.relus for each in tried)
+
+
+def test_bisection_keeps_the_number_of_plans_that_are_timed_small(limited):
+    _, _, tried = limited("0.6")
+    assert len(tried) <= 1 + 3 * 5
+
+
+def test_what_is_fast_enough_already_is_not_limited(limited):
+    inputs, budget, tried = limited("5000ms")
     assert budget.macs == inputs.analysis.cost.macs
+    assert len(tried) == 1
+
+
+def test_a_count_that_was_asked_for_as_well_stays(limited):
+    _, budget, _ = limited("0.7", target_relus=0.5)
+    assert budget.relus <= 216
 
 
 def test_a_latency_out_of_reach_is_an_error(limited):
-    with pytest.raises(TargetError, match=r"The latency of 0\.001 cannot be reached"):
+    with pytest.raises(TargetError, match=r"The latency of 0\.001 cannot be reached: the fastest plan .* takes 0\."):
         limited("0.001")
 
 
@@ -52,14 +105,28 @@ def test_without_a_target_the_budget_stays(tmp_path):
     assert budget_for_latency(inputs, None, None, budget) is budget
 
 
-def test_a_model_that_is_slower_than_allowed_is_told(tmp_path):
-    inputs = load_case(tmp_path, target_latency="0.5")
-    assert check_latency(inputs, [2.0, 1.0]) is None
-    assert "2.000 ms" in str(check_latency(inputs, [2.0, 1.5]))
+@pytest.mark.parametrize(("target", "kept"), [("0.8", [True, False, False]), ("0.77ms", [True, False, False])])
+def test_a_plan_is_fast_enough_with_some_room(tmp_path, target, kept):
+    inputs = load_case(tmp_path, target_latency=target)
+    timings = [Timing(np.full(20, seconds), 60) for seconds in (1e-3, 0.7e-3, 0.79e-3, 0.9e-3)]
+    assert fast_enough(inputs, timings) == kept
 
 
-def test_the_original_is_measured_first(tmp_path):
-    inputs = load_case(tmp_path, target_relus=0.5)
-    times = measured_latency(inputs, [inputs.document.model])
-    assert len(times) == 2
-    assert all(time > 0 for time in times)
+def test_without_a_target_every_plan_is_fast_enough(inputs):
+    assert fast_enough(inputs, [Timing(np.ones(20), 60)] * 3) == [True, True]
+
+
+def test_a_plan_can_be_written_without_being_fitted(inputs, observation, measured):
+    chosen = next(c for c in measured.candidates if c.key.startswith("fuse:3x3"))
+    cost = analyze(unfitted(inputs, observation, Plan((chosen,), {}))).cost
+    assert (cost.relus, cost.macs) == (
+        inputs.analysis.cost.relus - chosen.relus,
+        inputs.analysis.cost.macs - chosen.macs,
+    )
+
+
+def test_models_are_measured_beside_the_original(inputs):
+    first, second = measured_speeds(inputs, [inputs.document.model] * 2)
+    assert first.original_ms == second.original_ms > 0
+    assert (first.batch_size, first.threads) == (1, None)
+    assert first.runs == second.runs > 0

@@ -97,3 +97,12 @@ def test_what_may_be_used_is_stable_and_loses_no_more_than_the_limit(start):
     assert [attempt.keeps(0.25) for attempt in (nothing, much, grows)] == [True, True, False]
     assert [attempt.keeps(0.2) for attempt in (nothing, much, grows)] == [True, False, False]
     assert sorted((grows, much, nothing), key=lambda attempt: attempt.rank()) == [nothing, much, grows]
+
+
+def test_a_plan_is_proposed_without_being_carried_out(start):
+    run = start(target_relus=0.7)
+    plan = run.proposal(run.inputs.budget)
+    assert sum(c.relus for c in plan.candidates) >= 0.3 * run.inputs.analysis.cost.relus
+    assert plan.damage is None
+    assert plan.damages.keys() == plan.keys
+    assert run.competed == []

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 import onnxshallow.validation.latency as module
-from onnxshallow.validation.latency import Timing, median_interval, speedup, time_models
+from onnxshallow.validation.latency import Timing, median_interval, speedup, time_in_parts, time_models
+from tests.networks import smooth
+from tests.runs import net
+
+
+def like_itself(ratio):
+    """The interval of a ratio that is the same in every turn."""
+    return ratio * 0.99, ratio * 1.01
 
 
 class Clock:
@@ -97,8 +104,7 @@ def test_a_run_that_was_interrupted_moves_a_turn_little(monkeypatch):
 def test_a_machine_that_slows_down_for_a_while_slows_all_models_of_a_turn():
     load = np.repeat([1.0, 1.7, 3.0, 1.2], 25)
     first, second = 2 * load, load
-    ratio, (low, high) = speedup(first, second)
-    assert (ratio, low, high) == (2, 2, 2)
+    assert speedup(first, second) == (2, like_itself(2))
 
 
 def test_a_median_and_its_interval():
@@ -117,8 +123,15 @@ def test_the_speedup_is_the_median_of_the_ratios():
     assert low <= 2 <= high
 
 
-def test_steady_times_leave_no_doubt():
-    assert speedup(np.full(10, 3.0), np.full(10, 2.0)) == (1.5, (1.5, 1.5))
+def test_steady_times_leave_what_sessions_of_one_model_differ_by():
+    assert speedup(np.full(10, 3.0), np.full(10, 2.0)) == (1.5, like_itself(1.5))
+
+
+def test_a_model_is_as_fast_as_itself_though_one_of_its_sessions_lies_better():
+    """What was seen of a network of 30 microseconds: all turns agree, and are off by 0.9 %."""
+    ratio, (low, high) = speedup(np.full(500, 1.0087), np.ones(500))
+    assert ratio == pytest.approx(1.0087)
+    assert low <= 1 <= high
 
 
 def test_noise_widens_the_interval_and_the_seed_fixes_it():
@@ -131,4 +144,45 @@ def test_noise_widens_the_interval_and_the_seed_fixes_it():
 
 
 def test_one_run_is_enough():
-    assert speedup(np.array([2.0]), np.array([1.0])) == (2.0, (2.0, 2.0))
+    assert speedup(np.array([2.0]), np.array([1.0])) == (2.0, like_itself(2.0))
+
+
+class Parts:
+    """A clock, and a `time_models` that takes its time on it; the second model varies by `noise`."""
+
+    def __init__(self, noise):
+        self.now, self.noise, self.sessions = 0.0, noise, []
+
+    def perf_counter(self):
+        return self.now
+
+    def time_models(self, sessions, feeds, runs, seconds, least):
+        self.now += seconds
+        self.sessions += sessions.values()
+        random = np.random.default_rng(len(self.sessions))
+        return {"0": Timing(np.ones(20), 60), "1": Timing(1 + self.noise * random.uniform(-1, 1, 20), 60)}
+
+
+@pytest.mark.parametrize(
+    ("noise", "seconds", "parts"), [(0.001, None, 4), (0.5, None, 16), (0.5, 2.0, 4), (0.06, None, 11)]
+)
+def test_models_are_timed_longer_while_the_interval_is_wide(monkeypatch, noise, seconds, parts):
+    fake = Parts(noise)
+    for name, value in (
+        ("time", fake),
+        ("time_models", fake.time_models),
+        ("_SECONDS", 3.0),
+        ("_MOST_SECONDS", 12.0),
+    ):
+        monkeypatch.setattr(module, name, value)
+    first, second = time_in_parts([net(), net()], {}, threads=1, seconds=seconds)
+    assert first.runs == second.runs == 60 * parts
+    assert fake.now == (seconds or 3) / 4 * parts
+    low, high = median_interval(first.turns / second.turns)
+    assert (high - low <= 0.02) == (noise < 0.1)
+    assert len(set(map(id, fake.sessions))) == 2 * parts  # each part has sessions of its own
+
+
+def test_a_number_of_runs_is_made_at_once():
+    timings = time_in_parts([net(), net(), net()], {"x": smooth(1, 3, 6)}, threads=1, runs=4)
+    assert [timing.runs for timing in timings] == [4, 4, 4]

@@ -147,48 +147,31 @@ def test_one_model_alone_is_refused(tmp_path):
         benched([model])
 
 
-class Parts:
-    """A clock, and a `time_models` that takes its time on it; the second model varies by `noise`."""
-
-    def __init__(self, noise):
-        self.now, self.noise, self.sessions = 0.0, noise, []
-
-    def perf_counter(self):
-        return self.now
-
-    def time_models(self, sessions, feeds, runs, seconds, least):
-        self.now += seconds
-        self.sessions += sessions.values()
-        random = np.random.default_rng(len(self.sessions))
-        return {"0": Timing(np.ones(20), 60), "1": Timing(1 + self.noise * random.uniform(-1, 1, 20), 60)}
-
-
-@pytest.mark.parametrize(
-    ("noise", "seconds", "parts"), [(0.001, None, 4), (0.5, None, 16), (0.5, 2.0, 4), (0.06, None, 11)]
-)
-def test_a_setting_takes_longer_while_the_interval_is_wide(tmp_path, monkeypatch, noise, seconds, parts):
+def test_a_setting_is_timed_for_as_long_as_was_said(tmp_path, monkeypatch):
     model, _ = save_case(tmp_path)
-    fake = Parts(noise)
-    monkeypatch.setattr(timing, "time", fake)
-    monkeypatch.setattr(timing, "time_models", fake.time_models)
-    report = benched([model, model], runs=None, seconds=seconds)
-    assert report.runs == 60 * parts
-    assert fake.now == (seconds or 3) / 4 * parts
-    low, high = report.speedup_interval
-    assert (high - low <= 0.02 * report.speedup) == (noise < 0.1)
-    assert len(set(map(id, fake.sessions))) == 2 * parts  # each part has sessions of its own
+    asked = []
+
+    def time_in_parts(models, feeds, threads, runs, seconds, seed):
+        asked.append((runs, seconds, seed))
+        return [Timing(np.full(20, 2.0), 60), Timing(np.ones(20), 60)]
+
+    monkeypatch.setattr(timing, "time_in_parts", time_in_parts)
+    report = benched([model, model], Config(threads=1, seed=3), runs=None, seconds=2.0)
+    benched([model, model], runs=7)
+    assert asked == [(None, 2.0, 3), (7, None, 0)]
+    assert (report.speedup, report.runs) == (2, 60)
 
 
 def test_inputs_follow_the_seed(tmp_path, monkeypatch):
     model, _ = save_case(tmp_path)
     seen = []
-    time_models = timing.time_models
+    time_in_parts = timing.time_in_parts
 
-    def watched(sessions, feeds, *arguments):
+    def watched(models, feeds, *arguments):
         seen.append(feeds["x"])
-        return time_models(sessions, feeds, *arguments)
+        return time_in_parts(models, feeds, *arguments)
 
-    monkeypatch.setattr(timing, "time_models", watched)
+    monkeypatch.setattr(timing, "time_in_parts", watched)
     for seed in (0, 1, 0):
         benched([model, model], Config(threads=1, seed=seed))
     assert np.array_equal(seen[0], seen[2])

@@ -138,7 +138,7 @@ def test_a_network_without_activations_stays_as_it_is(tmp_path):
 
 def test_the_only_activation_stays(tmp_path):
     path, data = save_case(tmp_path, chain(), x=smooth(40, 3, 8))
-    result = optimize(path, target_relus=0.5, calib=str(data))
+    result = optimize(path, target_relus=0.5, granularity="layer", calib=str(data))
     assert isinstance(result.error, TargetError)
     assert result.report.verdict.exit_code == 5
     assert "one activation always stays" in result.report.verdict.reasons[0]

@@ -12,7 +12,7 @@ from onnxshallow.workflows import outcome as outcome_module
 from onnxshallow.workflows.apply import apply_plan
 from onnxshallow.workflows.optimize import optimize
 from onnxshallow.workflows.outcome import outcome, unreached
-from tests.runs import load_case, save_case
+from tests.runs import load_case, save_case, speed_of
 
 
 @pytest.fixture
@@ -32,7 +32,10 @@ def test_what_came_of_an_attempt_is_one_result(inputs, attempt):
     result = outcome(asked(inputs, target_relus=0.7), attempt, ["a remark"], clock)
     assert result.error is None
     assert (result.model, result.plan, result.document) == (attempt.realized.model, attempt.plan, inputs.document)
-    assert (result.report.verdict.status, result.report.verdict.reasons) == ("met", ["a remark"])
+    assert (result.report.verdict.status, result.report.verdict.reasons) == (
+        "met",
+        ["a remark", result.report.verdict.reasons[-1]],
+    )
     assert (result.report.original.relus, result.report.optimized.relus) == (432, 288)
     assert result.report.original.latency_ms > 0
     assert "latency" in clock.seconds
@@ -47,15 +50,15 @@ def test_without_an_attempt_there_is_a_report_alone(inputs):
 
 
 def test_a_model_that_is_slower_than_allowed_is_no_success(inputs, attempt, monkeypatch):
-    monkeypatch.setattr(outcome_module, "measured_latency", lambda inputs, models: [1.0, 2.0])
+    monkeypatch.setattr(outcome_module, "measured_speeds", lambda inputs, models: [speed_of(1.0, 2.0)])
     result = outcome(asked(inputs, target_latency="0.5"), attempt, [], Clock())
     assert isinstance(result.error, TargetError)
-    assert "takes 2.000 ms" in str(result.error)
+    assert "0.50x as fast" in str(result.error)
     assert result.report.optimized.latency_ms == 2
 
 
 def test_what_is_lost_counts_before_what_is_slow(inputs, attempt, monkeypatch):
-    monkeypatch.setattr(outcome_module, "measured_latency", lambda inputs, models: [1.0, 2.0])
+    monkeypatch.setattr(outcome_module, "measured_speeds", lambda inputs, models: [speed_of(1.0, 2.0)])
     unstable = replace(attempt, realized=replace(attempt.realized, unstable="it grows"))
     result = outcome(asked(inputs, target_latency="0.5"), unstable, [], Clock())
     assert isinstance(result.error, AccuracyError)

@@ -15,7 +15,7 @@ from onnxshallow.workflows.apply import apply_plan
 from onnxshallow.workflows.optimize import optimize
 from onnxshallow.workflows.pareto import DEFAULT_TARGETS, pareto
 from tests.networks import build, smooth
-from tests.runs import NET, NET_WEIGHTS, Noted, files, net, save_case
+from tests.runs import NET, NET_WEIGHTS, Noted, files, net, save_case, speed_of
 
 # Of 432 ReLUs, no plan leaves fewer than 144.
 TARGETS = ("0.5", 0.9, 0.01, "216", 0.7)
@@ -58,6 +58,8 @@ def without_clocks(report):
     content = report.model_dump(exclude={"timings"})
     for part in (content["original"], *(point["optimized"] for point in content["points"] if point["optimized"])):
         assert part.pop("latency_ms") > 0
+    for point in content["points"]:
+        point.pop("speed")
     return content
 
 
@@ -175,7 +177,7 @@ def test_points_of_one_plan_are_fitted_validated_and_timed_once(tmp_path, monkey
 def test_the_original_runs_once_for_all_validations(tmp_path, monkeypatch):
     recorded = counted(monkeypatch, module.Recorded, "run")
     runs = counted(monkeypatch, Session, "run")
-    monkeypatch.setattr(module, "measured_latency", lambda inputs, models: [1.0] * (1 + len(models)))
+    monkeypatch.setattr(module, "measured_speeds", lambda inputs, models: [speed_of() for _ in models])
     report = quick(*save_case(tmp_path), [0.7, 0.4], batch_size=4)
     assert report.points[0].plan != report.points[1].plan
     (session,) = {id(call[0]._session): call[0]._session for call in recorded}.values()
@@ -196,7 +198,9 @@ def test_a_fixed_batch_that_leaves_samples_over_is_validated_like_any_other(tmp_
 
 def test_every_model_has_its_own_latency(tmp_path, monkeypatch):
     """The times are made up, and count up: the original, then the plans from the largest target down."""
-    monkeypatch.setattr(module, "measured_latency", lambda inputs, models: [1.0 + n for n in range(1 + len(models))])
+    monkeypatch.setattr(
+        module, "measured_speeds", lambda inputs, models: [speed_of(1, 2 + n) for n, _ in enumerate(models)]
+    )
     report = quick(*save_case(tmp_path), [0.4, 0.7, 0.69])
     assert report.original.latency_ms == 1
     assert report.points[0].plan == report.points[1].plan

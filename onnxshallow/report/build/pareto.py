@@ -9,6 +9,7 @@ from onnxshallow.report.schema.reports import ParetoPoint, ParetoReport
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import plan_to_json
+from onnxshallow.validation.speed import Speed
 
 __all__ = ["pareto_report"]
 
@@ -16,7 +17,7 @@ __all__ = ["pareto_report"]
 def pareto_report(
     inputs: Inputs,
     found: Sequence[tuple[int, Attempt | TargetError]],
-    latency: Mapping[frozenset[str], float],
+    speeds: Mapping[frozenset[str], Speed],
     original_ms: float,
     timings: Mapping[str, float],
 ) -> ParetoReport:
@@ -25,15 +26,15 @@ def pareto_report(
     Args:
         inputs: model, data and options.
         found: ReLU targets, and what came of the plan for each, or why there is none.
-        latency: milliseconds of the models, by the keys of their plans.
-        original_ms: the original's.
+        speeds: of the models, by the keys of their plans.
+        original_ms: the original's milliseconds a run.
         timings: seconds by stage.
     """
     validated = inputs.data.validated
     points = [
         ParetoPoint(target_relus=target, reason=str(attempt))
         if isinstance(attempt, TargetError)
-        else _point(inputs, target, attempt, latency[attempt.plan.keys])
+        else _point(inputs, target, attempt, speeds[attempt.plan.keys])
         for target, attempt in found
     ]
     first = next((a.comparison.first for _, a in found if isinstance(a, Attempt)), None) if validated else None
@@ -46,17 +47,18 @@ def pareto_report(
     )
 
 
-def _point(inputs: Inputs, target: int, attempt: Attempt, latency: float) -> ParetoPoint:
+def _point(inputs: Inputs, target: int, attempt: Attempt, speed: Speed) -> ParetoPoint:
     plan, realized, comparison = attempt.plan, attempt.realized, attempt.comparison
     if realized.unstable is not None:
         return ParetoPoint(target_relus=target, reason=f"The best plan is refused: {realized.unstable}.")
     validated = inputs.data.validated
     return ParetoPoint(
         target_relus=target,
-        optimized=cost_report(realized.analysis, comparison.second if validated else None, latency),
+        optimized=cost_report(realized.analysis, comparison.second if validated else None, speed.optimized_ms),
         accuracy_lost=comparison.accuracy_lost if validated else None,
         accuracy_lost_interval=comparison.drop_interval if validated else None,
         fidelity=attempt.fidelity,
+        speed=speed,
         damage=plan.damage,
         decisions=decisions(inputs.analysis, plan),
         plan=plan_to_json(plan, inputs.document.sha256),

@@ -32,6 +32,7 @@ from onnxshallow.search.plan import Plan, plan_to_json
 from onnxshallow.search.run import Run
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.validation.compare import Accuracy, Comparison
+from onnxshallow.validation.speed import Speed
 from onnxshallow.versions import versions
 
 __all__ = [
@@ -149,7 +150,7 @@ def site_reports(analysis: Analysis, measured: MeasuredDamages | None = None) ->
 def build_report(
     inputs: Inputs,
     attempt: Attempt | None,
-    latency: tuple[float, float] | None,
+    speed: Speed | None,
     error: OnnxshallowError | None,
     reasons: Sequence[str],
     timings: Mapping[str, float],
@@ -160,7 +161,7 @@ def build_report(
     Args:
         inputs: model, data and options.
         attempt: what was done, and what came of it; None where the target is out of reach.
-        latency: milliseconds of the original and the optimized model, where there is one.
+        speed: of the optimized model, where there is one.
         error: why the goal is not met, if it is not.
         reasons: further remarks.
         timings: seconds by stage.
@@ -171,7 +172,7 @@ def build_report(
     after = None if attempt is None else attempt.realized.analysis
     shown = attempt.comparison if attempt is not None and inputs.data.validated else None
     accuracies = (None, None) if shown is None else (shown.first, shown.second)
-    before_ms, after_ms = latency or (None, None)
+    before_ms, after_ms = (None, None) if speed is None else (speed.original_ms, speed.optimized_ms)
     frontier = [] if run is None else plan_points(analysis.cost, run.frontier(), plan)
     return Report(
         model=file_report(inputs.document),
@@ -185,6 +186,7 @@ def build_report(
         original_nodes=node_reports(analysis, plan.candidates),
         optimized_nodes=[] if after is None else node_reports(after),
         fidelity=None if attempt is None else attempt.fidelity,
+        speed=speed,
         verdict=_verdict(shown, inputs.data, error, [*_remarks(analysis), *reasons]),
         **run_details(inputs, timings),
         **({} if shown is None else class_details(shown)),

@@ -45,7 +45,7 @@ def html_report(report: Report) -> str:
         report=report,
         verdict=report.verdict,
         headline=_headline(report),
-        tiles=[] if report.optimized is None else tiles(report.original, report.optimized),
+        tiles=[] if report.optimized is None else tiles(report.original, report.optimized, report.speed),
         rows=drawn_rows(report),
         layers=layer_rows(report),
         changes={site: in_short(change) for change in report.changes for site in change.sites},

@@ -7,6 +7,7 @@ from onnxshallow.report.page.drawing import Row, draw_row, lay_out, widest
 from onnxshallow.report.page.plot import line_chart
 from onnxshallow.report.schema.reports import ChangeReport, CostReport, Decision, NodeReport, Report
 from onnxshallow.search.sensitivity.measures import in_words
+from onnxshallow.validation.speed import Speed
 
 __all__ = ["DrawnRow", "LayerRow", "Tile", "drawn_rows", "frontier_chart", "in_short", "layer_rows", "share", "tiles"]
 
@@ -30,13 +31,15 @@ class Tile:
         label: what is counted.
         before: of the original.
         after: of the optimized model.
-        unit: `count`, `points` (a fraction, shown in per cent) or `ms`.
+        unit: `count`, `points` (a fraction, shown in per cent), `ms`, or `times` (as fast as before).
+        interval: 95 % interval of what is after, where it is shown.
     """
 
     label: str
     before: float
     after: float
     unit: str = "count"
+    interval: tuple[float, float] | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -90,7 +93,7 @@ class LayerRow:
     after: NodeReport | None
 
 
-def tiles(original: CostReport, optimized: CostReport) -> list[Tile]:
+def tiles(original: CostReport, optimized: CostReport, speed: Speed | None = None) -> list[Tile]:
     """The figures that matter, before and after."""
     found = []
     if original.accuracy is not None and optimized.accuracy is not None:
@@ -102,6 +105,8 @@ def tiles(original: CostReport, optimized: CostReport) -> list[Tile]:
             found.append(Tile(label, before, after))
     if original.latency_ms is not None and optimized.latency_ms is not None:
         found.append(Tile("latency", original.latency_ms, optimized.latency_ms, "ms"))
+    if speed is not None:
+        found.append(Tile("speed in onnxruntime", 1.0, speed.speedup, "times", speed.speedup_interval))
     return found
 
 

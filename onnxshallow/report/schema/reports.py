@@ -23,6 +23,7 @@ from onnxshallow.validation.compare import Accuracy, Fidelity
 from onnxshallow.validation.gates import Gate
 from onnxshallow.validation.kinds import OutputKind
 from onnxshallow.validation.numbers import Number
+from onnxshallow.validation.speed import Speed
 from onnxshallow.validation.user_metric import MetricResult
 
 __all__ = [
@@ -175,6 +176,7 @@ class ParetoPoint(Part):
     damage: Number = None
     decisions: list[Decision] | None = None
     plan: dict[str, Any] | None = None
+    speed: Speed | None = None
 
 
 class ParetoReport(Part):
@@ -219,7 +221,8 @@ class PlanReport(Part):
 class Report(Part):
     """The result of `optimize` or `apply`.
 
-    The fields from `classes` on are as in `ValidationReport`; nothing is said without real data.
+    The fields from `classes` on are as in `ValidationReport`; nothing is said without real data. `speed` is what was
+    measured in onnxruntime, as `bench` does.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -244,3 +247,4 @@ class Report(Part):
     changed_total: int = 0
     labels_of: str | None = None
     unused_labels: bool = False
+    speed: Speed | None = None

@@ -79,7 +79,7 @@ def print_result(report: Report, path: Path, page: Path | None = None) -> None:
     """
     console = terminal.console()
     if report.optimized is not None:
-        show_table(console, comparison_table(console, report.original, report.optimized))
+        show_table(console, comparison_table(console, report.original, report.optimized, speed=report.speed))
     if report.fidelity is not None:
         print_fidelity(console, report.fidelity)
         print_kinds(console, report)

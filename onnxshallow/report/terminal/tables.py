@@ -12,6 +12,7 @@ from onnxshallow.text import printable
 if TYPE_CHECKING:  # `doctor` shows tables where what these need is missing
     from onnxshallow.report.schema.reports import CostReport, Report, ValidationReport, Verdict
     from onnxshallow.validation.compare import Fidelity
+    from onnxshallow.validation.speed import Speed
 
 __all__ = [
     "comparison_table",
@@ -65,9 +66,13 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def comparison_table(
-    console: Console, original: "CostReport", optimized: "CostReport", what: str = "optimized"
+    console: Console,
+    original: "CostReport",
+    optimized: "CostReport",
+    what: str = "optimized",
+    speed: "Speed | None" = None,
 ) -> Table:
-    """Two models' figures, and the ratios between them."""
+    """Two models' figures, and the ratios between them; of the speed, which is one, its interval."""
     table = make_table(console, "", "original", what, "ratio")
     for label, name in (
         ("ReLUs", "relus"),
@@ -86,6 +91,9 @@ def comparison_table(
     if original.latency_ms is not None and optimized.latency_ms is not None:
         ratio = optimized.latency_ms / original.latency_ms
         table.add_row("latency, ms", f"{original.latency_ms:.3f}", f"{optimized.latency_ms:.3f}", f"{ratio:.3f}")
+    if speed is not None:
+        low, high = speed.speedup_interval
+        table.add_row("times as fast", "1", f"{speed.speedup:.3f}", f"{low:.2f} to {high:.2f}")
     if original.accuracy is not None and optimized.accuracy is not None:
         before, after = original.accuracy, optimized.accuracy
         table.add_row("top-1, %", f"{100 * before.top1:.2f}", f"{100 * after.top1:.2f}", "")

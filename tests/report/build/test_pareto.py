@@ -8,6 +8,7 @@ from onnxshallow.runtime.progress import Clock, Silent
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
+from tests.runs import speed_of
 
 
 @pytest.fixture
@@ -18,8 +19,8 @@ def attempt(inputs, observation):
 
 
 def reported(inputs, *found):
-    milliseconds = {attempt.plan.keys: 2.0 for _, attempt in found if not isinstance(attempt, TargetError)}
-    return pareto_report(inputs, found, milliseconds, 3.0, {"load": 0.5})
+    speeds = {attempt.plan.keys: speed_of(3.0, 2.0) for _, attempt in found if not isinstance(attempt, TargetError)}
+    return pareto_report(inputs, found, speeds, 3.0, {"load": 0.5})
 
 
 def test_a_target_that_was_reached_is_a_point_with_all_figures(inputs, attempt):
@@ -31,6 +32,7 @@ def test_a_target_that_was_reached_is_a_point_with_all_figures(inputs, attempt):
     assert {d.name: d.action for d in point.decisions} == {"r0": "keep", "r1": "linearize", "r2": "keep"}
     assert [entry["output"] for entry in point.plan["actions"]] == ["r1"]
     assert point.accuracy_lost is None
+    assert point.speed == speed_of(3.0, 2.0)
 
 
 def test_the_original_and_the_run_are_described_once(inputs, attempt):

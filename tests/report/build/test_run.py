@@ -28,7 +28,7 @@ from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
 from onnxshallow.validation.statistics import mcnemar
 from tests.networks import build
-from tests.runs import load_case, net
+from tests.runs import load_case, net, speed_of
 
 FIDELITY = Fidelity(samples=10, source="a.npz", agreement=0.9, kl=0.01, relative_error={"y": 0.1})
 ACCURACY = Accuracy(0.9, None, (0.8, 0.95), 10)
@@ -43,7 +43,7 @@ def reported(inputs, comparison, error=None, reasons=()):
     attempt = None
     if comparison is not None:
         attempt = Attempt(Plan((), {}), Realized(inputs.analysis.network, []), comparison, labels_decide=True)
-    return build_report(inputs, attempt, (1.5, 1.0), error, reasons, {"load": 1.0})
+    return build_report(inputs, attempt, speed_of(1.5, 1.0), error, reasons, {"load": 1.0})
 
 
 def test_costs_and_accuracies_are_copied():
@@ -101,6 +101,7 @@ def test_a_goal_that_is_met(inputs):
     assert report.verdict.reasons == ["a remark"]
     assert (report.original.accuracy.top1, report.original.latency_ms) == (0.9, 1.5)
     assert (report.optimized.accuracy.top1, report.optimized.latency_ms) == (0.8, 1.0)
+    assert report.speed == speed_of(1.5, 1.0)
     assert report.output is None
 
 
@@ -133,7 +134,7 @@ def test_the_report_of_a_real_run(inputs, candidates):
     vars(run)["meter"] = SimpleNamespace(measured=measured)
     run.competed.extend([other, plan, other])
     attempt = run.attempt(plan)
-    report = build_report(inputs, attempt, (2.0, 1.0), None, [], {}, run)
+    report = build_report(inputs, attempt, speed_of(2.0, 1.0), None, [], {}, run)
     assert report.optimized.size_bytes == attempt.realized.model.ByteSize()
     assert (report.optimized.relus, report.optimized.latency_ms) == (288, 1.0)
     assert report.fidelity.composition_error == pytest.approx(attempt.realized.composition_error)

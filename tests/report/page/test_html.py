@@ -15,6 +15,7 @@ from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
 from onnxshallow.validation.outputs import OutputDifference
 from tests.report.pages import REPORT
+from tests.runs import speed_of
 
 VOID = {"meta", "link", "br", "input", "img", "hr", "wbr"}
 EVIL = '<script>alert("x")</script>'
@@ -195,6 +196,12 @@ def test_large_figures_are_shortened_in_tiles(count, said):
     cost = replace(REPORT.original, macs=count)
     page = html_report(REPORT.model_copy(update={"original": cost, "optimized": cost}))
     assert f">{said}</dd>" in page.replace("\N{NARROW NO-BREAK SPACE}", " ")
+
+
+def test_the_speed_is_as_large_as_the_other_figures(digits_report):
+    slower = digits_report.model_copy(update={"speed": speed_of(0.92, 1.0, off=0.01)})
+    shown = re.sub(r"<[^>]+>", " ", html_report(slower))
+    assert re.search(r"speed in onnxruntime\s+0\.92\s*×\s+as fast as before, 95 % interval 0\.911 to 0\.929", shown)
 
 
 def test_where_there_is_no_optimized_model_nothing_is_said_of_it():

@@ -3,6 +3,7 @@ import pytest
 from onnxshallow.report.page.view import drawn_rows, frontier_chart, in_short, layer_rows, share, tiles
 from onnxshallow.report.schema.reports import ChangeReport, CostReport, Decision, FrontierPoint, NodeReport, PlanPoint
 from tests.report.pages import REPORT
+from tests.runs import speed_of
 
 
 def cost(**values):
@@ -31,6 +32,12 @@ def test_only_known_figures_have_tiles():
     assert (found["ReLUs"].ratio, found["latency"].ratio, found["latency"].unit) == (0.5, 0.5, "ms")
     assert "top-1 accuracy" not in found
     assert "bytes" not in found
+
+
+def test_the_speed_has_a_tile_with_its_interval():
+    tile = tiles(cost(), cost(), speed_of(0.92, 1.0, off=0.01))[-1]
+    assert (tile.after, tile.unit) == (0.92, "times")
+    assert tile.interval == pytest.approx((0.9108, 0.9292))
 
 
 @pytest.mark.parametrize(("before", "after", "shown"), [(0, 0, False), (0, 8, True), (8, 0, True)])

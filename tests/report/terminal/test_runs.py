@@ -17,6 +17,7 @@ from onnxshallow.report.terminal.runs import print_analysis, print_pareto, print
 from onnxshallow.search.plan import Plan
 from onnxshallow.validation.compare import Accuracy
 from tests.report.schema.test_reports import COST, FIDELITY, FILE, VERDICT, changed, report
+from tests.runs import speed_of
 
 SITE = SiteReport(name="r", kind="relu", size=12345, depth=2, removable=True, fusable=True, reason=None)
 ACCURACY = Accuracy(top1=0.875, top5=None, top1_interval=(0.8, 0.9), samples=8)
@@ -114,6 +115,12 @@ def test_a_result(capsys):
     ):  # fmt: skip
         assert words in text
     assert "Written" not in text
+
+
+def test_the_speed_stands_in_the_table_with_its_interval(capsys):
+    print_result(report(original=COST, optimized=COST, speed=speed_of(0.92, 1.0, off=0.01)), Path("a.json"))
+    (row,) = [line.split() for line in capsys.readouterr().out.splitlines() if "times as fast" in line]
+    assert row == ["times", "as", "fast", "1", "0.920", "0.91", "to", "0.93"]
 
 
 def test_the_reason_of_a_refusal_is_left_to_stderr(capsys):

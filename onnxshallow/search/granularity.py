@@ -1,0 +1,178 @@
+"""Whole layers, and channel masks where these miss what was asked for: `--granularity auto`.
+
+A site goes as a whole or stays, so that on networks of few sites the plan for 0.8 of the ReLUs may keep 0.3 of them,
+and does the damage of that. Masks hit any count, but save no layers, take longer in onnxruntime than a whole ReLU,
+and take twice the time to search. So they are looked at only where whole layers miss the count by more than a tenth
+and do damage, or do not reach it (docs/decisions/masks-fill-gaps.md).
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from onnxshallow.analysis import Cost
+from onnxshallow.errors import TargetError
+from onnxshallow.options.config import Config
+from onnxshallow.search.candidates import require_reachable
+from onnxshallow.search.faster import faster_of, kept_in_time
+from onnxshallow.search.inputs import Inputs
+from onnxshallow.search.plan import Plan
+from onnxshallow.search.planner import MEASURED_TOLERANCE, about_equal
+from onnxshallow.search.run import Run
+from onnxshallow.search.solver import Budget
+
+__all__ = ["Ranked", "fine_enough", "finer", "misses", "proposed", "ranked", "ranked_alone", "remark"]
+
+logger = logging.getLogger(__name__)
+
+# The least part of the ReLUs that were allowed that a plan is to keep.
+_LEAST_KEPT = 0.9
+
+Tries = Callable[[Inputs, int], int]
+"""How many plans to carry out for so many budgets."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """What came of the search for one budget.
+
+    Attributes:
+        run: that the plans were found in.
+        plans: that reach the budget, the one to keep first, then those that do less damage.
+    """
+
+    run: Run
+    plans: Sequence[Plan]
+
+
+def fine_enough(inputs: Inputs) -> Inputs:
+    """`inputs`, with channel masks where only these reach the targets and `auto` allows them.
+
+    Raises:
+        TargetError: no plan reaches them; says what can be reached.
+    """
+    try:
+        require_reachable(inputs, inputs.budget)
+    except TargetError:
+        if not _may_be_finer(inputs):
+            raise
+        inputs = inputs.at_granularity("channel")
+        require_reachable(inputs, inputs.budget)
+    return inputs
+
+
+def misses(plan: Plan, cost: Cost, budget: Budget) -> bool:
+    """Whether a plan keeps by more than a tenth fewer ReLUs than allowed, and does damage.
+
+    Args:
+        plan: of whole layers.
+        cost: of the original.
+        budget: what was asked for.
+    """
+    damage = plan.predicted if plan.damage is None else plan.damage
+    kept = cost.relus - sum(c.relus for c in plan.candidates)
+    return budget.relus is not None and kept < _LEAST_KEPT * budget.relus and damage > budget.harmless
+
+
+def finer(run: Run) -> Run | None:
+    """A run with channel masks over the same data; None where `auto` was not asked for, or masks are no choice."""
+    if not _may_be_finer(run.inputs):
+        return None
+    return Run.begin(run.inputs.at_granularity("channel"), run.progress, run.clock, run.cache_folder)
+
+
+def _may_be_finer(inputs: Inputs) -> bool:
+    """Whether masks are a choice.
+
+    They are none where damages are read off the weights, where kernels are to be exact, and where ReLUs are limited
+    for the sake of latency alone.
+    """
+    config = inputs.config
+    faster = config.target_latency is not None and config.target_relus is None
+    measured = config.kernel != "exact" and config.sensitivity != "magnitude"
+    return config.granularity == "auto" and measured and not faster
+
+
+def remark(config: Config, plan: Plan) -> list[str]:
+    """A remark where `auto` led to masks."""
+    if config.granularity != "auto" or all(candidate.whole for candidate in plan.candidates):
+        return []
+    return [
+        "some ReLUs stay for a part of their channels, since whole layers miss what was asked for; --granularity "
+        "layer does without"
+    ]
+
+
+def proposed(run: Run, budget: Budget) -> tuple[Run, Plan]:
+    """The plan of least predicted damage, not carried out, and the run that it was found in.
+
+    Raises:
+        TargetError: no plan reaches the budget; says what can be reached.
+    """
+    plan = run.proposal(budget)
+    if not misses(plan, run.inputs.analysis.cost, budget) or (refined := finer(run)) is None:
+        return run, plan
+    with_masks = refined.proposal(replace(budget, shallower=False))
+    better = with_masks.predicted * (1 + MEASURED_TOLERANCE) < plan.predicted
+    return (refined, with_masks) if better else (run, plan)
+
+
+def ranked(run: Run, budgets: Sequence[Budget], tries: Tries) -> list[Ranked | TargetError]:
+    """What the search finds for each budget, with channel masks for those that whole layers miss.
+
+    Args:
+        run: what the search needs.
+        budgets: what has to be reached.
+        tries: how many plans to carry out.
+    """
+    found = ranked_alone(run, budgets, tries)
+    cost = run.inputs.analysis.cost
+    missed = [
+        number
+        for number, (budget, result) in enumerate(zip(budgets, found, strict=True))
+        if isinstance(result, TargetError) or misses(result.plans[0], cost, budget)
+    ]
+    if not missed or (refined := finer(run)) is None:
+        return found
+    logger.info("Whole layers miss %d of %d targets; looking at channel masks.", len(missed), len(budgets))
+    whole = [result.plans[0] for n in missed if isinstance(result := found[n], Ranked)]
+    asked = [replace(budgets[number], shallower=False) for number in missed]
+    for number, with_masks in zip(missed, ranked_alone(refined, asked, tries, whole), strict=True):
+        without = found[number]
+        if isinstance(without, TargetError) or _is_better(with_masks, without.plans[0]):
+            found[number] = with_masks
+    return found
+
+
+def ranked_alone(
+    run: Run, budgets: Sequence[Budget], tries: Tries, beside: Sequence[Plan] = ()
+) -> list[Ranked | TargetError]:
+    """What the search finds for each budget at the run's own granularity.
+
+    Args:
+        run: see `ranked`, as for the following.
+        budgets: what has to be reached.
+        tries: how many plans to carry out.
+        beside: plans to compare with these, found elsewhere.
+    """
+    found = run.search(budgets, tries(run.inputs, len(budgets)), beside)
+    return [
+        plans if isinstance(plans, TargetError) else _rank(run, budget, plans)
+        for budget, plans in zip(budgets, found, strict=True)
+    ]
+
+
+def _is_better(found: Ranked | TargetError, whole: Plan) -> bool:
+    """Whether masks do clearly less damage than a plan without them, measured on the same samples."""
+    if isinstance(found, TargetError):
+        return False
+    damages = {plan.keys: plan.damage or 0.0 for plan in found.plans}
+    return damages[found.plans[0].keys] * (1 + MEASURED_TOLERANCE) < damages.get(whole.keys, float("inf"))
+
+
+def _rank(run: Run, budget: Budget, plans: Sequence[Plan]) -> Ranked:
+    inputs, cost = run.inputs, run.inputs.analysis.cost
+    plans = kept_in_time(inputs, run.observation, plans)
+    best = faster_of(inputs, run.observation, about_equal(plans, cost, budget))
+    others = sorted((plan for plan in plans if plan is not best), key=lambda plan: plan.damage or 0.0)
+    return Ranked(run, [best, *others])
