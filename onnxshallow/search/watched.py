@@ -46,6 +46,8 @@ def affordable_pool(inputs: Inputs) -> Samples:
 
 def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     """The same inputs, whose calibration holds the samples to watch."""
+    if inputs.calibration.watched:
+        return inputs
     network, batch = inputs.analysis.network, inputs.data.batch
     sites = [site for site in inputs.analysis.sites if site.refusal is None]
     pool, threads = affordable_pool(inputs), inputs.calibration.threads

@@ -1,14 +1,19 @@
 """The stage that measures: what each candidate would cost, as far as a budget asks for it."""
 
+import hashlib
 import itertools
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis
 from onnxshallow.errors import TargetError
+from onnxshallow.fitting.moments import SWELL
 from onnxshallow.model.providers import read_providers
+from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.progress import Progress
 from onnxshallow.search.candidates import possible_candidates
 from onnxshallow.search.estimates import estimated_damages, first_look
@@ -142,10 +147,11 @@ def _undecided(
 
 def _identity(inputs: Inputs) -> dict[str, object]:
     """All that the damages depend on."""
-    fit = inputs.reduced.fit
+    fit, watched = inputs.reduced.fit, inputs.calibration.watched
     providers = inputs.config.providers
     return {
         **({} if providers is None else {"providers": list(read_providers(providers))}),
+        **({} if not watched else {"watched": _digest(watched), "bounds": SWELL}),
         "model": inputs.document.fingerprint,
         "data": inputs.data.fingerprint(),
         "samples": [len(inputs.reduced.batches), inputs.reduced.fit_batches],
@@ -163,3 +169,11 @@ def _identity(inputs: Inputs) -> dict[str, object]:
         "outputs": [[kind.name, kind.kind, kind.axis, *kind.widths] for kind in inputs.kinds],
         "versions": versions(),
     }
+
+
+def _digest(batches: Batches) -> str:
+    digest = hashlib.sha256()
+    for batch in batches:
+        for name in sorted(batch):
+            digest.update(np.ascontiguousarray(batch[name]).tobytes())
+    return digest.hexdigest()
