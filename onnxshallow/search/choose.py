@@ -3,20 +3,19 @@
 import logging
 from dataclasses import replace
 
-from onnxshallow.errors import AccuracyError, TargetError
+from onnxshallow.errors import TargetError
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_alone
-from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import most_useful
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 
-__all__ = ["check_accuracy", "choose"]
+__all__ = ["choose"]
 
 logger = logging.getLogger(__name__)
 
-# How many plans are validated before an accuracy budget is given up.
+# How many plans are validated before the best of those that are refused is taken.
 MAX_VALIDATED = 4
 # Shares of the ReLUs that are tried when only an accuracy budget is given.
 _SHARES = tuple(share / 20 for share in range(19, 0, -1))
@@ -26,14 +25,14 @@ def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
     """The plan to keep, carried out and validated, and what to say of it.
 
     Plans compete on the selection samples. Those that come out best are then validated, one after the other, until
-    one keeps the accuracy budget.
+    one may be used.
 
     Raises:
         TargetError: no plan reaches the budget.
     """
-    limit, cost = run.inputs.config.max_drop, run.inputs.analysis.cost
-    if limit is not None and not run.inputs.config.has_target:
-        return _deepest(run, limit)
+    cost = run.inputs.analysis.cost
+    if not run.inputs.config.has_target:
+        return _deepest(run)
     plans = _search(run, budget)
     best: Attempt | None = None
     for tries in range(1, MAX_VALIDATED + 1):
@@ -46,10 +45,10 @@ def choose(run: Run, budget: Budget) -> tuple[Attempt, list[str]]:
         attempt = run.attempt(chosen)
         if best is None or attempt.rank() < best.rank():
             best = attempt
-        if not plans or attempt.keeps(limit):
+        if not plans or attempt.usable:
             break
-        why = attempt.realized.unstable or f"it loses {100 * attempt.loss.value:.2f} points"
-        logger.info("Plan %d is not taken: %s; trying another.", tries, why)
+        why = " ".join(finding.text for finding in attempt.findings if finding.refuses)
+        logger.info("Plan %d is not taken: %s Trying another.", tries, why)
     if best is None:
         raise TargetError("No plan was carried out; raise the target.")
     return best, []
@@ -62,7 +61,7 @@ def _search(run: Run, budget: Budget) -> list[Plan]:
     return found
 
 
-def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
+def _deepest(run: Run) -> tuple[Attempt, list[str]]:
     """As few ReLUs as the accuracy budget allows, by bisection over shares of the ReLU count."""
     cost = run.inputs.analysis.cost
     best = run.attempt(Plan((), {}))
@@ -75,24 +74,8 @@ def _deepest(run: Run, limit: float) -> tuple[Attempt, list[str]]:
         except TargetError:
             high = middle
             continue
-        if attempt.keeps(limit):
+        if attempt.usable:
             best, low = attempt, middle + 1
         else:
             high = middle
     return best, ["the lowest ReLU count that was found within the accuracy budget"]
-
-
-def check_accuracy(inputs: Inputs, attempt: Attempt) -> AccuracyError | None:
-    """An error where the model that was made is unstable or breaks the accuracy budget."""
-    limit, loss = inputs.config.max_drop, attempt.loss
-    if attempt.realized.unstable is not None:
-        return AccuracyError(
-            f"The best plan is refused: {attempt.realized.unstable}. Leave out --polynomials, raise the target, or "
-            "give more calibration samples."
-        )
-    if limit is None or loss.value <= limit:
-        return None
-    return AccuracyError(
-        f"The best plan loses {100 * loss.value:.2f} points of {loss.what} on {inputs.data.report.source}, more than "
-        f"--max-drop {limit:g} allows. Allow more, raise the target, or give more calibration samples."
-    )

@@ -23,6 +23,7 @@ from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import read_budget
 from onnxshallow.search.reduction import fewer_samples
 from onnxshallow.search.solver import Budget
+from onnxshallow.validation.seen import Seen
 
 __all__ = ["Inputs", "Observation", "load_inputs", "observe"]
 
@@ -62,6 +63,11 @@ class Inputs:
             UsageError: a target is malformed.
         """
         return read_budget(self.config, self.analysis)
+
+    @cached_property
+    def fitted(self) -> Seen | None:
+        """The samples that layers are fitted to and plans chosen by; None where they are made up."""
+        return None if self.data.synthetic else Seen.of(self.calibration.batches)
 
     @property
     def report_batches(self) -> int:

@@ -19,9 +19,10 @@ from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.planner import Planner
 from onnxshallow.search.sensitivity.meter import DamageMeter
 from onnxshallow.search.solver import Budget
+from onnxshallow.validation.judgement import Finding
 from onnxshallow.validation.latency import time_models
 
-__all__ = ["budget_for_latency", "check_latency", "measured_latency"]
+__all__ = ["budget_for_latency", "measured_latency", "speed_finding"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,12 +78,20 @@ def budget_for_latency(inputs: Inputs, observation: Observation, meter: DamageMe
     )
 
 
-def check_latency(inputs: Inputs, milliseconds: Sequence[float]) -> TargetError | None:
-    """An error where the model that was made is slower than `--target-latency`; measured as original, optimized."""
+def speed_finding(inputs: Inputs, milliseconds: Sequence[float]) -> Finding:
+    """How fast the model is that was made, which refuses it where it is slower than `--target-latency`.
+
+    Args:
+        inputs: with the target.
+        milliseconds: of the original and of the model.
+    """
+    before, after = milliseconds
     target = inputs.config.target_latency
-    if target is None or milliseconds[1] <= _NOISE * parse_latency(target, milliseconds[0]):
-        return None
-    return TargetError(
-        f"The optimized model takes {milliseconds[1]:.3f} ms, the original {milliseconds[0]:.3f} ms: more than "
-        f"--target-latency {target} allows. Raise the target, or measure on a machine with less other load."
+    if target is None or after <= _NOISE * parse_latency(target, before):
+        return Finding("speed", f"{before / after:.2f}x as fast")
+    return Finding(
+        "speed",
+        f"The optimized model takes {after:.3f} ms, the original {before:.3f} ms: more than "
+        f"--target-latency {target} allows. Raise the target, or measure on a machine with less other load.",
+        refuses=True,
     )

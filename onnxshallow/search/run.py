@@ -16,6 +16,7 @@ from onnxshallow.search.sensitivity.cache import cache_path
 from onnxshallow.search.sensitivity.meter import DamageMeter
 from onnxshallow.search.solver import Budget
 from onnxshallow.validation.compare import Runner
+from onnxshallow.validation.gates import Limits
 
 __all__ = ["Run"]
 
@@ -100,4 +101,6 @@ class Run:
             realized = carry_out(self.inputs, self.observation, plan, self.progress)
         with self.clock("validate"):
             comparison = validate(self.inputs, realized, self.progress, original)
-        return Attempt(plan, realized, comparison, self.inputs.config.validate_data is not None)
+        config, validated = self.inputs.config, self.inputs.data.validated
+        limits = Limits.from_config(config) if validated else None
+        return Attempt(plan, realized, comparison, config.validate_data is not None, limits)

@@ -11,9 +11,11 @@ from onnxshallow.data.samples import Samples
 from onnxshallow.errors import ModelError
 from onnxshallow.model.session import Session
 from onnxshallow.validation.classes import Changed, ClassCount, ClassTally, predictions
+from onnxshallow.validation.labels import LabelFit, LabelTally
 from onnxshallow.validation.metrics import FloatArray, class_scores, kl_divergence, top_k_correct
 from onnxshallow.validation.numbers import Number
 from onnxshallow.validation.outputs import OutputDifference, OutputTally
+from onnxshallow.validation.seen import Seen, SeenTally
 from onnxshallow.validation.statistics import McNemar, mcnemar, paired_difference_interval, wilson_interval
 from onnxshallow.validation.user_metric import UserMetric
 
@@ -109,6 +111,8 @@ class Comparison:
         changed: samples to which the second gives another class, at most 100, those first of which the first is
             most sure.
         changed_total: how many samples changed their class.
+        labels: how the labels fit the first model, where there are some.
+        seen: the samples.
     """
 
     first: Accuracy | None
@@ -119,6 +123,13 @@ class Comparison:
     classes: tuple[ClassCount, ...] = ()
     changed: tuple[Changed, ...] = ()
     changed_total: int = 0
+    labels: LabelFit | None = None
+    seen: Seen = field(default_factory=Seen)
+
+    @property
+    def unlabelled(self) -> "Comparison":
+        """The same without what labels tell."""
+        return replace(self, first=None, second=None, mcnemar=None, drop_interval=None, labels=None)
 
     @property
     def accuracy_lost(self) -> float | None:
@@ -170,6 +181,8 @@ class _Tally:
     number_of_classes: int = 0
     outputs: list[OutputTally] = field(default_factory=list)
     classes: ClassTally = field(default_factory=ClassTally)
+    labels: LabelTally = field(default_factory=LabelTally)
+    seen: SeenTally = field(default_factory=SeenTally)
     correct: list[list[NDArray[np.bool_]]] = field(default_factory=lambda: [[], [], [], []])
 
     def add(
@@ -199,6 +212,7 @@ class _Tally:
             rows = ((a, 1), (b, 1), (a, 5), (b, 5))
             for kept, (scores, k) in zip(self.correct, rows, strict=True):
                 kept.append(top_k_correct(scores, labels, k))
+            self.labels.add(before, labels, a.shape[1])
         self.classes.add(a, b, labels)
 
     def result(self) -> Comparison:
@@ -213,6 +227,8 @@ class _Tally:
             "classes": self.classes.classes(),
             "changed": self.classes.changed(),
             "changed_total": self.classes.changed_total,
+            "labels": self.labels.result(),
+            "seen": self.seen.result(),
         }
         if not self.correct[0]:
             return Comparison(None, None, fidelity, **details)
@@ -315,6 +331,7 @@ def compare_models(
         outputs = first.run(feeds), second.run(feeds, names)
         before = tally.samples
         tally.add(*outputs, labels, len(next(iter(feeds.values()))))
+        tally.seen.add(feeds)
         for metric in metrics:
             by_name, others = (dict(zip(names, values, strict=True)) for values in outputs)
             metric.add(by_name, others, labels, tally.samples - before)

@@ -152,9 +152,9 @@ class BenchReport(Part):
 
 
 class ParetoPoint(Part):
-    """What one ReLU target costs; a target out of reach, or whose plan is refused, has a `reason` and no figures.
+    """What one ReLU target costs; a target out of reach, or whose plan is unstable, has a `reason` and no figures.
 
-    `plan` is what `apply` reads.
+    A plan that is refused for anything else has a `reason` and its figures. `plan` is what `apply` reads.
     """
 
     target_relus: int
@@ -169,7 +169,7 @@ class ParetoPoint(Part):
 
 
 class ParetoReport(Part):
-    """The result of `pareto`."""
+    """The result of `pareto`; its verdict is `met` where a point may be used."""
 
     schema_version: int = SCHEMA_VERSION
     model: FileReport
@@ -180,6 +180,7 @@ class ParetoReport(Part):
     versions: dict[str, str]
     config: dict[str, Any]
     seed: int
+    verdict: Verdict | None = None
 
 
 class PlanReport(Part):
@@ -209,7 +210,7 @@ class PlanReport(Part):
 class Report(Part):
     """The result of `optimize` or `apply`.
 
-    `classes`, `changed` and `changed_total` are as in `ValidationReport`; nothing is said without real data.
+    `classes`, `changed`, `changed_total` and `gates` are as in `ValidationReport`; nothing is said without real data.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -232,3 +233,4 @@ class Report(Part):
     classes: tuple[ClassCount, ...] = ()
     changed: tuple[Changed, ...] = ()
     changed_total: int = 0
+    gates: list[Gate] = Field(default_factory=list)

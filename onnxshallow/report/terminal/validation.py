@@ -7,7 +7,15 @@ from rich.table import Table
 
 from onnxshallow.report.schema.reports import ValidationReport
 from onnxshallow.report.terminal import console as terminal
-from onnxshallow.report.terminal.tables import count, make_table, number, print_fidelity, print_lost, show_table
+from onnxshallow.report.terminal.tables import (
+    count,
+    make_table,
+    number,
+    print_fidelity,
+    print_lost,
+    print_verdict,
+    show_table,
+)
 from onnxshallow.text import printable
 from onnxshallow.validation.outputs import OutputDifference
 from onnxshallow.validation.user_metric import MetricResult
@@ -42,8 +50,9 @@ def print_validation(report: ValidationReport) -> None:
             f"--{gate.name} {state}: {number(gate.value)} {relation} {gate.limit:g}{source}.",
             style="green" if gate.met else "red",
         )
-    for reason in report.verdict.reasons if report.verdict.exit_code == 0 else ():
-        console.print(f"Note: {printable(reason)}", soft_wrap=True)
+    for remark in report.verdict.remarks:
+        console.print(f"Note: {printable(remark)}.", soft_wrap=True)
+    print_verdict(console, report.verdict)
 
 
 def _outputs_table(console: Console, outputs: Sequence[OutputDifference]) -> Table:
