@@ -102,12 +102,12 @@ class Gate:
         if self.name == "min-agreement":
             if self.worst >= self.limit:
                 return None
-            may = f"only {100 * self.worst:.1f} % may keep their class"
+            may = f"only {100 * self.worst:.2f} % may keep their class, fewer than the gate asks for"
         else:
             if self.worst <= self.limit:
                 return None
-            may = f"{100 * self.worst:.1f} points may be lost"
-        return f"By {samples} samples {may} (95 % interval), which --{self.name} does not allow; validate on more."
+            may = f"{100 * self.worst:.2f} points may be lost, more than the gate allows"
+        return f"By {samples} samples {may} (95 % interval); validate on more."
 
 
 def check_gates(comparison: Comparison, limits: Limits) -> list[Gate]:
@@ -163,7 +163,8 @@ def gate_findings(comparison: Comparison, gates: Sequence[Gate], advice: str = "
     said = [gate.describe() for gate in gates if not gate.met]
     advised = [f"{text} {advice}".rstrip() for text in said]
     findings = [Finding("accuracy", text, refuses=True) for text in (*_not_finite(comparison), *advised)]
-    doubts = (gate.doubt(comparison.fidelity.samples) for gate in gates)
+    differs = comparison.fidelity.error.value > 0
+    doubts = [gate.doubt(comparison.fidelity.samples) for gate in gates if differs]
     return [*findings, *(Finding("accuracy", doubt) for doubt in doubts if doubt is not None)]
 
 

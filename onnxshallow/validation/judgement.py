@@ -83,10 +83,9 @@ class Judgement:
             facts: what was reached and what was lost, in a few words each; told where nothing refuses.
             met: what is said first there.
         """
+        head = f"{met}: {', '.join(facts)}." if facts else f"{met}."
         if self.refusals:
             head = "Forced, though refused:" if self.forced else "Not met:"
-            return " ".join([head, *(finding.text for finding in self.refusals)])
-        head = f"{met}: {', '.join(facts)}." if facts else f"{met}."
         return " ".join([head, *(finding.text for finding in self.findings)])
 
 

@@ -68,7 +68,7 @@ def plan(
             "only known of models that are made."
         )
     if Limits.from_config(config).given:
-        logger.warning("--max-drop and other gates are not looked at, since it takes a model to know what is lost.")
+        logger.warning("--max-drop is not looked at, nor any other gate: it takes a model to know what is lost.")
     with computing(config.threads), running_on(config.providers):
         clock = Clock()
         with clock("load"):

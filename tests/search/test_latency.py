@@ -5,7 +5,7 @@ from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import latency as latency_module
 from onnxshallow.search.inputs import observe
-from onnxshallow.search.latency import budget_for_latency, check_latency, measured_latency
+from onnxshallow.search.latency import budget_for_latency, measured_latency, speed_finding
 from onnxshallow.search.planner import read_budget
 from onnxshallow.search.sensitivity.meter import DamageMeter
 from tests.runs import load_case
@@ -54,8 +54,10 @@ def test_without_a_target_the_budget_stays(tmp_path):
 
 def test_a_model_that_is_slower_than_allowed_is_told(tmp_path):
     inputs = load_case(tmp_path, target_latency="0.5")
-    assert check_latency(inputs, [2.0, 1.0]) is None
-    assert "2.000 ms" in str(check_latency(inputs, [2.0, 1.5]))
+    fast, slow = speed_finding(inputs, [2.0, 1.0]), speed_finding(inputs, [2.0, 1.5])
+    assert (fast.about, fast.refuses, fast.text) == ("speed", False, "2.00x as fast")
+    assert slow.refuses
+    assert "2.000 ms" in slow.text
 
 
 def test_the_original_is_measured_first(tmp_path):

@@ -20,12 +20,14 @@ def session():
     return Session(net(), threads=1)
 
 
-def found(session, images=IMAGES, fitted=None, limits=Limits(), **given):
+def found(session, images=IMAGES, fitted=None, max_drop=None, max_error=None, **given):
     """What speaks against samples on which a network is compared with itself."""
     samples = Samples({"x": ArrayColumn(images, np.dtype(np.float32))}, source="v", **given)
     comparison = compare_models(session, session, labelled_batches(samples, 16))
     seen = None if fitted is None else Seen.of([{"x": fitted}])
-    findings = data_findings(samples, comparison, check_gates(comparison, limits), seen, "c")
+    findings = data_findings(
+        samples, comparison, check_gates(comparison, Limits(max_drop, max_error=max_error)), seen, "c"
+    )
     return [(finding.text, finding.refuses) for finding in findings]
 
 
@@ -42,7 +44,7 @@ def test_labels_count_where_accuracy_is_gated(session):
     ((text, refuses),) = found(session, labels=shifted)
     assert refuses
     assert "The labels of v do not fit" in text
-    assert found(session, labels=shifted, limits=Limits(max_error=0.5)) == []
+    assert found(session, labels=shifted, max_error=0.5) == []
 
 
 def test_class_folders_are_looked_at_where_labels_are_right_by_themselves(session):

@@ -152,11 +152,15 @@ def test_what_is_not_finite_breaks_every_gate(limits, output, words):
 @pytest.mark.parametrize(
     ("comparison", "limits", "words"),
     [
-        (compared(agreement=1.0, samples=40), {}, "By 40 samples 8.8 points may be lost (95 % interval)"),
+        (
+            compared(agreement=1.0, samples=40),
+            {},
+            "By 40 samples 8.76 points may be lost, more than the gate allows (95 % interval); v",
+        ),
         (compared(agreement=1.0, samples=400), {}, None),
-        (compared(agreement=1.0, samples=40), {"min_agreement": 0.95}, "By 40 samples only 91.2 % may"),
+        (compared(agreement=1.0, samples=40), {"min_agreement": 0.95}, "By 40 samples only 91.24 % may"),
         (compared(agreement=1.0, samples=400), {"min_agreement": 0.95}, None),
-        (compared(agreement=1.0, accuracies=(0.9, 0.88), interval=(-0.01, 0.06)), {}, "By 8 samples 6.0 points"),
+        (compared(agreement=1.0, accuracies=(0.9, 0.88), interval=(-0.01, 0.06)), {}, "By 8 samples 6.00 points"),
         (compared(agreement=1.0, accuracies=(0.9, 0.88), interval=(-0.01, 0.04)), {}, None),
         (compared(), {"max_error": 0.3}, None),
     ],
@@ -167,6 +171,11 @@ def test_too_few_samples_to_tell_are_told_and_refuse_nothing(comparison, limits,
     for text, refuses in said:
         assert text.startswith(words)
         assert not refuses
+
+
+def test_equal_outputs_leave_no_doubt():
+    equal = OutputDifference("y", (3,), relative_error=0.0)
+    assert found(compared(equal, agreement=1.0)) == []
 
 
 def test_gates_come_from_the_options():

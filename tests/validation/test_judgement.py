@@ -58,7 +58,10 @@ def test_the_line_says_what_was_reached_and_what_is_to_be_known():
 
 def test_the_line_says_why_a_model_is_refused():
     findings = [NOTE, refusal("accuracy"), refusal("speed")]
-    assert judge(findings).line(["a fact"]) == "Not met: Refused for accuracy. Refused for speed."
+    assert (
+        judge(findings).line(["a fact"])
+        == "Not met: Refused for accuracy. Refused for speed. It is 0.92 times as fast."
+    )
     assert judge(findings, forced=True).line([]) == (
-        "Forced, though refused: Refused for accuracy. Refused for speed."
+        "Forced, though refused: Refused for accuracy. Refused for speed. It is 0.92 times as fast."
     )

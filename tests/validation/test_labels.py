@@ -40,7 +40,8 @@ def test_labels_by_chance_are_found_out_without_a_hint():
 @pytest.mark.parametrize(
     ("classes", "right", "samples", "refused"),
     [
-        (2, 110, 200, False),
+        (2, 130, 200, False),
+        (2, 104, 200, True),
         (2, 90, 200, True),
         (2, 1, 4, False),
         (5, 50, 200, True),
