@@ -72,17 +72,22 @@ class Gate:
     what: str = ""
     worst: Number = None
 
-    def describe(self) -> str:
-        """A sentence for a gate that is not met."""
+    def describe(self, source: str = "") -> str:
+        """A sentence for a gate that is not met.
+
+        Args:
+            source: where the samples come from.
+        """
+        on = f" on {source}" if source else ""
         if self.name == "min-agreement":
             share = f"{100 * self.value:.2f} %"
-            return f"{share} of the samples keep their class, fewer than --min-agreement {self.limit:g} asks for."
+            return f"{share} of the samples keep their class{on}, fewer than --min-agreement {self.limit:g} asks for."
         allows = f"--{self.name} {self.limit:g} allows"
         if self.default:
             allows = f"--{self.name} {self.limit:g}, the default, allows; {_SET_YOUR_OWN}"
         if self.name == "max-drop":
-            return f"{100 * self.value:.2f} points of {self.what} are lost, more than {allows}."
-        return f"The {self.what} is {self.value:.4g}, more than {allows}."
+            return f"{100 * self.value:.2f} points of {self.what} are lost{on}, more than {allows}."
+        return f"The {self.what} is {self.value:.4g}{on}, more than {allows}."
 
     def in_short(self) -> str:
         """What was found and what is allowed, in a few words, for a gate that is met."""
@@ -160,7 +165,7 @@ def gate_findings(comparison: Comparison, gates: Sequence[Gate], advice: str = "
         gates: that were checked.
         advice: what to do where one is broken, in a sentence.
     """
-    said = [gate.describe() for gate in gates if not gate.met]
+    said = [gate.describe(comparison.fidelity.source) for gate in gates if not gate.met]
     advised = [f"{text} {advice}".rstrip() for text in said]
     findings = [Finding("accuracy", text, refuses=True) for text in (*_not_finite(comparison), *advised)]
     differs = comparison.fidelity.error.value > 0

@@ -212,9 +212,8 @@ def test_a_frontier_says_which_of_its_points_are_refused(tmp_path, monkeypatch):
     assert outcome.exit_code == 0
     good, refused = json.loads(outcome.stdout)["points"]
     assert good["optimized"]["relus"] > 0
-    assert {name: refused[name] for name in ("optimized", "plan", "reason")} == {
-        "optimized": None, "plan": None, "reason": f"The best plan is refused: {BLOWN_UP}."
-    }  # fmt: skip
+    assert refused["optimized"] is refused["plan"] is None
+    assert refused["reason"].startswith(f"The best plan is refused: {BLOWN_UP}. ")
 
 
 def test_only_networks_with_parabolas_are_looked_at(case, monkeypatch):

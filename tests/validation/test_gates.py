@@ -77,6 +77,7 @@ def test_an_infinite_error_is_too_large():
 def test_agreement_is_told():
     (gate,) = check_gates(compared(agreement=0.75), Limits(min_agreement=0.9))
     assert gate.describe() == "75.00 % of the samples keep their class, fewer than --min-agreement 0.9 asks for."
+    assert gate.describe("v.npz").startswith("75.00 % of the samples keep their class on v.npz, ")
 
 
 @pytest.mark.parametrize(
