@@ -102,7 +102,8 @@ def test_what_is_lost_beyond_the_gate_is_no_success(inputs, attempt):
     verdict = result.report.verdict
     assert (verdict.status, verdict.exit_code, verdict.overridden) == ("accuracy", 4, [])
     assert verdict.line == f"Not met: {result.error}"
-    assert "10.00 points of agreement with the original are lost, more than --max-drop 0.05" in verdict.line
+    assert "10.00 points of agreement with the original are lost on " in verdict.line
+    assert "more than --max-drop 0.05, the default, allows" in verdict.line
     assert [(gate.name, gate.met) for gate in result.report.gates] == [("max-drop", False)]
 
 
