@@ -140,7 +140,7 @@ def test_validating_on_what_was_fitted_to_is_refused(tmp_path, model):
     same = saved(tmp_path, "a", CALIBRATION)
     verdict = optimized(model, same, same, *ANY_LOSS)
     assert verdict["exit_code"] == 4
-    assert "a.npz are calibration samples, too" in verdict["line"]
+    assert "a.npz that it was validated on are calibration samples, too" in verdict["line"]
     others = saved(tmp_path, "b", np.concatenate([CALIBRATION[:5], VALIDATION]))
     verdict = optimized(model, same, others, *ANY_LOSS)
     assert verdict["exit_code"] == 0

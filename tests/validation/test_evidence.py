@@ -55,7 +55,7 @@ def test_class_folders_are_looked_at_where_labels_are_right_by_themselves(sessio
 def test_what_was_fitted_to_is_looked_for(session):
     ((text, refuses),) = found(session, fitted=IMAGES)
     assert refuses
-    assert "All samples of v are calibration samples" in text
+    assert "All 40 samples of v that it was validated on are calibration samples" in text
 
 
 def test_calibration_samples_prove_something_themselves(session):

@@ -65,13 +65,13 @@ def test_a_few_constant_samples_are_told():
 def test_validating_on_what_was_fitted_to_is_refused():
     ((about, refuses, text),) = said(shared_samples(seen(IMAGES[:10]), seen(IMAGES), "b.npz"))
     assert (about, refuses) == ("data", True)
-    assert "All samples of b.npz are calibration samples" in text
+    assert "All 10 samples of b.npz that it was validated on are calibration samples" in text
 
 
 def test_some_shared_samples_are_told_with_their_number():
     fitted = seen(IMAGES[:20])
     assert said(shared_samples(seen(IMAGES[18:]), fitted, "b.npz")) == [
-        ("data", False, "2 of 22 samples of b.npz are calibration samples, too.")
+        ("data", False, "2 of 22 samples of b.npz that it was validated on are calibration samples, too.")
     ]
     assert shared_samples(seen(IMAGES[20:]), fitted, "b.npz") == []
 

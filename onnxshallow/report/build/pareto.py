@@ -61,14 +61,15 @@ def _judged(inputs: Inputs, target: int, found: Attempt | TargetError) -> Judgem
 
 
 def _verdict(judged: Sequence[Judgement], validated: bool) -> Verdict:
-    """One for all points: that one of them may be used is enough."""
+    """One for all points: that one of them may be used is enough. What the data say counts for all of them."""
     usable, targets = sum(not judgement.refusals for judgement in judged), len(judged)
-    refusals = []
+    everything = dict.fromkeys(finding for judgement in judged for finding in judgement.findings)
+    found = [finding for finding in everything if finding.about == "data" and not finding.refuses]
     if not usable:
         about: About = "accuracy" if any(judgement.status == "accuracy" for judgement in judged) else "target"
         text = f"None of {targets} targets is reached by a model that may be used; each says why."
-        refusals = [Finding(about, text, refuses=True)]
-    whole = judge(refusals)
+        found.append(Finding(about, text, refuses=True))
+    whole = judge(found)
     met = "Goal met" if validated else "Targets reached, not validated"
     return Verdict(
         status=whole.status,
