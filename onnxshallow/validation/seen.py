@@ -97,8 +97,8 @@ def shared_samples(seen: Seen, fitted: Seen, source: str) -> list[Finding]:
     if samples and shared == samples:
         return [
             _refusal(
-                f"All {samples} samples of {source} that it was validated on are calibration samples, too, which proves "
-                "nothing; give others with --validate, or leave it out, so that some are kept apart."
+                f"All {samples} samples of {source} that it was validated on are calibration samples, too, which "
+                "proves nothing; give others with --validate, or leave it out, so that some are kept apart."
             )
         ]
     if shared > _SHARED * samples:
