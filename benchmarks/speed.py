@@ -37,7 +37,7 @@ def optimize(model: Path, options: list[str], samples: int) -> dict[str, object]
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out.onnx"
         command = [sys.executable, "-m", "onnxshallow", "optimize", str(model), *options, "-o", str(output)]
-        command += ["--calib-samples", str(samples), "--no-cache"]
+        command += ["--calib-samples", str(samples), "--no-cache", "--force"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         timings: dict[str, float] = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))["timings"]
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

@@ -8,33 +8,27 @@ import typer
 from onnxshallow.cli import options
 from onnxshallow.cli.finish import finish, no_stale_output, outputs
 from onnxshallow.cli.shell import Bars, command_line, files_read, start_logging
-from onnxshallow.options.flags import DATA, MACHINE, PIXELS
+from onnxshallow.options.flags import DATA, GATES, MACHINE, PIXELS
 
 __all__ = ["command"]
 
 
 @command_line
-@options.takes("max_drop", before="output")
+@options.takes("max_drop", GATES, before="output", instead={"max_drop": options.MAX_DROP})
 @options.takes(DATA, PIXELS, "ridge", "correction", "mask_form", MACHINE, before="config")
 def command(
     model: options.Model,
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `optimize --plan-out`.")],
     output: options.Output = None,
-    keep_rejected: Annotated[
-        bool,
-        typer.Option(
-            "--keep-rejected",
-            help="Write the model even where the accuracy budget is broken.",
-            rich_help_panel=options.RESULT,
-        ),
-    ] = False,
+    keep_rejected: options.KeepRejected = False,
+    force: options.Force = False,
     config: options.ConfigPath = None,
     json: options.Json = None,
     html: options.Html = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
-    """Apply a plan to a model: no sweep, the same fits.
+    """Apply a plan to a model: no sweep, the same fits, and the same gates as of `optimize`.
 
     Examples:
       onnxshallow apply net.onnx plan.json --calib images.npz
@@ -47,5 +41,5 @@ def command(
     resolved = resolve(given, model, config)
     targets = outputs({**files_read(model, resolved, config), "the plan": plan}, output, json, None, html)
     with no_stale_output(targets):
-        result = apply_plan(model, plan, config=resolved, progress=Bars())
+        result = apply_plan(model, plan, config=resolved, progress=Bars(), force=force)
     finish(result, targets, keep_rejected)

@@ -1,5 +1,6 @@
 """The end of `optimize` and `apply`: write the model, the plan and the report, and say how it went."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from onnxshallow.workflows.result import Proposal, Result
 
 __all__ = ["Outputs", "finish", "no_stale_output", "outputs", "propose"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def _remove(targets: Outputs) -> None:
 def finish(result: "Result", targets: Outputs, keep_rejected: bool) -> None:
     """Write what the run is to leave behind, and end with its exit code.
 
-    A rejected result leaves no model, also none of an earlier run, unless `keep_rejected`. When two runs write the
+    A refused result leaves no model, also none of an earlier run, unless `keep_rejected`. When two runs write the
     same target, the model and the report that stay are of one of them.
 
     Raises:
@@ -131,6 +134,8 @@ def finish(result: "Result", targets: Outputs, keep_rejected: bool) -> None:
         write_json(report, "-")
     else:
         print_result(report, targets.report, targets.html)
+    if report.verdict.overridden:
+        logger.warning("Written though refused, as --force asks: %s", " ".join(report.verdict.overridden))
     if result.error is not None:
         complain(str(result.error))
         raise typer.Exit(int(result.error.exit_code))

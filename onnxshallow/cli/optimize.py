@@ -9,13 +9,13 @@ from onnxshallow.cli import options
 from onnxshallow.cli.finish import finish, no_stale_output, outputs, propose
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging
 from onnxshallow.errors import UsageError
-from onnxshallow.options.flags import CHANGES, DATA, FITTING, GOAL, MACHINE, PIXELS
+from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS
 
 __all__ = ["command"]
 
 
 @command_line
-@options.takes(GOAL, CHANGES, before="output")
+@options.takes(GOAL, CHANGES, GATES, before="output")
 @options.takes(DATA, PIXELS, FITTING, before="no_cache")
 @options.takes(MACHINE, before="config")
 def command(
@@ -35,14 +35,8 @@ def command(
             rich_help_panel=options.RESULT,
         ),
     ] = False,
-    keep_rejected: Annotated[
-        bool,
-        typer.Option(
-            "--keep-rejected",
-            help="Write the model even where the goal is not met.",
-            rich_help_panel=options.RESULT,
-        ),
-    ] = False,
+    keep_rejected: options.KeepRejected = False,
+    force: options.Force = False,
     no_cache: options.NoCache = False,
     config: options.ConfigPath = None,
     json: options.Json = None,
@@ -57,7 +51,10 @@ def command(
       onnxshallow optimize net.onnx --target-macs 0.7 --calib images/ --dry-run
       onnxshallow optimize net.onnx --max-drop 0.01 --calib a.npz --validate b.npz
 
-    Exit codes: 0 goal met, 2 usage, 3 model or data cannot be used, 4 accuracy budget broken, 5 target out of reach.
+    Where no gate is given (--max-drop, --min-agreement, --max-error), --max-drop 0.05 counts for a network with class
+    scores, else --max-error 0.1.
+
+    Exit codes: 0 goal met, 2 usage, 3 model or data cannot be used, 4 a gate is broken, 5 target out of reach.
     """
     start_logging(log_level)
     from onnxshallow.options.config import resolve
@@ -65,7 +62,12 @@ def command(
 
     resolved = resolve(given, model, config)
     if dry_run:
-        for option, given_too in (("--output", output), ("--html", html), ("--keep-rejected", keep_rejected or None)):
+        for option, given_too in (
+            ("--output", output),
+            ("--html", html),
+            ("--keep-rejected", keep_rejected or None),
+            ("--force", force or None),
+        ):
             if given_too is not None:
                 raise UsageError(f"{option} means nothing with --dry-run, which makes no model; leave one out.")
         check_outputs({"--json": json, "--plan-out": plan_out}, files_read(model, resolved, config))
@@ -73,5 +75,5 @@ def command(
         return
     targets = outputs(files_read(model, resolved, config), output, json, plan_out, html)
     with no_stale_output(targets):
-        result = optimize(model, config=resolved, progress=Bars(), cache=not no_cache)
+        result = optimize(model, config=resolved, progress=Bars(), cache=not no_cache, force=force)
     finish(result, targets, keep_rejected)

@@ -10,14 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from onnxshallow.cli.shell import LEVELS
-from onnxshallow.options.flags import FITTING, Flag, Group, Option
+from onnxshallow.options.flags import FITTING, GATES, Flag, Group, Option
 from onnxshallow.options.schema import OPTIONS
 
 __all__ = [
+    "MAX_DROP",
     "RESULT",
     "ConfigPath",
+    "Force",
     "Html",
     "Json",
+    "KeepRejected",
     "LogLevel",
     "Model",
     "NoCache",
@@ -27,6 +30,13 @@ __all__ = [
 ]
 
 RESULT = "Result"
+
+MAX_DROP = Flag(
+    "Accuracy that may be lost; without labels disagreement, without classes the largest output error.",
+    GATES,
+    "FRACTION",
+)
+"""What is said of `--max-drop` where it is a gate and no goal."""
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:
@@ -59,6 +69,22 @@ LogLevel = Annotated[
         metavar="LEVEL",
         help=f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}; logs go to stderr.",
         autocompletion=one_of(*LEVELS),
+    ),
+]
+KeepRejected = Annotated[
+    bool,
+    typer.Option(
+        "--keep-rejected",
+        help="Write the model even where it is refused, with that exit code.",
+        rich_help_panel=RESULT,
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Write the model even where it is refused, with exit code 0; says what was overridden.",
+        rich_help_panel=RESULT,
     ),
 ]
 NoCache = Annotated[

@@ -7,14 +7,16 @@ import typer
 
 from onnxshallow.cli import options
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, show, start_logging, write_json
-from onnxshallow.errors import ExitCode, UsageError
-from onnxshallow.options.flags import CHANGES, DATA, FITTING, GOAL, MACHINE, PIXELS
+from onnxshallow.errors import UsageError
+from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS
 
 __all__ = ["command"]
 
 
 @command_line
-@options.takes("target_macs", "target_depth", CHANGES, before="plot")
+@options.takes(
+    "target_macs", "target_depth", CHANGES, "max_drop", GATES, before="plot", instead={"max_drop": options.MAX_DROP}
+)
 @options.takes(DATA, PIXELS, FITTING, before="no_cache")
 @options.takes(MACHINE, before="config")
 def command(
@@ -68,15 +70,15 @@ def command(
     resolved = resolve(given, model, config)
     check_outputs({"--json": json, "--plot": plot}, files_read(model, resolved, config))
     report = pareto(model, targets=wanted, config=resolved, progress=Bars(), cache=not no_cache)
-    reached = [point for point in report.points if point.plan is not None]
-    if plot is not None and reached:
+    carried_out = [point for point in report.points if point.plan is not None]
+    if plot is not None and carried_out:
         write_text(pareto_chart(report), plot)
     if plans is not None:
-        for point in reached:
+        for point in carried_out:
             write_json(point.plan or {}, plans / f"{model.stem}-{point.target_relus}.json")
     show(report, json, print_pareto)
-    if not reached:
-        raise typer.Exit(int(ExitCode.TARGET))
+    if report.verdict is not None:
+        raise typer.Exit(report.verdict.exit_code)
 
 
 def _make_folder(plans: Path) -> None:

@@ -11,8 +11,6 @@ from onnxshallow.options.flags import GATES, PIXELS, Flag
 
 __all__ = ["command"]
 
-_LIMIT = "Accuracy that may be lost; without labels disagreement, without classes the largest output error."
-
 Metric = Annotated[
     list[str] | None,
     typer.Option(
@@ -28,7 +26,7 @@ Metric = Annotated[
     "validate_data", "validate_samples", "max_drop", GATES, before="metric",
     instead={
         "validate_data": Flag(".npz, image folder, or file.py:function.", None, "DATA", also=("--data",)),
-        "max_drop": Flag(_LIMIT, GATES, "FRACTION"),
+        "max_drop": options.MAX_DROP,
     },
 )  # fmt: skip
 @options.takes(
@@ -68,5 +66,5 @@ def command(
     report = compare(original, optimized, metrics=metric or (), config=resolved, progress=Bars())
     show(report, json, print_validation)
     if report.verdict.exit_code:
-        complain(" ".join(report.verdict.reasons))
+        complain(" ".join(finding.text for finding in report.verdict.findings if finding.refuses))
         raise typer.Exit(report.verdict.exit_code)

@@ -23,8 +23,8 @@ SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", "
 def samples_from_folder(folder: Path, inputs: Sequence[TensorInfo], preprocessing: Preprocessing) -> Samples:
     """Makes samples of the image files in a folder; they are decoded when a batch is asked for.
 
-    Each subfolder is a class, its label the position of its name among the sorted names (an empty subfolder
-    keeps its position). A folder with images and no subfolders gives samples without labels.
+    Each subfolder that holds images is a class, its label the position of its name among the sorted names of these.
+    A folder with images and no subfolders gives samples without labels.
 
     Raises:
         DataError: the network does not take one batch of grey or colour images, the folder holds no images,
@@ -40,10 +40,12 @@ def samples_from_folder(folder: Path, inputs: Sequence[TensorInfo], preprocessin
     preprocessing.check_channels(image.channels or 3)
     preprocessing.warn_if_bare(str(folder))
     loose = [path for path in _visible(folder) if _is_image(path)]
-    classes = [path for path in _visible(folder) if path.is_dir()]
-    labelled = [
-        (path, label) for label, name in enumerate(classes) for path in sorted(name.rglob("*")) if _is_image(path)
-    ]
+    found = {path.name: _images_within(path) for path in _visible(folder) if path.is_dir()}
+    classes = {name: images for name, images in found.items() if images}
+    if classes and len(classes) < len(found):
+        empty = ", ".join(name for name in found if name not in classes)
+        logger.warning("%s: folders without images are no classes: %s", folder, empty)
+    labelled = [(path, label) for label, images in enumerate(classes.values()) for path in images]
     if labelled and loose:
         logger.warning("%s: %d images outside the class folders are left out", folder, len(loose))
     files = tuple(path for path, _ in labelled) or tuple(loose)
@@ -55,11 +57,17 @@ def samples_from_folder(folder: Path, inputs: Sequence[TensorInfo], preprocessin
     column = FileColumn(files, image, preprocessing)
     column.read(np.zeros(1, dtype=np.intp))  # so that a wrong size shows now and not minutes later
     labels = np.array([label for _, label in labelled], dtype=np.int64) if labelled else None
-    return Samples({inputs[0].name: column}, source=str(folder), labels=labels)
+    names = tuple(classes) if labelled else None
+    return Samples({inputs[0].name: column}, source=str(folder), labels=labels, class_names=names)
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    """What is meant to be there: not hidden, and not what macOS adds to its archives."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
+
+
+def _images_within(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if _is_image(path))
 
 
 def _is_image(path: Path) -> bool:

@@ -24,6 +24,7 @@ class Samples:
         labels: (N,) int64 class indices of this view's samples, (N, Q) where each has Q of them, or None.
         synthetic: True where the samples are made up, so that no accuracy can be claimed from them.
         selection: (N,) positions in the columns that this view shows, in order; None for all.
+        class_names: the folders that were taken for classes, in the order of the labels; None where none were.
 
     Raises:
         DataError: no samples, or columns or labels of unequal lengths.
@@ -34,6 +35,7 @@ class Samples:
     labels: NDArray[np.int64] | None = None
     synthetic: bool = False
     selection: Indices | None = None
+    class_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         counts = {name: len(column) for name, column in self.columns.items()}

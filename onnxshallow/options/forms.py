@@ -113,6 +113,8 @@ def _data(value: object) -> object:
     """Lets paths stand for their text; anything else that is no number may hold samples."""
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("it must be a path, and this one is empty; give one, or leave it out")
     if isinstance(value, bool | int | float | bytes):
         raise ValueError("it must be a path, or in Python arrays or what gives batches of them")
     return value

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from onnxshallow.data.changes import Changer
 from onnxshallow.data.prepare import labelled_batches
@@ -13,7 +14,10 @@ from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.watched import affordable_pool
 from onnxshallow.validation.compare import Comparison, Fidelity, Loss, Runner, compare_models
+from onnxshallow.validation.evidence import data_findings
+from onnxshallow.validation.gates import Gate, Limits, check_gates, gate_findings
 from onnxshallow.validation.growth import Pair, Stability
+from onnxshallow.validation.judgement import Finding
 
 __all__ = ["Attempt", "carry_out", "realize_with", "validate"]
 
@@ -21,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 # How often a plan is fitted, each time with more samples watched, until nothing grows too far.
 _MOST_FITS = 3
+# What to do where a model is refused.
+_STEADIER = "Leave out --polynomials, raise the target, or give more calibration samples."
+_CLOSER = "Allow more, raise the target, or give more calibration samples."
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +39,7 @@ class Attempt:
         realized: its model.
         comparison: of the original and that model.
         labels_decide: whether the labels are those of validation data; those of a calibration file never decide.
+        limits: the gates; None where there are no real samples, by which nothing can be said of accuracy.
         stability: how far activations grow, where something is squared.
     """
 
@@ -39,12 +47,18 @@ class Attempt:
     realized: Realized
     comparison: Comparison
     labels_decide: bool
+    limits: Limits | None = None
     stability: Stability | None = None
+
+    @property
+    def judged(self) -> Comparison:
+        """What the gates look at."""
+        return self.comparison if self.labels_decide else self.comparison.unlabelled
 
     @property
     def loss(self) -> Loss:
         """What an accuracy budget counts as lost."""
-        return self.comparison.loss if self.labels_decide else self.comparison.fidelity.loss
+        return self.judged.loss
 
     @property
     def fidelity(self) -> Fidelity:
@@ -56,13 +70,44 @@ class Attempt:
         """Why the model is not to be used on inputs a little different from the samples, else None."""
         return self.realized.unstable or (None if self.stability is None else self.stability.why_unstable)
 
-    def keeps(self, limit: float | None) -> bool:
-        """Whether the model may be used: it is stable, and loses no more than the limit, where there is one."""
-        return self.unstable is None and (limit is None or self.loss.value <= limit)
+    @cached_property
+    def gates(self) -> list[Gate]:
+        """The gates, checked; none where there are no real samples."""
+        return [] if self.limits is None else check_gates(self.judged, self.limits)
 
-    def rank(self) -> tuple[bool, float]:
-        """What puts attempts in order, the best first: those that may be used, then those that lose less."""
-        return self.unstable is not None, self.loss.value
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What is known for or against the model: whether it is stable, and what its outputs say.
+
+        Raises:
+            UsageError: a gate needs what the network does not have.
+        """
+        found = []
+        if self.unstable is not None:
+            found.append(
+                Finding("stability", f"The best plan is refused: {self.unstable}. {_STEADIER}", refuses=True)
+            )
+        if self.limits is not None:
+            found += gate_findings(self.judged, self.gates, _CLOSER)
+        return found
+
+    def against_the_data(self, inputs: Inputs) -> list[Finding]:
+        """What speaks against the samples that it was fitted to and compared on.
+
+        Args:
+            inputs: the samples.
+        """
+        data = inputs.data
+        return data_findings(data.report, self.judged, self.gates, inputs.fitted, data.fit.source)
+
+    @property
+    def usable(self) -> bool:
+        """Whether no finding refuses it."""
+        return not any(finding.refuses for finding in self.findings)
+
+    def rank(self) -> tuple[bool, bool, float]:
+        """What puts attempts in order, the best first: usable ones, stable ones, those that lose less."""
+        return not self.usable, self.unstable is not None, self.loss.value
 
 
 def carry_out(

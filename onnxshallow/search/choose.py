@@ -3,20 +3,19 @@
 import logging
 from dataclasses import replace
 
-from onnxshallow.errors import AccuracyError, TargetError
+from onnxshallow.errors import TargetError
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_alone
 from onnxshallow.search.granularity import finer, ranked, ranked_alone
-from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 
-__all__ = ["check_accuracy", "choose"]
+__all__ = ["choose"]
 
 logger = logging.getLogger(__name__)
 
-# How many plans are validated before an accuracy budget is given up.
+# How many plans are validated before the best of those that are refused is taken.
 MAX_VALIDATED = 4
 # Shares of the ReLUs that are tried when only an accuracy budget is given, and how far they lie apart.
 _SHARES, _STEP = tuple(share / 20 for share in range(19, 0, -1)), 0.05
@@ -26,14 +25,13 @@ def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
     """The plan to keep, carried out and validated, the run that it was found in, and what to say of it.
 
     Plans compete on the selection samples. Those that come out best are then validated, one after the other, until
-    one keeps the accuracy budget.
+    one may be used.
 
     Raises:
         TargetError: no plan reaches the budget.
     """
-    limit = run.inputs.config.max_drop
-    if limit is not None and not run.inputs.config.has_target:
-        return _deepest(run, limit)
+    if not run.inputs.config.has_target:
+        return _deepest(run)
     (found,) = ranked(run, [budget], tries_alone)
     if isinstance(found, TargetError):
         raise found
@@ -42,32 +40,31 @@ def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
         attempt = found.run.attempt(plan)
         if best is None or attempt.rank() < best.rank():
             best = attempt
-        if attempt.keeps(limit):
+        if attempt.usable:
             break
-        why = attempt.unstable or f"it loses {100 * attempt.loss.value:.2f} points"
-        logger.info("Plan %d is not taken: %s; trying another.", tries, why)
+        why = " ".join(finding.text for finding in attempt.findings if finding.refuses)
+        logger.info("Plan %d is not taken: %s Trying another.", tries, why)
     if best is None:
         raise TargetError("No plan was carried out; raise the target.")
     return found.run, best, []
 
 
-def _deepest(run: Run, limit: float) -> tuple[Run, Attempt, list[str]]:
+def _deepest(run: Run) -> tuple[Run, Attempt, list[str]]:
     """As few ReLUs as the accuracy budget allows, with channel masks where `auto` allows them and they go further."""
-    best = _bisected(run, limit, run.attempt(Plan((), {})))
+    best = _bisected(run, run.attempt(Plan((), {})))
     if (refined := finer(run)) is not None:
-        further = _bisected(refined, limit, best)
+        further = _bisected(refined, best)
         if further is not best:
             run, best = refined, further
     return run, best, ["the lowest ReLU count that was found within the accuracy budget"]
 
 
-def _bisected(run: Run, limit: float, best: Attempt) -> Attempt:
-    """The plan of the fewest ReLUs that keeps the limit, at the run's own granularity.
+def _bisected(run: Run, best: Attempt) -> Attempt:
+    """The plan of the fewest ReLUs that may be used, at the run's own granularity.
 
     Args:
         run: what the search needs.
-        limit: the accuracy that may be lost.
-        best: what stays where nothing with clearly fewer ReLUs keeps the limit.
+        best: what stays where nothing with clearly fewer ReLUs may be used.
     """
     relus = run.inputs.analysis.cost.relus
     shares = [share for share in _SHARES if share * relus <= best.realized.analysis.cost.relus - _STEP * relus + 1e-6]
@@ -77,24 +74,8 @@ def _bisected(run: Run, limit: float, best: Attempt) -> Attempt:
         budget = replace(run.inputs.budget, relus=int(shares[middle] * relus))
         (found,) = ranked_alone(run, [budget], tries_alone)
         attempt = None if isinstance(found, TargetError) else run.attempt(found.plans[0])
-        if attempt is not None and attempt.keeps(limit):
+        if attempt is not None and attempt.usable:
             best, low = attempt, middle + 1
         else:
             high = middle
     return best
-
-
-def check_accuracy(inputs: Inputs, attempt: Attempt) -> AccuracyError | None:
-    """An error where the model that was made is unstable or breaks the accuracy budget."""
-    limit, loss = inputs.config.max_drop, attempt.loss
-    if attempt.unstable is not None:
-        return AccuracyError(
-            f"The best plan is refused: {attempt.unstable}. Leave out --polynomials, raise the target, or "
-            "give more calibration samples."
-        )
-    if limit is None or loss.value <= limit:
-        return None
-    return AccuracyError(
-        f"The best plan loses {100 * loss.value:.2f} points of {loss.what} on {inputs.data.report.source}, more than "
-        f"--max-drop {limit:g} allows. Allow more, raise the target, or give more calibration samples."
-    )

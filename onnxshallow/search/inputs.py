@@ -25,6 +25,7 @@ from onnxshallow.search.reduction import fewer_samples
 from onnxshallow.search.solver import Budget
 from onnxshallow.validation.guess import LabelledOutputs, find_kinds, labelled_outputs
 from onnxshallow.validation.kinds import OutputKind
+from onnxshallow.validation.seen import Seen
 
 __all__ = ["Inputs", "Observation", "load_inputs", "observe"]
 
@@ -72,6 +73,11 @@ class Inputs:
         config = self.config.model_copy(update={"granularity": granularity})
         reduced = replace(_affordable(self.analysis, self.calibration, config), watched=self.reduced.watched)
         return replace(self, config=config, reduced=reduced)
+
+    @cached_property
+    def fitted(self) -> Seen | None:
+        """The samples that layers are fitted to and plans chosen by; None where they are made up."""
+        return None if self.data.synthetic else Seen.of(self.calibration.batches)
 
     @property
     def report_batches(self) -> int:

@@ -18,6 +18,7 @@ from onnxshallow.search.sensitivity.meter import DamageMeter
 from onnxshallow.search.solver import Budget
 from onnxshallow.search.watched import with_watched
 from onnxshallow.validation.compare import Runner
+from onnxshallow.validation.gates import Limits
 
 __all__ = ["Run"]
 
@@ -118,4 +119,6 @@ class Run:
             realized, stability = carry_out(self.inputs, self.observation, plan, self.progress)
         with self.clock("validate"):
             comparison = validate(self.inputs, realized, self.progress, original)
-        return Attempt(plan, realized, comparison, self.inputs.config.validate_data is not None, stability)
+        config, validated = self.inputs.config, self.inputs.data.validated
+        limits = Limits.from_config(config) if validated else None
+        return Attempt(plan, realized, comparison, config.validate_data is not None, limits, stability)

@@ -1,7 +1,7 @@
 """Compare two models on the same samples: accuracy, agreement, divergence, error."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from onnxshallow.data.samples import Samples
 from onnxshallow.errors import ModelError
 from onnxshallow.model.session import Session
-from onnxshallow.validation.classes import Changed, ClassCount, ClassTally
+from onnxshallow.validation.classes import Changed, ClassCount, ClassTally, predictions
 from onnxshallow.validation.guess import kinds_of_arrays
 from onnxshallow.validation.heads import HeadsTally, MaskTally
 from onnxshallow.validation.kinds import OutputKind, Place, class_places
+from onnxshallow.validation.labels import LabelFit, LabelTally
 from onnxshallow.validation.numbers import Number
 from onnxshallow.validation.outputs import Loss, OutputDifference, OutputTally, share_lost
+from onnxshallow.validation.seen import Seen, SeenTally
 from onnxshallow.validation.statistics import McNemar, mcnemar, paired_difference_interval, wilson_interval
 from onnxshallow.validation.user_metric import UserMetric
 
@@ -99,6 +101,8 @@ class Comparison:
         changed_total: how many samples changed their class.
         labels_of: the output that the labels belong to, where others tell classes too that have none; else None.
         unused_labels: whether there are labels that are those of no output.
+        labels: how the labels fit the first model, where there are some.
+        seen: the samples.
     """
 
     first: Accuracy | None
@@ -111,6 +115,13 @@ class Comparison:
     changed_total: int = 0
     labels_of: str | None = None
     unused_labels: bool = False
+    labels: LabelFit | None = None
+    seen: Seen = field(default_factory=Seen)
+
+    @property
+    def unlabelled(self) -> "Comparison":
+        """The same without what labels tell."""
+        return replace(self, first=None, second=None, mcnemar=None, drop_interval=None, labels=None, labels_of=None)
 
     @property
     def accuracy_lost(self) -> float | None:
@@ -163,6 +174,8 @@ class _Tally:
         self._masks = [MaskTally() for _ in names]
         self._heads = HeadsTally()
         self._classes = ClassTally()
+        self._labels = LabelTally()
+        self.seen = SeenTally()
 
     @property
     def samples(self) -> int:
@@ -189,6 +202,9 @@ class _Tally:
             if kind.kind == "classes" and a.dtype.kind in "iu" and len(a) == samples:
                 same[kind.name] = (a == b).reshape(samples, -1).all(axis=1)
         self._heads.add(places, same, labels, samples)
+        if len(places) == 1 and labels is not None and labels.ndim == 1:
+            scores = places[0].first
+            self._labels.add(predictions(scores), labels, scores.shape[1])
         if places:
             columns = labels[:, None] if labels is not None and labels.ndim == 1 else labels
             self._classes.add(places, columns if columns is not None and columns.shape[1] == len(places) else None)
@@ -224,6 +240,8 @@ class _Tally:
             "classes": self._classes.classes(),
             "changed": self._classes.changed(),
             "changed_total": self._classes.changed_total,
+            "labels": self._labels.result(),
+            "seen": self.seen.result(),
         }
         answers = heads.answers()
         if answers is None:
@@ -318,6 +336,7 @@ def compare_models(
         outputs = first.run(feeds), second.run(feeds, names)
         before = tally.samples
         tally.add(*outputs, labels, len(next(iter(feeds.values()))))
+        tally.seen.add(feeds)
         for metric in metrics:
             by_name, others = (dict(zip(names, values, strict=True)) for values in outputs)
             metric.add(by_name, others, labels, tally.samples - before)

@@ -1,14 +1,18 @@
 """What an optimized model must keep, so that it passes."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from onnxshallow.errors import UsageError
+from onnxshallow.options.config import Config
 from onnxshallow.options.forms import Kind
 from onnxshallow.validation.compare import Comparison
 from onnxshallow.validation.judgement import Finding
-from onnxshallow.validation.numbers import Real
+from onnxshallow.validation.numbers import Number, Real
 from onnxshallow.validation.outputs import Loss
+from onnxshallow.validation.statistics import wilson_interval
 
 __all__ = [
     "DEFAULT_MAX_DROP",
@@ -17,8 +21,7 @@ __all__ = [
     "Gate",
     "Limits",
     "check_gates",
-    "not_finite",
-    "told_of_labels",
+    "gate_findings",
 ]
 
 DEFAULT_MAX_DROP = 0.05
@@ -34,6 +37,7 @@ _MAX_ERRORS: tuple[tuple[tuple[Kind | None, ...], float], ...] = (
     (("embedding",), DEFAULT_MAX_TURN),
     (("scores", "boxes", "regression", None), DEFAULT_MAX_ERROR),
 )
+_SET_YOUR_OWN = "set your own with --max-drop, --min-agreement or --max-error"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,11 @@ class Limits:
     max_drop: float | None = None
     min_agreement: float | None = None
     max_error: float | None = None
+
+    @classmethod
+    def from_config(cls, config: Config) -> "Limits":
+        """Those among the options."""
+        return cls(config.max_drop, config.min_agreement, config.max_error)
 
     @property
     def given(self) -> bool:
@@ -68,6 +77,8 @@ class Gate:
         met: whether it is allowed.
         default: whether the user gave no gate.
         what: what `value` is, in words.
+        worst: how bad the value may be on other samples of the kind, by the end of its 95 % interval; None where
+            nothing says so.
     """
 
     name: Literal["max-drop", "min-agreement", "max-error"]
@@ -76,17 +87,49 @@ class Gate:
     met: bool
     default: bool = False
     what: str = ""
+    worst: Number = None
 
-    def describe(self) -> str:
-        """A sentence for a gate that is not met."""
+    def describe(self, source: str = "") -> str:
+        """A sentence for a gate that is not met.
+
+        Args:
+            source: where the samples come from.
+        """
+        on = f" on {source}" if source else ""
         if self.name == "min-agreement":
             share = f"{100 * self.value:.2f} %"
-            return f"{share} of the samples keep their class, fewer than --min-agreement {self.limit:g} asks for."
+            return f"{share} of the samples keep their class{on}, fewer than --min-agreement {self.limit:g} asks for."
+        allows = f"--{self.name} {self.limit:g} allows"
+        if self.default:
+            allows = f"--{self.name} {self.limit:g}, the default, allows; {_SET_YOUR_OWN}"
         if self.name == "max-drop":
+            return f"{100 * self.value:.2f} points of {self.what} are lost{on}, more than {allows}."
+        return f"The {self.what} is {self.value:.4g}{on}, more than {allows}."
+
+    def in_short(self) -> str:
+        """What was found and what is allowed, in a few words, for a gate that is met."""
+        default = " (default)" if self.default else ""
+        if self.name == "min-agreement":
             return (
-                f"{100 * self.value:.2f} points of {self.what} are lost, more than --max-drop {self.limit:g} allows."
+                f"{100 * self.value:.2f} % of the samples keep their class, of at least {100 * self.limit:g}{default}"
             )
-        return f"The {self.what} is {self.value:.4g}, more than --max-error {self.limit:g} allows."
+        if self.name == "max-drop":
+            return f"{100 * self.value:.2f} points of {self.what} lost, of at most {100 * self.limit:g}{default}"
+        return f"{self.what} {self.value:.4g}, of at most {self.limit:g}{default}"
+
+    def doubt(self, samples: int) -> str | None:
+        """A sentence for a gate that is met by so few samples that it may not be; None where there is no doubt."""
+        if not self.met or self.worst is None:
+            return None
+        if self.name == "min-agreement":
+            if self.worst >= self.limit:
+                return None
+            may = f"only {100 * self.worst:.2f} % may keep their class, fewer than the gate asks for"
+        else:
+            if self.worst <= self.limit:
+                return None
+            may = f"{100 * self.worst:.2f} points may be lost, more than the gate allows"
+        return f"By {samples} samples {may} (95 % interval); validate on more."
 
 
 def check_gates(comparison: Comparison, limits: Limits) -> list[Gate]:
@@ -110,29 +153,52 @@ def check_gates(comparison: Comparison, limits: Limits) -> list[Gate]:
     defaults.insert(0, _default_of_masks(comparison))
     if has_classes and not limits.given:
         loss = comparison.loss
-        defaults.insert(0, _gate("max-drop", DEFAULT_MAX_DROP, loss, default=True))
+        defaults.insert(0, _gate("max-drop", DEFAULT_MAX_DROP, loss, _most_lost(comparison), default=True))
     return given + [gate for gate in defaults if gate is not None]
 
 
 def _given(comparison: Comparison, limits: Limits) -> list[Gate]:
     agreement, gates = comparison.fidelity.agreement, []
     if limits.max_drop is not None:
-        gates.append(_gate("max-drop", limits.max_drop, comparison.loss))
+        gates.append(_gate("max-drop", limits.max_drop, comparison.loss, _most_lost(comparison)))
     if limits.min_agreement is not None:
         if agreement is None:
             raise UsageError(
                 "--min-agreement needs an output that tells classes, which this network has not (--output-kind says "
                 "what an output means); give --max-error instead."
             )
-        met = agreement >= limits.min_agreement
-        gates.append(Gate("min-agreement", limits.min_agreement, agreement, met, what="samples with the same class"))
+        met, what = agreement >= limits.min_agreement, "samples with the same class"
+        gates.append(
+            Gate("min-agreement", limits.min_agreement, agreement, met, what=what, worst=_fewest_alike(comparison))
+        )
     if limits.max_error is not None:
         gates.append(_gate("max-error", limits.max_error, comparison.fidelity.error))
     return gates
 
 
-def _gate(name: Literal["max-drop", "max-error"], limit: float, loss: Loss, *, default: bool = False) -> Gate:
-    return Gate(name, limit, loss.value, loss.value <= limit, default, loss.what)
+def _gate(
+    name: Literal["max-drop", "max-error"],
+    limit: float,
+    loss: Loss,
+    worst: float | None = None,
+    *,
+    default: bool = False,
+) -> Gate:
+    return Gate(name, limit, loss.value, loss.value <= limit, default, loss.what, worst)
+
+
+def _most_lost(comparison: Comparison) -> float | None:
+    """How much may be lost on other samples of the kind; None where no output tells classes."""
+    if comparison.drop_interval is not None:
+        return comparison.drop_interval[1]
+    fewest = _fewest_alike(comparison)
+    return None if fewest is None else 1.0 - fewest
+
+
+def _fewest_alike(comparison: Comparison) -> float | None:
+    """How few samples may keep their class on others of the kind; None where no output tells classes."""
+    agreement, samples = comparison.fidelity.agreement, comparison.fidelity.samples
+    return None if agreement is None else wilson_interval(round(agreement * samples), samples)[0]
 
 
 def _default_of_masks(comparison: Comparison) -> Gate | None:
@@ -152,7 +218,41 @@ def _default_of_numbers(comparison: Comparison, kinds: tuple[Kind | None, ...], 
     return _gate("max-error", limit, max(lost, key=lambda loss: loss.value), default=True) if lost else None
 
 
-def told_of_labels(comparison: Comparison) -> list[Finding]:
+def gate_findings(comparison: Comparison, gates: Sequence[Gate], advice: str = "") -> list[Finding]:
+    """What the outputs of the second model say for or against it.
+
+    Args:
+        comparison: of both models.
+        gates: that were checked.
+        advice: what to do where one is broken, in a sentence.
+    """
+    said = [gate.describe(comparison.fidelity.source) for gate in gates if not gate.met]
+    advised = [f"{text} {advice}".rstrip() for text in said]
+    findings = [Finding("accuracy", text, refuses=True) for text in (*_not_finite(comparison), *advised)]
+    findings += _told_of_labels(comparison)
+    differs = comparison.fidelity.error.value > 0
+    doubts = [gate.doubt(comparison.fidelity.samples) for gate in gates if differs]
+    return [*findings, *(Finding("accuracy", doubt) for doubt in doubts if doubt is not None)]
+
+
+def _not_finite(comparison: Comparison) -> list[str]:
+    """A sentence for each output that cannot be told from a ruined one, which breaks every gate."""
+    said = []
+    for output in comparison.fidelity.outputs:
+        if output.not_finite:
+            said.append(
+                f"Output {output.name!r} of the optimized model is NaN or infinite for {output.not_finite} of "
+                f"{comparison.fidelity.samples} samples."
+            )
+        elif output.relative_error is not None and not math.isfinite(output.relative_error):
+            said.append(
+                f"The relative error of output {output.name!r} is infinite: the original's is zero everywhere, or no "
+                "number, where the optimized model's is not; check what the models are run on."
+            )
+    return said
+
+
+def _told_of_labels(comparison: Comparison) -> list[Finding]:
     """A finding where there are labels and none of the outputs is the one that they speak of."""
     if not comparison.unused_labels:
         return []
@@ -162,13 +262,3 @@ def told_of_labels(comparison: Comparison) -> list[Finding]:
         "--output-kind."
     )
     return [Finding("data", text)]
-
-
-def not_finite(comparison: Comparison) -> list[str]:
-    """A sentence for each output at which the second model gives NaN or infinities, which break every gate."""
-    return [
-        f"Output {output.name!r} of the optimized model is NaN or infinite for {output.not_finite} of "
-        f"{comparison.fidelity.samples} samples."
-        for output in comparison.fidelity.outputs
-        if output.not_finite
-    ]

@@ -4,11 +4,11 @@ Every command that makes or checks a model collects findings and hands them to `
 the judgement one: targets and speed end with exit code 5, all else with 4, which counts for more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from onnxshallow.errors import ExitCode
+from onnxshallow.errors import AccuracyError, ExitCode, OnnxshallowError, TargetError
 
 __all__ = ["About", "Finding", "Judgement", "Status", "judge"]
 
@@ -28,7 +28,7 @@ class Finding:
 
     Attributes:
         about: what it speaks of.
-        text: a sentence; where it refuses, it also says what to do.
+        text: a sentence, told in the line of the verdict; where it refuses, it also says what to do.
         refuses: whether the model may not be shipped for it.
     """
 
@@ -64,10 +64,29 @@ class Judgement:
         return "target" if all(finding.about in _TARGETS for finding in self.refusals) else "accuracy"
 
     @property
+    def error(self) -> OnnxshallowError | None:
+        """Why the model must not be used; None where it may be."""
+        text = " ".join(finding.text for finding in self.refusals)
+        if self.status == "accuracy":
+            return AccuracyError(text)
+        return TargetError(text) if self.status == "target" else None
+
+    @property
     def exit_code(self) -> ExitCode:
         """What the process ends with."""
-        codes = {"accuracy": ExitCode.ACCURACY, "target": ExitCode.TARGET}
-        return codes.get(self.status, ExitCode.OK)
+        return ExitCode.OK if self.error is None else self.error.exit_code
+
+    def line(self, facts: Sequence[str], met: str = "Goal met") -> str:
+        """The one line that answers whether the model may be shipped, and why.
+
+        Args:
+            facts: what was reached and what was lost, in a few words each; told where nothing refuses.
+            met: what is said first there.
+        """
+        head = f"{met}: {', '.join(facts)}." if facts else f"{met}."
+        if self.refusals:
+            head = "Forced, though refused:" if self.forced else "Not met:"
+        return " ".join([head, *(finding.text for finding in self.findings)])
 
 
 def judge(findings: Iterable[Finding], *, forced: bool = False) -> Judgement:

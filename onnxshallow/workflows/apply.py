@@ -16,7 +16,7 @@ from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.plan import Plan, load_plan, match_plan
 from onnxshallow.search.run import Run
-from onnxshallow.workflows.outcome import outcome, require_data_for_drop
+from onnxshallow.workflows.outcome import outcome, require_data_for_gates
 from onnxshallow.workflows.result import Result
 
 __all__ = ["apply_plan"]
@@ -30,6 +30,7 @@ def apply_plan(
     validation: object = None,
     config: Config | None = None,
     progress: Progress | None = None,
+    force: bool = False,
     **options: Unpack[Options],
 ) -> Result:
     """Carry out a plan.
@@ -41,6 +42,7 @@ def apply_plan(
         validation: where accuracy is measured.
         config: all options.
         progress: shows how it goes.
+        force: see `optimize`.
         **options: single options by name.
 
     Raises:
@@ -50,7 +52,7 @@ def apply_plan(
     """
     config = read_arguments(model, config, options, calibration, validation)
     clock, progress = Clock(), progress or Silent()
-    require_data_for_drop(config)
+    require_data_for_gates(config)
     with computing(config.threads), running_on(config.providers):
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
@@ -58,7 +60,7 @@ def apply_plan(
             wanted = match_plan(plan, possible) if isinstance(plan, Plan) else load_plan(Path(plan), possible)
         _check_form(config, wanted)
         attempt = Run.begin(inputs, progress, clock, plan=wanted).attempt(wanted)
-        return outcome(inputs, attempt, [], clock)
+        return outcome(inputs, attempt, [], clock, force=force)
 
 
 def _check_form(config: Config, plan: Plan) -> None:

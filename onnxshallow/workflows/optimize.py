@@ -21,7 +21,8 @@ from onnxshallow.search.inputs import Inputs, load_inputs
 from onnxshallow.search.latency import budget_for_latency, unfitted
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
-from onnxshallow.workflows.outcome import outcome, require_data_for_drop, unreached
+from onnxshallow.validation.gates import Limits
+from onnxshallow.workflows.outcome import outcome, require_data_for_gates, unreached
 from onnxshallow.workflows.result import Proposal, Result
 
 __all__ = ["optimize", "plan"]
@@ -64,8 +65,8 @@ def plan(
             "A plan that is not carried out needs a target, such as --target-relus 0.58; what --max-drop allows is "
             "only known of models that are made."
         )
-    if config.max_drop is not None:
-        logger.warning("--max-drop is not looked at, since it takes a model to know what is lost.")
+    if Limits.from_config(config).given:
+        logger.warning("--max-drop is not looked at, nor any other gate: it takes a model to know what is lost.")
     with computing(config.threads), running_on(config.providers):
         clock = Clock()
         with clock("load"):
@@ -85,6 +86,7 @@ def optimize(
     config: Config | None = None,
     progress: Progress | None = None,
     cache: Path | bool | None = True,
+    force: bool = False,
     **options: Unpack[Options],
 ) -> Result:
     """Make a model shallower.
@@ -97,11 +99,12 @@ def optimize(
         config: all options; else they are taken from `options` and from an `onnxshallow.toml` beside the model.
         progress: shows how it goes; nothing is shown by default.
         cache: folder for measured damages; True for the user's, False or None for none.
+        force: take the model also where it is refused; the report says what was overridden.
         **options: single options by name, such as `target_relus=0.58`, `preset="cifar10"`, `max_drop=0.01`; all are
-            listed in `Config`.
+            listed in `Config`. Where no gate is set, a default one counts, see `check_gates`.
 
     Returns:
-        The result, whose `error` is set where a target or the accuracy budget could not be met.
+        The result, whose `error` is set where the model that was made must not be used, or none was made.
 
     Raises:
         UsageError: options that are wrong or contradict each other.
@@ -110,23 +113,23 @@ def optimize(
     """
     config = read_arguments(model, config, options, calibration, validation)
     _check_goal(config)
-    require_data_for_drop(config)
+    require_data_for_gates(config)
     clock = Clock()
     with computing(config.threads), running_on(config.providers):
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
         try:
             run, budget = _begun(inputs, progress or Silent(), clock, cache)
-            run, attempt, reasons = choose(run, budget)
+            run, attempt, remarks = choose(run, budget)
         except TargetError as error:
             return unreached(inputs, error, clock)
-        reasons += remark(config, attempt.plan)
-        reasons += refused_though_asked(inputs, run.observation.statistics)
-        return outcome(inputs, attempt, reasons, clock, run)
+        remarks += remark(config, attempt.plan)
+        remarks += refused_though_asked(inputs, run.observation.statistics)
+        return outcome(inputs, attempt, remarks, clock, run, force=force)
 
 
 def _check_goal(config: Config) -> None:
-    if not config.has_target and config.max_drop is None:
+    if not config.has_target and not Limits.from_config(config).given:
         raise UsageError(
             "Say how far to go: --target-relus 0.58, --target-macs 0.7, --target-depth 0.8, "
             "--target-latency 0.7 or --max-drop 0.01."

@@ -2,33 +2,35 @@
 
 from collections.abc import Sequence
 
-from onnxshallow.errors import OnnxshallowError, TargetError, UsageError
+from onnxshallow.errors import TargetError, UsageError
 from onnxshallow.options.config import Config
 from onnxshallow.report.build.run import build_report
 from onnxshallow.runtime.progress import Clock
 from onnxshallow.search.attempt import Attempt
-from onnxshallow.search.choose import check_accuracy
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.latency import measured_speeds
 from onnxshallow.search.run import Run
-from onnxshallow.validation.judgement import Finding
+from onnxshallow.search.targets import missed_targets, shares_kept
+from onnxshallow.validation.judgement import Finding, judge
 from onnxshallow.validation.speed import speed_finding
 from onnxshallow.workflows.result import Result
 
-__all__ = ["outcome", "require_data_for_drop", "unreached"]
+__all__ = ["outcome", "require_data_for_gates", "unreached"]
 
 # Parabolas that were fitted to fewer samples are told to be a risk.
 _ENOUGH_FOR_SQUARES = 256
 
 
-def require_data_for_drop(config: Config) -> None:
-    """Make sure that an accuracy budget can be checked.
+def require_data_for_gates(config: Config) -> None:
+    """Make sure that the gates can be checked.
 
     Raises:
-        UsageError: there are no real inputs to check it on.
+        UsageError: there are no real inputs to check them on.
     """
-    if config.max_drop is not None and config.calib is None and config.validate_data is None:
-        raise UsageError("--max-drop needs real inputs to be checked on: give --calib or --validate.")
+    for gate in ("max_drop", "min_agreement", "max_error"):
+        if getattr(config, gate) is not None and config.calib is None and config.validate_data is None:
+            option = gate.replace("_", "-")
+            raise UsageError(f"--{option} needs real inputs to be checked on: give --calib or --validate.")
 
 
 def _remarks_on_squares(inputs: Inputs, attempt: Attempt) -> list[str]:
@@ -43,40 +45,46 @@ def _remarks_on_squares(inputs: Inputs, attempt: Attempt) -> list[str]:
     return [f"the squares were fitted to {samples} samples only, and may blow up on others; give more with --calib"]
 
 
-def outcome(inputs: Inputs, attempt: Attempt, reasons: Sequence[str], clock: Clock, run: Run | None = None) -> Result:
+def outcome(
+    inputs: Inputs,
+    attempt: Attempt,
+    remarks: Sequence[str],
+    clock: Clock,
+    run: Run | None = None,
+    *,
+    force: bool = False,
+) -> Result:
     """What was made, judged, and everything known of it as one report.
 
     Args:
         inputs: model, data and options.
         attempt: the plan that is kept.
-        reasons: remarks.
+        remarks: what else is to be said.
         clock: seconds by stage.
         run: with what was measured and the plans that competed, where some did.
+        force: whether the model is wanted also where it is refused.
     """
-    model = attempt.realized.model
+    config, original, cost = inputs.config, inputs.analysis.cost, attempt.realized.analysis.cost
     with clock("latency"):
-        (speed,) = measured_speeds(inputs, [model])
-    found = speed_finding(speed, inputs.config.target_latency)
-    error = check_accuracy(inputs, attempt) or _refusal(found) or _check_relus(inputs, attempt)
-    reasons = [*reasons, *_remarks_on_squares(inputs, attempt), *([] if found.refuses else [found.text])]
-    report = build_report(inputs, attempt, speed, error, reasons, clock.seconds, run)
-    return Result(inputs.document, model, attempt.plan, report, error)
-
-
-def unreached(inputs: Inputs, error: OnnxshallowError, clock: Clock) -> Result:
-    """The result of a run that made no model, since its target is out of reach."""
-    return Result(inputs.document, None, None, build_report(inputs, None, None, error, [], clock.seconds), error)
-
-
-def _refusal(finding: Finding) -> TargetError | None:
-    return TargetError(finding.text) if finding.refuses else None
-
-
-def _check_relus(inputs: Inputs, attempt: Attempt) -> TargetError | None:
-    """An error where the written model has more ReLUs than were asked for."""
-    wanted, found = inputs.budget.relus, attempt.realized.analysis.cost.relus
-    if wanted is None or found <= wanted:
-        return None
-    return TargetError(
-        f"The best plan leaves {found} ReLUs of the {wanted} that --target-relus allows; lower the target a little."
+        (measured,) = measured_speeds(inputs, [attempt.realized.model])
+    speed = speed_finding(measured, config.target_latency)
+    judgement = judge(
+        [
+            *attempt.findings,
+            *attempt.against_the_data(inputs),
+            *missed_targets(config, inputs.budget, cost),
+            *([speed] if speed.refuses else []),
+        ],
+        forced=force,
     )
+    facts = [*shares_kept(config, original, cost), *(gate.in_short() for gate in attempt.gates), speed.text]
+    remarks = [*remarks, *_remarks_on_squares(inputs, attempt)]
+    report = build_report(inputs, attempt, measured, judgement, facts, remarks, clock.seconds, run)
+    return Result(inputs.document, attempt.realized.model, attempt.plan, report, judgement.error)
+
+
+def unreached(inputs: Inputs, error: TargetError, clock: Clock) -> Result:
+    """The result of a run that made no model, since its target is out of reach."""
+    judgement = judge([Finding("target", str(error), refuses=True)])
+    report = build_report(inputs, None, None, judgement, [], [], clock.seconds)
+    return Result(inputs.document, None, None, report, error)

@@ -27,6 +27,7 @@ from onnxshallow.search.latency import measured_speeds
 from onnxshallow.search.planner import read_budget
 from onnxshallow.search.run import Run
 from onnxshallow.validation.compare import Recorded
+from onnxshallow.workflows.outcome import require_data_for_gates
 
 __all__ = ["DEFAULT_TARGETS", "pareto"]
 
@@ -67,6 +68,7 @@ def pareto(
     """
     config = read_arguments(model, config, options, calibration, validation)
     config = config.model_copy(update={"target_latency": None})
+    require_data_for_gates(config)
     clock = Clock()
     with computing(config.threads), running_on(config.providers):
         with clock("load"):

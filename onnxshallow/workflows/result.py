@@ -24,7 +24,7 @@ class Result:
         model: the optimized model; None where the run failed on its target.
         plan: what was done.
         report: everything in numbers.
-        error: why the result must not be used; None where the goal is met.
+        error: why the result must not be used; None where the goal is met, or the model was forced.
     """
 
     document: Document
@@ -37,8 +37,8 @@ class Result:
         """Write the optimized model.
 
         Raises:
-            AccuracyError: the accuracy budget is broken.
-            TargetError: there is no model, as the target cannot be reached.
+            AccuracyError: it must not be used, see `error`.
+            TargetError: likewise, or there is no model, as the target cannot be reached.
             UsageError: `path` is a file of the original.
             ModelError: the folder cannot be written to.
         """

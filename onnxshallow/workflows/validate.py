@@ -14,12 +14,15 @@ from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
 from onnxshallow.options.schema import Options
 from onnxshallow.report.build.run import file_report
-from onnxshallow.report.build.validation import class_details, first_answer, gates_verdict
+from onnxshallow.report.build.validation import class_details, first_answer
+from onnxshallow.report.build.verdict import verdict_report
 from onnxshallow.report.schema.reports import ValidationReport
 from onnxshallow.runtime.progress import Progress, Silent, counted
 from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
-from onnxshallow.validation.gates import Limits, check_gates
+from onnxshallow.validation.evidence import data_findings
+from onnxshallow.validation.gates import Limits, check_gates, gate_findings
 from onnxshallow.validation.guess import find_kinds, labelled_outputs
+from onnxshallow.validation.judgement import judge
 from onnxshallow.validation.user_metric import UserMetric, load_metric
 
 __all__ = ["load_models", "validate"]
@@ -63,7 +66,7 @@ def validate(
 def _validate(
     original: ModelSource, optimized: ModelSource, config: Config, progress: Progress, own: Sequence[UserMetric]
 ) -> ValidationReport:
-    limits = Limits(config.max_drop, config.min_agreement, config.max_error)
+    limits = Limits.from_config(config)
     (first, second), inputs = load_models([original, optimized], config)
     samples, batch = load_report_samples(config, inputs)
     threads = config.threads or 0
@@ -89,17 +92,16 @@ def _validate(
             glance=glance,
         ).located_in(samples)
     gates = check_gates(comparison, limits)
-    verdict = gates_verdict(comparison, gates)
-    if (left := len(samples) - comparison.fidelity.samples) > 0:
-        note = f"{left} of {len(samples)} samples were left out, as the model runs on batches of {batch} only."
-        verdict = verdict.model_copy(update={"reasons": [*verdict.reasons, note]})
+    judgement = judge([*gate_findings(comparison, gates), *data_findings(samples, comparison, gates)])
+    left = len(samples) - comparison.fidelity.samples
+    note = f"{left} of {len(samples)} samples were left out, as the model runs on batches of {batch} only"
     return ValidationReport(
         original=file_report(first),
         optimized=file_report(second),
         original_accuracy=comparison.first,
         optimized_accuracy=comparison.second,
         fidelity=comparison.fidelity,
-        verdict=verdict,
+        verdict=verdict_report(judgement, comparison, [gate.in_short() for gate in gates], [note] if left else []),
         **class_details(comparison),
         gates=gates,
         metrics=[metric.result() for metric in own],

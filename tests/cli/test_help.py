@@ -42,6 +42,7 @@ def test_options_are_grouped():
     assert list(groups) == [
         "Arguments",
         "Goal",
+        "Gates: what must hold, else exit code 4",
         "Result",
         "Calibration and validation data",
         "Preprocessing of uint8 images",

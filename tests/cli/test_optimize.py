@@ -10,6 +10,7 @@ from onnxshallow.model.session import Session
 from tests.cli.commands import quick
 from tests.networks import build, smooth
 from tests.runs import (
+    ANY_LOSS,
     DIGITS,
     NET,
     NET_WEIGHTS,
@@ -149,6 +150,20 @@ def test_a_broken_accuracy_budget_leaves_a_report_and_no_model(digits_files):
     assert files(digits_files.parent) == {*DIGITS, "digits-resnet.shallow.json"}
 
 
+def test_what_is_refused_can_be_forced(digits_files):
+    outcome = run(
+        "optimize", digits_files, "--target-relus", "0.3", "--max-drop", "0.0001", "--sensitivity", "magnitude",
+        "--force",
+    )  # fmt: skip
+    assert outcome.exit_code == 0
+    assert digits_files.with_name("digits-resnet.shallow.onnx").exists()
+    verdict = read_json(digits_files.with_name("digits-resnet.shallow.json"))["verdict"]
+    (overridden,) = verdict["overridden"]
+    assert "--max-drop 0.0001" in overridden
+    assert outcome.stderr == f"WARNING: Written though refused, as --force asks: {overridden}\n"
+    assert outcome.stdout.splitlines()[-1] == verdict["line"] == f"Forced, though refused: {overridden}"
+
+
 def test_a_target_out_of_reach_leaves_a_report_that_says_what_can_be_reached(digits_files):
     outcome = run("optimize", digits_files, "--target-relus", "0.0001", "--sensitivity", "magnitude")
     assert_error(outcome, 5, "512 ReLUs")
@@ -203,7 +218,7 @@ def test_no_cache_keeps_nothing(case, own_cache):
 
 def test_another_seed_is_another_result(case, tmp_path):
     for seed in (0, 1):
-        quick(*case, "--target-relus", "0.7", "--seed", seed, "-o", tmp_path / f"{seed}.onnx")
+        quick(*case, "--target-relus", "0.7", "--seed", seed, *ANY_LOSS, "-o", tmp_path / f"{seed}.onnx")
     assert (tmp_path / "0.onnx").read_bytes() != (tmp_path / "1.onnx").read_bytes()
     assert read_json(tmp_path / "1.json")["seed"] == 1
 
@@ -285,7 +300,7 @@ def test_validation_data_validate_what_synthetic_images_made(tmp_path):
     model, data = save_case(tmp_path, labels=np.arange(40) % 6)
     outcome = run(
         "optimize", model, "--target-relus", "0.7", "--validate", data, "--calib-samples", "40",
-        "--sensitivity", "magnitude",
+        "--sensitivity", "magnitude", *ANY_LOSS,
     )  # fmt: skip
     assert outcome.exit_code == 0
     assert "synthetic" in outcome.stderr
@@ -300,7 +315,7 @@ UNPADDED = NET.replace("<pads=[1,1,1,1]>", "")
 
 def test_exact_composition_of_unpadded_convolutions_is_exact(tmp_path):
     model, data = save_case(tmp_path, build(UNPADDED.replace("6,6]", "8,8]"), **NET_WEIGHTS), x=smooth(40, 3, 8))
-    assert quick(model, data, "--target-relus", "0.9", "--kernel", "exact").exit_code == 0
+    assert quick(model, data, "--target-relus", "0.9", "--kernel", "exact", *ANY_LOSS).exit_code == 0
     report = read_json(tmp_path / "net.shallow.json")
     assert "exact" in {d["exactness"] for d in report["decisions"]}
     assert "border" not in {d["exactness"] for d in report["decisions"]}

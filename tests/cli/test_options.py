@@ -124,6 +124,6 @@ def test_what_is_said_of_an_option_can_be_another_thing_in_one_command():
         return {parameter.name: parameter for parameter in typer.main.get_command(app).commands[name].params}
 
     assert flags("validate")["max_drop"].rich_help_panel == GATES.title
-    assert flags("apply")["max_drop"].rich_help_panel == "Goal"
+    assert flags("optimize")["max_drop"].rich_help_panel == "Goal"
     assert flags("validate")["validate_data"].opts == ["--validate", "--data"]
     assert flags("optimize")["validate_data"].opts == ["--validate"]

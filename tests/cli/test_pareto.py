@@ -8,6 +8,7 @@ from tests.runs import assert_error, files, read_json, run, save_case, strict_js
 
 REPORT_FIELDS = {
     "schema_version", "model", "original", "points", "validated", "timings", "versions", "config", "seed",
+    "verdict",
 }  # fmt: skip
 POINT_FIELDS = {
     "target_relus", "reason", "optimized", "accuracy_lost", "accuracy_lost_interval", "fidelity", "damage",
@@ -180,7 +181,7 @@ USAGE = {
     "a drawing that is a folder": ("--plot", "."),
     "a folder that is missing": ("--plot", "none/a.svg"),
     "a target of its own": ("--target-relus", "0.5"),
-    "an accuracy budget": ("--max-drop", "0.1"),
+    "a latency": ("--target-latency", "0.5"),
     "an output": ("-o", "a.onnx"),
     "a log level nobody knows": ("--log-level", "loud"),
     "a measure nobody knows": ("--sensitivity", "guess"),

@@ -21,11 +21,21 @@ def test_subfolders_are_classes_in_the_order_of_their_names(tmp_path, image_inpu
     save(tmp_path / "cat" / "deep" / "2.PNG", 10)
     save(tmp_path / "cat" / "1.png", 20)
     save(tmp_path / ".cache" / "1.png", 0)
+    save(tmp_path / "__MACOSX" / "1.png", 0)
     (tmp_path / "bee").mkdir()
     (tmp_path / "dog" / "notes.txt").write_text("no image")
     samples = samples_from_folder(tmp_path, [image_input], Preprocessing(scale=1.0))
-    assert samples.labels.tolist() == [1, 1, 2]
+    assert samples.labels.tolist() == [0, 0, 1]
+    assert samples.class_names == samples.take([2]).class_names == ("cat", "dog")
     assert samples.batch(range(3))["input"][:, 0, 0, 0].tolist() == [20, 10, 30]
+
+
+def test_folders_without_images_are_left_out_aloud(tmp_path, image_input, caplog):
+    save(tmp_path / "dog" / "1.png", 30)
+    (tmp_path / "bee").mkdir()
+    with caplog.at_level(logging.WARNING):
+        samples_from_folder(tmp_path, [image_input], Preprocessing())
+    assert "folders without images are no classes: bee" in caplog.text
 
 
 def test_images_come_in_the_order_of_their_names_whatever_the_file_system_says(tmp_path, image_input, monkeypatch):
@@ -50,7 +60,7 @@ def test_a_flat_folder_has_no_labels(tmp_path, image_input):
     save(tmp_path / "b.png", 2)
     save(tmp_path / "a.png", 1)
     samples = samples_from_folder(tmp_path, [image_input], Preprocessing(scale=1.0))
-    assert samples.labels is None
+    assert samples.labels is samples.class_names is None
     assert samples.batch([0, 1])["input"][:, 0, 0, 0].tolist() == [1, 2]
 
 

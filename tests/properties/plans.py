@@ -76,7 +76,7 @@ def check_plan(case: Case, random: random.Random, folder: Path, counts: Counts) 
     result: Result | None = None
     try:
         result = optimize(
-            path, cache=False, threads=1, calib_samples=_SAMPLES, input_shape=case.input_shapes, **options
+            path, cache=False, threads=1, calib_samples=_SAMPLES, input_shape=case.input_shapes, force=True, **options
         )
         error = result.error
     except OnnxshallowError as raised:

@@ -8,10 +8,12 @@ from onnxshallow.analysis import analyze
 from onnxshallow.model.session import Session
 from onnxshallow.model.weights import value_of
 from onnxshallow.runtime.progress import Silent
-from onnxshallow.search.attempt import carry_out, realize_with, validate
+from onnxshallow.search.attempt import Attempt, carry_out, realize_with, validate
 from onnxshallow.search.candidates import find_candidates
 from onnxshallow.search.inputs import observe
 from onnxshallow.search.plan import Plan
+from onnxshallow.validation.compare import Accuracy
+from onnxshallow.validation.gates import Limits
 from tests.networks import build, smooth
 from tests.runs import NET, NET_WEIGHTS, flipped, load_case, net
 
@@ -77,3 +79,50 @@ def test_samples_that_fill_no_batch_are_left_out(tmp_path):
     realized = carry_out(inputs, observe(inputs, Silent()), Plan((), {}), Silent())
     assert validate(inputs, realized, Counted()).fidelity.samples == 5
     assert steps == [("Validating", 1)]
+
+
+@pytest.fixture
+def attempt(inputs, observation, plan):
+    """A plan carried out, whose answers differ for a tenth of a thousand samples, more of which were right before."""
+    realized = carry_out(inputs, observation, plan, Silent())
+    found = validate(inputs, realized, Silent())
+    first, second = (Accuracy(top1, None, (0.0, 1.0), 1000) for top1 in (0.9, 0.5))
+    fidelity = replace(found.fidelity, samples=1000, agreement=0.9)
+    return Attempt(plan, realized, replace(found, first=first, second=second, fidelity=fidelity), True, Limits())
+
+
+@pytest.mark.parametrize(("decide", "lost"), [(True, 0.4), (False, 0.1)])
+def test_labels_count_only_where_they_decide(attempt, decide, lost):
+    attempt = replace(attempt, labels_decide=decide)
+    (gate,) = attempt.gates
+    assert gate.value == attempt.loss.value == pytest.approx(lost)
+    assert attempt.judged.accuracy_lost == (pytest.approx(0.4) if decide else None)
+
+
+def test_what_is_known_of_an_attempt_is_its_stability_and_its_gates(attempt):
+    grows = replace(attempt, realized=replace(attempt.realized, unstable="it grows"))
+    stability, accuracy = grows.findings
+    assert (stability.about, accuracy.about) == ("stability", "accuracy")
+    assert stability.text.startswith("The best plan is refused: it grows. Leave out --polynomials")
+    assert "40.00 points of accuracy are lost" in accuracy.text
+    assert accuracy.text.endswith("Allow more, raise the target, or give more calibration samples.")
+
+
+def test_without_real_samples_nothing_is_said_of_accuracy(attempt):
+    blind = replace(attempt, limits=None)
+    assert (blind.gates, blind.findings, blind.usable) == ([], [], True)
+    assert not attempt.usable
+
+
+def test_doubts_do_not_make_an_attempt_unusable(attempt):
+    doubtful = replace(attempt, labels_decide=False, limits=Limits(max_drop=0.1))
+    assert [finding.refuses for finding in doubtful.findings] == [False]
+    assert doubtful.usable
+
+
+def test_the_samples_are_looked_at_too(inputs, attempt):
+    assert attempt.against_the_data(inputs) == []
+    again = replace(inputs, data=replace(inputs.data, report=inputs.data.fit))
+    seen = validate(again, attempt.realized, Silent())
+    (finding,) = replace(attempt, comparison=seen).against_the_data(again)
+    assert "are calibration samples, too" in finding.text

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,7 @@ from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
+from onnxshallow.validation.gates import Limits
 from tests.networks import smooth
 from tests.runs import load_case
 
@@ -88,15 +87,12 @@ def test_labels_decide_where_they_are_those_of_validation_data(start, tmp_path):
         assert attempt.loss.value == 0
 
 
-def test_what_may_be_used_is_stable_and_loses_no_more_than_the_limit(start):
-    run = start(target_relus=0.7)
-    nothing, much = run.attempt(plan_of(run)), run.attempt(plan_of(run, "linearize:h0->r0", "linearize:h1->r1"))
-    much = replace(much, comparison=replace(much.comparison, fidelity=replace(much.fidelity, agreement=0.75)))
-    grows = replace(nothing, realized=replace(nothing.realized, unstable="it grows"))
-    assert [attempt.keeps(None) for attempt in (nothing, much, grows)] == [True, True, False]
-    assert [attempt.keeps(0.25) for attempt in (nothing, much, grows)] == [True, True, False]
-    assert [attempt.keeps(0.2) for attempt in (nothing, much, grows)] == [True, False, False]
-    assert sorted((grows, much, nothing), key=lambda attempt: attempt.rank()) == [nothing, much, grows]
+def test_gates_are_those_of_the_options_where_samples_are_real(start):
+    for given, limits in (({"max_drop": 0.2}, Limits(max_drop=0.2)), ({}, Limits()), ({"calib": None}, None)):
+        run = start(target_relus=0.7, calib_samples=20, **given)
+        attempt = run.attempt(plan_of(run))
+        assert attempt.limits == limits
+        assert bool(attempt.gates) is (limits is not None)
 
 
 def test_a_plan_is_proposed_without_being_carried_out(start):

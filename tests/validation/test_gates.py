@@ -4,11 +4,13 @@ from dataclasses import replace
 import pytest
 
 from onnxshallow.errors import UsageError
+from onnxshallow.options.config import Config
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
-from onnxshallow.validation.gates import Limits, check_gates, not_finite, told_of_labels
+from onnxshallow.validation.gates import Limits, check_gates, gate_findings
 from onnxshallow.validation.outputs import OutputDifference
 
 FLOATS = OutputDifference("y", (3,), relative_error=0.2)
+SMALL = OutputDifference("y", (3,), relative_error=0.012)
 WORSE = OutputDifference("z", (3,), relative_error=0.4)
 INTEGERS = OutputDifference("i", (3,), equal=0.75)
 
@@ -17,10 +19,18 @@ def classes(agreement, name="y"):
     return OutputDifference(name, (3,), relative_error=0.2, kind="classes", agreement=agreement)
 
 
-def compared(*outputs, agreement=None, accuracies=None):
+def compared(*outputs, agreement=None, accuracies=None, interval=None, samples=8):
     outputs = outputs or (FLOATS if agreement is None else classes(agreement),)
     models = [None if accuracies is None else Accuracy(top1, None, (0.0, 1.0), 8) for top1 in accuracies or (0, 0)]
-    return Comparison(*models, Fidelity(samples=8, agreement=agreement, kl=None, relative_error={}, outputs=outputs))
+    fidelity = Fidelity(samples=samples, agreement=agreement, kl=None, relative_error={}, outputs=outputs)
+    return Comparison(*models, fidelity, drop_interval=interval)
+
+
+def found(comparison, advice="", **limits):
+    """What is known by the gates, and whether it refuses."""
+    findings = gate_findings(comparison, check_gates(comparison, Limits(**limits)), advice)
+    assert {finding.about for finding in findings} <= {"accuracy", "data"}
+    return [(finding.text, finding.refuses) for finding in findings]
 
 
 def broken(comparison, **limits):
@@ -71,6 +81,7 @@ def test_an_infinite_error_is_too_large():
 def test_agreement_is_told():
     (gate,) = check_gates(compared(agreement=0.75), Limits(min_agreement=0.9))
     assert gate.describe() == "75.00 % of the samples keep their class, fewer than --min-agreement 0.9 asks for."
+    assert gate.describe("v.npz").startswith("75.00 % of the samples keep their class on v.npz, ")
 
 
 @pytest.mark.parametrize(
@@ -92,11 +103,36 @@ def test_a_gate_that_cannot_be_checked_is_an_error():
         check_gates(compared(), Limits(min_agreement=0.5, max_error=1))
 
 
-def test_outputs_that_are_no_numbers_are_told():
-    ruined = OutputDifference("y", (3,), relative_error=math.inf, not_finite=2)
-    assert not_finite(compared(FLOATS)) == []
-    assert not_finite(compared(FLOATS, ruined)) == [
-        "Output 'y' of the optimized model is NaN or infinite for 2 of 8 samples."
+def test_the_default_says_that_it_is_one():
+    (gate,) = check_gates(compared(agreement=0.5), Limits())
+    assert gate.describe() == (
+        "50.00 points of agreement with the original are lost, more than --max-drop 0.05, the default, allows; set "
+        "your own with --max-drop, --min-agreement or --max-error."
+    )
+
+
+@pytest.mark.parametrize(
+    ("comparison", "limits", "words"),
+    [
+        (compared(agreement=1.0), {}, "0.00 points of agreement with the original lost, of at most 5 (default)"),
+        (
+            compared(accuracies=(0.9, 0.89), agreement=1.0),
+            {"max_drop": 0.02},
+            "1.00 points of accuracy lost, of at most 2",
+        ),
+        (compared(FLOATS), {"max_error": 0.25}, "relative error of 'y' 0.2, of at most 0.25"),
+        (compared(SMALL), {}, "relative error of 'y' 0.012, of at most 0.1 (default)"),
+        (compared(agreement=0.99), {"min_agreement": 0.9}, "99.00 % of the samples keep their class, of at least 90"),
+    ],
+)
+def test_a_gate_that_is_met_says_so_in_short(comparison, limits, words):
+    (gate,) = check_gates(comparison, Limits(**limits))
+    assert (gate.met, gate.in_short()) == (True, words)
+
+
+def test_a_broken_gate_refuses_with_advice():
+    assert found(compared(agreement=0.75), "Allow more.", max_drop=0.2) == [
+        ("25.00 points of agreement with the original are lost, more than --max-drop 0.2 allows. Allow more.", True)
     ]
 
 
@@ -148,7 +184,60 @@ def test_without_classes_the_drop_is_what_each_output_means():
 
 
 def test_labels_that_were_not_used_are_told():
-    assert told_of_labels(compared()) == []
-    (finding,) = told_of_labels(replace(compared(), unused_labels=True))
-    assert (finding.about, finding.refuses) == ("data", False)
-    assert finding.text.startswith("The labels were not used")
+    ((text, refuses),) = found(replace(compared(), unused_labels=True), max_error=1)
+    assert text.startswith("The labels were not used")
+    assert not refuses
+
+
+RUINED = OutputDifference("y", (3,), relative_error=math.inf, not_finite=2)
+BEYOND = OutputDifference("y", (3,), relative_error=math.inf)
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_drop": 1.0}, {"min_agreement": 0.0}])
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (RUINED, "Output 'y' of the optimized model is NaN or infinite for 2 of 1000 samples."),
+        (BEYOND, "The relative error of output 'y' is infinite: the original's is zero everywhere"),
+    ],
+)
+def test_what_is_not_finite_breaks_every_gate(limits, output, words):
+    ((text, refuses),) = found(compared(output, agreement=1.0, samples=1000), **limits)
+    assert refuses
+    assert text.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("comparison", "limits", "words"),
+    [
+        (
+            compared(agreement=1.0, samples=40),
+            {},
+            "By 40 samples 8.76 points may be lost, more than the gate allows (95 % interval); v",
+        ),
+        (compared(agreement=1.0, samples=400), {}, None),
+        (compared(agreement=1.0, samples=40), {"min_agreement": 0.95}, "By 40 samples only 91.24 % may"),
+        (compared(agreement=1.0, samples=400), {"min_agreement": 0.95}, None),
+        (compared(agreement=1.0, accuracies=(0.9, 0.88), interval=(-0.01, 0.06)), {}, "By 8 samples 6.00 points"),
+        (compared(agreement=1.0, accuracies=(0.9, 0.88), interval=(-0.01, 0.04)), {}, None),
+        (compared(), {"max_error": 0.3}, None),
+    ],
+)
+def test_too_few_samples_to_tell_are_told_and_refuse_nothing(comparison, limits, words):
+    said = found(comparison, **limits)
+    assert len(said) == (words is not None)
+    for text, refuses in said:
+        assert text.startswith(words)
+        assert not refuses
+
+
+def test_equal_outputs_leave_no_doubt():
+    equal = OutputDifference("y", (3,), relative_error=0.0)
+    assert found(compared(equal, agreement=1.0)) == []
+
+
+def test_gates_come_from_the_options():
+    config = Config(max_drop=0.01, max_error=0.5)
+    assert Limits.from_config(config) == Limits(max_drop=0.01, max_error=0.5)
+    assert Limits.from_config(config).given
+    assert not Limits.from_config(Config()).given

@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from onnxshallow.errors import AccuracyError, TargetError, UsageError
@@ -8,10 +7,14 @@ from onnxshallow.runtime.progress import Clock, Silent
 from onnxshallow.search.attempt import Attempt, carry_out, validate
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.plan import Plan
+from onnxshallow.search.run import Run
+from onnxshallow.validation.gates import Limits
 from onnxshallow.workflows import outcome as outcome_module
 from onnxshallow.workflows.apply import apply_plan
 from onnxshallow.workflows.optimize import optimize
 from onnxshallow.workflows.outcome import outcome, unreached
+from onnxshallow.workflows.pareto import pareto
+from tests.networks import smooth
 from tests.runs import load_case, save_case, speed_of
 
 
@@ -20,7 +23,7 @@ def attempt(inputs, observation):
     """A plan that removes one of three sites, carried out and compared."""
     plan = Plan(tuple(c for c in find_every_candidate(inputs) if c.key == "linearize:h1->r1"), {})
     realized = carry_out(inputs, observation, plan, Silent())
-    return Attempt(plan, realized, validate(inputs, realized, Silent()), labels_decide=False)
+    return Attempt(plan, realized, validate(inputs, realized, Silent()), False, Limits(max_drop=1.0))
 
 
 def asked(inputs, **options):
@@ -32,10 +35,11 @@ def test_what_came_of_an_attempt_is_one_result(inputs, attempt):
     result = outcome(asked(inputs, target_relus=0.7), attempt, ["a remark"], clock)
     assert result.error is None
     assert (result.model, result.plan, result.document) == (attempt.realized.model, attempt.plan, inputs.document)
-    assert (result.report.verdict.status, result.report.verdict.reasons) == (
-        "met",
-        ["a remark", result.report.verdict.reasons[-1]],
-    )
+    verdict = result.report.verdict
+    assert (verdict.status, verdict.remarks) == ("met", ["a remark"])
+    assert verdict.line.startswith("Goal met: 66.7 % of the ReLUs, ")
+    assert " points of agreement with the original lost, of at most 100, " in verdict.line
+    assert "x as fast." in verdict.line
     assert (result.report.original.relus, result.report.optimized.relus) == (432, 288)
     assert result.report.original.latency_ms > 0
     assert "latency" in clock.seconds
@@ -81,20 +85,57 @@ def test_more_relus_than_asked_for_are_no_success(inputs, attempt):
     ids=["no squares", "few", "enough", "synthetic"],
 )
 def test_squares_that_were_fitted_to_little_are_told_to_be_a_risk(tmp_path, attempt, key, options, samples, words):
-    inputs = load_case(tmp_path, arrays={"x": np.zeros((samples, 3, 6, 6), np.float32)}, **options)
+    inputs = load_case(tmp_path, arrays={"x": smooth(samples, 3, 6)}, **options)
     plan = Plan(tuple(c for c in find_every_candidate(inputs) if c.key == key), {})
     assert len(plan.candidates) == 1
-    said = outcome(inputs, replace(attempt, plan=plan), [], Clock()).report.verdict.reasons
+    said = outcome(inputs, replace(attempt, plan=plan), [], Clock()).report.verdict.remarks
     said = [reason for reason in said if "squares" in reason]
     assert len(said) == len(words)
     assert all(word in reason for word, reason in zip(words, said, strict=True))
 
 
-def test_a_budget_needs_data_also_when_a_plan_is_applied(tmp_path):
+def test_what_is_lost_beyond_the_gate_is_no_success(inputs, attempt):
+    lost = replace(attempt.comparison.fidelity, agreement=0.9)
+    attempt = replace(attempt, comparison=replace(attempt.comparison, fidelity=lost), limits=Limits())
+    result = outcome(asked(inputs, target_relus=0.7), attempt, [], Clock())
+    assert isinstance(result.error, AccuracyError)
+    verdict = result.report.verdict
+    assert (verdict.status, verdict.exit_code, verdict.overridden) == ("accuracy", 4, [])
+    assert verdict.line == f"Not met: {result.error}"
+    assert "10.00 points of agreement with the original are lost on " in verdict.line
+    assert "more than --max-drop 0.05, the default, allows" in verdict.line
+    assert [(gate.name, gate.met) for gate in result.report.gates] == [("max-drop", False)]
+
+
+def test_what_is_forced_is_written_and_says_what_was_overridden(inputs, attempt, tmp_path):
+    unstable = replace(attempt, realized=replace(attempt.realized, unstable="it grows"))
+    result = outcome(asked(inputs, target_relus=0.5), unstable, [], Clock(), force=True)
+    assert result.error is None
+    result.save(tmp_path / "forced.onnx")
+    verdict = result.report.verdict
+    assert (verdict.status, verdict.exit_code) == ("forced", 0)
+    assert [words in text for words, text in zip(("it grows", "288 ReLUs"), verdict.overridden, strict=True)] == [
+        True
+    ] * 2
+    assert verdict.line.startswith("Forced, though refused: The best plan is refused: it grows.")
+
+
+def test_samples_that_were_fitted_to_prove_nothing(tmp_path, attempt):
+    inputs = load_case(tmp_path, validate=str(tmp_path / "data.npz"), target_relus=0.7)
+    run = Run.begin(inputs, Silent(), Clock())
+    result = outcome(inputs, run.attempt(attempt.plan), [], Clock())
+    assert result.report.verdict.status == "accuracy"
+    assert "are calibration samples, too" in result.report.verdict.line
+
+
+def test_a_gate_needs_data_also_when_a_plan_is_applied(tmp_path):
     path, _ = save_case(tmp_path)
     for start in (
         lambda: optimize(path, max_drop=0.1, target_relus=0.5),
         lambda: apply_plan(path, tmp_path / "plan.json", max_drop=0.1),
+        lambda: pareto(path, max_drop=0.1),
     ):
         with pytest.raises(UsageError, match="--max-drop needs real inputs"):
             start()
+    with pytest.raises(UsageError, match="--max-error needs real inputs"):
+        optimize(path, max_error=0.1, target_relus=0.5)

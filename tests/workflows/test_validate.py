@@ -58,12 +58,13 @@ def test_outputs_that_are_no_numbers_break_every_budget(tmp_path):
 def test_without_a_gate_the_default_counts(tmp_path):
     equal = compared(tmp_path)
     assert (equal.verdict.status, equal.verdict.exit_code) == ("met", 0)
-    assert equal.verdict.reasons[0].startswith("No gate was given, so the default counts: --max-drop 0.05")
+    assert equal.verdict.line == "Goal met: 0.00 points of agreement with the original lost, of at most 5 (default)."
     (gate,) = equal.gates
     assert (gate.name, gate.value, gate.met, gate.default) == ("max-drop", 0.0, True, True)
     damaged = compared(tmp_path, flipped(net(), "w3"))
     assert (damaged.verdict.status, damaged.verdict.exit_code) == ("accuracy", 4)
-    assert "more than --max-drop 0.05 allows" in damaged.verdict.reasons[0]
+    assert "more than --max-drop 0.05, the default, allows" in damaged.verdict.reasons[0]
+    assert damaged.verdict.line == f"Not met: {damaged.verdict.reasons[0]}"
 
 
 def test_every_gate_that_is_broken_is_told(tmp_path):

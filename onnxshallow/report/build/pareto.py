@@ -1,14 +1,17 @@
 """From the plans of several targets to the report of `pareto`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from onnxshallow.errors import TargetError
 from onnxshallow.report.build.changes import decisions
 from onnxshallow.report.build.run import cost_report, file_report, run_details
-from onnxshallow.report.schema.reports import ParetoPoint, ParetoReport
+from onnxshallow.report.schema.reports import ParetoPoint, ParetoReport, Verdict
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import plan_to_json
+from onnxshallow.search.targets import missed_targets
+from onnxshallow.validation.judgement import About, Finding, Judgement, judge
 from onnxshallow.validation.speed import Speed
 
 __all__ = ["pareto_report"]
@@ -31,11 +34,12 @@ def pareto_report(
         timings: seconds by stage.
     """
     validated = inputs.data.validated
+    judged = [_judged(inputs, target, attempt) for target, attempt in found]
     points = [
         ParetoPoint(target_relus=target, reason=str(attempt))
         if isinstance(attempt, TargetError)
-        else _point(inputs, target, attempt, speeds[attempt.plan.keys])
-        for target, attempt in found
+        else _point(inputs, target, attempt, speeds[attempt.plan.keys], judgement)
+        for (target, attempt), judgement in zip(found, judged, strict=True)
     ]
     first = next((a.comparison.first for _, a in found if isinstance(a, Attempt)), None) if validated else None
     return ParetoReport(
@@ -43,17 +47,50 @@ def pareto_report(
         original=cost_report(inputs.analysis, first, original_ms),
         points=points,
         validated=validated,
+        verdict=_verdict(judged, validated),
         **run_details(inputs, timings),
     )
 
 
-def _point(inputs: Inputs, target: int, attempt: Attempt, speed: Speed) -> ParetoPoint:
+def _judged(inputs: Inputs, target: int, found: Attempt | TargetError) -> Judgement:
+    """Whether the model of one target may be shipped."""
+    if isinstance(found, TargetError):
+        return judge([Finding("target", str(found), refuses=True)])
+    config = inputs.config.model_copy(update={"target_relus": target})
+    missed = missed_targets(config, replace(inputs.budget, relus=target), found.realized.analysis.cost)
+    return judge([*found.findings, *found.against_the_data(inputs), *missed])
+
+
+def _verdict(judged: Sequence[Judgement], validated: bool) -> Verdict:
+    """One for all points: that one of them may be used is enough. What the data say counts for all of them."""
+    usable, targets = sum(not judgement.refusals for judgement in judged), len(judged)
+    everything = dict.fromkeys(finding for judgement in judged for finding in judgement.findings)
+    found = [finding for finding in everything if finding.about == "data" and not finding.refuses]
+    if not usable:
+        about: About = "accuracy" if any(judgement.status == "accuracy" for judgement in judged) else "target"
+        text = f"None of {targets} targets is reached by a model that may be used; each says why."
+        found.append(Finding(about, text, refuses=True))
+    whole = judge(found)
+    met = "Goal met" if validated else "Targets reached, not validated"
+    return Verdict(
+        status=whole.status,
+        exit_code=int(whole.exit_code),
+        validated=validated,
+        reasons=[finding.text for finding in whole.findings],
+        line=whole.line([f"{usable} of {targets} targets"], met),
+        findings=whole.findings,
+    )
+
+
+def _point(inputs: Inputs, target: int, attempt: Attempt, speed: Speed, judgement: Judgement) -> ParetoPoint:
     plan, realized, comparison = attempt.plan, attempt.realized, attempt.comparison
+    reason = " ".join(finding.text for finding in judgement.refusals) or None
     if realized.unstable is not None:
-        return ParetoPoint(target_relus=target, reason=f"The best plan is refused: {realized.unstable}.")
+        return ParetoPoint(target_relus=target, reason=reason)
     validated = inputs.data.validated
     return ParetoPoint(
         target_relus=target,
+        reason=reason,
         optimized=cost_report(realized.analysis, comparison.second if validated else None, speed.optimized_ms),
         accuracy_lost=comparison.accuracy_lost if validated else None,
         accuracy_lost_interval=comparison.drop_interval if validated else None,

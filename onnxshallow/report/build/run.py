@@ -8,12 +8,13 @@ from onnxshallow.actions.registry import actions, removal
 from onnxshallow.analysis import Analysis, Cost
 from onnxshallow.analysis.affine_ops import training_nodes
 from onnxshallow.data.prepare import Prepared
-from onnxshallow.errors import AccuracyError, OnnxshallowError
 from onnxshallow.model.document import Document
 from onnxshallow.model.weights import byte_size
+from onnxshallow.options.config import Config
 from onnxshallow.report.build.changes import change_reports, decisions, plan_points
 from onnxshallow.report.build.nodes import node_reports
-from onnxshallow.report.build.validation import class_details, lost
+from onnxshallow.report.build.validation import class_details
+from onnxshallow.report.build.verdict import verdict_report
 from onnxshallow.report.schema.reports import (
     AnalysisReport,
     CostReport,
@@ -23,7 +24,6 @@ from onnxshallow.report.schema.reports import (
     Report,
     SensitivityReport,
     SiteReport,
-    Verdict,
 )
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.candidates import find_candidates
@@ -31,7 +31,8 @@ from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan, plan_to_json
 from onnxshallow.search.run import Run
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
-from onnxshallow.validation.compare import Accuracy, Comparison
+from onnxshallow.validation.compare import Accuracy
+from onnxshallow.validation.judgement import Judgement
 from onnxshallow.validation.speed import Speed
 from onnxshallow.versions import versions
 
@@ -151,8 +152,9 @@ def build_report(
     inputs: Inputs,
     attempt: Attempt | None,
     speed: Speed | None,
-    error: OnnxshallowError | None,
-    reasons: Sequence[str],
+    judgement: Judgement,
+    facts: Sequence[str],
+    remarks: Sequence[str],
     timings: Mapping[str, float],
     run: Run | None = None,
 ) -> Report:
@@ -162,8 +164,9 @@ def build_report(
         inputs: model, data and options.
         attempt: what was done, and what came of it; None where the target is out of reach.
         speed: of the optimized model, where there is one.
-        error: why the goal is not met, if it is not.
-        reasons: further remarks.
+        judgement: of what was made, or of why nothing was.
+        facts: what was reached and what was lost, in a few words each.
+        remarks: what else is to be said.
         timings: seconds by stage.
         run: with what was measured and the plans that competed, where some did.
     """
@@ -187,15 +190,20 @@ def build_report(
         optimized_nodes=[] if after is None else node_reports(after),
         fidelity=None if attempt is None else attempt.fidelity,
         speed=speed,
-        verdict=_verdict(shown, inputs.data, error, [*_remarks(analysis), *reasons]),
+        verdict=verdict_report(
+            judgement, shown, facts, [*_remarks(analysis, inputs.data), *remarks], _met(inputs.config, inputs.data)
+        ),
+        gates=[] if attempt is None else attempt.gates,
         **run_details(inputs, timings),
         **({} if shown is None else class_details(shown)),
     )
 
 
-def _remarks(analysis: Analysis) -> list[str]:
-    """Why a network as a whole gives little to do."""
-    said = [] if analysis.sites else ["the model has no ReLU, so there was none to remove"]
+def _remarks(analysis: Analysis, data: Prepared) -> list[str]:
+    """What is to be said of the data, and why a network as a whole gives little to do."""
+    said = [] if data.validated else ["not validated: calibrated on synthetic images, no accuracy is known"]
+    if not analysis.sites:
+        said.append("the model has no ReLU, so there was none to remove")
     if analysis.cost.unknown:
         said.append(f"{len(analysis.cost.unknown)} nodes have shapes that are not known, and count as zero")
     if names := training_nodes(analysis.network):
@@ -208,16 +216,8 @@ def _remarks(analysis: Analysis) -> list[str]:
     return said
 
 
-def _verdict(
-    shown: Comparison | None, data: Prepared, error: OnnxshallowError | None, reasons: Sequence[str]
-) -> Verdict:
-    said = [str(error)] if error is not None else []
-    if not data.validated:
-        said.append("not validated: calibrated on synthetic images, no accuracy is known")
-    return Verdict(
-        status="met" if error is None else "accuracy" if isinstance(error, AccuracyError) else "target",
-        exit_code=0 if error is None else int(error.exit_code),
-        validated=shown is not None,
-        reasons=[*said, *reasons],
-        **lost(shown),
-    )
+def _met(config: Config, data: Prepared) -> str:
+    """What is said first of a model that nothing refuses."""
+    if data.validated:
+        return "Goal met"
+    return "Target reached, not validated" if config.has_target else "Plan carried out, not validated"

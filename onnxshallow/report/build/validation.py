@@ -1,15 +1,11 @@
 """From a comparison of two models to what `validate` says of it."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from onnxshallow.errors import ExitCode
-from onnxshallow.report.schema.reports import Verdict
 from onnxshallow.validation.compare import Comparison
-from onnxshallow.validation.gates import Gate, not_finite
 from onnxshallow.validation.statistics import wilson_interval
 
-__all__ = ["class_details", "first_answer", "gates_verdict", "lost"]
+__all__ = ["class_details", "first_answer"]
 
 
 def class_details(comparison: Comparison) -> dict[str, Any]:
@@ -18,41 +14,6 @@ def class_details(comparison: Comparison) -> dict[str, Any]:
         name: getattr(comparison, name)
         for name in ("classes", "changed", "changed_total", "labels_of", "unused_labels")
     }
-
-
-def lost(comparison: Comparison | None) -> dict[str, Any]:
-    """What a verdict says of lost accuracy; nothing without labels."""
-    if comparison is None or comparison.mcnemar is None:
-        return {}
-    return {
-        "accuracy_lost": comparison.accuracy_lost,
-        "accuracy_lost_interval": comparison.drop_interval,
-        "mcnemar_p": comparison.mcnemar.p_value,
-    }
-
-
-def gates_verdict(comparison: Comparison, gates: Sequence[Gate]) -> Verdict:
-    """Whether the optimized model passes.
-
-    Args:
-        comparison: of both models.
-        gates: that were checked.
-    """
-    reasons = [*not_finite(comparison), *(gate.describe() for gate in gates if not gate.met)]
-    broken = bool(reasons)
-    reasons += [
-        f"No gate was given, so the default counts: --{gate.name} {gate.limit:g}; set your own with --max-drop, "
-        "--min-agreement or --max-error."
-        for gate in gates
-        if gate.default
-    ]
-    return Verdict(
-        status="accuracy" if broken else "met",
-        exit_code=int(ExitCode.ACCURACY if broken else ExitCode.OK),
-        validated=True,
-        reasons=reasons,
-        **lost(comparison),
-    )
 
 
 def first_answer(comparison: Comparison, total: int) -> str:

@@ -18,7 +18,12 @@ from onnxshallow.text import printable
 
 __all__ = ["html_report"]
 
-_HEADLINES = {"met": "Goal met", "accuracy": "Accuracy budget broken", "target": "Target out of reach"}
+_HEADLINES = {
+    "met": "Goal met",
+    "accuracy": "Not met: not close enough",
+    "target": "Not met: target out of reach",
+    "forced": "Forced, though refused",
+}
 _THIN, _TIMES = "\N{NARROW NO-BREAK SPACE}", "\N{MULTIPLICATION SIGN}"
 
 

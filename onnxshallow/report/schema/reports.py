@@ -162,9 +162,9 @@ class BenchReport(Part):
 
 
 class ParetoPoint(Part):
-    """What one ReLU target costs; a target out of reach, or whose plan is refused, has a `reason` and no figures.
+    """What one ReLU target costs; a target out of reach, or whose plan is unstable, has a `reason` and no figures.
 
-    `plan` is what `apply` reads.
+    A plan that is refused for anything else has a `reason` and its figures. `plan` is what `apply` reads.
     """
 
     target_relus: int
@@ -180,7 +180,7 @@ class ParetoPoint(Part):
 
 
 class ParetoReport(Part):
-    """The result of `pareto`."""
+    """The result of `pareto`; its verdict is `met` where a point may be used."""
 
     schema_version: int = SCHEMA_VERSION
     model: FileReport
@@ -191,6 +191,7 @@ class ParetoReport(Part):
     versions: dict[str, str]
     config: dict[str, Any]
     seed: int
+    verdict: Verdict | None = None
 
 
 class PlanReport(Part):
@@ -248,3 +249,4 @@ class Report(Part):
     labels_of: str | None = None
     unused_labels: bool = False
     speed: Speed | None = None
+    gates: list[Gate] = Field(default_factory=list)

@@ -9,6 +9,7 @@ from onnxshallow.analysis import Cost
 from onnxshallow.private.estimate import PrivateEstimate
 from onnxshallow.report.schema.part import Part
 from onnxshallow.validation.compare import Accuracy
+from onnxshallow.validation.judgement import Finding, Status
 from onnxshallow.validation.numbers import Number
 
 __all__ = [
@@ -162,15 +163,37 @@ class FrontierPoint(Part):
 
 
 class Verdict(Part):
-    """How it ended: `met`, `accuracy` (budget broken), or `target` (out of reach); reasons in words."""
+    """Whether the model may be shipped, and why.
 
-    status: Literal["met", "accuracy", "target"]
+    Attributes:
+        status: `met`; `accuracy` (a gate is broken, or it is unstable, or the data prove nothing); `target` (out of
+            reach, or not as fast as asked for); `forced` (refused, and wanted all the same).
+        exit_code: that the command ends with.
+        validated: whether accuracy was looked at on real samples.
+        accuracy_lost: top-1, as a fraction; null without labels.
+        accuracy_lost_interval: its 95 % interval.
+        mcnemar_p: of the test whether the accuracies differ.
+        reasons: all that is to be said, in words: the findings, what refuses first, then remarks.
+        line: the one line that says all that matters.
+        findings: what is known for or against the model.
+        overridden: what refuses it, where that was overridden by `--force`.
+    """
+
+    status: Status
     exit_code: int
     validated: bool
     accuracy_lost: Number = None
     accuracy_lost_interval: tuple[float, float] | None = None
     mcnemar_p: float | None = None
     reasons: list[str]
+    line: str = ""
+    findings: tuple[Finding, ...] = ()
+    overridden: list[str] = Field(default_factory=list)
+
+    @property
+    def remarks(self) -> list[str]:
+        """The reasons that are no findings."""
+        return self.reasons[len(self.findings) :]
 
 
 class SiteReport(SiteName):

@@ -12,15 +12,13 @@ from onnxshallow.report.terminal.tables import (
     print_fidelity,
     print_kinds,
     print_lost,
+    print_verdict,
     show_table,
 )
 from onnxshallow.search.sensitivity.measures import in_words
 from onnxshallow.text import printable
 
 __all__ = ["print_analysis", "print_pareto", "print_plan", "print_result", "print_sensitivity"]
-
-# Options that a run may fail to keep to.
-_GOALS = ("target-relus", "target-macs", "target-depth", "target-latency", "max-drop")
 
 
 def print_analysis(report: AnalysisReport) -> None:
@@ -85,21 +83,14 @@ def print_result(report: Report, path: Path, page: Path | None = None) -> None:
         print_kinds(console, report)
     verdict = report.verdict
     print_lost(console, verdict)
-    met = verdict.exit_code == 0
-    if met:
-        asked = any(name in report.config for name in _GOALS)
-        known = "Goal met." if asked else "Plan carried out."
-        said, style = (known, "green") if verdict.validated else ("Target reached, not validated.", "yellow")
-        if not asked and not verdict.validated:
-            said = "Plan carried out, not validated."
-        console.print(said, style=style)
-    for reason in verdict.reasons if met else verdict.reasons[1:]:
-        console.print(f"Note: {printable(reason)}.")
+    for remark in verdict.remarks:
+        console.print(f"Note: {printable(remark)}.")
     if report.output is not None:
         console.print(f"Written: {printable(report.output.path)}", soft_wrap=True)
     console.print(f"Report: {printable(str(path))}", soft_wrap=True)
     if page is not None:
         console.print(f"Page: {printable(str(page))}", soft_wrap=True)
+    print_verdict(console, verdict)
 
 
 def print_plan(report: PlanReport) -> None:
@@ -172,3 +163,5 @@ def print_pareto(report: ParetoReport) -> None:
             console.print(f"{count(point.target_relus)} ReLUs: {printable(point.reason)}", soft_wrap=True)
     if not report.validated:
         console.print("Not validated: calibrated on synthetic images, no accuracy is known.", style="yellow")
+    if report.verdict is not None:
+        print_verdict(console, report.verdict)

@@ -22,6 +22,7 @@ __all__ = [
     "print_fidelity",
     "print_kinds",
     "print_lost",
+    "print_verdict",
     "show_table",
 ]
 
@@ -110,6 +111,13 @@ def print_lost(console: Console, verdict: "Verdict") -> None:
             f"Accuracy lost: {100 * verdict.accuracy_lost:.2f} points (95 % interval {low:.2f} to {high:.2f}; "
             f"McNemar p = {verdict.mcnemar_p or 0:.3g})."
         )
+
+
+def print_verdict(console: Console, verdict: "Verdict") -> None:
+    """The one line that answers whether the model may be shipped; the last that a command prints."""
+    proved = verdict.validated and verdict.status == "met"
+    style = "green" if proved else "yellow" if verdict.exit_code == 0 else "red"
+    console.print(printable(verdict.line), style=style, soft_wrap=True)
 
 
 def print_fidelity(console: Console, fidelity: "Fidelity") -> None:

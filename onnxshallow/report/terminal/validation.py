@@ -14,6 +14,7 @@ from onnxshallow.report.terminal.tables import (
     print_fidelity,
     print_kinds,
     print_lost,
+    print_verdict,
     show_table,
 )
 from onnxshallow.text import printable
@@ -51,8 +52,9 @@ def print_validation(report: ValidationReport) -> None:
             f"--{gate.name} {state}: {number(gate.value)} {relation} {gate.limit:g}{source}.",
             style="green" if gate.met else "red",
         )
-    for reason in report.verdict.reasons if report.verdict.exit_code == 0 else ():
-        console.print(f"Note: {printable(reason)}", soft_wrap=True)
+    for remark in report.verdict.remarks:
+        console.print(f"Note: {printable(remark)}.", soft_wrap=True)
+    print_verdict(console, report.verdict)
 
 
 def _outputs_table(console: Console, outputs: Sequence[OutputDifference]) -> Table:

@@ -45,7 +45,30 @@ def test_the_original_and_the_run_are_described_once(inputs, attempt):
 def test_a_target_without_a_model_says_why(inputs, attempt):
     refused = replace(attempt, realized=replace(attempt.realized, unstable="the activations of 'r2' grow"))
     report = reported(inputs, (1, TargetError("It cannot be reached.")), (300, refused))
-    assert [(point.target_relus, point.reason, point.optimized, point.plan) for point in report.points] == [
-        (1, "It cannot be reached.", None, None),
-        (300, "The best plan is refused: the activations of 'r2' grow.", None, None),
+    assert [(point.target_relus, point.optimized, point.plan) for point in report.points] == [
+        (1, None, None),
+        (300, None, None),
     ]
+    assert report.points[0].reason == "It cannot be reached."
+    assert report.points[1].reason.startswith("The best plan is refused: the activations of 'r2' grow. ")
+    assert (report.verdict.status, report.verdict.exit_code) == ("accuracy", 4)
+
+
+def test_a_point_that_loses_too_much_says_so_beside_its_figures(inputs, attempt):
+    lost = replace(attempt.comparison.fidelity, agreement=0.5)
+    worse = replace(attempt, comparison=replace(attempt.comparison, fidelity=lost))
+    report = reported(inputs, (300, worse), (300, attempt))
+    bad, good = report.points
+    assert bad.reason.startswith("50.00 points of agreement with the original are lost on ")
+    assert good.reason is None
+    assert bad.optimized == good.optimized
+    assert (report.verdict.exit_code, report.verdict.line) == (0, "Goal met: 1 of 2 targets.")
+    verdict = reported(inputs, (300, worse)).verdict
+    assert (verdict.status, verdict.exit_code) == ("accuracy", 4)
+    assert verdict.line.startswith("Not met: None of 1 targets")
+
+
+def test_a_point_with_more_relus_than_its_target_says_so(inputs, attempt):
+    report = reported(inputs, (200, attempt))
+    assert "leaves 288 ReLUs of the 200" in report.points[0].reason
+    assert (report.verdict.status, report.verdict.exit_code) == ("target", 5)

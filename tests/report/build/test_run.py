@@ -8,7 +8,6 @@ import pytest
 from onnxshallow.actions.base import Candidate
 from onnxshallow.actions.partial import InPart
 from onnxshallow.analysis import analyze
-from onnxshallow.errors import AccuracyError, TargetError
 from onnxshallow.model.document import load_document
 from onnxshallow.options.config import resolve
 from onnxshallow.report.build.run import (
@@ -26,6 +25,7 @@ from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
+from onnxshallow.validation.judgement import Finding, judge
 from onnxshallow.validation.statistics import mcnemar
 from tests.networks import build
 from tests.runs import load_case, net, speed_of
@@ -39,11 +39,11 @@ def labelled():
     return Comparison(ACCURACY, Accuracy(0.8, None, (0.7, 0.9), 10), FIDELITY, mcnemar(right, ~right), (0.0, 0.2))
 
 
-def reported(inputs, comparison, error=None, reasons=()):
+def reported(inputs, comparison, findings=(), remarks=()):
     attempt = None
     if comparison is not None:
         attempt = Attempt(Plan((), {}), Realized(inputs.analysis.network, []), comparison, labels_decide=True)
-    return build_report(inputs, attempt, speed_of(1.5, 1.0), error, reasons, {"load": 1.0})
+    return build_report(inputs, attempt, speed_of(1.5, 1.0), judge(findings), ["a fact"], remarks, {"load": 1.0})
 
 
 def test_costs_and_accuracies_are_copied():
@@ -93,31 +93,37 @@ def test_the_best_merger_of_a_site_is_the_one_of_least_measured_damage(inputs, c
 
 
 def test_a_goal_that_is_met(inputs):
-    report = reported(inputs, labelled(), reasons=["a remark"])
+    report = reported(inputs, labelled(), remarks=["a remark"])
     assert (report.verdict.status, report.verdict.exit_code, report.verdict.validated) == ("met", 0, True)
     assert report.verdict.accuracy_lost == pytest.approx(0.1)
     assert report.verdict.accuracy_lost_interval == (0.0, 0.2)
     assert report.verdict.mcnemar_p == labelled().mcnemar.p_value
-    assert report.verdict.reasons == ["a remark"]
+    assert (report.verdict.line, report.verdict.reasons) == ("Goal met: a fact.", ["a remark"])
     assert (report.original.accuracy.top1, report.original.latency_ms) == (0.9, 1.5)
     assert (report.optimized.accuracy.top1, report.optimized.latency_ms) == (0.8, 1.0)
     assert report.speed == speed_of(1.5, 1.0)
     assert report.output is None
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "code"),
-    [(AccuracyError("Too much is lost."), "accuracy", 4), (TargetError("Out of reach."), "target", 5)],
-)
-def test_a_goal_that_is_not_met(inputs, error, status, code):
+@pytest.mark.parametrize(("about", "code"), [("accuracy", 4), ("target", 5)])
+def test_a_goal_that_is_not_met(inputs, about, code):
     comparison = labelled() if code == 4 else None
-    verdict = reported(inputs, comparison, error).verdict
-    assert (verdict.status, verdict.exit_code, verdict.reasons) == (status, code, [str(error)])
+    verdict = reported(inputs, comparison, [Finding(about, "It is refused.", refuses=True)]).verdict
+    assert (verdict.status, verdict.exit_code, verdict.reasons) == (about, code, ["It is refused."])
+    assert verdict.line == "Not met: It is refused."
     assert verdict.validated == (code == 4)
 
 
-def test_synthetic_data_claim_nothing(tmp_path):
-    report = reported(load_case(tmp_path, calib=None, calib_samples=20), labelled())
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"target_relus": 0.5}, "Target reached, not validated: a fact."),
+        ({}, "Plan carried out, not validated: a fact."),
+    ],
+)
+def test_synthetic_data_claim_nothing(tmp_path, options, line):
+    report = reported(load_case(tmp_path, calib=None, calib_samples=20, **options), labelled())
+    assert report.verdict.line == line
     assert report.original.accuracy is None
     assert report.verdict.validated is False
     assert report.verdict.accuracy_lost is report.verdict.accuracy_lost_interval is report.verdict.mcnemar_p is None
@@ -134,7 +140,7 @@ def test_the_report_of_a_real_run(inputs, candidates):
     vars(run)["meter"] = SimpleNamespace(measured=measured)
     run.competed.extend([other, plan, other])
     attempt = run.attempt(plan)
-    report = build_report(inputs, attempt, speed_of(2.0, 1.0), None, [], {}, run)
+    report = build_report(inputs, attempt, speed_of(2.0, 1.0), judge([]), [], [], {}, run)
     assert report.optimized.size_bytes == attempt.realized.model.ByteSize()
     assert (report.optimized.relus, report.optimized.latency_ms) == (288, 1.0)
     assert report.fidelity.composition_error == pytest.approx(attempt.realized.composition_error)
@@ -158,7 +164,7 @@ def verdict_of(folder, text, **weights):
     onnx.save(build(text, **weights), path)
     options = {"calib_samples": 20, "target_relus": 0.5}
     inputs = load_inputs(load_document(path), resolve(options, path))
-    return build_report(inputs, None, None, None, [], {}).verdict
+    return build_report(inputs, None, None, judge([]), [], [], {}).verdict
 
 
 def test_a_network_without_relus_says_so(tmp_path):

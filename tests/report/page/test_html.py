@@ -118,7 +118,7 @@ def test_outputs_are_shown_by_what_they_are_read_as(digits_report):
 
 def test_a_run_without_a_model_has_a_page_too():
     text = " ".join(Page(html_report(REPORT)).text.split())
-    assert "Target out of reach" in text
+    assert "Not met: target out of reach" in text
     assert "The target cannot be reached." in text
     assert "no model was written" in text
     assert "Before and after" not in text

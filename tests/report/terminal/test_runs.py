@@ -16,6 +16,7 @@ from onnxshallow.report.schema.reports import (
 from onnxshallow.report.terminal.runs import print_analysis, print_pareto, print_plan, print_result, print_sensitivity
 from onnxshallow.search.plan import Plan
 from onnxshallow.validation.compare import Accuracy
+from onnxshallow.validation.judgement import Finding
 from tests.report.schema.test_reports import COST, FIDELITY, FILE, VERDICT, changed, report
 from tests.runs import speed_of
 
@@ -104,14 +105,19 @@ def test_a_sensitivity(capsys):
 def test_a_result(capsys):
     good = changed(COST, accuracy=changed(ACCURACY, top5=0.99), size_bytes=1000)
     verdict = changed(
-        VERDICT, accuracy_lost=0.0125, accuracy_lost_interval=(0.0, 0.025), mcnemar_p=0.5, reasons=["a remark"]
+        VERDICT,
+        accuracy_lost=0.0125,
+        accuracy_lost_interval=(0.0, 0.025),
+        mcnemar_p=0.5,
+        reasons=["a remark"],
+        line="Goal met: a fact.",
     )
     print_result(report(original=good, optimized=good, verdict=verdict), Path("a.json"))
     text = capsys.readouterr().out
     for words in (
         "1.000", "87.50", "99.00", "latency, ms", "1 000", "same class for 50.00 %", "KL 0.1000",
         "relative error of 'y' 0.2500", "Accuracy lost: 1.25 points (95 % interval 0.00 to 2.50; McNemar p = 0.5)",
-        "Note: a remark.", "Report: a.json",
+        "Note: a remark.", "Report: a.json\nGoal met: a fact.\n",
     ):  # fmt: skip
         assert words in text
     assert "Written" not in text
@@ -123,10 +129,14 @@ def test_the_speed_stands_in_the_table_with_its_interval(capsys):
     assert row == ["times", "as", "fast", "1", "0.920", "0.91", "to", "0.93"]
 
 
-def test_the_reason_of_a_refusal_is_left_to_stderr(capsys):
-    verdict = changed(VERDICT, status="target", exit_code=5, reasons=["Out of reach.", "a remark"])
+def test_the_verdict_comes_last_and_says_once_why(capsys):
+    refusal = Finding("target", "Out of reach.", refuses=True)
+    verdict = changed(
+        VERDICT, status="target", exit_code=5, reasons=["Out of reach.", "a remark"], findings=(refusal,),
+        line="Not met: Out of reach.",
+    )  # fmt: skip
     print_result(report(fidelity=None, verdict=verdict), Path("a.json"))
-    assert capsys.readouterr().out == "Note: a remark.\nReport: a.json\n"
+    assert capsys.readouterr().out == "Note: a remark.\nReport: a.json\nNot met: Out of reach.\n"
 
 
 def test_a_network_of_nothing_has_no_ratio(capsys):

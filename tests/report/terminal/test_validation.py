@@ -43,7 +43,7 @@ def test_a_validation_in_full(capsys):
     print_validation(
         ValidationReport(
             original=FILE, optimized=FILE, original_accuracy=None, optimized_accuracy=None, fidelity=FIDELITY_OF_TWO,
-            verdict=changed(VERDICT, reasons=["No gate was given."]),
+            verdict=changed(VERDICT, reasons=["a remark"], line="Goal met: a fact."),
             changed=tuple(
                 Changed(
                     index=5, name=name, label=None, original=1, optimized=optimized, original_score=None,
@@ -78,6 +78,6 @@ def test_a_validation_in_full(capsys):
         "--min-agreement holds: 0.9500 >= 0.9.\n",
         "--min-agreement IS BROKEN: 0.5000 < 0.9.\n",
         "--max-error IS BROKEN: 0.2500 > 0.1.\n",
-        "Note: No gate was given.\n",
+        "Note: a remark.\nGoal met: a fact.\n",
     ):
         assert words in text
