@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from onnxshallow.data.prepare import labelled_batches
+from onnxshallow.data.samples import Samples
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.model.session import Session
 from onnxshallow.rewriting.realize import Realized, realize
@@ -73,15 +74,22 @@ def realize_with(
 def validate(inputs: Inputs, realized: Realized, progress: Progress, original: Runner | None = None) -> Comparison:
     """Compare the rewritten model with the original on samples that neither fitting nor choosing has seen.
 
+    Of synthetic samples of several sorts, those on which the models differ most count.
+
     Args:
         inputs: model and data.
         realized: the rewritten model.
         progress: shows how it goes.
         original: what runs the original, if it is not to be loaded anew.
     """
-    report, batch = inputs.data.report, inputs.data.batch
-    threads = inputs.calibration.threads
+    data, threads = inputs.data, inputs.calibration.threads
     with progress.stage("Validating", inputs.report_batches) as step:
-        batches = counted(labelled_batches(report, batch, whole=inputs.fixed_batch), step)
         first = original or Session(inputs.document.model, threads=threads)
-        return compare_models(first, Session(realized.model, threads=threads), batches).located_in(report)
+        second = Session(realized.model, threads=threads)
+
+        def compared(samples: Samples) -> Comparison:
+            batches = counted(labelled_batches(samples, data.batch, whole=inputs.fixed_batch), step)
+            return compare_models(first, second, batches).located_in(samples)
+
+        report = compared(data.report)
+        return report.with_others({name: compared(samples) for name, samples in data.others.items()})

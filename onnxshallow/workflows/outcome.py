@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from onnxshallow.errors import OnnxshallowError, TargetError, UsageError
+from onnxshallow.errors import AccuracyError, OnnxshallowError, TargetError, UsageError
 from onnxshallow.options.config import Config
 from onnxshallow.report.build.run import build_report
 from onnxshallow.runtime.progress import Clock
@@ -11,6 +11,7 @@ from onnxshallow.search.choose import check_accuracy
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.latency import check_latency, measured_latency
 from onnxshallow.search.run import Run
+from onnxshallow.validation.synthetic import synthetic_findings
 from onnxshallow.workflows.result import Result
 
 __all__ = ["outcome", "require_data_for_drop", "unreached"]
@@ -54,7 +55,8 @@ def outcome(inputs: Inputs, attempt: Attempt, reasons: Sequence[str], clock: Clo
     model = attempt.realized.model
     with clock("latency"):
         before, after = measured_latency(inputs, [model])
-    error = check_accuracy(inputs, attempt) or check_latency(inputs, [before, after]) or _check_relus(inputs, attempt)
+    close = check_accuracy(inputs, attempt) or _check_sorts(attempt)
+    error = close or check_latency(inputs, [before, after]) or _check_relus(inputs, attempt)
     reasons = [*reasons, *_remarks_on_squares(inputs, attempt)]
     report = build_report(inputs, attempt, (before, after), error, reasons, clock.seconds, run)
     return Result(inputs.document, model, attempt.plan, report, error)
@@ -63,6 +65,12 @@ def outcome(inputs: Inputs, attempt: Attempt, reasons: Sequence[str], clock: Clo
 def unreached(inputs: Inputs, error: OnnxshallowError, clock: Clock) -> Result:
     """The result of a run that made no model, since its target is out of reach."""
     return Result(inputs.document, None, None, build_report(inputs, None, None, error, [], clock.seconds), error)
+
+
+def _check_sorts(attempt: Attempt) -> AccuracyError | None:
+    """An error where synthetic samples, which are all that there are, do not vouch for the model."""
+    found = synthetic_findings(attempt.comparison.fidelity.sorts)
+    return AccuracyError(found[0].text) if found else None
 
 
 def _check_relus(inputs: Inputs, attempt: Attempt) -> TargetError | None:

@@ -73,7 +73,9 @@ def line_chart(
         x, y = place(x_ticks[0], tick)
         marks.append(f'<line class="grid" x1="{x:.1f}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         marks.append(f'<text x="{x - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    marks.append(f'<text x="{(_LEFT + right) / 2:.0f}" y="{height - 10}" text-anchor="middle">{_escape(x_label)}</text>')
+    marks.append(
+        f'<text x="{(_LEFT + right) / 2:.0f}" y="{height - 10}" text-anchor="middle">{_escape(x_label)}</text>'
+    )
     middle = (top + bottom) / 2
     marks.append(
         f'<text x="16" y="{middle:.0f}" text-anchor="middle" transform="rotate(-90 16 {middle:.0f})">'
