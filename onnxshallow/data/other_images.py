@@ -69,7 +69,7 @@ def _shades(channels: int, height: int, width: int, rng: np.random.Generator) ->
 def _strokes(channels: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """A few straight strokes on a plain ground: writing, drawings, signs."""
     length = max(height, width)
-    points = np.stack(np.mgrid[:height, :width], axis=-1).astype(np.float64)
+    points = np.moveaxis(np.mgrid[:height, :width], 0, -1)
     drawn = np.zeros((height, width))
     for _ in range(rng.integers(2, _MOST_STROKES + 1)):
         start, end = rng.random((2, 2)) * (height, width)

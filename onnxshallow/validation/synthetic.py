@@ -36,6 +36,11 @@ class SortFidelity:
     agreement: float | None
     relative_error: Mapping[str, Number]
 
+    @property
+    def error(self) -> float | None:
+        """The largest of the relative errors; None where there are none."""
+        return max((error for error in self.relative_error.values() if error is not None), default=None)
+
 
 def synthetic_findings(sorts: Sequence[SortFidelity]) -> list[Finding]:
     """What speaks against a model that was judged on synthetic samples only.

@@ -11,13 +11,13 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from onnxshallow.report.page.view import drawn_rows, frontier_chart, in_short, layer_rows, share, tiles
+from onnxshallow.report.page.scale import level, levels_of
+from onnxshallow.report.page.view import answer, drawn_rows, frontier_chart, in_short, layer_rows, share, tiles
 from onnxshallow.report.schema.reports import Report
 from onnxshallow.text import printable
 
 __all__ = ["html_report"]
 
-_HEADLINES = {"met": "Goal met", "accuracy": "Accuracy budget broken", "target": "Target out of reach"}
 _THIN, _TIMES = "\N{NARROW NO-BREAK SPACE}", "\N{MULTIPLICATION SIGN}"
 
 
@@ -36,13 +36,16 @@ def html_report(report: Report) -> str:
         "shown": _shown,
         "plain": printable,
         "wrapped": _wrapped,
+        "level": lambda damage: level(levels_of(report), damage) or "",
     }
     environment.filters.update(filters)
     chart = frontier_chart(report)
     return environment.from_string(_read("report.html.j2")).render(
         report=report,
         verdict=report.verdict,
-        headline=_headline(report),
+        answer=answer(report),
+        levels=levels_of(report),
+        kept=next((plan for plan in report.plans if plan.chosen), None),
         tiles=[] if report.optimized is None else tiles(report.original, report.optimized),
         rows=drawn_rows(report),
         layers=layer_rows(report),
@@ -61,12 +64,6 @@ def html_report(report: Report) -> str:
 
 def _read(name: str) -> str:
     return resources.files("onnxshallow.report.page").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _headline(report: Report) -> str:
-    if report.verdict.status == "met" and not report.verdict.validated:
-        return "Target reached, not validated"
-    return _HEADLINES[report.verdict.status]
 
 
 def _wrapped(name: str) -> Markup:

@@ -5,10 +5,24 @@ from dataclasses import dataclass
 
 from onnxshallow.report.page.drawing import Row, draw_row, lay_out, widest
 from onnxshallow.report.page.plot import line_chart
+from onnxshallow.report.page.scale import levels_of
 from onnxshallow.report.schema.reports import ChangeReport, CostReport, Decision, NodeReport, Report
 
-__all__ = ["DrawnRow", "LayerRow", "Tile", "drawn_rows", "frontier_chart", "in_short", "layer_rows", "share", "tiles"]
+__all__ = [
+    "Answer",
+    "DrawnRow",
+    "LayerRow",
+    "Tile",
+    "answer",
+    "drawn_rows",
+    "frontier_chart",
+    "in_short",
+    "layer_rows",
+    "share",
+    "tiles",
+]
 
+_STATUS = {"met": "Goal met", "accuracy": "Accuracy budget broken", "target": "Target out of reach"}
 _ENDS = ("Input", "Output")
 _COUNTS = (
     ("ReLUs", "relus"),
@@ -19,6 +33,21 @@ _COUNTS = (
     ("parameters", "params"),
     ("bytes", "size_bytes"),
 )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether the model may be shipped.
+
+    Attributes:
+        word: `Yes`, `No`, or what is between.
+        because: the reason, in a line.
+        style: the class that it is shown with: `met`, `unproved` or `refused`.
+    """
+
+    word: str
+    because: str
+    style: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +116,35 @@ class LayerRow:
     node: NodeReport
     before: NodeReport | None
     after: NodeReport | None
+
+
+def answer(report: Report) -> Answer:
+    """Whether the model may be shipped, and the one reason that matters most."""
+    verdict = report.verdict
+    because = verdict_line(report)
+    if report.optimized is None or verdict.exit_code != 0:
+        return Answer("No", because, "refused")
+    if not verdict.validated:
+        return Answer("Not before it was validated", because, "unproved")
+    return Answer("Yes", because, "met")
+
+
+def verdict_line(report: Report) -> str:
+    """The verdict in one line: the status, and the first reason or what was lost."""
+    verdict, fidelity = report.verdict, report.fidelity
+    said = _STATUS[verdict.status]
+    if verdict.status != "met":
+        return f"{said}: {verdict.reasons[0]}" if verdict.reasons else f"{said}."
+    if not verdict.validated:
+        return "Target reached, not validated: no real samples were given, so nothing is known of its accuracy."
+    if verdict.accuracy_lost is not None and fidelity is not None:
+        points = f"{100 * verdict.accuracy_lost:.2f}".replace("-", "\N{MINUS SIGN}")
+        return f"{said}: {points} points of accuracy lost on {fidelity.samples} samples."
+    if fidelity is not None and fidelity.agreement is not None:
+        return f"{said}: {100 * fidelity.agreement:.2f} % of {fidelity.samples} samples keep their class."
+    if fidelity is not None:
+        return f"{said}: the {fidelity.error.what} is {fidelity.error.value:.3g} on {fidelity.samples} samples."
+    return f"{said}."
 
 
 def tiles(original: CostReport, optimized: CostReport) -> list[Tile]:
@@ -190,7 +248,8 @@ def frontier_chart(report: Report) -> str | None:
         present,
         title="Damage of whole plans",
         x_label="share of the ReLUs that is kept",
-        y_label=f"damage ({report.config.get('sensitivity', 'kl')})",
+        y_label="damage",
+        levels=levels_of(report),
         scattered=tuple(present)[1:] if "to be expected" in present else tuple(present),
     )
 
