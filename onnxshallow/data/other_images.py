@@ -17,6 +17,7 @@ _EXPOSURE = 0.7  # the share of it by which images differ as a whole
 _CHROMA = 0.35  # the share of it that each channel varies by on its own
 _GRAIN = 2.0  # sensor noise, in grey levels
 _MOST_EDGES, _MOST_STROKES = 3, 6
+_END = 2.0  # contrasts from the middle to black, and to white
 _THIN, _THICK = 0.02, 0.06  # half the width of strokes, as a share of the image's length
 
 _Paint = Callable[[int, int, int, np.random.Generator], NDArray[np.float64]]
@@ -67,7 +68,7 @@ def _shades(channels: int, height: int, width: int, rng: np.random.Generator) ->
 
 
 def _strokes(channels: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A few straight strokes on a plain ground: writing, drawings, signs."""
+    """A few straight strokes on a plain ground, dark on light or light on dark: writing, drawings, signs."""
     length = max(height, width)
     points = np.moveaxis(np.mgrid[:height, :width], 0, -1)
     drawn = np.zeros((height, width))
@@ -77,7 +78,8 @@ def _strokes(channels: int, height: int, width: int, rng: np.random.Generator) -
         nearest = start + np.clip(along, 0, 1)[..., np.newaxis] * (end - start)
         distance = np.linalg.norm(points - nearest, axis=-1)
         drawn = np.maximum(drawn, np.clip(rng.uniform(_THIN, _THICK) * length + 0.5 - distance, 0, 1))
-    ground, ink = 1.5 * _colours(2, channels, rng)
+    ends = np.array([[_END], [-_END]]) * rng.choice((-1, 1))
+    ground, ink = ends + _CHROMA * rng.normal(size=(2, channels))
     return np.asarray(ground + drawn[..., np.newaxis] * (ink - ground))
 
 
