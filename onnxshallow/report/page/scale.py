@@ -1,6 +1,6 @@
 """What damage is small: a scale in words.
 
-The bounds are where networks were found to lose about a third of a point of accuracy and about a whole one
+The bounds are where plans were found to cost about a third of a point of accuracy, and about a whole one
 (docs/how-to/reading-the-report.md has the figures).
 """
 
