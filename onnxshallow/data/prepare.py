@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 _WITH_VALIDATION = (0.75, 0.25)
 _WITHOUT_VALIDATION = (0.6, 0.2, 0.2)
-# For so many synthetic samples, one of each other sort.
-_UNLIKE = 16
+# For so many synthetic samples, one of each other sort; and as many at the least, where there are as many in all.
+_UNLIKE, _FEWEST_UNLIKE = 16, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +105,7 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
         parts = split(len(calibration), _WITHOUT_VALIDATION, config.seed)
         report = calibration.take(parts[2])
         if report.synthetic:
-            whole = batch if is_fixed(inputs) else 1
-            each = math.ceil(config.calib_samples / _UNLIKE / whole) * whole
-            others = synthesize_unlike(report, each, config.seed)
+            others = synthesize_unlike(report, _number_of_others(len(calibration), inputs, batch), config.seed)
     else:
         parts = split(len(calibration), _WITH_VALIDATION, config.seed)
         report, _ = load_report_samples(config, inputs)
@@ -115,6 +113,12 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
     prepared = Prepared(calibration.take(parts[0]), calibration.take(parts[1]), report, batch, others)
     _check_enough(inputs, batch, prepared.fit, prepared.selection, report)
     return prepared
+
+
+def _number_of_others(count: int, inputs: Sequence[TensorInfo], batch: int) -> int:
+    """How many samples of each other sort go with `count` synthetic ones; whole batches where these are fixed."""
+    each = min(count, max(_FEWEST_UNLIKE, math.ceil(count / _UNLIKE)))
+    return math.ceil(each / batch) * batch if is_fixed(inputs) else each
 
 
 def _check_enough(inputs: Sequence[TensorInfo], batch: int, *parts: Samples) -> None:

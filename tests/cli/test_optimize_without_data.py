@@ -44,7 +44,7 @@ def test_sorts_that_agree_let_a_model_pass_that_is_not_validated(tmp_path):
     assert (report["verdict"]["status"], report["verdict"]["validated"]) == ("met", False)
     sorts = report["fidelity"]["sorts"]
     assert sorts[0]["name"] == "synthetic dead-leaves images"
-    assert [sort["samples"] for sort in sorts] == [40, 13, 13, 13, 13]
+    assert [sort["samples"] for sort in sorts] == [40, 16, 16, 16, 16]
     assert max(sort["relative_error"]["y"] for sort in sorts) < 1e-5
 
 
