@@ -56,7 +56,7 @@ def test_sorts_that_disagree_refuse_a_model(blind):
     assert (report["verdict"]["status"], report["verdict"]["exit_code"]) == ("accuracy", 4)
     errors = {sort["name"]: sort["relative_error"]["y"] for sort in report["fidelity"]["sorts"]}
     assert errors["synthetic dead-leaves images"] < 0.2
-    assert report["fidelity"]["relative_error"]["y"] == max(errors.values()) > 0.5
+    assert report["fidelity"]["relative_error"]["y"] == max(errors.values()) > 0.6
     assert report["fidelity"]["source"] == f"synthetic {max(errors, key=errors.get)}"
 
 

@@ -13,13 +13,14 @@ def sort(error=0.1, agreement: float | None = 0.9, name="noise"):
     ("sorts", "said"),
     [
         ([], None),
-        ([sort(), sort(0.5), sort(None)], None),
+        ([sort(), sort(0.6), sort(None)], None),
         ([sort(agreement=0.5), sort(agreement=None)], None),
-        ([sort(), sort(0.51)], "the relative error of 'y' is 0.51 on noise, of at most 0.5"),
+        ([sort(), sort(0.61)], "the relative error of 'y' is 0.61 on noise, more than 0.6"),
         ([sort(math.inf)], "the relative error of 'y' is inf on noise"),
         ([sort(math.nan)], "the relative error of 'y' is nan on noise"),
         ([sort(agreement=0.4, name="waves")], "60 % of waves get another class"),
-        ([sort(0.9), sort(agreement=0.25)], "on noise, of at most 0.5; 75 % of noise get another class"),
+        ([sort(0.9), sort(agreement=0.25)], ": the relative error of 'y' is 0.9 on noise, more than 0.6."),
+        ([sort(0.7), sort(agreement=0.25), sort(0.8)], ": 75 % of noise get another class."),
     ],
 )
 def test_a_model_is_refused_where_one_sort_of_samples_does_not_vouch_for_it(sorts, said):
