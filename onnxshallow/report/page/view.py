@@ -121,7 +121,7 @@ class LayerRow:
 def answer(report: Report) -> Answer:
     """Whether the model may be shipped, and the one reason that matters most."""
     verdict = report.verdict
-    because = verdict_line(report)
+    because = _line(report)
     if report.optimized is None or verdict.exit_code != 0:
         return Answer("No", because, "refused")
     if not verdict.validated:
@@ -129,7 +129,7 @@ def answer(report: Report) -> Answer:
     return Answer("Yes", because, "met")
 
 
-def verdict_line(report: Report) -> str:
+def _line(report: Report) -> str:
     """The verdict in one line: the status, and the first reason or what was lost."""
     verdict, fidelity = report.verdict, report.fidelity
     said = _STATUS[verdict.status]
