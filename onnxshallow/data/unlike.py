@@ -57,7 +57,7 @@ def _form(column: Column) -> str:
 
 
 def _other(column: Column, sort: int, count: int, rng: np.random.Generator) -> Column:
-    """As many samples of another sort as the column would have to hold."""
+    """So many samples of another sort, in the form that the column has."""
     if isinstance(column, PixelColumn):
         height, width, channels = column.pixels.shape[1:]
         return replace(column, pixels=_IMAGES[sort](count, channels, height, width, int(rng.integers(2**32))))
