@@ -24,6 +24,7 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server",
     "--enable-logging=stderr", "--virtual-time-budget=10000",
 )  # fmt: skip
+_PATIENCE = 1200  # seconds
 _SERIOUS = ("serious", "critical")
 _MARK = "axe-result"
 _RUN_AXE = f"""
@@ -101,7 +102,7 @@ def check_page(
         if dark:
             command.append("--blink-settings=preferredColorScheme=0")
         done = subprocess.run(
-            [*command, "--dump-dom", shown.as_uri()], capture_output=True, text=True, timeout=120, check=False
+            [*command, "--dump-dom", shown.as_uri()], capture_output=True, text=True, timeout=_PATIENCE, check=False
         )
         if done.returncode or "</html>" not in done.stdout:
             raise RuntimeError(f"Chromium does not open {page}: {done.stderr[-500:]}")
@@ -110,7 +111,7 @@ def check_page(
         if screenshot is not None:
             subprocess.run(
                 [*command, f"--screenshot={screenshot.resolve()}", page.resolve().as_uri()],
-                capture_output=True, timeout=120, check=True,
+                capture_output=True, timeout=_PATIENCE, check=True,
             )  # fmt: skip
         return Findings(console, requests, None if axe is None else _faults(done.stdout))
 

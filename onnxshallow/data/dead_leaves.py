@@ -20,7 +20,9 @@ SHADING = 40.0  # change of brightness across a leaf as long as the image, in gr
 GRAIN = 2.0  # sensor noise, in grey levels
 
 
-def dead_leaves(count: int, channels: int, height: int, width: int, seed: int) -> NDArray[np.uint8]:
+def dead_leaves(
+    count: int, channels: int, height: int, width: int, seed: int, *, scale: float = 1.0, contrast: float = 1.0
+) -> NDArray[np.uint8]:
     """Paints images.
 
     Args:
@@ -29,6 +31,8 @@ def dead_leaves(count: int, channels: int, height: int, width: int, seed: int) -
         height: pixels.
         width: pixels.
         seed: the same seed gives the same images.
+        scale: how much larger the smallest leaves are than usual.
+        contrast: how much stronger colours and shading vary than usual.
 
     Returns:
         (N, H, W, C) uint8.
@@ -36,12 +40,14 @@ def dead_leaves(count: int, channels: int, height: int, width: int, seed: int) -
     rng = np.random.default_rng(seed)
     images = np.empty((count, height, width, channels), dtype=np.uint8)
     for image in images:
-        image[...] = _paint(channels, height, width, rng)
+        image[...] = _paint(channels, height, width, rng, scale, contrast)
     return images
 
 
-def _paint(channels: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    smallest = max(SMALLEST, min(height, width) / 64)
+def _paint(
+    channels: int, height: int, width: int, rng: np.random.Generator, scale: float, contrast: float
+) -> NDArray[np.uint8]:
+    smallest = scale * max(SMALLEST, min(height, width) / 64)
     largest = max(2 * smallest, max(height, width) / 2)
     mean_area = 2 * np.pi * smallest**2 * np.log(largest / smallest)  # of a disc under the density r^-3
     leaves = int(np.clip(COVERAGE * height * width / mean_area, 30, MAX_LEAVES))
@@ -54,8 +60,8 @@ def _paint(channels: int, height: int, width: int, rng: np.random.Generator) -> 
     boxes = rng.random(leaves) < 0.5
     owner = _cover(height, width, radius, centre, aspect, boxes)
 
-    colour = _colours(leaves, channels, rng)[owner]
-    slope = rng.normal(scale=SHADING / max(height, width), size=(leaves, 2))[owner]
+    colour = _colours(leaves, channels, rng, contrast)[owner]
+    slope = rng.normal(scale=contrast * SHADING / max(height, width), size=(leaves, 2))[owner]
     rows, columns = np.mgrid[:height, :width]
     offset = np.stack([rows, columns], axis=-1) - centre[owner]
     pixels = colour + (slope * offset).sum(axis=-1, keepdims=True)
@@ -92,11 +98,11 @@ def _cover(
     return owner
 
 
-def _colours(leaves: int, channels: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _colours(leaves: int, channels: int, rng: np.random.Generator, contrast: float) -> NDArray[np.float64]:
     """One colour a leaf, (leaves, C): exposure of the image, brightness of the leaf, a little chroma."""
     brightness = rng.normal(size=(leaves, 1)) + 0.7 * rng.normal()
     chroma = rng.normal(size=(leaves, channels))
-    return np.asarray(120.0 + CONTRAST * (brightness + CHROMA * chroma))
+    return np.asarray(120.0 + contrast * CONTRAST * (brightness + CHROMA * chroma))
 
 
 def _soften(pixels: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

@@ -1,8 +1,9 @@
 """The samples of a run, split so that fitting, choosing and reporting never share one."""
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from onnxshallow.data.samples import Samples
 from onnxshallow.data.sources import load_samples
 from onnxshallow.data.splits import split
 from onnxshallow.data.synthetic import synthesize
+from onnxshallow.data.unlike import synthesize_unlike
 from onnxshallow.errors import DataError
 from onnxshallow.model.tensors import TensorInfo, with_sizes
 from onnxshallow.options.config import Config
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _WITH_VALIDATION = (0.75, 0.25)
 _WITHOUT_VALIDATION = (0.6, 0.2, 0.2)
+# For so many synthetic samples, one of each other sort; and as many at the least, where there are as many in all.
+_UNLIKE, _FEWEST_UNLIKE = 16, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,8 @@ class Prepared:
         report: the result is reported on these, with labels where there are some.
         pool: everything that the calibration source holds, what is used included; no labels.
         batch: samples a batch; the model's own number where it fixes one.
+        others: made-up samples of other sorts than those that are fitted to, by what they are, on which the result is
+            reported as well; none where the report is on real samples.
     """
 
     fit: Samples
@@ -50,6 +56,7 @@ class Prepared:
     report: Samples
     pool: Samples
     batch: int
+    others: Mapping[str, Samples] = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -70,7 +77,7 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
     """Load calibration and validation samples and split them.
 
     Without validation data a fifth of the calibration samples is kept apart for the report. With no data at all
-    synthetic images are made.
+    synthetic samples are made, and the report is on samples of several other sorts as well.
 
     Args:
         config: sources, preprocessing, numbers of samples, seed.
@@ -95,16 +102,27 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
             seed=config.seed,
             max_bytes=config.data_limit,
         )
+    others: Mapping[str, Samples] = {}
     if config.validate_data is None:
         parts = split(len(calibration), _WITHOUT_VALIDATION, config.seed)
         report = calibration.take(parts[2])
+        if report.synthetic:
+            others = synthesize_unlike(report, _number_of_others(len(calibration), inputs, batch), config.seed)
     else:
         parts = split(len(calibration), _WITH_VALIDATION, config.seed)
         report, _ = load_report_samples(config, inputs)
     calibration = calibration.without_labels()
-    prepared = Prepared(calibration.take(parts[0]), calibration.take(parts[1]), report, calibration.whole, batch)
+    prepared = Prepared(
+        calibration.take(parts[0]), calibration.take(parts[1]), report, calibration.whole, batch, others
+    )
     _check_enough(inputs, batch, prepared.fit, prepared.selection, report)
     return prepared
+
+
+def _number_of_others(count: int, inputs: Sequence[TensorInfo], batch: int) -> int:
+    """How many samples of each other sort go with `count` synthetic ones; whole batches where these are fixed."""
+    each = min(count, max(_FEWEST_UNLIKE, math.ceil(count / _UNLIKE)))
+    return math.ceil(each / batch) * batch if is_fixed(inputs) else each
 
 
 def _check_enough(inputs: Sequence[TensorInfo], batch: int, *parts: Samples) -> None:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from onnxshallow.data.changes import Changer
 from onnxshallow.data.prepare import labelled_batches
+from onnxshallow.data.samples import Samples
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.model.session import Session
 from onnxshallow.rewriting.realize import Realized, realize
@@ -18,6 +19,7 @@ from onnxshallow.validation.evidence import data_findings
 from onnxshallow.validation.gates import Gate, Limits, check_gates, gate_findings
 from onnxshallow.validation.growth import Pair, Stability
 from onnxshallow.validation.judgement import Finding
+from onnxshallow.validation.synthetic import synthetic_findings
 
 __all__ = ["Attempt", "carry_out", "realize_with", "validate"]
 
@@ -87,6 +89,7 @@ class Attempt:
             found.append(
                 Finding("stability", f"The best plan is refused: {self.unstable}. {_STEADIER}", refuses=True)
             )
+        found += synthetic_findings(self.comparison.fidelity.sorts)
         if self.limits is not None:
             found += gate_findings(self.judged, self.gates, _CLOSER)
         return found
@@ -162,16 +165,22 @@ def realize_with(
 def validate(inputs: Inputs, realized: Realized, progress: Progress, original: Runner | None = None) -> Comparison:
     """Compare the rewritten model with the original on samples that neither fitting nor choosing has seen.
 
+    Of synthetic samples of several sorts, those on which the models differ most count.
+
     Args:
         inputs: model and data.
         realized: the rewritten model.
         progress: shows how it goes.
         original: what runs the original, if it is not to be loaded anew.
     """
-    report, batch = inputs.data.report, inputs.data.batch
-    threads = inputs.calibration.threads
+    data, threads = inputs.data, inputs.calibration.threads
     with progress.stage("Validating", inputs.report_batches) as step:
-        batches = counted(labelled_batches(report, batch, whole=inputs.fixed_batch), step)
         first = original or Session(inputs.document.model, threads=threads)
         second = Session(realized.model, threads=threads)
-        return compare_models(first, second, batches, kinds=inputs.kinds).located_in(report)
+
+        def compared(samples: Samples) -> Comparison:
+            batches = counted(labelled_batches(samples, data.batch, whole=inputs.fixed_batch), step)
+            return compare_models(first, second, batches, kinds=inputs.kinds).located_in(samples)
+
+        report = compared(data.report)
+        return report.with_others({name: compared(samples) for name, samples in data.others.items()})

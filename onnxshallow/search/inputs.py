@@ -82,8 +82,9 @@ class Inputs:
     @property
     def report_batches(self) -> int:
         """How many batches the samples of the report make; a rest is left out where the model fixes its batch."""
-        samples, batch = len(self.data.report), self.data.batch
-        return samples // batch if self.fixed_batch else -(-samples // batch)
+        batch = self.data.batch
+        counts = [len(samples) for samples in (self.data.report, *self.data.others.values())]
+        return sum(count // batch if self.fixed_batch else -(-count // batch) for count in counts)
 
     @property
     def fixed_batch(self) -> bool:

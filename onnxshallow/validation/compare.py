@@ -19,6 +19,7 @@ from onnxshallow.validation.numbers import Number
 from onnxshallow.validation.outputs import Loss, OutputDifference, OutputTally, share_lost
 from onnxshallow.validation.seen import Seen, SeenTally
 from onnxshallow.validation.statistics import McNemar, mcnemar, paired_difference_interval, wilson_interval
+from onnxshallow.validation.synthetic import SortFidelity
 from onnxshallow.validation.user_metric import UserMetric
 
 __all__ = ["FIRST_GLANCE", "Accuracy", "Comparison", "Fidelity", "Loss", "Recorded", "Runner", "compare_models"]
@@ -58,6 +59,8 @@ class Fidelity:
             where an output is not finite.
         composition_error: how far kernels that were composed exactly are off, where there are any.
         outputs: how far each output is, also those of other types.
+        sorts: the same by sort of samples where these are synthetic, first those that the model was fitted to; all
+            else speaks of the sort on which the models differ most.
     """
 
     samples: int
@@ -67,6 +70,7 @@ class Fidelity:
     relative_error: Mapping[str, Number]
     composition_error: Number = None
     outputs: tuple[OutputDifference, ...] = ()
+    sorts: tuple[SortFidelity, ...] = ()
 
     @property
     def error(self) -> Loss:
@@ -144,6 +148,22 @@ class Comparison:
             if self.labels_of not in (None, output.name) and output.kind == "classes" and output.agreement is not None
         ]
         return max([Loss(self.accuracy_lost, "accuracy"), *others], key=lambda loss: loss.value)
+
+    def with_others(self, others: Mapping[str, "Comparison"]) -> "Comparison":
+        """Of this one and others, that in which the models differ most, with the figures of all of them.
+
+        Args:
+            others: on synthetic samples of other sorts, by what these are; none where samples are real.
+        """
+        if not others:
+            return self
+        every = {self.fidelity.source: self, **others}
+        sorts = tuple(
+            SortFidelity(name, one.fidelity.samples, one.fidelity.agreement, one.fidelity.relative_error)
+            for name, one in every.items()
+        )
+        worst = max(every.values(), key=lambda one: one.fidelity.error.value)
+        return replace(worst, fidelity=replace(worst.fidelity, sorts=sorts))
 
     def located_in(self, samples: Samples) -> "Comparison":
         """The same, with single samples by their positions and names in the source.

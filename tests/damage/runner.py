@@ -1,5 +1,6 @@
 """Running commands on damaged files, each in a process of its own, with time and memory measured."""
 
+import math
 import os
 import random
 import resource
@@ -26,7 +27,7 @@ from tests.networks import residual, signed
 __all__ = ["LONGEST", "MOST", "Outcome", "Run", "all_runs", "measured", "runs_of"]
 
 LONGEST = 10.0
-"""Seconds that a refusal may take."""
+"""Seconds that a refusal may compute; waiting for a busy machine does not count."""
 MOST = 1024.0
 """MiB that a refusal may take at its highest."""
 
@@ -36,6 +37,8 @@ for _late in ("onnxshallow.workflows.optimize", "onnxshallow.report.terminal.run
 
 _OPTIONS = ("--target-relus", "0.5", "--no-cache", "--calib-samples", "16", "--batch-size", "8", "--threads", "1")
 _KILL_AFTER, _KILL_OVER = LONGEST * 1.5, MOST * 1.5
+# Seconds on the clock after which a child that does not compute is taken to wait for ever.
+_HANGS_AFTER = 1200.0
 _MOST_DRAWS = 300
 _PAGE = resource.getpagesize()
 
@@ -47,7 +50,7 @@ class Outcome:
     Attributes:
         code: its exit code; negative for a signal.
         errors: what it wrote to stderr.
-        seconds: on the clock.
+        seconds: that it computed, on all cores together.
         mebibytes: its largest resident set, the imports included.
     """
 
@@ -89,28 +92,32 @@ class Run:
     outcome: Outcome
 
 
-def measured(work: Callable[[], int]) -> Outcome:
+def measured(work: Callable[[], int], kill_after: float = _KILL_AFTER) -> Outcome:
     """Do some work in a child process, which starts with what this one has imported.
 
     A child that goes far beyond the limits is killed. What other tests have left in this process is no child's fault
     and is taken off.
+
+    Args:
+        work: gives the exit code.
+        kill_after: so many seconds of computing, rounded up.
     """
     inherited = max(0.0, _anonymous() - _AT_FIRST)
     with tempfile.TemporaryFile() as errors:
-        start = time.monotonic()
         child = os.fork()
         if child == 0:
-            _work_and_exit(work, errors.fileno())
-        status, usage = _wait(child, start, inherited)
-        seconds = time.monotonic() - start
+            _work_and_exit(work, errors.fileno(), math.ceil(kill_after))
+        status, usage = _wait(child, inherited)
         errors.seek(0)
         text = errors.read().decode(errors="replace")
+    seconds = usage.ru_utime + usage.ru_stime
     return Outcome(os.waitstatus_to_exitcode(status), text, seconds, usage.ru_maxrss / 1024 - inherited)
 
 
-def _work_and_exit(work: Callable[[], int], errors: int) -> None:
+def _work_and_exit(work: Callable[[], int], errors: int, most_seconds: int) -> None:
     code = 1
     try:
+        resource.setrlimit(resource.RLIMIT_CPU, (most_seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
         with open(os.devnull, "r+b") as nothing:
             os.dup2(nothing.fileno(), 0)
             os.dup2(nothing.fileno(), 1)
@@ -126,12 +133,13 @@ def _work_and_exit(work: Callable[[], int], errors: int) -> None:
         os._exit(code & 255)
 
 
-def _wait(child: int, start: float, inherited: float) -> tuple[int, resource.struct_rusage]:
+def _wait(child: int, inherited: float) -> tuple[int, resource.struct_rusage]:
+    start = time.monotonic()
     while True:
         found, status, usage = os.wait4(child, os.WNOHANG)
         if found:
             return status, usage
-        if time.monotonic() - start > _KILL_AFTER or _resident(child) > _KILL_OVER + inherited:
+        if time.monotonic() - start > _HANGS_AFTER or _resident(child) > _KILL_OVER + inherited:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.005)
 

@@ -2,6 +2,8 @@
 
 import pickle
 import random
+import signal
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -66,6 +68,16 @@ def test_memory_and_time_are_measured():
     assert outcome.code == 0
     assert 300 < outcome.mebibytes < 700
     assert outcome.seconds < 5
+
+
+def test_waiting_is_no_computing():
+    assert measured(lambda: time.sleep(1) or 0).seconds < 1
+
+
+def test_what_computes_without_end_is_killed():
+    outcome = measured(lambda: sum(iter(int, 1)), kill_after=1)
+    assert outcome.code == -signal.SIGXCPU
+    assert 0.5 < outcome.seconds < 5
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,12 @@ def test_images_have_the_statistics_of_photographs():
     assert 50 < images.std() < 80
 
 
+def test_leaves_may_be_larger_and_fainter():
+    usual, coarse = dead_leaves(100, 1, 32, 32, 0), dead_leaves(100, 1, 32, 32, 0, scale=4.0)
+    assert correlation(coarse, 4) > correlation(usual, 4) + 0.1
+    assert dead_leaves(100, 1, 32, 32, 0, contrast=0.5).std() < 0.7 * usual.std()
+
+
 def test_the_seed_decides():
     first, again, other = (dead_leaves(2, 1, 16, 16, seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)

@@ -81,6 +81,18 @@ def test_without_data_samples_are_made_up_loudly(caplog):
     assert prepared.report.labels is None
 
 
+def test_what_is_made_without_data_is_judged_on_other_sorts_of_samples(tmp_path):
+    prepared = prepare(Config(calib_samples=50), [tensor("N", 3, 8, 8)])
+    assert [len(samples) for samples in prepared.others.values()] == [16] * 4
+    fixed = prepare(Config(calib_samples=50), [tensor(6, 3, 8, 8)])
+    assert [len(samples) for samples in fixed.others.values()] == [18] * 4
+    few, many = (prepare(Config(calib_samples=count), [tensor("N", 3, 4, 4)]) for count in (8, 640))
+    assert len(few.others["strokes on a plain ground"]) == 8
+    assert len(many.others["strokes on a plain ground"]) == 40
+    assert prepare(Config(calib=source(tmp_path)), [INPUT]).others == {}
+    assert prepare(Config(calib_samples=50, validate_data=source(tmp_path)), [INPUT]).others == {}
+
+
 def test_validation_data_validate_what_was_made_up(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         prepared = prepare(Config(calib_samples=50, validate_data=source(tmp_path)), [INPUT])

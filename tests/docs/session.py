@@ -23,7 +23,8 @@ __all__ = ["ROOT", "Page", "matches"]
 ROOT = Path(__file__).resolve().parents[2]
 _SHIMS = Path(__file__).parent / "shims"
 _SHELL = ("bash", "-uo", "pipefail", "-c")
-_SECONDS = 300
+# Seconds after which a command is taken to hang; how long one takes depends on what else the machine does.
+_HANGS_AFTER = 1800
 # What pages need and `pip install '.[test]'` does not bring; without it their tests are skipped.
 _OPTIONAL = {"sklearn", "torch"}
 # Blocks that are shown, not run; each is checked for its syntax.
@@ -97,7 +98,7 @@ class Page:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_SECONDS,
+            timeout=_HANGS_AFTER,
         )
         assert done.returncode == 0, f"$ {command}\nended with {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout

@@ -21,7 +21,7 @@ def test_results_come_in_the_order_of_the_items(threads):
 
 
 def test_as_many_threads_work_as_were_asked_for_and_as_results_fit():
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=1200)
     with computing(2):
         assert list(in_order(lambda _: both.wait() >= 0, range(4))) == [True] * 4
         names = set(in_order(lambda _: threading.current_thread().name, range(4), bytes_each=1 << 40))

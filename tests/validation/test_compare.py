@@ -6,8 +6,9 @@ import pytest
 from onnxshallow.data.columns import ArrayColumn
 from onnxshallow.data.samples import Samples
 from onnxshallow.errors import DataError, ModelError
-from onnxshallow.validation.compare import Loss, Recorded, compare_models
+from onnxshallow.validation.compare import Comparison, Fidelity, Loss, Recorded, compare_models
 from onnxshallow.validation.metrics import kl_divergence
+from onnxshallow.validation.outputs import OutputDifference
 
 
 class Says:
@@ -290,3 +291,29 @@ def test_what_has_no_worst_sample_stays_without():
     comparison = compare(Says(one_hot([0, 1, 2])), Says(one_hot([0, 1, 2])), batches(None)).located_in(samples)
     assert comparison.fidelity.outputs[0].worst_sample is None
     assert comparison.changed == ()
+
+
+def on(source, error, agreement=0.9):
+    output = OutputDifference(name="y", shape=(2,), relative_error=error)
+    fidelity = Fidelity(
+        samples=4, source=source, agreement=agreement, kl=0.1, relative_error={"y": error}, outputs=(output,)
+    )
+    return Comparison(None, None, fidelity)
+
+
+def test_of_several_sorts_of_samples_the_worst_speaks_and_all_are_listed():
+    found = on("leaves", 0.1).with_others(
+        {"noise": on("synthetic noise", 0.3, 0.8), "waves": on("synthetic waves", 0.2)}
+    )
+    assert (found.fidelity.source, found.loss.value) == ("synthetic noise", 0.2)
+    assert [(sort.name, sort.error) for sort in found.fidelity.sorts] == [
+        ("leaves", 0.1),
+        ("noise", 0.3),
+        ("waves", 0.2),
+    ]
+    assert found.fidelity.sorts[1].agreement == 0.8
+
+
+def test_real_samples_have_no_sorts():
+    comparison = on("data.npz", 0.1)
+    assert comparison.with_others({}) is comparison

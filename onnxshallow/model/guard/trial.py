@@ -1,11 +1,14 @@
 """A first run of a model that nobody vouches for, within bounds of memory and time.
 
 Sizes that depend on values, and loops whose end is computed, show when the model runs and not before. So a model with
-such is run once, on zeros, with an allocator that gives no more than a limit and a clock that ends the run.
+such is run once, on zeros, with an allocator that gives no more than a limit, and is ended when it has computed for
+too long. Computing time counts and not the clock's, so that a busy machine refuses nothing that an idle one takes.
 """
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,9 @@ from onnxshallow.model.weights import byte_size, is_apart
 __all__ = ["MAX_SECONDS", "require_bounded_run"]
 
 MAX_SECONDS = 5.0
-"""How long one sample may take the first time, in models with loops."""
+"""How long one sample may be computed the first time, in models with loops."""
+# How often the time is looked at, in seconds.
+_LOOK_EVERY = 0.05
 # What lives at one time, in tensors of the largest size.
 _AT_ONCE = 1.5
 
@@ -54,17 +59,37 @@ def require_bounded_run(model: onnx.ModelProto, network: Network, path: Path, ma
     _allow(int(_AT_ONCE * max_tensor) + 2 * byte_size(model))
     how = ort.RunOptions()
     how.log_severity_level = 4
-    clock = threading.Timer(MAX_SECONDS, lambda: setattr(how, "terminate", True))
     try:
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        if _loops(model):  # what has none ends, and may be large
-            clock.start()
-        session.run(None, feeds, how)
+        with _ended(how, MAX_SECONDS if _loops(model) else None):  # what has no loops ends, and may be large
+            session.run(None, feeds, how)
     except Exception as error:
         _complain(str(error), path, max_tensor)  # what else is wrong is said where the model is used
     finally:
-        clock.cancel()
         _allow(1 << 20)  # gives back what the last allocator held
+
+
+@contextmanager
+def _ended(how: ort.RunOptions, seconds: float | None) -> Iterator[None]:
+    """Ends what runs with these options inside once the process has computed for so many seconds; None for never."""
+    if seconds is None:
+        yield
+        return
+    over, latest = threading.Event(), time.process_time() + seconds
+
+    def watch() -> None:
+        while not over.wait(_LOOK_EVERY):
+            if time.process_time() > latest:
+                how.terminate = True
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def _is_open(network: Network) -> bool:

@@ -11,19 +11,14 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from onnxshallow.report.page.view import drawn_rows, frontier_chart, in_short, layer_rows, share, tiles
+from onnxshallow.report.page.scale import level, levels_of
+from onnxshallow.report.page.view import answer, drawn_rows, frontier_chart, in_short, layer_rows, share, tiles
 from onnxshallow.report.schema.reports import Report
 from onnxshallow.search.sensitivity.measures import in_words
 from onnxshallow.text import printable
 
 __all__ = ["html_report"]
 
-_HEADLINES = {
-    "met": "Goal met",
-    "accuracy": "Not met: not close enough",
-    "target": "Not met: target out of reach",
-    "forced": "Forced, though refused",
-}
 _THIN, _TIMES = "\N{NARROW NO-BREAK SPACE}", "\N{MULTIPLICATION SIGN}"
 
 
@@ -43,13 +38,16 @@ def html_report(report: Report) -> str:
         "plain": printable,
         "measured": in_words,
         "wrapped": _wrapped,
+        "level": lambda damage: level(levels_of(report), damage) or "",
     }
     environment.filters.update(filters)
     chart = frontier_chart(report)
     return environment.from_string(_read("report.html.j2")).render(
         report=report,
         verdict=report.verdict,
-        headline=_headline(report),
+        answer=answer(report),
+        levels=levels_of(report),
+        kept=next((plan for plan in report.plans if plan.chosen), None),
         tiles=[] if report.optimized is None else tiles(report.original, report.optimized, report.speed),
         rows=drawn_rows(report),
         layers=layer_rows(report),
@@ -68,12 +66,6 @@ def html_report(report: Report) -> str:
 
 def _read(name: str) -> str:
     return resources.files("onnxshallow.report.page").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _headline(report: Report) -> str:
-    if report.verdict.status == "met" and not report.verdict.validated:
-        return "Target reached, not validated"
-    return _HEADLINES[report.verdict.status]
 
 
 def _wrapped(name: str) -> Markup:

@@ -9,13 +9,17 @@ from onnxshallow.text import printable
 
 __all__ = ["line_chart", "pareto_chart"]
 
-_WIDTH, _HEIGHT = 640, 400
+_WIDTH, _PLOT_HEIGHT = 640, 304
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 40, 56
+# A line of the legend, and the margin at the right for the names of levels.
+_LEGEND_LINE, _LEVELS_RIGHT = 22, 124
 # Colours that people with any colour vision tell apart (Okabe and Ito, 2008).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _STYLE = """
   .chart text { font: 13px system-ui, sans-serif; fill: #222 } .chart .title { font-weight: 600 }
   .chart .grid { stroke: #ddd } .chart rect { fill: #fff } .chart polyline { fill: none; stroke-width: 2 }
+  .chart .level { stroke: #888; stroke-dasharray: 5 4 }
+  @media (max-width: 40rem) { .chart text { font-size: 20px } }
   @media (prefers-color-scheme: dark) {
     .chart text { fill: #ddd } .chart .grid { stroke: #444 } .chart rect { fill: #161616 }
   }
@@ -29,8 +33,9 @@ def line_chart(
     x_label: str,
     y_label: str,
     scattered: Collection[str] = (),
+    levels: Mapping[str, tuple[float, float]] | None = None,
 ) -> str:
-    """A chart of some curves.
+    """A chart of some curves, with the legend above them.
 
     Args:
         series: points (x, y) by the curve's name; at least one in all.
@@ -38,6 +43,7 @@ def line_chart(
         x_label: below the horizontal axis.
         y_label: beside the vertical axis.
         scattered: names of those whose points no line connects.
+        levels: what values of y are called, from where to where by name; written at the right.
 
     Returns:
         The text of an SVG file, readable on light and dark grounds.
@@ -49,35 +55,45 @@ def line_chart(
     if not points:
         raise ValueError("There is nothing to draw.")
     x_ticks, y_ticks = _ticks([x for x, _ in points]), _ticks([y for _, y in points])
+    top, right = _TOP + _LEGEND_LINE * len(series), _WIDTH - (_LEVELS_RIGHT if levels else _RIGHT)
+    bottom = top + _PLOT_HEIGHT
+    height = bottom + _BOTTOM
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
         up = (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
-        return _LEFT + across * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
+        return _LEFT + across * (right - _LEFT), bottom - up * _PLOT_HEIGHT
 
     marks = [f'<text class="title" x="{_LEFT}" y="22">{_escape(title)}</text>']
     for tick in x_ticks:
-        x, y = place(tick, y_ticks[0])
-        marks.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{y:.1f}"/>')
-        marks.append(f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle">{tick:g}</text>')
+        x, _ = place(tick, y_ticks[0])
+        marks.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
+        marks.append(f'<text x="{x:.1f}" y="{bottom + 20}" text-anchor="middle">{tick:g}</text>')
     for tick in y_ticks:
         x, y = place(x_ticks[0], tick)
-        marks.append(f'<line class="grid" x1="{x:.1f}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        marks.append(f'<line class="grid" x1="{x:.1f}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         marks.append(f'<text x="{x - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    marks.append(f'<text x="{_WIDTH / 2:.0f}" y="{_HEIGHT - 12}" text-anchor="middle">{_escape(x_label)}</text>')
-    middle = _HEIGHT / 2
+    marks.append(
+        f'<text x="{(_LEFT + right) / 2:.0f}" y="{height - 10}" text-anchor="middle">{_escape(x_label)}</text>'
+    )
+    middle = (top + bottom) / 2
     marks.append(
         f'<text x="16" y="{middle:.0f}" text-anchor="middle" transform="rotate(-90 16 {middle:.0f})">'
         f"{_escape(y_label)}</text>"
     )
+    for name, (low, high) in (levels or {}).items():
+        low, high = max(low, y_ticks[0]), min(high, y_ticks[-1])
+        if low < high:
+            (_, y), (_, upper) = place(x_ticks[0], low), place(x_ticks[0], high)
+            marks += _level(name, right, y, upper, bounded=low > y_ticks[0])
     for number, (name, curve) in enumerate(series.items()):
         places = [place(*p) for p in curve if all(map(math.isfinite, p))]
         marks += _curve(name, places, number, connected=name not in scattered)
     body = "\n".join(marks)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" '
         f'aria-label="{_escape(title)}">\n'
-        f'<style>{_STYLE}</style>\n<rect width="{_WIDTH}" height="{_HEIGHT}"/>\n{body}\n</svg>\n'
+        f'<style>{_STYLE}</style>\n<rect width="{_WIDTH}" height="{height}"/>\n{body}\n</svg>\n'
     )
 
 
@@ -91,13 +107,20 @@ def _curve(name: str, places: Sequence[tuple[float, float]], number: int, connec
     colour = _COLOURS[number % len(_COLOURS)]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     dots = [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in places]
-    y = _TOP + 14 + 18 * number
+    y = _TOP + _LEGEND_LINE * number + 4
     legend = [
-        f'<circle cx="{_WIDTH - _RIGHT - 12}" cy="{y - 4}" r="4" fill="{colour}"/>',
-        f'<text x="{_WIDTH - _RIGHT - 22}" y="{y}" text-anchor="end">{_escape(name)}</text>',
+        f'<circle cx="{_LEFT + 5}" cy="{y}" r="4" fill="{colour}"/>',
+        f'<text x="{_LEFT + 16}" y="{y + 5}">{_escape(name)}</text>',
     ]
     line = [f'<polyline points="{path}" stroke="{colour}"/>'] if connected else []
     return [*line, *dots, *legend]
+
+
+def _level(name: str, right: int, low: float, high: float, bounded: bool) -> list[str]:
+    """The name of a level beside what is seen of it, from `low` up to `high`, and a line where it begins."""
+    line = f'<line class="level" x1="{_LEFT}" x2="{_WIDTH}" y1="{low:.1f}" y2="{low:.1f}"/>'
+    text = f'<text x="{right + 8}" y="{(low + high) / 2 + 4:.1f}">{_escape(name)}</text>'
+    return [line] * bounded + [text] * (low - high >= _LEGEND_LINE)
 
 
 def _ticks(values: Sequence[float]) -> list[float]:

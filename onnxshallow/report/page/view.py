@@ -5,11 +5,24 @@ from dataclasses import dataclass
 
 from onnxshallow.report.page.drawing import Row, draw_row, lay_out, widest
 from onnxshallow.report.page.plot import line_chart
+from onnxshallow.report.page.scale import levels_of
 from onnxshallow.report.schema.reports import ChangeReport, CostReport, Decision, NodeReport, Report
 from onnxshallow.search.sensitivity.measures import in_words
 from onnxshallow.validation.speed import Speed
 
-__all__ = ["DrawnRow", "LayerRow", "Tile", "drawn_rows", "frontier_chart", "in_short", "layer_rows", "share", "tiles"]
+__all__ = [
+    "Answer",
+    "DrawnRow",
+    "LayerRow",
+    "Tile",
+    "answer",
+    "drawn_rows",
+    "frontier_chart",
+    "in_short",
+    "layer_rows",
+    "share",
+    "tiles",
+]
 
 _ENDS = ("Input", "Output")
 _COUNTS = (
@@ -21,6 +34,21 @@ _COUNTS = (
     ("parameters", "params"),
     ("bytes", "size_bytes"),
 )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether the model may be shipped.
+
+    Attributes:
+        word: `Yes`, `No`, or what is between.
+        because: the reason, in a line.
+        style: the class that it is shown with: `met`, `unproved` or `refused`.
+    """
+
+    word: str
+    because: str
+    style: str
 
 
 @dataclass(frozen=True)
@@ -91,6 +119,18 @@ class LayerRow:
     node: NodeReport
     before: NodeReport | None
     after: NodeReport | None
+
+
+def answer(report: Report) -> Answer:
+    """Whether the model may be shipped, and the one reason that matters most."""
+    verdict = report.verdict
+    if verdict.status == "forced":
+        return Answer("Refused, and forced", verdict.line, "refused")
+    if report.optimized is None or verdict.exit_code != 0:
+        return Answer("No", verdict.line, "refused")
+    if not verdict.validated:
+        return Answer("Not before it was validated", verdict.line, "unproved")
+    return Answer("Yes", verdict.line, "met")
 
 
 def tiles(original: CostReport, optimized: CostReport, speed: Speed | None = None) -> list[Tile]:
@@ -197,6 +237,7 @@ def frontier_chart(report: Report) -> str | None:
         title="Damage of whole plans",
         x_label="share of the ReLUs that is kept",
         y_label=f"damage ({in_words(report.config.get('sensitivity', 'kl'))})",
+        levels=levels_of(report),
         scattered=tuple(present)[1:] if "to be expected" in present else tuple(present),
     )
 

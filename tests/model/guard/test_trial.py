@@ -57,10 +57,10 @@ def test_a_loop_that_does_not_end_is_stopped(monkeypatch):
         go=np.array(True),
         bound=np.array(1, np.float32),
     )
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ModelError, match=r"takes more than 0.3 seconds for one sample of zeros"):
         run(model)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_models_whose_sizes_are_known_are_not_run(monkeypatch):

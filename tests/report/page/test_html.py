@@ -14,6 +14,7 @@ from onnxshallow.report.schema.reports import (
 from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
 from onnxshallow.validation.outputs import OutputDifference
+from onnxshallow.validation.synthetic import SortFidelity
 from tests.report.pages import REPORT
 from tests.runs import speed_of
 
@@ -59,7 +60,7 @@ def page(digits_report):
 def test_the_page_is_well_formed_and_says_the_verdict_first(page, digits_report):
     parsed = Page(page)
     text = " ".join(parsed.text.split())
-    assert text.index("Goal met") < text.index("Before and after") < text.index("The network")
+    assert text.index("Ship it? Yes. Goal met: ") < text.index("Before and after") < text.index("The network")
     lost = f"{100 * digits_report.verdict.accuracy_lost:.2f} points of accuracy were lost"
     assert lost in text
     assert [tag for tag, _ in parsed.tags].count("h1") == 1
@@ -118,8 +119,8 @@ def test_outputs_are_shown_by_what_they_are_read_as(digits_report):
 
 def test_a_run_without_a_model_has_a_page_too():
     text = " ".join(Page(html_report(REPORT)).text.split())
-    assert "Not met: target out of reach" in text
-    assert "The target cannot be reached." in text
+    assert "Ship it? No. Not met: The target cannot be reached." in text
+    assert text.count("The target cannot be reached.") == 1
     assert "no model was written" in text
     assert "Before and after" not in text
 
@@ -134,17 +135,53 @@ def test_the_key_explains_sites_that_stay_in_part_where_there_are_some():
     page = partly(kept=2, kept_unit="channels")
     assert "ReLU that stays in part" in Page(page).text
     assert page.count('<g class="partial">') == 2
-    assert '<td class="partial">mask</td>' in page
+    assert '<td class="wide partial">mask</td>' in page
     page = partly()
     assert "ReLU that stays in part" not in Page(page).text
-    assert '<td class="removed">mask</td>' in page
+    assert '<td class="wide removed">mask</td>' in page
 
 
-def test_what_is_not_validated_is_never_called_met():
-    verdict = REPORT.verdict.model_copy(update={"status": "met", "exit_code": 0})
-    text = html_report(REPORT.model_copy(update={"verdict": verdict}))
-    assert "Target reached, not validated" in text
-    assert 'class="verdict unproved"' in text
+def with_classes(**config):
+    fidelity = Fidelity(samples=4, agreement=0.5, kl=0.1, relative_error={})
+    decisions = [
+        Decision(name=f"r{damage}", kind="relu", size=4, action="keep", reason="", least_damage=damage)
+        for damage in (0.001, 0.02, 0.5)
+    ]
+    return html_report(REPORT.model_copy(update={"fidelity": fidelity, "decisions": decisions, "config": config}))
+
+
+def test_damage_stands_beside_what_it_is_called_and_the_scale_is_explained_once():
+    page = with_classes()
+    for damage, name in (("0.001", "tiny"), ("0.02", "small"), ("0.5", "large")):
+        assert f'{damage} <span class="level">{name}</span></td>' in page
+    assert page.count("Damage says how far the class scores move.") == 1
+
+
+def test_damage_that_is_measured_in_another_way_has_no_scale():
+    page = with_classes(sensitivity="mse")
+    assert 'class="level"' not in page
+    assert "Damage says how far" not in page
+
+
+def test_on_a_narrow_screen_the_fate_stands_beside_the_name(page, digits_report):
+    for decision in digits_report.decisions:
+        assert re.search(
+            rf'{decision.name} <span class="narrow \w+">{decision.action}</span></th>', page.replace("<wbr>", "")
+        )
+
+
+def sorts(*errors):
+    found = tuple(SortFidelity(f"sort {n}", 64, 0.9, {"y": error}) for n, error in enumerate(errors))
+    fidelity = Fidelity(samples=64, source="made up", agreement=0.9, kl=0.1, relative_error={"y": 0.2}, sorts=found)
+    return Page(html_report(REPORT.model_copy(update={"fidelity": fidelity}))).text
+
+
+def test_synthetic_samples_are_listed_by_sort():
+    text = " ".join(sorts(0.125, None).split())
+    assert "sort 06490.00.125" in text
+    assert "sort 16490.0–" in text
+    assert "nothing is known of real ones" in text
+    assert "By sort of synthetic samples" not in sorts()
 
 
 def hostile():

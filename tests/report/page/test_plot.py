@@ -13,8 +13,8 @@ from onnxshallow.validation.outputs import OutputDifference
 from tests.report.schema.test_reports import COST, FIDELITY, FILE, changed
 
 SVG = "{http://www.w3.org/2000/svg}"
-# Where curves are drawn, in units of the drawing.
-LEFT, RIGHT, TOP, BOTTOM = 64, 624, 40, 344
+# Where one curve is drawn, in units of the drawing; each further one takes a line of the legend.
+LEFT, RIGHT, TOP, BOTTOM, LINE = 64, 624, 62, 366, 22
 
 NASTY = ["a < b & c", "</text><script>", "\"quoted\" 'twice'", "größer", "]]>", "&amp;", ""]
 EXAMPLES = [
@@ -54,10 +54,11 @@ def of(xs, ys):
     return list(zip(xs, ys, strict=True))
 
 
-def assert_inside(marks):
-    for x, y in marks:
+def assert_inside(drawn):
+    further = LINE * (len(drawn.legend) - 1)
+    for x, y in drawn.marks:
         assert LEFT - 0.06 <= x <= RIGHT + 0.06
-        assert TOP - 0.06 <= y <= BOTTOM + 0.06
+        assert TOP + further - 0.06 <= y <= BOTTOM + further + 0.06
 
 
 # Curves.
@@ -75,6 +76,27 @@ def test_titles_labels_and_names_are_written():
     assert {"A title", "across", "up", "first", "second"} <= set(drawn.texts)
     assert len(drawn.legend) == 2
     assert drawn.root.get("aria-label") == "A title"
+
+
+@pytest.mark.parametrize("number", [1, 3, 7])
+def test_the_legend_covers_no_point(number):
+    drawn = chart(**{f"c{n}": [(0, 0), (n, 10 * n)] for n in range(number)})
+    assert max(y for _, y in drawn.legend) < min(y for _, y in drawn.marks) - 3.5
+    assert len({y for _, y in drawn.legend}) == number
+
+
+LEVELS = {"low": (0, 2), "middle": (2, 8), "high": (8, math.inf)}
+
+
+@pytest.mark.parametrize(("most", "named"), [(10, {"low", "middle", "high"}), (4, {"low", "middle"}), (1, {"low"})])
+def test_levels_that_are_in_sight_are_named_beside_the_curves(most, named):
+    drawn = Chart(line_chart({"a": [(0, 0), (1, most)]}, title="", x_label="", y_label="", levels=LEVELS))
+    texts = [element for element in drawn.root.iter(f"{SVG}text") if element.text in LEVELS]
+    assert {text.text for text in texts} == named
+    assert all(float(text.get("x")) > max(x for x, _ in drawn.marks) for text in texts)
+    bounds = [float(line.get("y1")) for line in drawn.root.iter(f"{SVG}line") if line.get("class") == "level"]
+    ticks = dict(drawn.ticks("y"))
+    assert bounds == [ticks[low] for low, _ in LEVELS.values() if 0 < low < most]
 
 
 def test_right_is_more_and_up_is_more():
@@ -144,7 +166,7 @@ def test_ticks_enclose_the_values(values):
         found = [value for value, _ in drawn.ticks(axis)]
         slack = 1e-5 * max(map(abs, found))  # six digits are shown
         assert found[0] - slack <= min(values) <= max(values) <= found[-1] + slack
-    assert_inside(drawn.marks)
+    assert_inside(drawn)
 
 
 numbers = st.floats(-1e9, 1e9).map(lambda value: round(value, 6))
@@ -154,7 +176,7 @@ numbers = st.floats(-1e9, 1e9).map(lambda value: round(value, 6))
 def test_every_curve_lies_between_evenly_spaced_ticks(points):
     drawn = chart(a=points)
     assert len(drawn.marks) == len(points)
-    assert_inside(drawn.marks)
+    assert_inside(drawn)
     for axis, ends in (("x", [LEFT, RIGHT]), ("y", [BOTTOM, TOP])):
         places = [place for _, place in drawn.ticks(axis)]
         assert 2 <= len(places) <= 8
@@ -177,7 +199,7 @@ def test_a_curve_that_is_constant_is_level(value):
     drawn = chart(a=of([1, 2, 3], [value] * 3))
     assert len({y for _, y in drawn.marks}) == 1
     assert len({x for x, _ in drawn.marks}) == 3
-    assert_inside(drawn.marks)
+    assert_inside(drawn)
     assert len(drawn.ticks("y")) >= 2
 
 
