@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from onnxshallow.actions.base import Candidate, FindOptions, Found, Kind, Rewrite
 from onnxshallow.actions.folding import feeding_layer, fold, folding_layer, scaled_sum
 from onnxshallow.analysis import Analysis, NotLinearError, Site
-from onnxshallow.analysis.partial import Partial
+from onnxshallow.analysis.partial import Bounds, Partial
 from onnxshallow.fitting.moments import Parabola
 from onnxshallow.model.editor import GraphEditor
 
@@ -197,7 +197,12 @@ def found_in_part(
 
 
 def keep_in_part(
-    editor: GraphEditor, analysis: Analysis, site: Site, kept: NDArray[np.bool_], curve: Parabola
+    editor: GraphEditor,
+    analysis: Analysis,
+    site: Site,
+    kept: NDArray[np.bool_],
+    curve: Parabola,
+    bounds: Bounds | None = None,
 ) -> Rewrite:
     """Let `site` activate some of its elements only.
 
@@ -207,6 +212,7 @@ def keep_in_part(
         site: the activation.
         kept: (C,) or (C, *spatial), which elements keep it.
         curve: like `kept`, what the others become.
+        bounds: what parabolas have to stay within.
 
     Raises:
         NotLinearError: the site's element type is not known.
@@ -229,7 +235,7 @@ def keep_in_part(
         fit = (fed_by.output,)
     if fit:
         linear, constant = np.where(straight, 1.0, linear), np.where(straight, 0.0, constant)
-    partial = Partial(site.source, site.output, kept, square, linear, constant)
+    partial = Partial(site.source, site.output, kept, square, linear, constant, bounds)
     write_partial(editor, partial, name=site.name, dtype=site.dtype, rank=site.rank)
     return Rewrite(fit=fit, partials=(partial,))
 

@@ -59,4 +59,4 @@ class Quadratic(Action[InPart]):
             np.where(bends, found.parabola.linear, found.scale),
             np.where(bends, found.parabola.constant, found.shift),
         )
-        return keep_in_part(editor, analysis, site, kept, curve)
+        return keep_in_part(editor, analysis, site, kept, curve, found.bounds)

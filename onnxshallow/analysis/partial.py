@@ -12,7 +12,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Partial", "along"]
+__all__ = ["Bounds", "Partial", "along"]
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """How far an activation reaches in the original, on all samples that were looked at; element by element.
+
+    Attributes:
+        low: the smallest z.
+        high: the largest z.
+        peak: the largest |y|.
+    """
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    peak: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +41,7 @@ class Partial:
         square: like `kept`, coefficients; zero where the activation is kept, as for the following.
         linear: coefficients.
         constant: coefficients.
+        bounds: what its parabolas have to stay within, (C,); None where there are none.
     """
 
     source: str
@@ -34,11 +50,16 @@ class Partial:
     square: NDArray[np.float64]
     linear: NDArray[np.float64]
     constant: NDArray[np.float64]
+    bounds: Bounds | None = None
 
     def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> "Partial":
-        """The same with each of its four arrays put through `change`, which takes (C,) or (C, *spatial)."""
+        """The same with each of its four arrays put through `change`, which takes (C,) or (C, *spatial).
+
+        Its parabolas are fitted by then, so the bounds go.
+        """
         return replace(
             self,
+            bounds=None,
             kept=change(self.kept),
             square=change(self.square),
             linear=change(self.linear),

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.analysis.partial import Bounds
+
 __all__ = ["SWELL", "Moments", "Parabola", "SiteStatistics", "site_statistics"]
 
 SWELL = 2.0
@@ -74,6 +76,11 @@ class SiteStatistics:
         """The largest |y| of all channels."""
         return float(np.maximum(-self.least, self.most).max(initial=0.0))
 
+    @property
+    def bounds(self) -> Bounds:
+        """What parabolas have to stay within."""
+        return Bounds(self.low, self.high, np.maximum(-self.least, self.most))
+
     def reshaped(self, shape: tuple[int, ...]) -> "SiteStatistics":
         """The same with the elements in another shape."""
         parts = {name: getattr(self, name).reshape(shape) for name in _PER_CHANNEL}
@@ -98,6 +105,11 @@ class Ranges:
         self.channels = channels
         self.low, self.least = np.full((2, channels), np.inf)
         self.high, self.most = np.full((2, channels), -np.inf)
+
+    def reach(self, bounds: Bounds) -> None:
+        """Reach as far as is known of the same channels elsewhere."""
+        self.low, self.high = np.minimum(self.low, bounds.low), np.maximum(self.high, bounds.high)
+        self.most = np.maximum(self.most, bounds.peak)
 
     def add(self, z: np.ndarray, y: np.ndarray) -> None:
         """Add a batch of activations, (N, C, *spatial) each; any shape where C is 1."""
@@ -199,6 +211,7 @@ def site_statistics(
     channels: int,
     held_out: Iterable[tuple[np.ndarray, np.ndarray]] = (),
     further: Iterable[tuple[np.ndarray, np.ndarray]] = (),
+    bounds: Bounds | None = None,
 ) -> SiteStatistics:
     """What a site does, from batches of (z, y): the least-squares polynomials, their errors, and the ranges.
 
@@ -207,8 +220,11 @@ def site_statistics(
         channels: number of channels, see `Moments`.
         held_out: to measure the errors and the range on as well; without any, the errors are those of the fit.
         further: to measure the range on alone.
+        bounds: that the range reaches in any case.
     """
     fitted, others, ranges = Moments(channels), Moments(channels), Ranges(channels)
+    if bounds is not None:
+        ranges.reach(bounds)
     for batches, sums in ((pairs, (fitted, ranges)), (held_out, (others, ranges)), (further, (ranges,))):
         for z, y in batches:
             for sum_ in sums:

@@ -17,7 +17,6 @@ from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import correct, downstream
 from onnxshallow.model.network import Network
 from onnxshallow.rewriting.lowering.lower import MaskForm, lower
-from onnxshallow.rewriting.stability import why_unstable
 from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.progress import Step
 from onnxshallow.runtime.whole import run_batches
@@ -35,13 +34,11 @@ class Realized:
         outputs: its outputs on the calibration's selection batches, one array (N, ...) each.
         composition_error: where kernels were composed exactly, by how much that moved the outputs: RMS of the
             difference to the same network with its convolutions left apart, over the RMS of that; else None.
-        unstable: why it is not to be used on inputs a little different from the calibration samples, else None.
     """
 
     network: Network
     outputs: list[np.ndarray]
     composition_error: float | None = None
-    unstable: str | None = None
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -90,18 +87,18 @@ def realize(
     rewritten = apply_candidates(analysis, apart, statistics, ends)
     chosen = _layers_to_fit(rewritten, rewritten.fit, correction)
     model, partials = _fit(analysis, rewritten, chosen, rewritten.fit, calibration, step)
-    apart_only = _finished(analysis, statistics, model, partials, form, calibration)
+    apart_only = _finished(analysis, model, partials, form, calibration)
     if not composed:
         return apart_only
     separate = analyze(model, analysis.network.input_shapes, ends)
     merged = apply_candidates(separate, [_relocated(analysis, separate, c) for c in composed], statistics)
     merged = replace(merged, partials=tuple(partials))
-    result = _finished(analysis, statistics, merged.model, partials, form, calibration)
+    result = _finished(analysis, merged.model, partials, form, calibration)
     error = max(relative_error(a, b) for a, b in zip(apart_only.outputs, result.outputs, strict=True))
     if correction and any(c.exactness != "exact" for c in composed):
         chosen = [layer for layer in _layers_to_fit(merged, merged.frozen, True) if layer.output not in merged.frozen]
         model, partials = _fit(analysis, merged, chosen, rewritten.fit, calibration, step)
-        result = _finished(analysis, statistics, model, partials, form, calibration)
+        result = _finished(analysis, model, partials, form, calibration)
     return replace(result, composition_error=error)
 
 
@@ -167,7 +164,6 @@ def _fit(
 
 def _finished(
     analysis: Analysis,
-    statistics: Statistics,
     model: onnx.ModelProto,
     partials: Sequence[Partial],
     form: MaskForm,
@@ -176,8 +172,5 @@ def _finished(
     """The model as it is written, its partial activations by their parts, and what is known of it."""
     shapes = analysis.network.input_shapes
     written = Network(lower(analyze(model, shapes), partials, form) if partials else model, shapes)
-    unstable = None
-    if any(partial.squared.any() for partial in partials):
-        unstable = why_unstable(analysis, statistics, written, calibration)
     outputs = run_batches(written.model, calibration.batches[calibration.selection], calibration.threads)
-    return Realized(written, outputs, unstable=unstable)
+    return Realized(written, outputs)

@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from onnxshallow.data.changes import Changer
 from onnxshallow.data.prepare import labelled_batches
 from onnxshallow.data.samples import Samples
 from onnxshallow.fitting.calibration import Calibration
@@ -17,7 +16,7 @@ from onnxshallow.search.watched import affordable_pool
 from onnxshallow.validation.compare import Comparison, Fidelity, Loss, Runner, compare_models
 from onnxshallow.validation.evidence import data_findings
 from onnxshallow.validation.gates import Gate, Limits, check_gates, gate_findings
-from onnxshallow.validation.growth import Pair, Stability
+from onnxshallow.validation.growth import Pair, Stability, stability_findings
 from onnxshallow.validation.judgement import Finding
 from onnxshallow.validation.synthetic import synthetic_findings
 
@@ -67,11 +66,6 @@ class Attempt:
         """How close the outputs are, and how far composed kernels alone are off."""
         return replace(self.comparison.fidelity, composition_error=self.realized.composition_error)
 
-    @property
-    def unstable(self) -> str | None:
-        """Why the model is not to be used on inputs a little different from the samples, else None."""
-        return self.realized.unstable or (None if self.stability is None else self.stability.why_unstable)
-
     @cached_property
     def gates(self) -> list[Gate]:
         """The gates, checked; none where there are no real samples."""
@@ -84,11 +78,7 @@ class Attempt:
         Raises:
             UsageError: a gate needs what the network does not have.
         """
-        found = []
-        if self.unstable is not None:
-            found.append(
-                Finding("stability", f"The best plan is refused: {self.unstable}. {_STEADIER}", refuses=True)
-            )
+        found = stability_findings(self.stability, _STEADIER)
         found += synthetic_findings(self.comparison.fidelity.sorts)
         if self.limits is not None:
             found += gate_findings(self.judged, self.gates, _CLOSER)
@@ -108,9 +98,13 @@ class Attempt:
         """Whether no finding refuses it."""
         return not any(finding.refuses for finding in self.findings)
 
+    @property
+    def _grows(self) -> bool:
+        return self.stability is not None and self.stability.why_unstable is not None
+
     def rank(self) -> tuple[bool, bool, float]:
         """What puts attempts in order, the best first: usable ones, stable ones, those that lose less."""
-        return not self.usable, self.unstable is not None, self.loss.value
+        return not self.usable, self._grows, self.loss.value
 
 
 def carry_out(
@@ -135,13 +129,12 @@ def carry_out(
 
 def _examined(inputs: Inputs, realized: Realized, progress: Progress) -> Pair:
     """The original and the result, whose activations were compared on all that there is."""
-    network, data = inputs.analysis.network, inputs.data
-    changer = Changer.of(network.inputs, inputs.calibration.batches, inputs.config.seed)
+    data = inputs.data
     pair = Pair(inputs.analysis, realized.network, inputs.calibration.threads)
     sources = {"calibration samples": affordable_pool(inputs), "validation samples": data.report}
     with progress.stage("Looking for growth", len(sources)) as step:
         for name, samples in sources.items():
-            pair.examine(name, samples, data.batch, changer, whole=inputs.fixed_batch)
+            pair.examine(name, samples, data.batch, inputs.config.seed)
             step()
     return pair
 

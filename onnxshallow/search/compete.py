@@ -11,6 +11,7 @@ from onnxshallow.analysis import Analysis, Layer, NotLinearError
 from onnxshallow.analysis.cost import layer_macs
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.correction import FitOptions
+from onnxshallow.rewriting.stability import why_unstable
 from onnxshallow.runtime.progress import Progress, Silent
 from onnxshallow.search.attempt import realize_with
 from onnxshallow.search.inputs import Inputs, Observation
@@ -179,8 +180,10 @@ def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan | Non
     except NotLinearError as error:
         logger.warning("A plan is left out: %s", error)
         return None
-    if realized.unstable is not None:
-        logger.info("A plan is refused: %s.", realized.unstable)
-        return None
+    if realized.analysis.cost.squares:
+        why = why_unstable(inputs.analysis, observation.statistics, realized.network, inputs.reduced)
+        if why is not None:
+            logger.info("A plan is refused: %s.", why)
+            return None
     measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
     return replace(plan, damage=damage(measure, observation.reference, realized.outputs, inputs.kinds))

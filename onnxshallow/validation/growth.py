@@ -16,15 +16,27 @@ from numpy.typing import NDArray
 
 from onnxshallow.analysis import Analysis
 from onnxshallow.data.changes import Changer
-from onnxshallow.data.prepare import labelled_batches
+from onnxshallow.data.prepare import is_fixed, labelled_batches
 from onnxshallow.data.samples import Samples
 from onnxshallow.data.splits import subset
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
 from onnxshallow.runtime.segment import build_segment
+from onnxshallow.validation.judgement import Finding
 from onnxshallow.validation.numbers import Real
 
-__all__ = ["BOUND", "Growth", "Pair", "Peaks", "Range", "Stability", "growth", "most_extreme", "provoked"]
+__all__ = [
+    "BOUND",
+    "Growth",
+    "Pair",
+    "Peaks",
+    "Range",
+    "Stability",
+    "growth",
+    "most_extreme",
+    "provoked",
+    "stability_findings",
+]
 
 BOUND = 4.0
 """The growth beyond which a network with squares is refused, on any set."""
@@ -99,8 +111,13 @@ class Stability:
             return None
         return (
             f"on {worst.samples} the activations of {worst.site!r} grow to {worst.factor:.3g} times the original's, "
-            f"of which {BOUND:g} are allowed"
+            f"more than {BOUND:g}"
         )
+
+    @property
+    def in_short(self) -> str:
+        """How far activations grow, in a few words."""
+        return f"activations up to {max(self.worst.factor, 1.0):.2g}x the original's"
 
 
 class Pair:
@@ -117,6 +134,7 @@ class Pair:
         network = original.network
         named = {site.output: site.name for site in original.sites if site.node >= 0}
         named |= {name: name for name in network.output_names if _is_floating(network, name)}
+        self._network = network
         self._names = {name: site for name, site in named.items() if rewritten.producer(name) is not None}
         self._runs = [Peaks(each, tuple(self._names), threads) for each in (network, rewritten)]
         self._largest = np.zeros((2, len(self._names)))
@@ -164,25 +182,26 @@ class Pair:
         self.offenders += [batch for _, batch in sorted(worst, key=lambda each: -each[0])[:_MOST_OFFENDERS]]
         return first
 
-    def examine(self, name: str, samples: Samples, batch: int, changer: Changer, *, whole: bool = False) -> None:
+    def examine(self, name: str, samples: Samples, batch: int, seed: int = 0) -> None:
         """Note the growth on samples, on changed copies of the most extreme and of others, and on provoked ones.
 
         Args:
             name: what the samples are, in words.
             samples: the samples.
             batch: samples a batch.
-            changer: changes and disturbs them.
-            whole: whether the network runs on full batches only.
+            seed: of what is drawn at random.
         """
+        whole = is_fixed(self._network.inputs)
         peaks = self.look(name, (feeds for feeds, _ in labelled_batches(samples, batch, whole=whole)))
         most = max(batch, _CHANGED)
         extreme = most_extreme(peaks, most)
-        others = subset(len(peaks), most, changer.seed)
+        others = subset(len(peaks), most, seed)
         starts = [
             feeds
             for part in (samples.take(np.union1d(extreme[:most], others)),)
             for feeds, _ in labelled_batches(part, batch, whole=whole)
         ]
+        changer = Changer.of(self._network.inputs, starts, seed)
         for change in changer.changes:
             self.look(f"{name}, {change}", (changer.changed(feeds, change) for feeds in starts))
         if changer.images:
@@ -200,6 +219,18 @@ class Pair:
 def _is_floating(network: Network, tensor: str) -> bool:
     dtype = network.dtype(tensor)
     return dtype is not None and dtype.kind == "f"
+
+
+def stability_findings(stability: Stability | None, advice: str = "") -> list[Finding]:
+    """What speaks against a network whose activations grow.
+
+    Args:
+        stability: what is known; None for a network without squares, which nothing is known against.
+        advice: what to do, in a sentence.
+    """
+    if stability is None or (why := stability.why_unstable) is None:
+        return []
+    return [Finding("stability", f"It is not stable: {why}. {advice}".rstrip(), refuses=True)]
 
 
 def growth(original: NDArray[np.float64], rewritten: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -77,7 +77,8 @@ def outcome(
         ],
         forced=force,
     )
-    facts = [*shares_kept(config, original, cost), *(gate.in_short() for gate in attempt.gates), speed.text]
+    steady = [] if attempt.stability is None else [attempt.stability.in_short]
+    facts = [*shares_kept(config, original, cost), *(gate.in_short() for gate in attempt.gates), *steady, speed.text]
     remarks = [*remarks, *_remarks_on_squares(inputs, attempt)]
     report = build_report(inputs, attempt, measured, judgement, facts, remarks, clock.seconds, run)
     return Result(inputs.document, attempt.realized.model, attempt.plan, report, judgement.error)

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Unpack
 
+from onnxshallow.analysis import analyze
 from onnxshallow.data.prepare import is_fixed, labelled_batches, load_report_samples
+from onnxshallow.data.samples import Samples
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.document import Document, ModelSource, as_document
 from onnxshallow.model.network import Network
@@ -21,6 +23,7 @@ from onnxshallow.runtime.progress import Progress, Silent, counted
 from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
 from onnxshallow.validation.evidence import data_findings
 from onnxshallow.validation.gates import Limits, check_gates, gate_findings
+from onnxshallow.validation.growth import Pair, Stability, stability_findings
 from onnxshallow.validation.guess import find_kinds, labelled_outputs
 from onnxshallow.validation.judgement import judge
 from onnxshallow.validation.user_metric import UserMetric, load_metric
@@ -91,8 +94,16 @@ def _validate(
             metrics=own,
             glance=glance,
         ).located_in(samples)
+    stability = _stability(first, second, samples, batch, config, progress)
     gates = check_gates(comparison, limits)
-    judgement = judge([*gate_findings(comparison, gates), *data_findings(samples, comparison, gates)])
+    judgement = judge(
+        [
+            *stability_findings(stability),
+            *gate_findings(comparison, gates),
+            *data_findings(samples, comparison, gates),
+        ]
+    )
+    facts = [*(gate.in_short() for gate in gates), *([] if stability is None else [stability.in_short])]
     left = len(samples) - comparison.fidelity.samples
     note = f"{left} of {len(samples)} samples were left out, as the model runs on batches of {batch} only"
     return ValidationReport(
@@ -101,11 +112,26 @@ def _validate(
         original_accuracy=comparison.first,
         optimized_accuracy=comparison.second,
         fidelity=comparison.fidelity,
-        verdict=verdict_report(judgement, comparison, [gate.in_short() for gate in gates], [note] if left else []),
+        verdict=verdict_report(judgement, comparison, facts, [note] if left else []),
         **class_details(comparison),
         gates=gates,
+        stability=stability,
         metrics=[metric.result() for metric in own],
     )
+
+
+def _stability(
+    original: Document, optimized: Document, samples: Samples, batch: int, config: Config, progress: Progress
+) -> Stability | None:
+    """How far activations grow; None where nothing is squared that the original does not square."""
+    first, second = (analyze(document.model, config.input_shape) for document in (original, optimized))
+    if second.cost.squares <= first.cost.squares:
+        return None
+    pair = Pair(first, second.network, config.threads or 0)
+    with progress.stage("Looking for growth", 1) as step:
+        pair.examine("samples", samples, batch, config.seed)
+        step()
+    return pair.result
 
 
 def load_models(

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from onnxshallow.analysis import analyze
-from onnxshallow.fitting.moments import Parabola, SiteStatistics, site_statistics
+from onnxshallow.analysis.partial import Bounds
+from onnxshallow.fitting.moments import SWELL, Parabola, SiteStatistics, site_statistics
 from onnxshallow.fitting.parabolas import fit_polynomials, inputs_of, trusted
 from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.store import ActivationStore
@@ -156,3 +159,15 @@ def test_a_partial_reads_its_source_and_its_activation():
     source, active = inputs_of(model.network, MIXED)
     assert source == "h"
     assert model.network.producer(active).op == "Relu"
+
+
+def test_a_refitted_parabola_stays_within_what_is_known_of_the_original():
+    batches = batches_of(3)
+    free = partial("h", "r", (0, 0, 0, 0), square=0.2)
+    known = Bounds(np.full(4, -60.0), np.full(4, 60.0), np.full(4, 60.0))
+    alone, bounded = (
+        fit_polynomials(*cursors(made, batches), made, 3) for made in (free, replace(free, bounds=known))
+    )
+    assert np.all(bounded.square < alone.square)
+    ends = bounded.polynomial(np.array([[[-60.0]] * 4, [[60.0]] * 4]))
+    assert np.all(ends <= SWELL * 60 * (1 + 1e-9))

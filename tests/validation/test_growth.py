@@ -34,8 +34,7 @@ def largest(network, x):
 
 def examined(rewritten, x):
     pair = Pair(ANALYSIS, rewritten, 1)
-    changer = Changer.of(ANALYSIS.network.inputs, [{"x": x}])
-    pair.examine("samples", samples_of(x), 16, changer)
+    pair.examine("samples", samples_of(x), 16)
     return pair.result
 
 

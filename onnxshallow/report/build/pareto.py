@@ -85,7 +85,7 @@ def _verdict(judged: Sequence[Judgement], validated: bool) -> Verdict:
 def _point(inputs: Inputs, target: int, attempt: Attempt, speed: Speed, judgement: Judgement) -> ParetoPoint:
     plan, realized, comparison = attempt.plan, attempt.realized, attempt.comparison
     reason = " ".join(finding.text for finding in judgement.refusals) or None
-    if realized.unstable is not None:
+    if any(finding.about == "stability" for finding in judgement.refusals):
         return ParetoPoint(target_relus=target, reason=reason)
     validated = inputs.data.validated
     return ParetoPoint(

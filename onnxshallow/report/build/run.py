@@ -194,6 +194,7 @@ def build_report(
             judgement, shown, facts, [*_remarks(analysis, inputs.data), *remarks], _met(inputs.config, inputs.data)
         ),
         gates=[] if attempt is None else attempt.gates,
+        stability=None if attempt is None else attempt.stability,
         **run_details(inputs, timings),
         **({} if shown is None else class_details(shown)),
     )

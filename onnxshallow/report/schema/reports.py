@@ -21,6 +21,7 @@ from onnxshallow.report.schema.sections import (
 from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
 from onnxshallow.validation.gates import Gate
+from onnxshallow.validation.growth import Stability
 from onnxshallow.validation.kinds import OutputKind
 from onnxshallow.validation.numbers import Number
 from onnxshallow.validation.speed import Speed
@@ -86,7 +87,7 @@ class ValidationReport(Part):
 
     `changed` holds at most 100 of `changed_total` samples, those first of which the original was most sure.
     `labels_of` names the output that labels belong to, where others tell classes too; `unused_labels` says that there
-    are labels which fit no output.
+    are labels which fit no output. `stability` is how far activations grow, where the optimized network squares more.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -102,6 +103,7 @@ class ValidationReport(Part):
     labels_of: str | None = None
     unused_labels: bool = False
     gates: list[Gate] = Field(default_factory=list)
+    stability: Stability | None = None
     metrics: list[MetricResult] = Field(default_factory=list)
 
 
@@ -223,7 +225,7 @@ class Report(Part):
     """The result of `optimize` or `apply`.
 
     The fields from `classes` on are as in `ValidationReport`; nothing is said without real data. `speed` is what was
-    measured in onnxruntime, as `bench` does.
+    measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where something is squared.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -250,3 +252,4 @@ class Report(Part):
     unused_labels: bool = False
     speed: Speed | None = None
     gates: list[Gate] = Field(default_factory=list)
+    stability: Stability | None = None
