@@ -19,8 +19,8 @@ class Calibration:
         store: where activations are kept.
         fit: how layers are fitted.
         threads: of onnxruntime; 0 lets it decide.
-        watched: further inputs, which nothing is fitted to and nothing chosen by; the ranges of activations take them
-            in, so that what is squared stays in bounds on them.
+        watched: further inputs, extreme ones, where something is squared. Layers are fitted to them as well, so that
+            they make of them what the original does, and parabolas stay in bounds on them; nothing else goes by them.
         everything: fit on the held-out batches as well, once nothing is left to be chosen.
     """
 

@@ -95,6 +95,7 @@ def correct(
     changed: Collection[str] = (),
     known: Layers | None = None,
     partials: Sequence[Partial] = (),
+    polynomial_batches: int | None = None,
 ) -> dict[str, Convolution]:
     """Re-fit layers and polynomials of the rewritten network in order.
 
@@ -110,6 +111,8 @@ def correct(
         known: the original network's layers; the one that was split in two is what these start from.
         partials: the rewritten network's partial activations, whose polynomials are fitted as well
             (`rewritten.partials`).
+        polynomial_batches: number of leading batches that these are fitted to, whose ranges are those of all; None
+            for `fit_batches`.
 
     Returns:
         The fitted convolutions by the name of the layer's output.
@@ -130,7 +133,7 @@ def correct(
         original.goals = goals[0] | {name for first, _ in to_come for name in first}
         rewritten.goals = goals[1] | {name for _, second in to_come for name in second}
         if isinstance(place, Partial):
-            fit_polynomials(original, rewritten, place, fit_batches)
+            fit_polynomials(original, rewritten, place, polynomial_batches or fit_batches)
             continue
         layer, target = place
         if target.through is not None:

@@ -140,7 +140,8 @@ def _fit(
 ) -> tuple[onnx.ModelProto, list[Partial]]:
     """The rewritten model with `chosen` layers and its partial activations fitted to the original's activations."""
     fitted = calibration.batches[calibration.fitting]
-    batches = [*fitted, *(calibration.watched if any(p.squared.any() for p in rewritten.partials) else ())]
+    squares = any(partial.squared.any() for partial in rewritten.partials)
+    batches = [*fitted, *(calibration.watched if squares else ())]
     before, after = (
         Cursor.at_inputs(analysis.network, batches, calibration.store, goals=(), threads=calibration.threads)
         for analysis in (original, rewritten.analysis)
@@ -151,12 +152,13 @@ def _fit(
         after,
         layers,
         chosen,
-        len(fitted),
+        len(batches),
         calibration.fit,
         step,
         changed=changed,
         known=original.layers,
         partials=rewritten.partials,
+        polynomial_batches=len(fitted),
     )
     partials = [after.partials.get(partial.output, partial) for partial in rewritten.partials]
     return write_layers(rewritten.analysis.network, layers, after.replaced), partials

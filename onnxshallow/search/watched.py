@@ -1,14 +1,15 @@
-"""Samples that are watched while squares are fitted: the extremes of all that the calibration source holds.
+"""Samples that are watched where something is squared: the extremes of all that the calibration source holds.
 
 A square has to stay in bounds on samples that nobody fitted to. Whether it will is decided by the largest inputs of
 each channel, which a thousand samples do not show. So the original runs over everything in the source once, and for
-each channel the samples that reach furthest are kept, and of copies changed as the world may change them, too. The
-networks are run on them wherever ranges are looked at; no weight is fitted to them and no plan chosen by them.
+each channel the samples that reach furthest are kept, and of copies changed as the world may change them, too.
+
+Parabolas are bounded by how far these reach. Layers are fitted to them beside the calibration samples: one that never
+saw a black image makes something of it that the original does not, and what follows is bounded for no good.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +31,7 @@ __all__ = ["affordable_pool", "extremes", "with_watched"]
 # What running a network over the whole source may cost, and over changed copies; of larger sources a part is drawn.
 _POOL_MACS, _CHANGED_MACS = 1.5e13, 2e12
 # How many extremes are watched next to calibration samples: as they are, and of each kind of changed copy.
-_AS_THEY_ARE, _CHANGED = 0.4, 0.1
-# Samples are disturbed so strongly, and so often, as those are that are to provoke growth.
-_STRENGTH, _DISTURBED = 0.25, 4
+_AS_THEY_ARE, _CHANGED = 0.4, 0.05
 # While plans compete, one batch in so many is watched.
 _ONE_IN = 3
 
@@ -53,19 +52,17 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     pool, threads = affordable_pool(inputs), inputs.calibration.threads
     used = len(inputs.data.fit) + len(inputs.data.selection)
     changer = Changer.of(network.inputs, inputs.calibration.batches, inputs.config.seed)
-    generator = np.random.default_rng(inputs.config.seed)
-    ways: list[Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]] = [
-        *(partial(changer.changed, change=change) for change in changer.changes),
-        *[partial(changer.disturbed, strength=_STRENGTH, generator=generator)] * _DISTURBED,
-    ]
-    with progress.stage("Looking for extremes", len(pool) // batch + len(ways)) as step:
+    changes = changer.changes
+    with progress.stage("Looking for extremes", len(pool) // batch + len(changes)) as step:
         found = extremes(network, sites, _counted(pool, batch, step), threads)
         watched = [pool.batch(part) for part in _parts(found[: max(batch, int(_AS_THEY_ARE * used))], batch)]
-        copied = int(_CHANGED_MACS / max(inputs.analysis.cost.macs * len(ways), 1))
+        copied = int(_CHANGED_MACS / max(inputs.analysis.cost.macs * len(changes), 1))
         others = pool.take(subset(len(pool), max(batch, copied - len(found)), inputs.config.seed))
         starts = [*watched, *(feeds for feeds, _ in labelled_batches(others, batch))]
-        for way in ways:
-            changed = [way(one) for one in starts]
+        if changer.images:
+            watched.append(changer.plain(starts[0]))
+        for change in changes:
+            changed = [changer.changed(one, change) for one in starts]
             found = extremes(network, sites, changed, threads)
             watched += _picked(changed, found[: max(batch, int(_CHANGED * used))], batch)
             step()

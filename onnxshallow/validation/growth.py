@@ -38,7 +38,7 @@ __all__ = [
     "stability_findings",
 ]
 
-BOUND = 4.0
+BOUND = 6.0
 """The growth beyond which a network with squares is refused, on any set."""
 
 # A site that never gets beyond this share of the largest activation of all counts as if it did.
@@ -47,7 +47,7 @@ _SMALL = 1e-3
 # offenders of a set are kept.
 _CHANGED, _PROVOKED, _MOST_OFFENDERS = 256, 128, 16
 # Rounds of provoking, changes of each sample in a round, and how strong they are, in the range from black to white.
-_ROUNDS, _TRIES, _STRENGTH = 6, 4, 0.25
+_ROUNDS, _TRIES, _STRENGTH = 6, 4, 0.1
 
 Batch = Mapping[str, np.ndarray]
 
@@ -137,10 +137,10 @@ class Pair:
         self._network = network
         self._names = {name: site for name, site in named.items() if rewritten.producer(name) is not None}
         self._runs = [Peaks(each, tuple(self._names), threads) for each in (network, rewritten)]
-        self._largest = np.zeros((2, len(self._names)))
+        self._largest, self._usual = np.zeros((2, len(self._names))), np.zeros(len(self._names))
         self._found: list[Growth] = []
         self.offenders: list[Batch] = []
-        """Samples on which single activations grow to more than half of `BOUND`; a few of each set."""
+        """Samples on which single activations grow beyond `BOUND`; a few of each set."""
 
     def peaks(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The largest absolute values in both networks, (N, tensors) each.
@@ -151,12 +151,14 @@ class Pair:
         first, second = (run(batch) for run in self._runs)
         return first, second
 
-    def look(self, name: str, batches: Iterable[Batch]) -> NDArray[np.float64]:
+    def look(self, name: str, batches: Iterable[Batch], *, usual: bool = False) -> NDArray[np.float64]:
         """Note the growth on some samples.
 
         Args:
             name: what they are, in words.
             batches: the samples.
+            usual: whether they are samples as they are. What the original makes of these is no growth on others,
+                either, on which it makes little.
 
         Returns:
             (N, tensors) largest absolute values in the original.
@@ -165,16 +167,19 @@ class Pair:
         worst: list[tuple[float, Batch]] = []
         for batch in batches:
             found.append(self.peaks(batch))
-            single = growth(found[-1][0].max(axis=0, keepdims=True), found[-1][1]).max(axis=1, initial=0.0)
-            if len(single) and single.max() > BOUND / 2:
+            before, after = found[-1]
+            before = np.maximum(before.max(axis=0, initial=0.0), self._usual)
+            single = growth(before, after).max(axis=1, initial=0.0)
+            if len(single) and single.max() > BOUND:
                 rows = np.argsort(-single, kind="stable")[:_MOST_OFFENDERS]
-                rows = np.sort(rows[single[rows] > BOUND / 2])
+                rows = np.sort(rows[single[rows] > BOUND])
                 worst.append((float(single.max()), {key: values[rows] for key, values in batch.items()}))
         if not found:
             return np.zeros((0, len(self._names)))
         first, second = (np.concatenate(each) for each in zip(*found, strict=True))
         largest = np.array([each.max(axis=0, initial=0.0) for each in (first, second)])
-        factors = growth(*largest)
+        self._usual = np.maximum(self._usual, largest[0]) if usual else self._usual
+        factors = growth(np.maximum(largest[0], self._usual), largest[1])
         place = int(factors.argmax()) if len(factors) else -1
         site = list(self._names.values())[place] if len(factors) else ""
         self._found.append(Growth(name, len(first), float(factors[place]) if len(factors) else 1.0, site))
@@ -192,7 +197,7 @@ class Pair:
             seed: of what is drawn at random.
         """
         whole = is_fixed(self._network.inputs)
-        peaks = self.look(name, (feeds for feeds, _ in labelled_batches(samples, batch, whole=whole)))
+        peaks = self.look(name, (feeds for feeds, _ in labelled_batches(samples, batch, whole=whole)), usual=True)
         most = max(batch, _CHANGED)
         extreme = most_extreme(peaks, most)
         others = subset(len(peaks), most, seed)
