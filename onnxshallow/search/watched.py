@@ -30,8 +30,9 @@ __all__ = ["affordable_pool", "extremes", "with_watched"]
 
 # What running a network over the whole source may cost, and over changed copies; of larger sources a part is drawn.
 _POOL_MACS, _CHANGED_MACS = 1.5e13, 2e12
-# How many extremes are watched next to calibration samples: as they are, and of each kind of changed copy.
-_AS_THEY_ARE, _CHANGED = 0.4, 0.05
+# How many extremes are watched next to calibration samples: as they are, of each kind of changed copy, and of those
+# that reach furthest of all, as they hold nothing but black and white.
+_AS_THEY_ARE, _CHANGED, _SATURATED = 0.4, 0.05, 0.25
 # While plans compete, one batch in so many is watched.
 _ONE_IN = 3
 
@@ -64,7 +65,8 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
         for change in changes:
             changed = [changer.changed(one, change) for one in starts]
             found = extremes(network, sites, changed, threads)
-            watched += _picked(changed, found[: max(batch, int(_CHANGED * used))], batch)
+            share = _SATURATED if change == "saturated" else _CHANGED
+            watched += _picked(changed, found[: max(batch, int(share * used))], batch)
             step()
     if inputs.fixed_batch:
         watched = [one for one in watched if len(next(iter(one.values()))) == batch]
