@@ -8,7 +8,6 @@ import onnx
 import pytest
 
 from onnxshallow.analysis import analyze
-from onnxshallow.fitting import correction
 from onnxshallow.model.network import Network
 from onnxshallow.rewriting.realize import Realized
 from onnxshallow.runtime.progress import Clock, Silent
@@ -24,6 +23,7 @@ from onnxshallow.search.watched import with_watched
 from onnxshallow.validation.compare import Comparison, Fidelity
 from onnxshallow.validation.gates import Limits
 from tests.networks import smooth
+from tests.partials import steep
 from tests.runs import assert_error, load_case, read_json, run, save_case, stability_of
 
 BLOWN_UP = stability_of(1e5, "Relu_1")
@@ -54,19 +54,6 @@ def test_what_is_refused_comes_after_what_is_not():
     limits = Limits(max_drop=0.15)
     good, bad, worse, unstable = (attempt(*of, limits=limits) for of in ((0.1,), (0.2,), (0.3,), (0.0, BLOWN_UP)))
     assert sorted([unstable, worse, bad, good], key=Attempt.rank) == [good, bad, worse, unstable]
-
-
-def steep(monkeypatch, wanted=lambda partial: True):
-    """Let the parabolas of fitted partial activations come out far too steep."""
-    fit = correction.fit_polynomials
-
-    def spoilt(original, rewritten, partial, fit_batches):
-        found = fit(original, rewritten, partial, fit_batches)
-        if wanted(found):
-            rewritten.partials[partial.output] = found = replace(found, square=1e5 * found.square)
-        return found
-
-    monkeypatch.setattr(correction, "fit_polynomials", spoilt)
 
 
 def search_of(case, **options):
@@ -185,6 +172,8 @@ def test_the_same_target_is_met_where_nothing_blows_up(squared):
     report = read_json(model.with_name("net.shallow.json"))
     assert (report["optimized"]["relus"], report["original"]["squares"]) == (0, 0)
     assert report["optimized"]["squares"] > 0
+    assert max(growth["factor"] for growth in report["stability"]["growth"]) <= 4
+    assert [found["site"] for found in report["stability"]["ranges"]] == ["r0", "r1", "r2", "y"]
 
 
 def test_a_plan_that_blows_up_is_refused_where_it_is_applied(squared, monkeypatch, tmp_path):

@@ -1,6 +1,15 @@
 import pytest
 
-from onnxshallow.report.page.view import Answer, answer, drawn_rows, frontier_chart, in_short, layer_rows, share, tiles
+from onnxshallow.report.page.view import (
+    Answer,
+    answer,
+    drawn_rows,
+    frontier_chart,
+    in_short,
+    layer_rows,
+    share,
+    tiles,
+)
 from onnxshallow.report.schema.reports import (
     ChangeReport,
     CostReport,
