@@ -28,7 +28,8 @@ def save(folder, offset):
 
 
 def optimized(path, *arguments):
-    return run("optimize", path, "--target-relus", "0.67", "--calib-samples", "200", "--threads", "1", *arguments)
+    options = ("--target-relus", "0.67", "--granularity", "layer", "--calib-samples", "200", "--threads", "1")
+    return run("optimize", path, *options, *arguments)
 
 
 @pytest.fixture
@@ -61,7 +62,9 @@ def test_sorts_that_disagree_refuse_a_model(blind):
 
 
 def test_real_samples_decide_where_there_are_some(blind):
-    np.savez(blind.parent / "flat.npz", x=np.random.default_rng(0).normal(size=(200, 1, 1, 1)) * np.ones((1, 16, 16)))
+    random = np.random.default_rng(0)
+    x = random.normal(size=(200, 1, 1, 1)) + 0.1 * random.normal(size=(200, 1, 16, 16))
+    np.savez(blind.parent / "flat.npz", x=x.astype(np.float32))
     outcome = optimized(blind, "--validate", blind.parent / "flat.npz")
     assert outcome.exit_code == 0, outcome.stderr
     assert read_json(blind.parent / "net.shallow.json")["fidelity"]["sorts"] == []
