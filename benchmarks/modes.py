@@ -137,7 +137,7 @@ def curve(
                 "lost": comparison.accuracy_lost,
                 "interval": comparison.drop_interval,
                 "private": shares(prices(analysis, *link), before),
-                "refused": realized.unstable,
+                "refused": None if attempt.stability is None else attempt.stability.why_unstable,
                 "plan": sorted(plan.keys),
             }
         points.append({**goal, **done[plan.keys]})

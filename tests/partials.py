@@ -1,16 +1,20 @@
 """Partial activations to test with, and models that hold them in the intermediate form."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
+import pytest
 
 from onnxshallow.actions.partial import write_partial
 from onnxshallow.analysis import Analysis, Site, analyze
 from onnxshallow.analysis.partial import Partial
+from onnxshallow.fitting import correction
 from onnxshallow.model.editor import GraphEditor
+from onnxshallow.runtime.cursor import Cursor
 
-__all__ = ["intermediate", "partial", "random_partial", "with_partial"]
+__all__ = ["intermediate", "partial", "random_partial", "steep", "with_partial"]
 
 _NAMES = ("act", "kept", "square", "linear", "constant", "zz", "first", "second", "sum", "made")
 
@@ -54,6 +58,18 @@ def intermediate(
         assert site.dtype is not None
         write_partial(editor, each, name=site.name, dtype=site.dtype, rank=site.rank)
     return analyze(editor.finish(), shapes)
+
+
+def steep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the parabolas of fitted partial activations come out far too steep."""
+    fit = correction.fit_polynomials
+
+    def spoilt(original: Cursor, rewritten: Cursor, fitted: Partial, fit_batches: int) -> Partial:
+        found = fit(original, rewritten, fitted, fit_batches)
+        rewritten.partials[fitted.output] = found = replace(found, square=1e5 * found.square)
+        return found
+
+    monkeypatch.setattr(correction, "fit_polynomials", spoilt)
 
 
 def with_partial(

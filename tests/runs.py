@@ -21,6 +21,7 @@ from onnxshallow.model.session import Session
 from onnxshallow.options.config import resolve
 from onnxshallow.runtime.progress import Silent, Step
 from onnxshallow.search.inputs import Inputs, load_inputs
+from onnxshallow.validation.growth import Growth, Range, Stability
 from onnxshallow.validation.speed import Speed
 from onnxshallow.workflows.result import Result as ModelResult
 from tests.graphs import interface
@@ -156,6 +157,11 @@ def speed_of(original_ms: float = 1.0, optimized_ms: float = 1.0, off: float = 0
         threads=None,
         runs=60,
     )
+
+
+def stability_of(factor: float, site: str = "r2") -> Stability:
+    """What was seen of the activations of a network with squares, made up; they grow by a factor at one site."""
+    return Stability((Growth("some samples", 40, factor, site),), (Range(site, 1.0, factor, 4),))
 
 
 def assert_error(outcome: Result, code: int, *words: str) -> None:

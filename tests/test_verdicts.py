@@ -15,6 +15,7 @@ from onnxshallow.errors import UsageError
 from onnxshallow.options.config import resolve
 from tests.graphs import run_plain
 from tests.networks import build, smooth
+from tests.partials import steep
 from tests.runs import ANY_LOSS, NET, NET_WEIGHTS, assert_error, net, read_json, run, strict_json
 
 QUICK = ("--sensitivity", "magnitude", "--no-cache")
@@ -169,6 +170,23 @@ def test_few_samples_are_told_to_be_few(tmp_path, model):
     assert verdict["status"] == "met"
     assert "By 12 samples" in verdict["line"]
     assert "validate on more." in verdict["line"]
+
+
+@pytest.mark.parametrize("explodes", [False, True])
+def test_squares_are_judged_by_how_far_activations_grow(tmp_path, model, explodes, monkeypatch):
+    if explodes:
+        steep(monkeypatch)
+    data = saved(tmp_path, "c", CALIBRATION), saved(tmp_path, "v", VALIDATION)
+    squares = ("--polynomials", "--target-relus", "0.0001", "--sensitivity", "kl")
+    verdict = optimized(model, *data, *squares, *ANY_LOSS)
+    other = validated(model, data[1], *ANY_LOSS)
+    for each in (verdict, other):
+        assert (each["status"], each["exit_code"]) == (("accuracy", 4) if explodes else ("met", 0))
+        assert ("It is not stable: on " if explodes else ", activations up to ") in each["line"]
+    stability = read_json(model.with_name("net.shallow.json"))["stability"]
+    assert (max(growth["factor"] for growth in stability["growth"]) > 4) is explodes
+    assert {"samples", "count", "factor", "site"} == set(stability["growth"][0])
+    assert all(found["bits"] >= 1 for found in stability["ranges"])
 
 
 @pytest.mark.parametrize("option", ["--calib", "--validate"])

@@ -117,7 +117,7 @@ def carry_out(
     calibration = replace(inputs.calibration, everything=True)
     for _ in range(_MOST_FITS):
         realized = realize_with(calibration, inputs, observation, plan, progress)
-        if not realized.analysis.cost.squares:
+        if realized.analysis.cost.squares <= inputs.analysis.cost.squares:
             return realized, None
         pair = _examined(inputs, realized, progress)
         if pair.result.why_unstable is None:

@@ -226,9 +226,12 @@ def gate_findings(comparison: Comparison, gates: Sequence[Gate], advice: str = "
         gates: that were checked.
         advice: what to do where one is broken, in a sentence.
     """
-    said = [gate.describe(comparison.fidelity.source) for gate in gates if not gate.met]
-    advised = [f"{text} {advice}".rstrip() for text in said]
-    findings = [Finding("accuracy", text, refuses=True) for text in (*_not_finite(comparison), *advised)]
+    not_finite = _not_finite(comparison)
+    broken = [gate for gate in gates if not gate.met]
+    if not_finite:  # which says more than a default gate whose value is no number
+        broken = [gate for gate in broken if not gate.default or math.isfinite(gate.value)]
+    advised = [f"{gate.describe(comparison.fidelity.source)} {advice}".rstrip() for gate in broken]
+    findings = [Finding("accuracy", text, refuses=True) for text in (*not_finite, *advised)]
     findings += _told_of_labels(comparison)
     differs = comparison.fidelity.error.value > 0
     doubts = [gate.doubt(comparison.fidelity.samples) for gate in gates if differs]

@@ -36,7 +36,7 @@ def require_data_for_gates(config: Config) -> None:
 def _remarks_on_squares(inputs: Inputs, attempt: Attempt) -> list[str]:
     """A remark where squares were fitted to few samples, or to made-up ones."""
     samples = len(inputs.data.fit) + len(inputs.data.selection)
-    if not any(c.squares for c in attempt.plan.candidates):
+    if attempt.stability is None:
         return []
     if inputs.data.synthetic:
         return ["the squares were fitted to synthetic images, and may blow up on real ones; give --calib"]

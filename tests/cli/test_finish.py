@@ -157,7 +157,7 @@ def test_there_is_nothing_to_keep_where_the_target_is_out_of_reach(unreachable, 
         == 5
     )
     assert files(tmp_path) == {"a.json", "p.html"}
-    assert "Not met: target out of reach" in (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert "Not met: The target of 4 ReLUs " in (tmp_path / "p.html").read_text(encoding="utf-8")
 
 
 def test_the_page_lies_beside_the_model_or_where_it_is_asked_for(tmp_path):

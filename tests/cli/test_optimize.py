@@ -48,8 +48,8 @@ def labelled_accuracy(path, folder):
 def test_the_goal_is_met(digits):
     assert digits.outcome.exit_code == 0
     assert digits.outcome.stderr == ""
-    (said,) = digits.report["verdict"]["reasons"]
-    assert "as fast as the original in onnxruntime" in said
+    assert digits.report["verdict"]["reasons"] == []
+    assert "as fast as the original in onnxruntime" in digits.report["verdict"]["line"]
     assert (digits.report["verdict"]["status"], digits.report["verdict"]["exit_code"]) == ("met", 0)
     assert digits.report["verdict"]["validated"]
     assert digits.report["optimized"]["relus"] <= 0.5 * digits.report["original"]["relus"]

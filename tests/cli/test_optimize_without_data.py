@@ -7,12 +7,12 @@ import pytest
 from tests.networks import build
 from tests.runs import assert_error, files, read_json, run
 
-# One ReLU sees how far a pixel is from its neighbours, less an offset; its convolutions are melted into one.
+# One ReLU sees how far a pixel is from its neighbours, less an offset; without the other one all sorts lose much.
 EDGES = """(float[N,1,16,16] x) => (float[N,2,16,16] y) {
     h = Conv<pads=[1,1,1,1]>(x, edge, offset)
     r = Relu(h)
     d = Conv(r, gain)
-    s = Conv(x, sides)
+    s = Conv(x, sides, least)
     k = Relu(s)
     y = Add(d, k)
 }"""
@@ -23,12 +23,14 @@ def save(folder, offset):
     edge[0, 0] = [[0, -1, 0], [-1, 4, -1], [0, -1, 0]]
     path = folder / "net.onnx"
     gain, sides = np.float32([4, 2]).reshape(2, 1, 1, 1), np.float32([1, -1]).reshape(2, 1, 1, 1)
-    onnx.save(build(EDGES, edge=edge, offset=np.float32([offset]), gain=gain, sides=sides), path)
+    least = np.float32([-0.5, -0.5])
+    onnx.save(build(EDGES, edge=edge, offset=np.float32([offset]), gain=gain, sides=sides, least=least), path)
     return path
 
 
 def optimized(path, *arguments):
-    return run("optimize", path, "--target-relus", "0.67", "--calib-samples", "200", "--threads", "1", *arguments)
+    options = ("--target-relus", "0.67", "--granularity", "layer", "--calib-samples", "200", "--threads", "1")
+    return run("optimize", path, *options, *arguments)
 
 
 @pytest.fixture
@@ -61,7 +63,9 @@ def test_sorts_that_disagree_refuse_a_model(blind):
 
 
 def test_real_samples_decide_where_there_are_some(blind):
-    np.savez(blind.parent / "flat.npz", x=np.random.default_rng(0).normal(size=(200, 1, 1, 1)) * np.ones((1, 16, 16)))
+    random = np.random.default_rng(0)
+    x = random.normal(size=(200, 1, 1, 1)) + 0.1 * random.normal(size=(200, 1, 16, 16))
+    np.savez(blind.parent / "flat.npz", x=x.astype(np.float32))
     outcome = optimized(blind, "--validate", blind.parent / "flat.npz")
     assert outcome.exit_code == 0, outcome.stderr
     assert read_json(blind.parent / "net.shallow.json")["fidelity"]["sorts"] == []

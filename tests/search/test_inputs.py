@@ -104,14 +104,12 @@ def test_a_target_for_activations_of_unknown_size_is_refused(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("options", "perturbed", "pixels"),
-    [({}, False, False), ({"polynomials": True}, True, False), ({"granularity": "pixel"}, False, True)],
+    ("options", "pixels"), [({}, False), ({"polynomials": True}, False), ({"granularity": "pixel"}, True)]
 )
-def test_what_is_observed_is_what_the_options_need(tmp_path, options, perturbed, pixels):
+def test_what_is_observed_is_what_the_options_need(tmp_path, options, pixels):
     found = observe(load_case(tmp_path, **options), Silent()).statistics["r1"]
     plain = observe(load_case(tmp_path), Silent()).statistics["r1"]
     assert (found.pixels is not None) == pixels
-    assert bool(np.any(found.high > plain.high)) == perturbed
     np.testing.assert_array_equal(found.scale, plain.scale)
 
 
@@ -119,10 +117,8 @@ def test_what_is_observed_is_what_a_plan_needs(inputs):
     every = {c.key: c for c in find_every_candidate(inputs)}
     plain = observe(inputs, Silent()).statistics["r1"]
     pixels = observe(inputs, Silent(), Plan((every["mask:kept18pixels:h1->r1"],), {})).statistics["r1"]
-    squared = observe(inputs, Silent(), Plan((every["quadratic:kept0:h1->r1"],), {})).statistics["r1"]
     assert plain.pixels is None
     assert pixels.pixels is not None
-    assert np.any(squared.high > plain.high)
 
 
 def test_what_outputs_mean_is_known_from_the_start(tmp_path):

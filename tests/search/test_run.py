@@ -42,6 +42,22 @@ def test_what_a_plan_needs_is_observed(tmp_path):
     assert asked.observation.statistics["r1"].pixels is not None
 
 
+@pytest.mark.parametrize(("options", "watched"), [({}, False), ({"polynomials": True}, True)])
+def test_samples_are_watched_where_squares_are_possible(start, options, watched):
+    run, plain = start(target_relus=0.7, **options), start(target_relus=0.7)
+    assert bool(run.inputs.calibration.watched) is watched
+    further, usual = (one.observation.statistics["r1"] for one in (run, plain))
+    assert bool(np.any(further.high > usual.high)) is watched
+    np.testing.assert_array_equal(further.scale, usual.scale)
+
+
+@pytest.mark.parametrize(("key", "watched"), [("linearize:h1->r1", False), ("quadratic:kept0:h1->r1", True)])
+def test_samples_are_watched_where_a_plan_squares(tmp_path, key, watched):
+    inputs = load_case(tmp_path)
+    plan = plan_of(Run.begin(inputs, Silent(), Clock()), key)
+    assert bool(Run.begin(inputs, Silent(), Clock(), plan=plan).inputs.calibration.watched) is watched
+
+
 def test_damages_are_kept_where_they_are_asked_for(start, tmp_path):
     run = start(cache=tmp_path / "own", target_relus=0.7)
     assert not (tmp_path / "own").exists()

@@ -166,7 +166,10 @@ def test_the_default_looks_at_every_output():
     comparison = compared(*outputs, agreement=0.99)
     assert broken(comparison) == ["max-error"]
     (_, gate) = check_gates(comparison, Limits())
-    assert gate.describe() == "The relative error of 'offsets' is 0.6, more than --max-error 0.1 allows."
+    assert gate.describe() == (
+        "The relative error of 'offsets' is 0.6, more than --max-error 0.1, the default, allows; set your own with "
+        "--max-drop, --min-agreement or --max-error."
+    )
 
 
 @pytest.mark.parametrize("limits", [{"max_drop": 0.2}, {"min_agreement": 0.9}])

@@ -15,14 +15,14 @@ from onnxshallow.workflows.optimize import optimize
 from onnxshallow.workflows.outcome import outcome, unreached
 from onnxshallow.workflows.pareto import pareto
 from tests.networks import smooth
-from tests.runs import load_case, save_case, speed_of
+from tests.runs import load_case, save_case, speed_of, stability_of
 
 
 @pytest.fixture
 def attempt(inputs, observation):
     """A plan that removes one of three sites, carried out and compared."""
     plan = Plan(tuple(c for c in find_every_candidate(inputs) if c.key == "linearize:h1->r1"), {})
-    realized = carry_out(inputs, observation, plan, Silent())
+    realized, _ = carry_out(inputs, observation, plan, Silent())
     return Attempt(plan, realized, validate(inputs, realized, Silent()), False, Limits(max_drop=1.0))
 
 
@@ -39,7 +39,7 @@ def test_what_came_of_an_attempt_is_one_result(inputs, attempt):
     assert (verdict.status, verdict.remarks) == ("met", ["a remark"])
     assert verdict.line.startswith("Goal met: 66.7 % of the ReLUs, ")
     assert " points of agreement with the original lost, of at most 100, " in verdict.line
-    assert "x as fast." in verdict.line
+    assert " as fast as the original in onnxruntime" in verdict.line
     assert (result.report.original.relus, result.report.optimized.relus) == (432, 288)
     assert result.report.original.latency_ms > 0
     assert "latency" in clock.seconds
@@ -63,9 +63,17 @@ def test_a_model_that_is_slower_than_allowed_is_no_success(inputs, attempt, monk
 
 def test_what_is_lost_counts_before_what_is_slow(inputs, attempt, monkeypatch):
     monkeypatch.setattr(outcome_module, "measured_speeds", lambda inputs, models: [speed_of(1.0, 2.0)])
-    unstable = replace(attempt, realized=replace(attempt.realized, unstable="it grows"))
+    unstable = replace(attempt, stability=stability_of(7.5))
     result = outcome(asked(inputs, target_latency="0.5"), unstable, [], Clock())
     assert isinstance(result.error, AccuracyError)
+
+
+def test_how_far_activations_grow_is_a_fact_of_a_network_with_squares(inputs, attempt):
+    for stability, said in ((None, False), (stability_of(1.24), True)):
+        result = outcome(asked(inputs, target_relus=0.7), replace(attempt, stability=stability), [], Clock())
+        assert result.error is None
+        assert ("activations up to 1.2x the original's, " in result.report.verdict.line) is said
+        assert result.report.stability == stability
 
 
 def test_more_relus_than_asked_for_are_no_success(inputs, attempt):
@@ -88,7 +96,8 @@ def test_squares_that_were_fitted_to_little_are_told_to_be_a_risk(tmp_path, atte
     inputs = load_case(tmp_path, arrays={"x": smooth(samples, 3, 6)}, **options)
     plan = Plan(tuple(c for c in find_every_candidate(inputs) if c.key == key), {})
     assert len(plan.candidates) == 1
-    said = outcome(inputs, replace(attempt, plan=plan), [], Clock()).report.verdict.remarks
+    stability = stability_of(1.0) if "quadratic" in key else None
+    said = outcome(inputs, replace(attempt, plan=plan, stability=stability), [], Clock()).report.verdict.remarks
     said = [reason for reason in said if "squares" in reason]
     assert len(said) == len(words)
     assert all(word in reason for word, reason in zip(words, said, strict=True))
@@ -108,16 +117,18 @@ def test_what_is_lost_beyond_the_gate_is_no_success(inputs, attempt):
 
 
 def test_what_is_forced_is_written_and_says_what_was_overridden(inputs, attempt, tmp_path):
-    unstable = replace(attempt, realized=replace(attempt.realized, unstable="it grows"))
+    unstable = replace(attempt, stability=stability_of(7.5))
     result = outcome(asked(inputs, target_relus=0.5), unstable, [], Clock(), force=True)
     assert result.error is None
     result.save(tmp_path / "forced.onnx")
     verdict = result.report.verdict
     assert (verdict.status, verdict.exit_code) == ("forced", 0)
-    assert [words in text for words, text in zip(("it grows", "288 ReLUs"), verdict.overridden, strict=True)] == [
-        True
-    ] * 2
-    assert verdict.line.startswith("Forced, though refused: The best plan is refused: it grows.")
+    assert [
+        words in text for words, text in zip(("'r2' grow to 7.5 times", "288 ReLUs"), verdict.overridden, strict=True)
+    ] == [True] * 2
+    assert verdict.line.startswith(
+        "Forced, though refused: It is not stable: on some samples the activations of 'r2' grow"
+    )
 
 
 def test_samples_that_were_fitted_to_prove_nothing(tmp_path, attempt):

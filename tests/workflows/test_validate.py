@@ -2,15 +2,18 @@ import numpy as np
 import onnx
 import pytest
 
+from onnxshallow.analysis import analyze
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.sources import load_samples
 from onnxshallow.errors import DataError, ModelError, UsageError
 from onnxshallow.model.network import Network
 from onnxshallow.options.config import Config
 from onnxshallow.runtime.progress import Silent
+from onnxshallow.validation.growth import BOUND
 from onnxshallow.workflows.validate import load_models, validate
 from tests.graphs import run_plain
 from tests.networks import build, smooth
+from tests.partials import with_partial
 from tests.runs import NET, NET_WEIGHTS, flipped, net, save_case
 
 
@@ -95,6 +98,46 @@ def test_models_without_floats_are_compared(tmp_path):
     assert report.fidelity.outputs[0].equal == pytest.approx(1 - report.gates[0].value)
     with pytest.raises(UsageError, match="--min-agreement needs an output that tells classes"):
         compared(tmp_path, good, good, min_agreement=0.5)
+
+
+def squaring(square, model=None):
+    """The network with a parabola in the place of one of its activations."""
+    model = model if model is not None else net()
+    (site,) = (site for site in analyze(model).sites if site.output == "r1")
+    none, ones = np.zeros(4, bool), np.ones(4)
+    return with_partial(model, site, none, square=square * ones, linear=0.5 * ones, constant=0.1 * ones)
+
+
+def test_a_network_that_explodes_is_refused_whatever_else_it_keeps(tmp_path):
+    report = compared(tmp_path, squaring(30.0), max_error=1e9, max_drop=1)
+    assert all(gate.met for gate in report.gates)
+    assert (report.verdict.status, report.verdict.exit_code) == ("accuracy", 4)
+    assert report.verdict.line.startswith("Not met: It is not stable: on samples")
+    worst = report.stability.worst
+    assert worst.factor > 100
+    assert f"the activations of {worst.site!r} grow to {worst.factor:.3g} times the original's" in report.verdict.line
+
+
+def test_one_sample_in_many_on_which_it_explodes_is_enough(tmp_path):
+    x = smooth(300, 3, 6)
+    for times, status in ((1, "met"), (100, "accuracy")):
+        x[211] *= times
+        report = compared(tmp_path, squaring(0.02), arrays={"x": x}, max_drop=1)
+        assert (report.stability.growth[0].samples, report.stability.growth[0].count) == ("samples", 300)
+        assert report.verdict.status == status
+        assert (report.stability.growth[0].factor > BOUND) == (status == "accuracy")
+
+
+def test_how_far_activations_grow_is_in_the_line(tmp_path):
+    report = compared(tmp_path, squaring(0.02), max_drop=1)
+    assert report.verdict.status == "met"
+    assert report.verdict.line.endswith(f", activations up to {report.stability.worst.factor:.2g}x the original's.")
+    assert {found.site for found in report.stability.ranges} == {"r0", "r1", "r2", "y"}
+
+
+def test_only_what_squares_more_than_the_original_is_looked_at(tmp_path):
+    assert compared(tmp_path).stability is None
+    assert compared(tmp_path, squaring(0.03), squaring(0.02), max_drop=1).stability is None
 
 
 def test_the_worst_sample_is_one_of_the_source(tmp_path):

@@ -122,7 +122,7 @@ class LayerRow:
 
 
 def answer(report: Report) -> Answer:
-    """Whether the model may be shipped, and the one reason that matters most."""
+    """Whether the model may be shipped, and the line of the verdict, which says why."""
     verdict = report.verdict
     if verdict.status == "forced":
         return Answer("Refused, and forced", verdict.line, "refused")

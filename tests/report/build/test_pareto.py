@@ -8,7 +8,7 @@ from onnxshallow.runtime.progress import Clock, Silent
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
-from tests.runs import speed_of
+from tests.runs import speed_of, stability_of
 
 
 @pytest.fixture
@@ -43,14 +43,16 @@ def test_the_original_and_the_run_are_described_once(inputs, attempt):
 
 
 def test_a_target_without_a_model_says_why(inputs, attempt):
-    refused = replace(attempt, realized=replace(attempt.realized, unstable="the activations of 'r2' grow"))
+    refused = replace(attempt, stability=stability_of(7.5))
     report = reported(inputs, (1, TargetError("It cannot be reached.")), (300, refused))
     assert [(point.target_relus, point.optimized, point.plan) for point in report.points] == [
         (1, None, None),
         (300, None, None),
     ]
     assert report.points[0].reason == "It cannot be reached."
-    assert report.points[1].reason.startswith("The best plan is refused: the activations of 'r2' grow. ")
+    assert report.points[1].reason.startswith(
+        "It is not stable: on some samples the activations of 'r2' grow to 7.5 "
+    )
     assert (report.verdict.status, report.verdict.exit_code) == ("accuracy", 4)
 
 

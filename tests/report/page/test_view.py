@@ -1,6 +1,15 @@
 import pytest
 
-from onnxshallow.report.page.view import answer, drawn_rows, frontier_chart, in_short, layer_rows, share, tiles
+from onnxshallow.report.page.view import (
+    Answer,
+    answer,
+    drawn_rows,
+    frontier_chart,
+    in_short,
+    layer_rows,
+    share,
+    tiles,
+)
 from onnxshallow.report.schema.reports import (
     ChangeReport,
     CostReport,
@@ -10,7 +19,6 @@ from onnxshallow.report.schema.reports import (
     PlanPoint,
     Verdict,
 )
-from onnxshallow.validation.compare import Fidelity
 from tests.report.pages import REPORT
 from tests.runs import speed_of
 
@@ -158,34 +166,18 @@ def test_inputs_and_outputs_are_no_layers_and_no_sites():
     assert [row.kind for row in rows_for(*before, decisions=decisions)] == ["end", "layer", "end"]
 
 
-def judged(status="met", code=0, validated=True, optimized=True, reasons=(), **values):
-    verdict = Verdict(status=status, exit_code=code, validated=validated, reasons=list(reasons), **values)
-    return REPORT.model_copy(update={"verdict": verdict, "optimized": cost() if optimized else None})
-
-
 @pytest.mark.parametrize(
-    ("report", "word", "because", "style"),
+    ("status", "code", "validated", "optimized", "word", "style"),
     [
-        (judged(), "Yes", "Goal met.", "met"),
-        (judged(validated=False), "Not before it was validated", "Target reached, not validated: ", "unproved"),
-        (judged("accuracy", 4, reasons=["Lost."]), "No", "Accuracy budget broken: Lost.", "refused"),
-        (judged("target", 5, reasons=["Too slow.", "b"]), "No", "Target out of reach: Too slow.", "refused"),
-        (judged("target", 5, optimized=False), "No", "Target out of reach.", "refused"),
+        ("met", 0, True, True, "Yes", "met"),
+        ("met", 0, False, True, "Not before it was validated", "unproved"),
+        ("accuracy", 4, True, True, "No", "refused"),
+        ("target", 5, True, True, "No", "refused"),
+        ("target", 5, True, False, "No", "refused"),
+        ("forced", 0, True, True, "Refused, and forced", "refused"),
     ],
-)  # fmt: skip
-def test_the_answer_is_one_line_with_its_reason(report, word, because, style):
-    found = answer(report)
-    assert (found.word, found.style) == (word, style)
-    assert found.because.startswith(because)
-
-
-@pytest.mark.parametrize(
-    ("lost", "agreement", "said"),
-    [(0.0123, 0.9, "1.23 points of accuracy lost on 50 samples"),
-     (None, 0.987, "98.70 % of 50 samples keep their class"),
-     (None, None, "the error is 0 on 50 samples")],
-)  # fmt: skip
-def test_a_met_goal_is_said_with_what_it_cost(lost, agreement, said):
-    fidelity = Fidelity(samples=50, agreement=agreement, kl=None, relative_error={})
-    report = judged(accuracy_lost=lost).model_copy(update={"fidelity": fidelity})
-    assert answer(report).because == f"Goal met: {said}."
+)
+def test_the_answer_is_a_word_and_the_line_of_the_verdict(status, code, validated, optimized, word, style):
+    verdict = Verdict(status=status, exit_code=code, validated=validated, reasons=["A reason."], line="What is so.")
+    report = REPORT.model_copy(update={"verdict": verdict, "optimized": cost() if optimized else None})
+    assert answer(report) == Answer(word, "What is so.", style)
