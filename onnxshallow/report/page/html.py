@@ -16,6 +16,7 @@ from onnxshallow.report.page.view import answer, drawn_rows, frontier_chart, in_
 from onnxshallow.report.schema.reports import Report
 from onnxshallow.search.sensitivity.measures import in_words
 from onnxshallow.text import printable
+from onnxshallow.validation.growth import BOUND
 
 __all__ = ["html_report"]
 
@@ -51,6 +52,7 @@ def html_report(report: Report) -> str:
         tiles=[] if report.optimized is None else tiles(report.original, report.optimized, report.speed),
         rows=drawn_rows(report),
         layers=layer_rows(report),
+        bound=BOUND,
         changes={site: in_short(change) for change in report.changes for site in change.sites},
         partial=any(decision.kept for decision in report.decisions),
         chart=None if chart is None else Markup(chart),

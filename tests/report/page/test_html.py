@@ -13,6 +13,7 @@ from onnxshallow.report.schema.reports import (
 )
 from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
+from onnxshallow.validation.growth import BOUND, Growth, Range, Stability
 from onnxshallow.validation.outputs import OutputDifference
 from onnxshallow.validation.synthetic import SortFidelity
 from tests.report.pages import REPORT
@@ -184,6 +185,20 @@ def test_synthetic_samples_are_listed_by_sort():
     assert "By sort of synthetic samples" not in sorts()
 
 
+def test_growth_is_told_by_samples_and_by_sites_beside_the_bound_where_something_is_squared():
+    growth = (Growth("calibration samples", 64, 1.25, "relu1"), Growth("provoked", 8, 2 * BOUND, "relu2"))
+    stability = Stability(growth, (Range("relu1", 2.0, 2.5, 3), Range("relu2", 4.0, 32.0, None)))
+    page = html_report(REPORT.model_copy(update={"stability": stability}))
+    text = " ".join(Page(page).text.split())
+    assert f"beyond {BOUND:g} on any of them the network is refused" in text
+    assert f"The most is {2 * BOUND:g} on provoked, at relu2." in text
+    assert "calibration samples641.25relu1" in text
+    assert page.count(f'"r refused">{2 * BOUND:g}</td>') == page.count('"r refused">') == 1
+    assert "relu122.53" in text
+    assert "relu2432–" in text
+    assert "Growth of activations" not in html_report(REPORT)
+
+
 def hostile():
     accuracy = Accuracy(top1=0.5, top5=None, top1_interval=(0.5, 0.5), samples=4)
     cost = replace(REPORT.original, accuracy=accuracy)
@@ -207,6 +222,7 @@ def hostile():
                 )
             ],
             "changed_total": 1,
+            "stability": Stability((Growth(EVIL, 4, 1.0, EVIL),), (Range(EVIL, 1.0, 1.0, 2),)),
             "config": {"calib": EVIL},
             "versions": {EVIL: EVIL},
         }
