@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -210,10 +212,10 @@ def test_a_composite_is_found_again_once_two_activations_after_it_are_gone():
 # Activations that stay in part.
 
 
-def in_part(model, *wanted, count=128, granularity="channel", **options):
+def in_part(model, *wanted, count=128, granularity="channel", watched=(), **options):
     """A plan of masks, parabolas and others carried out; the result, the calibration and the candidates."""
     analysis = analyze(model)
-    calibration = calibration_of(feeds_of(model, count) if count else {}, batch=32)
+    calibration = replace(calibration_of(feeds_of(model, count) if count else {}, batch=32), watched=watched)
     find = FindOptions(granularity=granularity, polynomials=True, every_size=True)
     kinds = [find_candidates(analysis, each)[0] for each in (find, FindOptions("exact"))]
     every = {c.key: c for found in kinds for c in found}
@@ -291,3 +293,26 @@ def test_composed_kernels_and_masks_are_fitted_together():
     assert error(model, result, calibration) < 0.5
     expected = run_batches(result.model, calibration.batches[calibration.selection], 1)
     np.testing.assert_array_equal(result.outputs[0], expected[0])
+
+
+WHITE = {"x": np.full((32, 3, 8, 8), 4.0, np.float32) + 0.1 * smooth(32, 3, 8)}
+
+
+def far_off(result):
+    """How far outputs are from the original's on white images, which the samples do not hold."""
+    one, other = (run_batches(model, [WHITE], 1)[0] for model in (residual(1), result.model))
+    return relative_error(one, other)
+
+
+def test_squares_are_bounded_and_layers_fitted_by_what_is_watched():
+    keys = ("quadratic:kept0:h1->r1", "quadratic:kept0:h3->r3")
+    alone, *_ = in_part(residual(1), *keys, count=256)
+    watched, *_ = in_part(residual(1), *keys, count=256, watched=[WHITE])
+    assert watched.analysis.cost.squares > 0
+    assert far_off(watched) < 0.5 * far_off(alone)
+
+
+def test_without_squares_nothing_is_fitted_to_what_is_watched():
+    alone, *_ = in_part(residual(1), "mask:kept3:s1->r2")
+    watched, *_ = in_part(residual(1), "mask:kept3:s1->r2", watched=[WHITE])
+    assert alone.model.SerializeToString() == watched.model.SerializeToString()
