@@ -34,7 +34,7 @@ _POOL_MACS, _CHANGED_MACS = 1.5e13, 2e12
 # that reach furthest of all, as they hold nothing but black and white.
 _AS_THEY_ARE, _CHANGED, _SATURATED = 0.4, 0.05, 0.25
 # While plans compete, one batch in so many is watched.
-_ONE_IN = 3
+_ONE_IN = 6
 
 
 def affordable_pool(inputs: Inputs) -> Samples:
@@ -122,7 +122,9 @@ def extremes(
 
 
 def _ends(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    flat = values.reshape(count, values.shape[1] if values.ndim > 1 else 1, -1)
+    """The largest and the smallest value of each channel, (N, C) each; one row where samples cannot be told apart."""
+    rows = count if len(values) % count == 0 else 1
+    flat = values.reshape(rows, values.shape[1] if values.ndim > 1 else 1, -1)
     return flat.max(axis=2), -flat.min(axis=2)
 
 
