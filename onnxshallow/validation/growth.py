@@ -110,7 +110,7 @@ class Stability:
         if worst.factor <= BOUND:
             return None
         return (
-            f"on {worst.samples} the activations of {worst.site!r} grow to {worst.factor:.3g} times the original's, "
+            f"on {worst.samples}, the activations of {worst.site!r} grow to {worst.factor:.3g} times the original's, "
             f"more than {BOUND:g}"
         )
 

@@ -163,7 +163,7 @@ def test_what_is_known_of_an_attempt_is_its_stability_and_its_gates(attempt):
     stability, accuracy = grows.findings
     assert (stability.about, accuracy.about) == ("stability", "accuracy")
     assert stability.text == (
-        "It is not stable: on some samples the activations of 'r2' grow to 7.5 times the original's, more than 4. "
+        "It is not stable: on some samples, the activations of 'r2' grow to 7.5 times the original's, more than 6. "
         "Leave out --polynomials, raise the target, or give more calibration samples."
     )
     assert replace(attempt, stability=stability_of(3.9)).findings == [accuracy]

@@ -127,7 +127,7 @@ def test_what_is_forced_is_written_and_says_what_was_overridden(inputs, attempt,
         words in text for words, text in zip(("'r2' grow to 7.5 times", "288 ReLUs"), verdict.overridden, strict=True)
     ] == [True] * 2
     assert verdict.line.startswith(
-        "Forced, though refused: It is not stable: on some samples the activations of 'r2' grow"
+        "Forced, though refused: It is not stable: on some samples, the activations of 'r2' grow"
     )
 
 

@@ -96,6 +96,7 @@ def _point(inputs: Inputs, target: int, attempt: Attempt, speed: Speed, judgemen
         accuracy_lost_interval=comparison.drop_interval if validated else None,
         fidelity=attempt.fidelity,
         speed=speed,
+        stability=attempt.stability,
         damage=plan.damage,
         decisions=decisions(inputs.analysis, plan),
         plan=plan_to_json(plan, inputs.document.sha256),

@@ -179,6 +179,7 @@ class ParetoPoint(Part):
     decisions: list[Decision] | None = None
     plan: dict[str, Any] | None = None
     speed: Speed | None = None
+    stability: Stability | None = None
 
 
 class ParetoReport(Part):

@@ -51,7 +51,7 @@ def test_a_target_without_a_model_says_why(inputs, attempt):
     ]
     assert report.points[0].reason == "It cannot be reached."
     assert report.points[1].reason.startswith(
-        "It is not stable: on some samples the activations of 'r2' grow to 7.5 "
+        "It is not stable: on some samples, the activations of 'r2' grow to 7.5 "
     )
     assert (report.verdict.status, report.verdict.exit_code) == ("accuracy", 4)
 
