@@ -117,7 +117,7 @@ def judged(first: Report, second: ValidationReport) -> str:
         second: of `validate`, on the validation samples of the former.
     """
     wanted, said = _seen_by_both(first), _refused(second)
-    if said != wanted or not _same(first.gates, second.gates):
+    if said != wanted or not _same(first.gates, second.gates) or _growth(first) != _growth(second):
         return "NO"
     if _refused(first) and not wanted:
         return "NO" if second.verdict.exit_code else "not comparable"
@@ -148,6 +148,12 @@ def _same(first: Sequence[Gate], second: Sequence[Gate]) -> bool:
         and math.isclose(one.value, other.value, rel_tol=1e-3, abs_tol=1e-5)
         for one, other in zip(first, second, strict=True)
     )
+
+
+def _growth(report: Report | ValidationReport) -> list[str]:
+    """How far activations grow on the validation samples, to two digits."""
+    found = () if report.stability is None else report.stability.growth
+    return [f"{each.factor:.2g}" for each in found if not each.samples.startswith("calibration samples")]
 
 
 def _run(*command: str) -> "subprocess.CompletedProcess[str]":

@@ -180,7 +180,7 @@ def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan | Non
     except NotLinearError as error:
         logger.warning("A plan is left out: %s", error)
         return None
-    if realized.analysis.cost.squares:
+    if realized.analysis.cost.squares > inputs.analysis.cost.squares:
         why = why_unstable(inputs.analysis, observation.statistics, realized.network, inputs.reduced)
         if why is not None:
             logger.info("A plan is refused: %s.", why)
