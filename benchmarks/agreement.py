@@ -36,7 +36,7 @@ from benchmarks.corpus import SHAPES
 from onnxshallow.analysis import analyze
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.synthetic import synthesize
-from onnxshallow.errors import OnnxshallowError
+from onnxshallow.errors import ExitCode, OnnxshallowError
 from onnxshallow.model.document import load_document
 from onnxshallow.model.network import Network
 from onnxshallow.model.tensors import with_sizes
@@ -97,8 +97,9 @@ class Case:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "out.onnx"
             made = _run("optimize", str(self.path), "-o", str(output), *MODES[self.mode], *self.given, *self.more)
-            if not output.is_file():
-                return Row(self.path.stem, self.mode, _error(made))
+            if not output.is_file():  # a wrong option, or a fault of the program, is no verdict
+                agree = "no model" if made.returncode >= ExitCode.UNUSABLE_INPUT else "NO"
+                return Row(self.path.stem, self.mode, _error(made), agree=agree)
             first = Report.model_validate_json(output.with_suffix(".json").read_text(encoding="utf-8"))
             checked = _run("validate", str(self.path), str(output), "--json", "-", *self.given)
         if not checked.stdout:

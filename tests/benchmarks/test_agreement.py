@@ -111,3 +111,5 @@ def test_both_commands_are_run_and_a_gate_that_only_one_knows_is_noticed(tmp_pat
     row = Case(tmp_path / "net.onnx", "layer", given, (*quick, "--target-relus", "0.001")).row()
     assert (row.agree, row.validate) == ("no model", "-")
     assert row.optimize.startswith("5: The target of 0 ReLUs")
+    row = Case(tmp_path / "net.onnx", "layer", given, (*quick, "--target-relus", "much")).row()
+    assert (row.agree, row.optimize[0]) == ("NO", "2")
