@@ -36,7 +36,7 @@ from benchmarks.corpus import SHAPES
 from onnxshallow.analysis import analyze
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.synthetic import synthesize
-from onnxshallow.errors import OnnxshallowError
+from onnxshallow.errors import ExitCode, OnnxshallowError
 from onnxshallow.model.document import load_document
 from onnxshallow.model.network import Network
 from onnxshallow.model.tensors import with_sizes
@@ -97,8 +97,9 @@ class Case:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "out.onnx"
             made = _run("optimize", str(self.path), "-o", str(output), *MODES[self.mode], *self.given, *self.more)
-            if not output.is_file():
-                return Row(self.path.stem, self.mode, _error(made))
+            if not output.is_file():  # a wrong option, or a fault of the program, is no verdict
+                agree = "no model" if made.returncode >= ExitCode.UNUSABLE_INPUT else "NO"
+                return Row(self.path.stem, self.mode, _error(made), agree=agree)
             first = Report.model_validate_json(output.with_suffix(".json").read_text(encoding="utf-8"))
             checked = _run("validate", str(self.path), str(output), "--json", "-", *self.given)
         if not checked.stdout:
@@ -117,7 +118,7 @@ def judged(first: Report, second: ValidationReport) -> str:
         second: of `validate`, on the validation samples of the former.
     """
     wanted, said = _seen_by_both(first), _refused(second)
-    if said != wanted or not _same(first.gates, second.gates):
+    if said != wanted or not _same(first.gates, second.gates) or _growth(first) != _growth(second):
         return "NO"
     if _refused(first) and not wanted:
         return "NO" if second.verdict.exit_code else "not comparable"
@@ -148,6 +149,12 @@ def _same(first: Sequence[Gate], second: Sequence[Gate]) -> bool:
         and math.isclose(one.value, other.value, rel_tol=1e-3, abs_tol=1e-5)
         for one, other in zip(first, second, strict=True)
     )
+
+
+def _growth(report: Report | ValidationReport) -> list[str]:
+    """How far activations grow on the validation samples, to two digits."""
+    found = () if report.stability is None else report.stability.growth
+    return [f"{each.factor:.2g}" for each in found if not each.samples.startswith("calibration samples")]
 
 
 def _run(*command: str) -> "subprocess.CompletedProcess[str]":

@@ -30,7 +30,7 @@ Metric = Annotated[
     },
 )  # fmt: skip
 @options.takes(
-    PIXELS, "input_shape", "output_kind", "batch_size", "threads", "max_tensor", "max_data", "providers",
+    PIXELS, "input_shape", "output_kind", "seed", "batch_size", "threads", "max_tensor", "max_data", "providers",
     before="config",
 )  # fmt: skip
 def command(

@@ -41,7 +41,7 @@ class Attempt:
         comparison: of the original and that model.
         labels_decide: whether the labels are those of validation data; those of a calibration file never decide.
         limits: the gates; None where there are no real samples, by which nothing can be said of accuracy.
-        stability: how far activations grow, where something is squared.
+        stability: how far activations grow, where something is squared that the original does not square.
     """
 
     plan: Plan

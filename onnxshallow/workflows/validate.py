@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Unpack
 
-from onnxshallow.analysis import analyze
-from onnxshallow.data.prepare import is_fixed, labelled_batches, load_report_samples
+from onnxshallow.analysis import Analysis, analyze
+from onnxshallow.data.prepare import is_fixed, labelled_batches, load_report_samples, open_sizes
 from onnxshallow.data.samples import Samples
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.document import Document, ModelSource, as_document
@@ -74,8 +74,9 @@ def _validate(
     samples, batch = load_report_samples(config, inputs)
     threads = config.threads or 0
     whole = is_fixed(inputs)
+    shapes = {**open_sizes(samples, inputs), **(config.input_shape or {})}
     kinds = find_kinds(
-        Network(first.model, config.input_shape),
+        Network(first.model, shapes),
         config.output_kind,
         lambda: labelled_outputs(first.model, samples, batch, whole=whole, threads=threads),
     )
@@ -94,7 +95,8 @@ def _validate(
             metrics=own,
             glance=glance,
         ).located_in(samples)
-    stability = _stability(first, second, samples, batch, config, progress)
+    analyses = analyze(first.model, shapes), analyze(second.model, shapes)
+    stability = _stability(*analyses, samples, batch, config, progress)
     gates = check_gates(comparison, limits)
     judgement = judge(
         [
@@ -121,13 +123,12 @@ def _validate(
 
 
 def _stability(
-    original: Document, optimized: Document, samples: Samples, batch: int, config: Config, progress: Progress
+    original: Analysis, optimized: Analysis, samples: Samples, batch: int, config: Config, progress: Progress
 ) -> Stability | None:
     """How far activations grow; None where nothing is squared that the original does not square."""
-    first, second = (analyze(document.model, config.input_shape) for document in (original, optimized))
-    if second.cost.squares <= first.cost.squares:
+    if optimized.cost.squares <= original.cost.squares:
         return None
-    pair = Pair(first, second.network, config.threads or 0)
+    pair = Pair(original, optimized.network, config.threads or 0)
     with progress.stage("Looking for growth", 1) as step:
         pair.examine("samples", samples, batch, config.seed)
         step()

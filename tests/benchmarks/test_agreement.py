@@ -30,17 +30,21 @@ def optimized(*findings, **more):
     return REPORT.model_copy(update={"verdict": verdict(*findings), "config": {"calib": "a.npz"}} | more)
 
 
-def validated(*findings, gates=()):
+def validated(*findings, gates=(), stability=None):
     file = FileReport(path="a.onnx", sha256=None)
     fidelity = Fidelity(samples=4, agreement=None, kl=None, relative_error={})
     return ValidationReport(
         original=file, optimized=file, original_accuracy=None, optimized_accuracy=None, fidelity=fidelity,
-        verdict=verdict(*findings), gates=list(gates),
+        verdict=verdict(*findings), gates=list(gates), stability=stability,
     )  # fmt: skip
 
 
-def growing(samples):
-    return Stability((Growth(samples, 4, 100.0, "r"), Growth("validation samples", 4, 1.0, "r")), ())
+def growing(calibration, validation):
+    return Stability((Growth("calibration samples, blur", 4, calibration, "r"), on_samples(validation)), ())
+
+
+def on_samples(factor, name="validation samples"):
+    return Growth(name, 4, factor, "r")
 
 
 def test_the_same_verdict_agrees_and_another_does_not():
@@ -67,12 +71,17 @@ def test_what_validate_cannot_see_is_not_compared_unless_it_finds_something(abou
 
 
 def test_what_speaks_against_the_calibration_samples_is_not_seen():
+    steady, steep = (Stability((on_samples(factor, "samples"),), ()) for factor in (1.0, 100.0))
     assert judged(optimized(FITTED), validated()) == "not comparable"
-    unstable = optimized(UNSTABLE, stability=growing("calibration samples, provoked"))
-    assert judged(unstable, validated()) == "not comparable"
-    unstable = optimized(UNSTABLE, stability=growing("validation samples, blur"))
-    assert judged(unstable, validated()) == "NO"
-    assert judged(unstable, validated(UNSTABLE)) == "yes"
+    unstable = optimized(UNSTABLE, stability=growing(100.0, 1.0))
+    assert judged(unstable, validated(stability=steady)) == "not comparable"
+    unstable = optimized(UNSTABLE, stability=growing(1.0, 100.0))
+    assert judged(unstable, validated(stability=steep)) == "NO"
+    assert judged(unstable, validated(UNSTABLE, stability=steep)) == "yes"
+
+
+def test_growth_that_only_one_of_them_looks_for_is_noticed():
+    assert judged(optimized(stability=growing(1.0, 2.0)), validated()) == "NO"
 
 
 def test_made_up_samples_to_validate_on_are_others_than_those_to_calibrate_on(tmp_path):
@@ -99,6 +108,8 @@ def test_both_commands_are_run_and_a_gate_that_only_one_knows_is_noticed(tmp_pat
     row = Case(tmp_path / "net.onnx", "channel", given, (*quick, "--target-relus", "0.7", "--max-error", "0")).row()
     assert row == Row("net", "channel", "4: accuracy (accuracy)", row.validate, "NO")
     assert row.validate.startswith(("0: met", "4: accuracy"))
-    row = Case(tmp_path / "net.onnx", "layer", given, (*quick, "--target-relus", "0")).row()
+    row = Case(tmp_path / "net.onnx", "layer", given, (*quick, "--target-relus", "0.001")).row()
     assert (row.agree, row.validate) == ("no model", "-")
     assert row.optimize.startswith("5: The target of 0 ReLUs")
+    row = Case(tmp_path / "net.onnx", "layer", given, (*quick, "--target-relus", "much")).row()
+    assert (row.agree, row.optimize[0]) == ("NO", "2")

@@ -189,3 +189,11 @@ def test_the_samples_are_looked_at_too(inputs, attempt):
     seen = validate(again, attempt.realized, Silent())
     (finding,) = replace(attempt, comparison=seen).against_the_data(again)
     assert "are calibration samples, too" in finding.text
+
+
+def test_growth_is_looked_for_only_where_something_is_squared_that_the_original_does_not_square(tmp_path):
+    own = build(NET.replace("Relu(h1)", "Mul(h1, h1)"), **NET_WEIGHTS)
+    inputs = load_case(tmp_path, own)
+    realized, stability = carry_out(inputs, observe(inputs, Silent()), Plan((), {}), Silent())
+    assert realized.analysis.cost.squares == inputs.analysis.cost.squares > 0
+    assert stability is None

@@ -191,6 +191,15 @@ def test_long_sets_have_a_first_answer(tmp_path, samples, notes):
         assert "same class for 100.0 %" in progress.said[0]
 
 
+def test_growth_is_looked_for_where_sizes_are_known_from_the_samples_alone(tmp_path):
+    """An axis that the network leaves open would count as no squares at all."""
+    text = NET.replace("float[N,3,6,6]", "float[N,3,H,W]")
+    squared = build(text.replace("Relu(h1)", "Mul(h1, h1)"), **NET_WEIGHTS)
+    report = compared(tmp_path, squared, build(text, **NET_WEIGHTS), arrays={"x": smooth(16, 3, 6)})
+    first = report.stability.growth[0]
+    assert (first.samples, first.count) == ("samples", 16)
+
+
 def test_gates_that_cannot_be_checked_are_told_early(tmp_path, monkeypatch):
     proto = build("(float[N,3,6,6] x) => (float[N,3,6,6] y) { y = Relu(x) }")
     model, data = save_case(tmp_path, proto, x=smooth(1024, 3, 6))

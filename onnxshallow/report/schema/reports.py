@@ -226,7 +226,8 @@ class Report(Part):
     """The result of `optimize` or `apply`.
 
     The fields from `classes` on are as in `ValidationReport`; nothing is said without real data. `speed` is what was
-    measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where something is squared.
+    measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where the optimized network
+    squares more.
     """
 
     schema_version: int = SCHEMA_VERSION
