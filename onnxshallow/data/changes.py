@@ -54,6 +54,7 @@ def _contrasted(factor: float) -> Callable[[_Images, np.random.Generator], _Imag
 _OF_IMAGES: Mapping[str, Callable[[_Images, np.random.Generator], _Images]] = {
     "brightness x0.5": lambda images, _: 0.5 * images,
     "brightness x1.5": lambda images, _: 1.5 * images,
+    "beyond white x1.5": lambda images, _: 1.5 * images,
     "contrast x0.5": _contrasted(0.5),
     "contrast x2": _contrasted(2.0),
     "noise 0.1": lambda images, generator: images + generator.normal(0, 0.1, images.shape).astype(np.float32),
@@ -69,6 +70,8 @@ _OF_OTHERS: Mapping[str, Callable[[NDArray[np.float32], np.random.Generator], ND
         values + generator.normal(0, 0.1, values.shape).astype(np.float32) * (values.max() - values.min())
     ),
 }
+# Floats may go beyond white, as no pixel does.
+_BEYOND = "beyond white x1.5"
 CHANGES = tuple(dict.fromkeys([*_OF_IMAGES, *_OF_OTHERS]))
 """The names of all changes; `Changer` knows which of them its inputs can undergo."""
 
@@ -134,27 +137,27 @@ class Changer:
         """The names of the changes that these inputs can undergo."""
         return tuple(_OF_IMAGES if self.images else _OF_OTHERS)
 
-    def changed(self, batch: Mapping[str, np.ndarray], change: str, *, clipped: bool = True) -> dict[str, np.ndarray]:
+    def changed(self, batch: Mapping[str, np.ndarray], change: str) -> dict[str, np.ndarray]:
         """A batch after one of `changes`; inputs that are neither images nor floating-point stay as they are.
+
+        Images end at black and white, but for the one change that goes beyond.
 
         Args:
             batch: arrays (N, ...) by input name.
             change: its name.
-            clipped: whether images end at black and white, as pixels do.
         """
         generator = np.random.default_rng((self.seed, CHANGES.index(change)))
-        return {name: self._one(name, values, change, generator, clipped) for name, values in batch.items()}
+        return {name: self._one(name, values, change, generator) for name, values in batch.items()}
 
-    def _one(
-        self, name: str, values: np.ndarray, change: str, generator: np.random.Generator, clipped: bool
-    ) -> np.ndarray:
+    def _one(self, name: str, values: np.ndarray, change: str, generator: np.random.Generator) -> np.ndarray:
         image = self.images.get(name)
         if image is None:
             if self.images or values.dtype.kind != "f":
                 return values
             return _OF_OTHERS[change](values.astype(np.float32), generator).astype(values.dtype)
         made = _OF_IMAGES[change](self._pixels(name, values), generator)
-        return self._values(name, np.clip(made, 0, 1) if clipped else made, values.dtype)
+        beyond = change == _BEYOND and values.dtype.kind == "f"
+        return self._values(name, made if beyond else np.clip(made, 0, 1), values.dtype)
 
     def _pixels(self, name: str, values: np.ndarray) -> _Images:
         black, white = (ends[name].astype(np.float32) for ends in (self.black, self.white))

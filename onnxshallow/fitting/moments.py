@@ -25,7 +25,7 @@ from onnxshallow.analysis.partial import Bounds
 
 __all__ = ["SWELL", "Moments", "Parabola", "SiteStatistics", "site_statistics"]
 
-SWELL = 2.2
+SWELL = 1.8
 """How much more than its activation a parabola may make at the ends of its range, as a multiple."""
 
 # Elements that are summed at a time, in double precision.

@@ -27,9 +27,9 @@ def back(values):
     return values * STD[:, None, None] + MEAN[:, None, None]
 
 
-def changed(change, images, **options):
+def changed(change, images):
     batch = {"x": standardized(images)}
-    return back(Changer.of([COLOUR], [batch]).changed(batch, change, **options)["x"])
+    return back(Changer.of([COLOUR], [batch]).changed(batch, change)["x"])
 
 
 def test_black_and_white_are_read_from_the_samples():
@@ -41,7 +41,13 @@ def test_black_and_white_are_read_from_the_samples():
 @pytest.mark.parametrize(("change", "factor"), [("brightness x0.5", 0.5), ("brightness x1.5", 1.5)])
 def test_brightness_is_that_of_pixels_whatever_the_preprocessing(change, factor):
     np.testing.assert_allclose(changed(change, pixels()), np.clip(factor * pixels(), 0, 1), atol=1e-6)
-    np.testing.assert_allclose(changed(change, pixels(), clipped=False), factor * pixels(), atol=1e-6)
+
+
+def test_floats_may_go_beyond_white_and_bytes_may_not():
+    np.testing.assert_allclose(changed("beyond white x1.5", pixels()), 1.5 * pixels(), atol=1e-6)
+    batch = {"x": np.rint(255 * pixels()).astype(np.uint8)}
+    found = Changer.of([BYTES], [batch]).changed(batch, "beyond white x1.5")["x"]
+    np.testing.assert_allclose(found, np.minimum(255, 1.5 * batch["x"]), atol=1)
 
 
 @pytest.mark.parametrize(("change", "factor"), [("contrast x0.5", 0.5), ("contrast x2", 2.0)])
