@@ -6,7 +6,7 @@ from dataclasses import replace
 from onnxshallow.errors import TargetError
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_alone
-from onnxshallow.search.granularity import finer, ranked, ranked_alone
+from onnxshallow.search.granularity import Ranked, finer, ranked, ranked_alone
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
@@ -25,7 +25,7 @@ def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
     """The plan to keep, carried out and validated, the run that it was found in, and what to say of it.
 
     Plans compete on the selection samples. Those that come out best are then validated, one after the other, until
-    one may be used.
+    one may be used. Where none may, plans with channel masks have their turn, if `auto` allows them.
 
     Raises:
         TargetError: no plan reaches the budget.
@@ -35,6 +35,20 @@ def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
     (found,) = ranked(run, [budget], tries_alone)
     if isinstance(found, TargetError):
         raise found
+    best = _best_of(found)
+    if not best.usable and (refined := finer(found.run)) is not None:
+        (masked,) = ranked_alone(refined, [replace(budget, shallower=False)], tries_alone)
+        if not isinstance(masked, TargetError) and (other := _best_of(masked)).rank() < best.rank():
+            return refined, other, []
+    return found.run, best, []
+
+
+def _best_of(found: Ranked) -> Attempt:
+    """The first plan that may be used, or the best that may not, carried out.
+
+    Raises:
+        TargetError: there is no plan.
+    """
     best: Attempt | None = None
     for tries, plan in enumerate(found.plans[:MAX_VALIDATED], 1):
         attempt = found.run.attempt(plan)
@@ -46,7 +60,7 @@ def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
         logger.info("Plan %d is not taken: %s Trying another.", tries, why)
     if best is None:
         raise TargetError("No plan was carried out; raise the target.")
-    return found.run, best, []
+    return best
 
 
 def _deepest(run: Run) -> tuple[Run, Attempt, list[str]]:

@@ -22,6 +22,7 @@ from onnxshallow.search.run import Run
 from onnxshallow.search.watched import with_watched
 from onnxshallow.validation.compare import Comparison, Fidelity
 from onnxshallow.validation.gates import Limits
+from onnxshallow.validation.growth import BOUND
 from tests.networks import smooth
 from tests.partials import steep
 from tests.runs import assert_error, load_case, read_json, run, save_case, stability_of
@@ -157,7 +158,7 @@ def test_a_target_that_only_unstable_plans_reach_is_refused(tmp_path, monkeypatc
     steep(monkeypatch)
     model, data = save_case(tmp_path, x=smooth(64, 3, 6))
     outcome = run("optimize", model, "--calib", data, *GOAL, "--keep-rejected")
-    assert_error(outcome, 4, "It is not stable: on ", "more than 4. Leave out --polynomials")
+    assert_error(outcome, 4, "It is not stable: on ", f"more than {BOUND:g}. Leave out --polynomials")
     assert re.search(r"the activations of '(r0|r1|r2|y)' grow to [\d.e+]+ times the original's", outcome.stderr)
     report = read_json(tmp_path / "net.shallow.json")
     assert report["verdict"]["exit_code"] == 4
@@ -172,7 +173,7 @@ def test_the_same_target_is_met_where_nothing_blows_up(squared):
     report = read_json(model.with_name("net.shallow.json"))
     assert (report["optimized"]["relus"], report["original"]["squares"]) == (0, 0)
     assert report["optimized"]["squares"] > 0
-    assert max(growth["factor"] for growth in report["stability"]["growth"]) <= 4
+    assert max(growth["factor"] for growth in report["stability"]["growth"]) <= BOUND
     assert [found["site"] for found in report["stability"]["ranges"]] == ["r0", "r1", "r2", "y"]
 
 
@@ -200,3 +201,13 @@ def test_a_frontier_says_which_of_its_points_are_refused(tmp_path, monkeypatch):
     assert good["optimized"]["relus"] > 0
     assert refused["optimized"] is refused["plan"] is None
     assert refused["reason"].startswith(f"It is not stable: {BLOWN_UP.why_unstable}. ")
+
+
+@pytest.mark.parametrize(("granularity", "masks"), [("auto", True), ("layer", False)])
+def test_masks_have_their_turn_where_no_plan_of_whole_layers_may_be_used(tmp_path, monkeypatch, granularity, masks):
+    in_part = property(lambda attempt: any(not c.whole for c in attempt.plan.candidates))
+    monkeypatch.setattr(Attempt, "usable", in_part)
+    inputs = load_case(tmp_path, target_relus=0.67, granularity=granularity)
+    found_in, best, _ = choose(Run.begin(inputs, Silent(), Clock()), inputs.budget)
+    assert best.usable is masks
+    assert found_in.inputs.config.granularity == ("channel" if masks else "layer")
