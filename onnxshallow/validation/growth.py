@@ -157,12 +157,14 @@ class Pair:
         Args:
             name: what they are, in words.
             batches: the samples.
-            usual: whether they are samples as they are. What the original makes of these is no growth on others,
+            usual: whether they are samples as they are. What the original makes of these is no growth on changed copies,
                 either, on which it makes little.
 
         Returns:
             (N, tensors) largest absolute values in the original.
         """
+        if usual:
+            self._usual = np.zeros(len(self._names))
         found: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         worst: list[tuple[float, Batch]] = []
         for batch in batches:
@@ -178,7 +180,7 @@ class Pair:
             return np.zeros((0, len(self._names)))
         first, second = (np.concatenate(each) for each in zip(*found, strict=True))
         largest = np.array([each.max(axis=0, initial=0.0) for each in (first, second)])
-        self._usual = np.maximum(self._usual, largest[0]) if usual else self._usual
+        self._usual = largest[0] if usual else self._usual
         factors = growth(np.maximum(largest[0], self._usual), largest[1])
         place = int(factors.argmax()) if len(factors) else -1
         site = list(self._names.values())[place] if len(factors) else ""

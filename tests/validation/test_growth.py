@@ -142,3 +142,16 @@ def test_outputs_and_activations_that_only_the_original_has_are_left_out():
     pair.look("some", [{"x": smooth(8, 3, 8)}])
     assert [each.site for each in pair.result.ranges] == ["r0", "r1", "r2"]
     assert not math.isinf(pair.result.worst.factor)
+
+
+def test_changed_copies_are_measured_by_what_is_usual_and_each_source_by_itself():
+    x = smooth(8, 3, 8)
+    pair = Pair(ANALYSIS, with_parabola("r1", 0.3), 1)
+    for usual, batch in ((True, 9 * x), (False, x), (True, x), (False, 0.1 * x)):
+        pair.look("some", [{"x": batch}], usual=usual)
+    _, by_others, alone, dark = (each.factor for each in pair.result.growth)
+    assert by_others < alone
+    fresh = Pair(ANALYSIS, with_parabola("r1", 0.3), 1)
+    fresh.look("some", [{"x": x}])
+    assert alone == fresh.result.growth[0].factor
+    assert dark < alone
