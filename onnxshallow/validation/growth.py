@@ -157,8 +157,8 @@ class Pair:
         Args:
             name: what they are, in words.
             batches: the samples.
-            usual: whether they are samples as they are. What the original makes of these is no growth on changed copies,
-                either, on which it makes little.
+            usual: whether they are samples as they are. What the original makes of these is no growth on changed
+                copies, either, on which it makes little.
 
         Returns:
             (N, tensors) largest absolute values in the original.
