@@ -13,6 +13,7 @@ from PIL import Image
 
 from onnxshallow.errors import UsageError
 from onnxshallow.options.config import resolve
+from onnxshallow.validation.growth import BOUND
 from tests.graphs import run_plain
 from tests.networks import build, smooth
 from tests.partials import steep
@@ -184,7 +185,7 @@ def test_squares_are_judged_by_how_far_activations_grow(tmp_path, model, explode
         assert (each["status"], each["exit_code"]) == (("accuracy", 4) if explodes else ("met", 0))
         assert ("It is not stable: on " if explodes else ", activations up to ") in each["line"]
     stability = read_json(model.with_name("net.shallow.json"))["stability"]
-    assert (max(growth["factor"] for growth in stability["growth"]) > 4) is explodes
+    assert (max(growth["factor"] for growth in stability["growth"]) > BOUND) is explodes
     assert {"samples", "count", "factor", "site"} == set(stability["growth"][0])
     assert all(found["bits"] >= 1 for found in stability["ranges"])
 

@@ -12,7 +12,7 @@ REPORT_FIELDS = {
 }  # fmt: skip
 POINT_FIELDS = {
     "target_relus", "reason", "optimized", "accuracy_lost", "accuracy_lost_interval", "fidelity", "damage",
-    "decisions", "plan", "speed",
+    "decisions", "plan", "speed", "stability",
 }  # fmt: skip
 
 

@@ -98,9 +98,9 @@ def test_errors_are_those_on_the_batches_that_are_not_fitted_on():
     z, y = (values[name].astype(np.float64) for name in ("h", "r"))
     for channel in range(5):
         fitted, judged = slice(0, 16), slice(16, None)
-        pairs = {2: found.quadratic_error, 1: found.affine_error}
-        for degree, errors in pairs.items():
-            curve = np.polyfit(z[fitted, channel].ravel(), y[fitted, channel].ravel(), degree)
+        line = np.polyfit(z[fitted, channel].ravel(), y[fitted, channel].ravel(), 1)
+        bent = [getattr(found.parabola, name)[channel] for name in ("square", "linear", "constant")]
+        for errors, curve in ((found.affine_error, line), (found.quadratic_error, bent)):
             left = np.mean((np.polyval(curve, z[judged, channel]) - y[judged, channel]) ** 2)
             assert errors[channel] == pytest.approx(left, rel=1e-3)
     np.testing.assert_allclose(found.low, z.min((0, 2, 3)), rtol=1e-5)
