@@ -45,7 +45,7 @@ class Prepared:
         fit: layers are fitted on these; no labels.
         selection: candidates and plans are compared on these; no labels.
         report: the result is reported on these, with labels where there are some.
-        pool: everything that the calibration source holds, what is used included; no labels.
+        pool: everything that the calibration source holds but the samples of the report; no labels.
         batch: samples a batch; the model's own number where it fixes one.
         others: made-up samples of other sorts than those that are fitted to, by what they are, on which the result is
             reported as well; none where the report is on real samples.
@@ -103,18 +103,19 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
             max_bytes=config.data_limit,
         )
     others: Mapping[str, Samples] = {}
+    pool = calibration.whole
     if config.validate_data is None:
         parts = split(len(calibration), _WITHOUT_VALIDATION, config.seed)
         report = calibration.take(parts[2])
+        reported = [report.position(index) for index in range(len(report))]
+        pool = pool.take(np.setdiff1d(np.arange(len(pool)), reported))
         if report.synthetic:
             others = synthesize_unlike(report, _number_of_others(len(calibration), inputs, batch), config.seed)
     else:
         parts = split(len(calibration), _WITH_VALIDATION, config.seed)
         report, _ = load_report_samples(config, inputs)
     calibration = calibration.without_labels()
-    prepared = Prepared(
-        calibration.take(parts[0]), calibration.take(parts[1]), report, calibration.whole, batch, others
-    )
+    prepared = Prepared(calibration.take(parts[0]), calibration.take(parts[1]), report, pool, batch, others)
     _check_enough(inputs, batch, prepared.fit, prepared.selection, report)
     return prepared
 

@@ -8,7 +8,7 @@ Parabolas are bounded by how far these reach. Layers are fitted to them beside t
 saw a black image makes something of it that the original does not, and what follows is bounded for no good.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from onnxshallow.data.splits import subset
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
 from onnxshallow.runtime.cursor import Batches
-from onnxshallow.runtime.progress import Progress, Step
+from onnxshallow.runtime.progress import Progress, counted
 from onnxshallow.runtime.segment import build_segment
 from onnxshallow.search.inputs import Inputs
 
@@ -55,11 +55,11 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     changer = Changer.of(network.inputs, inputs.calibration.batches, inputs.config.seed)
     changes = changer.changes
     with progress.stage("Looking for extremes", len(pool) // batch + len(changes)) as step:
-        found = extremes(network, sites, _counted(pool, batch, step), threads)
-        watched = [pool.batch(part) for part in _parts(found[: max(batch, int(_AS_THEY_ARE * used))], batch)]
+        found = extremes(network, sites, counted(_batches(pool, inputs), step), threads)
+        watched = list(_batches(pool.take(found[: max(batch, int(_AS_THEY_ARE * used))]), inputs))
         copied = int(_CHANGED_MACS / max(inputs.analysis.cost.macs * len(changes), 1))
         others = pool.take(subset(len(pool), max(batch, copied - len(found)), inputs.config.seed))
-        starts = [*watched, *(feeds for feeds, _ in labelled_batches(others, batch))]
+        starts = [*watched, *_batches(others, inputs)]
         if changer.images:
             watched.append(changer.plain(starts[0]))
         for change in changes:
@@ -77,10 +77,10 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     )
 
 
-def _counted(pool: Samples, batch: int, step: Step) -> Iterable[Mapping[str, np.ndarray]]:
-    for feeds, _ in labelled_batches(pool, batch):
+def _batches(samples: Samples, inputs: Inputs) -> Iterator[Mapping[str, np.ndarray]]:
+    """Samples batch by batch; full batches only for a model that fixes their size."""
+    for feeds, _ in labelled_batches(samples, inputs.data.batch, whole=inputs.fixed_batch):
         yield feeds
-        step()
 
 
 def extremes(

@@ -4,9 +4,9 @@ import pytest
 from onnxshallow.analysis import analyze
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search.watched import affordable_pool, extremes, with_watched
-from tests.networks import residual, run_exactly, smooth
+from tests.networks import build, residual, run_exactly, smooth
 from tests.properties.cases import with_outputs
-from tests.runs import load_case
+from tests.runs import NET, NET_WEIGHTS, load_case
 
 
 def test_each_end_of_each_channel_has_the_sample_that_reaches_furthest():
@@ -64,6 +64,26 @@ def test_changed_copies_are_watched_too(wild):
 
 def test_of_a_very_large_source_a_part_is_taken(wild, monkeypatch):
     inputs, _ = wild
-    assert len(affordable_pool(inputs)) == 96
+    assert len(affordable_pool(inputs)) == 96 - len(inputs.data.report)
     monkeypatch.setattr("onnxshallow.search.watched._POOL_MACS", 60 * inputs.analysis.cost.macs)
     assert len(affordable_pool(inputs)) == 60
+
+
+def test_a_model_that_fixes_its_batch_sees_full_batches_only(tmp_path):
+    text = NET.replace("[N,", "[8,")
+    arrays = {"x": smooth(61, 3, 6)}
+    inputs = load_case(tmp_path, build(text, **NET_WEIGHTS), arrays=arrays, calib_samples=40, polynomials=True)
+    watched = with_watched(inputs, Silent()).calibration.watched
+    assert {len(batch["x"]) for batch in watched} == {8}
+
+
+def test_samples_kept_apart_for_the_report_are_never_watched(tmp_path):
+    x = smooth(40, 3, 6)
+    inputs = load_case(tmp_path, arrays={"x": x}, polynomials=True)
+    report = [inputs.data.report.position(index) for index in range(len(inputs.data.report))]
+    x[report[0]] *= 30  # so that it would be watched if it could be
+    inputs = load_case(tmp_path, arrays={"x": x}, polynomials=True)
+    watched = np.concatenate([batch["x"] for batch in with_watched(inputs, Silent()).calibration.watched])
+    assert len(inputs.data.pool) == 40 - len(report)
+    for position in report:
+        assert not (watched == x[position]).all(axis=(1, 2, 3)).any()
