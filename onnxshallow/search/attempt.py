@@ -9,6 +9,7 @@ from onnxshallow.data.samples import Samples
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.model.session import Session
 from onnxshallow.rewriting.realize import Realized, realize
+from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.progress import Progress, counted
 from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
@@ -18,6 +19,7 @@ from onnxshallow.validation.evidence import data_findings
 from onnxshallow.validation.gates import Gate, Limits, check_gates, gate_findings
 from onnxshallow.validation.growth import Pair, Stability, stability_findings
 from onnxshallow.validation.judgement import Finding
+from onnxshallow.validation.seen import Seen
 from onnxshallow.validation.synthetic import synthetic_findings
 
 __all__ = ["Attempt", "carry_out", "realize_with", "validate"]
@@ -42,6 +44,7 @@ class Attempt:
         labels_decide: whether the labels are those of validation data; those of a calibration file never decide.
         limits: the gates; None where there are no real samples, by which nothing can be said of accuracy.
         stability: how far activations grow, where something is squared that the original does not square.
+        watched: further samples that layers were fitted to, where something is squared.
     """
 
     plan: Plan
@@ -50,6 +53,7 @@ class Attempt:
     labels_decide: bool
     limits: Limits | None = None
     stability: Stability | None = None
+    watched: Batches = ()
 
     @property
     def judged(self) -> Comparison:
@@ -91,7 +95,8 @@ class Attempt:
             inputs: the samples.
         """
         data = inputs.data
-        return data_findings(data.report, self.judged, self.gates, inputs.fitted, data.fit.source)
+        watched = Seen.of(self.watched)
+        return data_findings(data.report, self.judged, self.gates, inputs.fitted, data.fit.source, watched)
 
     @property
     def usable(self) -> bool:

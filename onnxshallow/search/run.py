@@ -121,4 +121,12 @@ class Run:
             comparison = validate(self.inputs, realized, self.progress, original)
         config, validated = self.inputs.config, self.inputs.data.validated
         limits = Limits.from_config(config) if validated else None
-        return Attempt(plan, realized, comparison, config.validate_data is not None, limits, stability)
+        return Attempt(
+            plan,
+            realized,
+            comparison,
+            config.validate_data is not None,
+            limits,
+            stability,
+            self.inputs.calibration.watched,
+        )

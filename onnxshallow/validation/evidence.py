@@ -13,7 +13,12 @@ __all__ = ["data_findings"]
 
 
 def data_findings(
-    samples: Samples, comparison: Comparison, gates: Sequence[Gate], fitted: Seen | None = None, fitted_from: str = ""
+    samples: Samples,
+    comparison: Comparison,
+    gates: Sequence[Gate],
+    fitted: Seen | None = None,
+    fitted_from: str = "",
+    watched: Seen | None = None,
 ) -> list[Finding]:
     """What speaks against the data, in sentences.
 
@@ -23,11 +28,13 @@ def data_findings(
         gates: that were checked; labels are looked at where one is on accuracy.
         fitted: the samples that layers were fitted to and plans chosen by; None where there are none, or none real.
         fitted_from: where they come from.
+        watched: extreme samples of the same source that layers were fitted to as well.
     """
     found = [] if fitted is None else constant_samples(fitted, fitted_from)
     if not samples.synthetic:
         seen, source = comparison.seen, samples.source
-        found += constant_samples(seen, source) or shared_samples(seen, fitted or Seen(), source)
+        known = Seen(tuple(digest for each in (fitted, watched) if each is not None for digest in each.digests))
+        found += constant_samples(seen, source) or shared_samples(seen, known, source)
         if comparison.labels is not None and any(gate.name == "max-drop" for gate in gates):
             found += labels_that_do_not_fit(comparison.labels, source) or class_folders(
                 samples.class_names, comparison.labels.classes, source

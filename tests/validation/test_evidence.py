@@ -66,3 +66,11 @@ def test_calibration_samples_prove_something_themselves(session):
 
 def test_made_up_samples_are_not_judged(session):
     assert found(session, images=np.zeros_like(IMAGES), synthetic=True) == []
+
+
+def test_samples_that_were_only_watched_count_as_shared(session):
+    samples = Samples({"x": ArrayColumn(IMAGES, np.dtype(np.float32))}, source="v")
+    comparison = compare_models(session, session, labelled_batches(samples, 16))
+    fitted, watched = (Seen.of([{"x": images}]) for images in (smooth(20, 3, 6, seed=5), IMAGES[:10]))
+    (finding,) = data_findings(samples, comparison, check_gates(comparison, Limits()), fitted, "c", watched)
+    assert finding.text.startswith("10 of 40 samples of v")
