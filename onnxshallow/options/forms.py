@@ -91,22 +91,25 @@ def _listed(value: object) -> object:
 
 def _shapes(value: object) -> object:
     """Lets "NAME:1,3,224,224", or a list of such, stand for a mapping of names to shapes."""
-    if value is None or isinstance(value, Mapping):
+    named = _by_name(value, ":", "a shape is given as NAME:1,3,224,224")
+    if value is named or not isinstance(named, Mapping):
         return value
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and ":" in item for item in items):
-        raise ValueError("a shape is given as NAME:1,3,224,224")
-    return {name: sizes.split(",") for name, sizes in (item.rsplit(":", 1) for item in items)}
+    return {name: sizes.split(",") for name, sizes in named.items()}
 
 
 def _kinds(value: object) -> object:
     """Lets "NAME=classes", or a list of such, stand for a mapping of names to kinds."""
+    return _by_name(value, "=", "what an output means is given as NAME=classes")
+
+
+def _by_name(value: object, separator: str, form: str) -> object:
+    """A mapping of names to what stands after the last separator; a mapping, and None, as they are."""
     if value is None or isinstance(value, Mapping):
         return value
     items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and "=" in item for item in items):
-        raise ValueError("what an output means is given as NAME=classes")
-    return dict(item.rsplit("=", 1) for item in items)
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and separator in item for item in items):
+        raise ValueError(form)
+    return dict(item.rsplit(separator, 1) for item in items)
 
 
 def _data(value: object) -> object:
