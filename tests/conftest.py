@@ -10,7 +10,7 @@ from hypothesis import settings
 from onnxshallow.fitting.threads import computing
 from onnxshallow.model import session
 from onnxshallow.runtime.progress import Silent
-from onnxshallow.search import compete, faster, latency
+from onnxshallow.search import compete, latency
 from onnxshallow.search.inputs import observe
 from onnxshallow.search.sensitivity.meter import DamageMeter
 from onnxshallow.validation import latency as timing
@@ -64,14 +64,13 @@ def fewer_plans():
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_timing():
-    """Models are timed for a moment only, which says little; and plans of the same damage are taken as equally fast.
+    """Models are timed for a moment only, which says little.
 
     What is decided by time is tested with times that are made up.
     """
     with pytest.MonkeyPatch.context() as patch:
         for module, name in ((timing, "_SECONDS"), (timing, "_MOST_SECONDS"), (latency, "_SECONDS")):
             patch.setattr(module, name, 0.01)
-        patch.setattr(faster, "_CLEARLY", float("inf"))
         yield
 
 
