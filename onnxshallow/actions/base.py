@@ -74,6 +74,7 @@ class Candidate:
         depth: linear layers that it takes off the longest path through it; negative where it adds some.
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
         squares: squares per sample that it adds.
+        price: how much it saves of what is paid for private inference, where that is limited.
     """
 
     kind: ClassVar[Kind] = "removal"
@@ -89,6 +90,7 @@ class Candidate:
     depth: int = 0
     nodes: frozenset[int] = field(default=frozenset(), repr=False)
     squares: int = 0
+    price: float = field(default=0.0, compare=False)
 
     @property
     def what(self) -> str:

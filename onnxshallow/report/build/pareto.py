@@ -57,7 +57,7 @@ def _judged(inputs: Inputs, target: int, found: Attempt | TargetError) -> Judgem
     if isinstance(found, TargetError):
         return judge([Finding("target", str(found), refuses=True)])
     config = inputs.config.model_copy(update={"target_relus": target})
-    missed = missed_targets(config, replace(inputs.budget, relus=target), found.realized.analysis.cost)
+    missed = missed_targets(config, replace(inputs.budget, relus=target), inputs.analysis, found.realized.analysis)
     return judge([*found.findings, *found.against_the_data(inputs), *missed])
 
 
