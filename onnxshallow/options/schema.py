@@ -220,7 +220,7 @@ class Config(BaseModel):
 
     @property
     def squares(self) -> bool:
-        """Whether activations may become squares: where that is asked for, or where a price counts that these lower."""
+        """Whether activations may become squares: where that is asked for, or where they lower a price."""
         return self.polynomials or self.has_price
 
     @property

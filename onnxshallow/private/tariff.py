@@ -9,7 +9,7 @@ from onnxshallow.options.config import Config
 from onnxshallow.options.quantities import parse_latency, parse_target
 from onnxshallow.private.estimate import estimate
 from onnxshallow.private.link import parse_bandwidth, parse_rtt
-from onnxshallow.private.protocols import PROTOCOLS, Protocol
+from onnxshallow.private.protocols import PROTOCOLS, Protocol, Weights
 
 __all__ = ["Tariff", "Unit"]
 
@@ -35,7 +35,7 @@ class Tariff:
     protocol: Protocol
     rtt: float
     bandwidth: float
-    weights: Literal["secret", "public"]
+    weights: Weights
     unit: Unit
     target: float | str
 
@@ -53,7 +53,7 @@ class Tariff:
             first, second = (f"--{name.replace('_', '-')}" for name in given[:2])
             raise UsageError(f"{first} and {second} are two prices; give one of them.")
         unit, protocol = _TARGETS[given[0]], PROTOCOLS[config.private_model or _PROTOCOL]
-        if unit == "messages" and protocol.messages is None:
+        if unit == "messages" and protocol.comparison.messages is None:
             raise UsageError(
                 f"--private-model {protocol.name} has no constant for messages; give --target-bytes, or another."
             )
@@ -62,7 +62,7 @@ class Tariff:
 
     def charge(self, analysis: Analysis) -> float:
         """What a network is charged, in `unit`."""
-        found = estimate(analysis, self.protocol, self.rtt, self.bandwidth)
+        found = estimate(analysis, self.protocol, self.rtt, self.bandwidth, self.weights)
         return float(getattr(found, self.unit) or 0)
 
     def limit(self, analysis: Analysis) -> float:

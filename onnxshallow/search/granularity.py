@@ -174,7 +174,7 @@ def _is_better(found: Ranked | TargetError, whole: Plan) -> bool:
 def _rank(run: Run, budget: Budget, plans: Sequence[Plan]) -> Ranked:
     inputs, cost = run.inputs, run.inputs.analysis.cost
     plans = kept_in_time(inputs, run.observation, plans)
-    plans = kept_in_price(inputs, run.observation, plans)
+    plans = kept_in_price(inputs, run.observation, budget, plans)
     best = faster_of(inputs, run.observation, about_equal(plans, cost, budget))
     others = sorted((plan for plan in plans if plan is not best), key=lambda plan: plan.damage or 0.0)
     return Ranked(run, [best, *others])

@@ -16,6 +16,7 @@ from onnxshallow.rewriting.lowering.lower import MaskForm
 from onnxshallow.rewriting.realize import unfitted
 from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
+from onnxshallow.search.solver import Budget
 
 __all__ = ["kept_in_price", "priced"]
 
@@ -45,18 +46,19 @@ def priced(
     return tuple(replace(candidate, price=saved(candidate)) for candidate in candidates)
 
 
-def kept_in_price(inputs: Inputs, observation: Observation, plans: Sequence[Plan]) -> list[Plan]:
-    """The plans whose models keep the price that is asked for; all where none does, or none is asked for.
+def kept_in_price(inputs: Inputs, observation: Observation, budget: Budget, plans: Sequence[Plan]) -> list[Plan]:
+    """The plans whose models save what a budget asks for; all where none does, or no price is limited.
 
     Args:
         inputs: model, data and options.
         observation: what the original does with the data.
+        budget: what has to be reached.
         plans: that keep it by the sum of what their candidates save.
     """
     tariff, analysis = Tariff.from_config(inputs.config), inputs.analysis
-    if tariff is None:
+    if tariff is None or budget.price_saved is None:
         return list(plans)
-    limit, form, kept = tariff.limit(analysis), inputs.config.mask_form or "split", []
+    limit, form, kept = tariff.charge(analysis) - budget.price_saved, inputs.config.mask_form or "split", []
     for plan in plans:
         charged = _charged(analysis, plan.candidates, observation.statistics, tariff, form)
         logger.info("A plan of damage %.4g costs %.4g of %.4g %s.", plan.damage or 0, charged, limit, tariff.unit)

@@ -57,4 +57,6 @@ def test_every_protocol_can_be_asked_for():
 def test_the_title_names_what_the_seconds_depend_on():
     seconds = Tariff.from_config(Config(target_private=0.5, private_model="aby3", rtt="40ms", weights="public"))
     assert seconds.title == "seconds under ABY3 with public weights, 40 ms and 1000 Mbit/s"
-    assert Tariff.from_config(Config(target_bytes=0.5)).title == "bytes under SEMI2K with a dealer with secret weights"
+    assert (
+        Tariff.from_config(Config(target_bytes=0.5)).title == "bytes under SEMI2K with a dealer with secret weights"
+    )

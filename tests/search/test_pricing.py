@@ -87,7 +87,11 @@ def test_plans_that_cost_more_are_left_out_unless_all_do(inputs, bytes_of, obser
     most = max(candidates, key=lambda candidate: candidate.price)
     cheap, dear = Plan((most,), {}), Plan((), {})
     needed = 1 - most.price / bytes_of[1].charge(inputs.analysis)
-    asked = asking(inputs, target_bytes=needed + 0.01)
-    assert kept_in_price(asked, observation, [dear, cheap]) == [cheap]
-    assert kept_in_price(asking(inputs, target_bytes=0.001), observation, [dear, cheap]) == [dear, cheap]
-    assert kept_in_price(asking(inputs), observation, [dear, cheap]) == [dear, cheap]
+
+    def kept(**options):
+        asked = asking(inputs, **options)
+        return kept_in_price(asked, observation, read_budget(asked.config, asked.analysis), [dear, cheap])
+
+    assert kept(target_bytes=needed + 0.01) == [cheap]
+    assert kept(target_bytes=0.001) == [dear, cheap]
+    assert kept() == [dear, cheap]
