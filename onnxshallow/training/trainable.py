@@ -22,6 +22,8 @@ _WEIGHTS = {
     "MatMul": (0, 1),
     "PRelu": (1,),
 }
+# Elements smaller than this share of the largest of their tensor are all but zero.
+_ALL_BUT_ZERO = 1e-6
 _ARITHMETIC = ("Add", "Div", "Mul", "Sub", "Sum")
 _PASSED_ON = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
@@ -66,8 +68,12 @@ def _takes_weight(network: Network, node: Node, name: str, nodes: Collection[int
 def held(network: Network, name: str, values: np.ndarray) -> np.ndarray | None:
     """Which elements of a trained tensor must stay as they are, (like `values`); None where none must.
 
-    The slope of a PRelu is one where an element has no activation any more, and must not get one again.
+    Those that are all but zero beside others stay: they belong to channels that are dead, which a large factor may
+    follow, or were pruned. The slope of a PRelu is one where an element has no activation any more, and must not get
+    one again.
     """
-    slope = any(node.is_op("PRelu") and node.inputs[1] == name for node in network.consumers(name))
-    one: np.ndarray = values == 1
-    return one if slope and one.any() else None
+    sizes = np.abs(values)
+    stays: np.ndarray = sizes < _ALL_BUT_ZERO * sizes.max(initial=0.0)
+    if any(node.is_op("PRelu") and node.inputs[1] == name for node in network.consumers(name)):
+        stays = values == 1
+    return stays if stays.any() else None

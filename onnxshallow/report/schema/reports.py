@@ -16,6 +16,7 @@ from onnxshallow.report.schema.sections import (
     PlanPoint,
     PrivateReport,
     SiteReport,
+    TrainingReport,
     Verdict,
 )
 from onnxshallow.validation.classes import Changed, ClassCount
@@ -49,6 +50,7 @@ __all__ = [
     "Report",
     "SensitivityReport",
     "SiteReport",
+    "TrainingReport",
     "ValidationReport",
     "Verdict",
 ]
@@ -226,11 +228,11 @@ class PlanReport(Part):
 
 
 class Report(Part):
-    """The result of `optimize` or `apply`.
+    """The result of `optimize`, `apply` or `finetune`, which decides nothing of sites.
 
     The fields from `classes` on are as in `ValidationReport`; nothing is said without real data. `speed` is what was
     measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where the optimized network
-    squares more.
+    squares more. `training` tells how weights learned, where they did.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -258,3 +260,4 @@ class Report(Part):
     speed: Speed | None = None
     gates: list[Gate] = Field(default_factory=list)
     stability: Stability | None = None
+    training: TrainingReport | None = None
