@@ -115,7 +115,8 @@ def test_gates_that_mean_nothing_exit_with_2(tmp_path, gate):
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("y=nonsense", ('"nonsense"', "'classes'")), ("nosuch=classes", ("'nosuch'", "outputs are: 'y'"))]
+    ("kind", "words"),
+    [("y=nonsense", ('"nonsense"', "'classes'")), ("nosuch=classes", ("'nosuch'", "outputs are: 'y'"))],
 )
 def test_kinds_of_outputs_that_do_not_exist_exit_with_2(tmp_path, kind, words):
     model, data = save_case(tmp_path)
