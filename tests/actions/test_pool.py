@@ -8,9 +8,8 @@ from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.pool import Pool
 from onnxshallow.analysis import NotLinearError, analyze
-from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.rewriting.realize import realize
-from tests.networks import operators, run_exactly
+from tests.networks import calibration_of, operators, run_exactly
 
 PAID = FindOptions(poolings=True)
 
@@ -105,14 +104,10 @@ def test_the_fit_makes_up_for_most_of_it():
     random = np.random.default_rng(2)
     coarse = random.normal(size=(96, 3, 4, 4)).repeat(2, 2).repeat(2, 3)
     x = (coarse + 0.3 * random.normal(size=(96, 3, 8, 8))).astype(np.float32)
-    batches = [{"x": x[start : start + 16]} for start in range(0, 96, 16)]
-    calibration = Calibration(batches, 4)
     candidate = only(analysis)
-    fitted = realize(analysis, [candidate], {}, calibration).model
+    fitted = realize(analysis, [candidate], {}, calibration_of({"x": x}, fit_batches=4)).model
     plain = apply_candidates(analysis, [candidate], {}).model
-    original, *others = (
-        run_exactly(model, {"x": x[64:]})[0] for model in (analysis.network.model, plain, fitted)
-    )
+    original, *others = (run_exactly(model, {"x": x[64:]})[0] for model in (analysis.network.model, plain, fitted))
     without, with_fit = (np.mean((other - original) ** 2) for other in others)
     assert with_fit < 0.5 * without
 
