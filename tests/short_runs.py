@@ -1,8 +1,8 @@
 """How runs in tests are kept short, in the tests' own process and in others.
 
 Fewer plans compete, which shows as much and takes half the time. Models are timed for a moment only, which says
-little: what is decided by time is tested with times that are made up. And all is computed by one thread, on which results do not depend: for networks as small as these more only
-wait for each other.
+little: what is decided by time is tested with times that are made up. And all is computed by one thread, on which
+results do not depend: for networks as small as these more only wait for each other.
 
 `python -m tests.short_runs` stands for `python -m onnxshallow`.
 """

@@ -1,7 +1,7 @@
 """Replace a max pooling by an average pooling; the layers that read it are re-fitted to what they made.
 
-A max pooling over k values takes k - 1 comparisons of each output under secure computation, an average none. An average
-is smaller than a maximum, and moves with it: a layer that reads it is fitted to make of it what it made of the maximum.
+A max pooling over k values takes k - 1 comparisons of each output under secure computation, an average none. An
+average is smaller than a maximum and moves with it, so the layers that read it are fitted to make what they made.
 """
 
 from dataclasses import dataclass
