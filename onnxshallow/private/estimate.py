@@ -117,6 +117,8 @@ def _counted(operations: Operations, protocol: Protocol, weights: Weights) -> It
             yield words
     if protocol.comparison.messages is not None:
         yield "messages of all of these"
+    if protocol.comparison.work:
+        yield "the parties' own computation, on one core each"
 
 
 def _not_counted(operations: Operations, protocol: Protocol, weights: Weights) -> Iterator[str]:
@@ -159,3 +161,5 @@ def _sources(priced: NetworkPrice, protocol: Protocol, weights: Weights) -> Iter
         yield protocol.seconds_source
     charges = (charge_of(each, protocol, weights) for each in priced.operations.all)
     yield from dict.fromkeys(c.source for c in charges if c is not None and c is not protocol.comparison)
+    if protocol.work_source:
+        yield protocol.work_source

@@ -11,11 +11,12 @@ what `operations` counts. Forms are chosen for what they cost under secure compu
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
 
-from onnxshallow.analysis import Analysis, Layer, analyze
+from onnxshallow.analysis import Layer, analyze
 from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.cost import is_square
 from onnxshallow.errors import ModelError
@@ -96,17 +97,21 @@ def _lower_layer(state: Lowering, layer: Layer, tap_by_tap: Multiply) -> str:
         x = write("reshape", x, shape=[*source[:2], 1, source[2]])
         weight, strides, dilations, pads = weight[:, :, None], [1, *strides], [1, *dilations], [[0, 0], *pads]
     places = math.prod(shape_of(network, layer.output)[2:])
-    op = "conv"
-    if conv.groups > 1:
-        matrices = Matrices(places, math.prod(weight.shape[1:]), len(weight) // conv.groups, conv.groups)
-        if weight.shape[1] == 1 and matrices.columns == 1 and tap_by_tap(matrices):
-            op = "depthwise"
-        else:
-            weight = _ungrouped(weight, conv.groups)
-    y = write(op, x, state.writer.weight(weight), strides=strides, dilations=dilations, pads=pads)
+    place: dict[str, Any] = {"strides": strides, "dilations": dilations, "pads": pads}
+    matrices = Matrices(places, math.prod(weight.shape[1:]), len(weight) // conv.groups, conv.groups)
+    if conv.groups > 1 and weight.shape[1] == 1 and tap_by_tap(matrices):
+        taps = weight.reshape(len(weight), -1).T[:, None, :, None, None]
+        y = write("depthwise", x, state.writer.weight(taps), window=list(weight.shape[2:]), **place)
+    else:
+        y = write("conv", x, state.writer.weight(_by_places(_ungrouped(weight, conv.groups))), **place)
     if conv.bias.any():
         y = write("add", y, state.writer.weight(conv.bias.reshape(-1, 1, 1)))
     return write("reshape", y, shape=shape_of(network, layer.output)) if lines else y
+
+
+def _by_places(weight: np.ndarray) -> np.ndarray:
+    """Weights (M, C, h, w) as (h, w, C, M)."""
+    return weight.transpose(2, 3, 1, 0)
 
 
 def _ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
@@ -174,7 +179,7 @@ def _leaky(state: Lowering, node: Node) -> str:
 
 
 def _sloped(state: Lowering, x: str, slope: np.ndarray) -> str:
-    """r + slope (x - r), where r = max(x, 0)."""
+    """A slope below zero: r + slope (x - r), where r = max(x, 0)."""
     write = state.writer.step
     r = write("relu", x)
     if not slope.any():
@@ -305,7 +310,9 @@ def _conv_transpose(state: Lowering, node: Node) -> str | None:
     x = write(
         "pad", state.name(node.inputs[0]), pads=[[0, 0], [0, 0], *around], inner=[0, 0, *(s - 1 for s in strides)]
     )
-    y = write("conv", x, state.writer.weight(turned), strides=[1, 1], dilations=dilations, pads=[[0, 0], [0, 0]])
+    y = write(
+        "conv", x, state.writer.weight(_by_places(turned)), strides=[1, 1], dilations=dilations, pads=[[0, 0], [0, 0]]
+    )
     if len(node.inputs) > 2 and node.inputs[2]:
         bias = constant(network, node.inputs[2])
         if bias is None:

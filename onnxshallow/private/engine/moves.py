@@ -97,7 +97,7 @@ def _pad(state: Lowering, node: Node) -> Lowered:
     for axis, (low, high) in enumerate(pads):
         if low or high:
             places = np.arange(-low, sizes[axis] + high)
-            index = np.pad(np.arange(sizes[axis]), (max(low, 0), max(high, 0)), mode=mode)  # type: ignore[call-overload]
+            index = np.pad(np.arange(sizes[axis]), (max(low, 0), max(high, 0)), mode=mode)
             index = index[max(-low, 0) :][: len(places)]
             x = state.writer.step("take", x, index=index.tolist(), axis=axis)
     return x

@@ -1,4 +1,4 @@
-"""Runs a program under SPU, a process a party. Run by the Python of the engine's environment; imports nothing of ours.
+"""A program run under SPU, a process a party, by the Python of the engine's environment; imports nothing of ours.
 
     python party.py FOLDER
 
@@ -41,7 +41,7 @@ def zero_of(x):
 
 def pad(x, pads, value=0.0, inner=None):
     """Values around every axis, and zeros between; pads may be negative."""
-    config = [(low, high, gap) for (low, high), gap in zip(pads, inner or [0] * len(pads))]
+    config = [(low, high, gap) for (low, high), gap in zip(pads, inner or [0] * len(pads), strict=True)]
     if not any(any(each) for each in config):
         return x
     fill = zero_of(x)
@@ -51,28 +51,25 @@ def pad(x, pads, value=0.0, inner=None):
 def patches(x, window, strides, dilations, pads):
     """The values under each tap of a window: a tensor of the output's shape a tap."""
     x = pad(x, [(0, 0), (0, 0), *pads])
-    spans = [(n - d * (k - 1) - 1) // s for n, k, s, d in zip(x.shape[2:], window, strides, dilations)]
+    spans = [(n - d * (k - 1) - 1) // s for n, k, s, d in zip(x.shape[2:], window, strides, dilations, strict=True)]
     for tap in np.ndindex(*window):
-        starts = [t * d for t, d in zip(tap, dilations)]
-        ends = [a + s * n + 1 for a, s, n in zip(starts, strides, spans)]
+        starts = [t * d for t, d in zip(tap, dilations, strict=True)]
+        ends = [a + s * n + 1 for a, s, n in zip(starts, strides, spans, strict=True)]
         yield lax.slice(x, [0, 0, *starts], [*x.shape[:2], *ends], [1, 1, *strides])
 
 
 def conv(x, w, strides, dilations, pads):
-    """x (N, C, H, W), w (M, C, h, w)."""
+    """A convolution of x (N, C, H, W) with w (h, w, C, M), an order that saves SPU from moving weights."""
     x = jnp.transpose(pad(x, [(0, 0), (0, 0), *pads]), (0, 2, 3, 1))
     y = lax.conv_general_dilated(
-        x, jnp.transpose(w, (2, 3, 1, 0)), strides, "VALID", rhs_dilation=dilations,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )  # fmt: skip
+        x, w, strides, "VALID", rhs_dilation=dilations, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
     return jnp.transpose(y, (0, 3, 1, 2))
 
 
-def depthwise(x, w, strides, dilations, pads):
-    """w (C, 1, h, w): each tap's values times its weights, all taps in one multiplication."""
-    taps = jnp.stack(list(patches(x, w.shape[2:], strides, dilations, pads)), 0)
-    weights = jnp.transpose(w.reshape(w.shape[0], -1), (1, 0)).reshape(-1, 1, w.shape[0], 1, 1)
-    return total(taps * weights)
+def depthwise(x, w, window, strides, dilations, pads):
+    """A convolution of each channel with its own taps, w (taps, 1, C, 1, 1), all taps in one multiplication."""
+    return total(jnp.stack(list(patches(x, window, strides, dilations, pads)), 0) * w)
 
 
 def total(parts):
@@ -183,7 +180,7 @@ def log_to(path):
 
 
 def party(rank, folder, addresses, answers):
-    """One party: takes its shares, runs the executable once for each set of inputs, hands back its shares and counts."""
+    """One party: takes its shares, runs the executable for each set of inputs, hands back its shares and counts."""
     folder = Path(folder)
     order = json.loads((folder / "order.json").read_text())
     log = folder / f"{rank}.log"
@@ -260,7 +257,10 @@ def main():
     def deal(tree, first):
         flat, _ = jax.tree_util.tree_flatten(tree)
         places = range(first, first + len(flat))
-        return {names[i]: exchange.make_shares(np.asarray(value), visible[i]) for i, value in zip(places, flat)}
+        return {
+            names[i]: exchange.make_shares(np.asarray(value), visible[i])
+            for i, value in zip(places, flat, strict=True)
+        }
 
     weights = deal(arrays, 0)
     inputs = [deal(each, len(arrays)) for each in feeds]
@@ -276,12 +276,12 @@ def main():
 
     ports = free_ports(2 * count)
     own, seen = ports[:count], ports[count:] if order["link"] else ports[:count]
-    addresses = [(f"127.0.0.1:{a}", f"127.0.0.1:{b}") for a, b in zip(own, seen)]
+    addresses = [(f"127.0.0.1:{a}", f"127.0.0.1:{b}") for a, b in zip(own, seen, strict=True)]
     wires = []
     if order["link"]:
         command = [sys.executable, str(Path(__file__).with_name("wire.py"))]
         link = [str(order["link"]["rtt"] / 2), str(order["link"]["bandwidth"])]
-        wires = [subprocess.Popen([*command, str(b), str(a), *link]) for a, b in zip(own, seen)]
+        wires = [subprocess.Popen([*command, str(b), str(a), *link]) for a, b in zip(own, seen, strict=True)]
     answers = multiprocessing.Queue()
     parties = [
         multiprocessing.Process(target=party, args=(rank, str(folder), addresses, answers), daemon=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onnxshallow.errors import OnnxshallowError
+from onnxshallow.errors import ExitCode, OnnxshallowError
 from onnxshallow.private.engine.program import Program
 from onnxshallow.private.protocols import Weights
 
@@ -20,6 +20,8 @@ _PARTY = Path(__file__).with_name("party.py")
 
 class EngineError(OnnxshallowError):
     """The engine did not do what it was to do."""
+
+    exit_code = ExitCode.UNUSABLE_INPUT
 
 
 @dataclass(frozen=True)
