@@ -136,12 +136,14 @@ PROTOCOLS = {
                 98.5,
                 40,
                 f"{_CHEETAH}: 98.5 bytes a ReLU, 40 messages a layer of them, 20 of few",
+                work=9.3e-6,
                 formula=cheetah.comparisons,
             ),
             product=Charge(
                 221.3,
                 14,
                 f"{_CHEETAH}: 221.3 bytes a product of very many, 14 messages for 16 384 of them",
+                work=3.3e-6,
                 formula=cheetah.products,
             ),
             linear=Charge(
@@ -154,8 +156,11 @@ PROTOCOLS = {
                 3.125,
                 2,
                 f"{_CHEETAH}: 3.125 bytes for cutting digits off an element, 2 messages a node",
+                work=0.29e-6,
                 formula=cheetah.scales,
             ),
+            work={"secret": LinearWork(130e-9, 5e-6), "public": LinearWork(1e-9, 1e-6)},
+            work_source=_WORK,
         ),
         Protocol(
             name="semi2k",
@@ -183,12 +188,15 @@ PROTOCOLS = {
                 172, 32 / 3, f"{_ABY3}: 172 bytes a ReLU, 11, 11 and 10 messages a layer, by party", work=0.9e-6
             ),
             product=Charge(52, 8 / 3, f"{_ABY3}: 52 bytes a product, 3, 3 and 2 messages a node", work=0.12e-6),
-            linear=Charge(
-                52, 8 / 3, f"{_ABY3}: 52 bytes an output of a layer with secret weights, 3, 3 and 2 messages"
-            ),
+            linear=Charge(52, 8 / 3, f"{_ABY3}: 52 bytes an output with secret weights, 3, 3 and 2 messages a layer"),
             scale=Charge(
-                28, 5 / 3, f"{_ABY3}: 28 bytes for cutting digits off an element, 2, 2 and 1 messages a node"
+                28,
+                5 / 3,
+                f"{_ABY3}: 28 bytes for cutting digits off an element, 2, 2 and 1 messages a node",
+                work=0.12e-6,
             ),
+            work={"secret": LinearWork(0.8e-9, 2.3e-6), "public": LinearWork(0.7e-9, 2.1e-6)},
+            work_source=_WORK,
         ),
     )
 }

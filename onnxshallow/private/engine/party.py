@@ -101,7 +101,6 @@ OPERATORS = {
     "matmul": lambda x, y: x @ y,
     "contract": contract,
     "relu": lambda x: jnp.maximum(x, 0.0),
-    "clip": lambda x, low, high: jnp.minimum(jnp.maximum(x, low), high),
     "floor": lambda x, value: jnp.maximum(x, value),
     "ceiling": lambda x, value: jnp.minimum(x, value),
     "maximum": jnp.maximum,
