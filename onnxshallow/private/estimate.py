@@ -134,6 +134,7 @@ def _not_counted(operations: Operations, protocol: Protocol, weights: Weights) -
             yield words
     if protocol.offline_bytes is None:
         yield "preparation before the input is known"
+    yield from protocol.left_out
     for operator, nodes in operations.uncounted:
         yield f"{operator} nodes ({nodes})"
     if operations.unknown:

@@ -44,7 +44,8 @@ def test_a_bench_of_several_models_with_an_estimate(capsys):
     for line in (
         "a.onnx 8 all 2.000 0.500 to 2.500 4 000 1.000 3.5 2.000",
         "b 8 all 1.000 0.500 to 2.500 4 000 2.000 0.900 to 2.250 - 0.000",
-        "Estimate, not a measurement: private inference by P, one sample, secret weights, 10 ms round trip, 100 Mbit/s.",
+        "Estimate, not a measurement: private inference by P, one sample, secret weights, 10 ms round trip, "
+        "100 Mbit/s.",
         "a.onnx 1 234 2.000 - - 0.5000 - 1.000",
         "Not counted for a.onnx: rounds.",
         "Not counted for b: rounds; [red] nodes (1).",
