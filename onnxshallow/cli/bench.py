@@ -1,24 +1,33 @@
-"""`onnxshallow bench`: latency, memory and size of models side by side, and what private inference would cost."""
+"""`onnxshallow bench`: latency, memory and size of models side by side, and what private inference costs."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from onnxshallow.cli import options
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, show, start_logging
 from onnxshallow.errors import UsageError
-from onnxshallow.private.protocols import PROTOCOLS, Weights
+from onnxshallow.options.flags import PIXELS, Flag, Group
+from onnxshallow.private.protocols import PROTOCOLS, RUNNABLE, Weights
 
 __all__ = ["command"]
 
 _PROTOCOLS = (*PROTOCOLS, "all")
 _PRIVATE = "Private inference (an estimate from published and measured constants)"
+_MEASURED = Group("Private inference, measured (`onnxshallow private-setup` first)")
 
 
 @command_line
-@options.takes("input_shape", "seed", "max_tensor", "providers", before="json")
+@options.takes(
+    "validate_data", "validate_samples", before="json",
+    instead={
+        "validate_data": Flag("Samples for --engine.", _MEASURED, "DATA", default="made up", also=("--data",)),
+        "validate_samples": Flag("How many to compare with onnxruntime.", _MEASURED, default="16"),
+    },
+)  # fmt: skip
+@options.takes(PIXELS, "input_shape", "seed", "max_tensor", "max_data", "providers", before="json")
 def command(
     original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The model to compare with.")],
     optimized: Annotated[Path, typer.Argument(metavar="OPTIMIZED", help="The model to time.")],
@@ -67,6 +76,20 @@ def command(
         Weights,
         typer.Option("--weights", help="Whether only their owner knows the weights.", rich_help_panel=_PRIVATE),
     ] = "secret",
+    engine: Annotated[
+        Literal["spu"] | None,
+        typer.Option("--engine", help="Run the models under secure computation.", rich_help_panel=_MEASURED.title),
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--protocol",
+            metavar="|".join(RUNNABLE),
+            help="For --engine; one or several [default: semi2k].",
+            autocompletion=options.one_of(*RUNNABLE),
+            rich_help_panel=_MEASURED.title,
+        ),
+    ] = None,
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
@@ -80,6 +103,7 @@ def command(
       onnxshallow bench net.onnx net.shallow.onnx
       onnxshallow bench a.onnx b.onnx c.onnx --threads 1,2 --batch-size 1,32
       onnxshallow bench a.onnx b.onnx --private-model semi2k --rtt 40ms
+      onnxshallow bench a.onnx b.onnx --engine spu --protocol semi2k,aby3 --rtt 40ms --bandwidth 100Mbps
     """
     start_logging(log_level)
     models = [original, optimized, *(others or [])]
@@ -87,10 +111,12 @@ def command(
     check_outputs({"--json": json}, dict(zip(names, models, strict=True)))
     if seconds is not None and not 0 < seconds < float("inf"):
         raise UsageError(f"--seconds {seconds:g}: give a time above zero, such as 3.")
+    if protocol and not engine:
+        raise UsageError("--protocol is for --engine spu; to estimate without running, give --private-model.")
     sizes, counts = _counts("--batch-size", batch_size), _counts("--threads", threads)
     from onnxshallow.options.config import resolve
     from onnxshallow.private.link import parse_bandwidth, parse_rtt
-    from onnxshallow.private.protocols import choose_protocols
+    from onnxshallow.private.protocols import choose_protocols, choose_runnable
     from onnxshallow.report.terminal.bench import print_bench
     from onnxshallow.workflows.bench import BenchOptions, bench
 
@@ -104,6 +130,7 @@ def command(
         rtt=parse_rtt(rtt),
         bandwidth=parse_bandwidth(bandwidth),
         weights=weights,
+        engine=choose_runnable(protocol or ["semi2k"]) if engine else (),
     )
     config = resolve(given, original)
     report = bench(*models, measure=wanted, config=config, progress=Bars())

@@ -36,6 +36,12 @@ class Matrices:
     """A linear layer of one sample: `groups` products of matrices (rows, inner) and (inner, columns).
 
     A convolution has a row for each place of its output, with the taps of its input channels in it.
+
+    Attributes:
+        rows: of the left factor.
+        inner: columns of the left factor, and rows of the right one.
+        columns: of the right factor.
+        groups: how many such products there are.
     """
 
     rows: int
@@ -52,6 +58,11 @@ class Matrices:
     def made(self) -> int:
         """Elements of the results."""
         return self.groups * self.rows * self.columns
+
+    @property
+    def whole(self) -> "Matrices":
+        """All groups as one product, with zeros between the groups in the right factor."""
+        return Matrices(self.rows, self.groups * self.inner, self.groups * self.columns)
 
     @property
     def macs(self) -> int:
