@@ -20,6 +20,7 @@ from onnxshallow.data.prepare import is_fixed, labelled_batches
 from onnxshallow.data.samples import Samples
 from onnxshallow.data.splits import subset
 from onnxshallow.model.network import Network
+from onnxshallow.model.scales import scales_of
 from onnxshallow.model.session import Session
 from onnxshallow.runtime.segment import build_segment
 from onnxshallow.validation.judgement import Finding
@@ -255,6 +256,8 @@ def growth(original: NDArray[np.float64], rewritten: NDArray[np.float64]) -> NDA
 class Peaks:
     """Runs a network, and says the largest absolute value of some tensors, sample by sample.
 
+    What the network says that its channels were multiplied by (`onnxshallow.model.scales`) is taken back.
+
     Args:
         network: what is run.
         tensors: whose values are looked at.
@@ -264,12 +267,20 @@ class Peaks:
     def __init__(self, network: Network, tensors: Sequence[str], threads: int) -> None:
         model, self._reads = build_segment(network, network.ancestors(tensors), tensors)
         self._session, self._tensors = Session(model, threads=threads), tensors
+        self._scales = scales_of(network.model)
 
     def __call__(self, batch: Batch) -> NDArray[np.float64]:
         """(N, tensors) largest absolute values; infinite where one is not finite."""
         values = self._session.run({name: batch[name] for name in self._reads}, self._tensors)
         count = len(next(iter(batch.values())))
-        return np.stack([_largest(value, count) for value in values], axis=1)
+        named = zip(self._tensors, values, strict=True)
+        return np.stack([_largest(self._natural(name, value), count) for name, value in named], axis=1)
+
+    def _natural(self, tensor: str, values: np.ndarray) -> np.ndarray:
+        scale = self._scales.get(tensor)
+        if scale is None or values.ndim < 2 or values.shape[1] != len(scale):
+            return values
+        return values / scale.reshape(-1, *(1,) * (values.ndim - 2)).astype(values.dtype)
 
 
 def _largest(values: np.ndarray, count: int) -> NDArray[np.float64]:

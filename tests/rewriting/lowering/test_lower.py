@@ -183,7 +183,7 @@ def test_what_else_reads_z_gets_it_unchanged():
     text = CHAIN.replace("y = Conv<pads=[1,1,1,1]>(r, w2, b2)", "t = Conv(r, w2, b2) u = Conv(h, w2) y = Add(t, u)")
     model = parse(text.replace("float[N,4,6,6] y", "float[N,4,4,4] y"), **WEIGHTS)
     result = lowered(model, [partial("h", "r", KEPT, **MIXED)])
-    assert ops(result).count("Mul") == 3
+    assert ops(result).count("Mul") == 1
     assert "Gather" not in ops(result)
 
 
@@ -251,7 +251,7 @@ def test_sites_of_a_lowered_model_have_channels():
     assert [site.channels for site in analyze(result).sites] == [2, 6, 3, 6, 2]
 
 
-@pytest.mark.parametrize("square", [-0.2, 1e-3, [0, 0.2, 0, -0.3, 1e-6]])
+@pytest.mark.parametrize("square", [-0.2, 1e-3, [0, 0.2, 0, -0.3, 1e-2]])
 def test_parabolas_of_any_shape(square):
     linear = [0, 0.5, 0, 0.7, -1]
     result = lowered(chain(), [partial("h", "r", KEPT, square=square, linear=linear, constant=0.3)])
