@@ -1,7 +1,7 @@
 """By how much the channels of tensors were multiplied, as a note in the model that has them so.
 
-A tensor keeps its name when the graph around it is rewritten, so that it can be compared with the original's. Where its
-channels were also multiplied by numbers (`onnxshallow.rewriting.lowering.rescale`), these have to be known for that.
+A tensor keeps its name when the graph around it is rewritten, so that it can be compared with the original's. Where
+its channels were multiplied by numbers as well (`onnxshallow.rewriting.lowering.rescale`), these have to be known.
 """
 
 import json
@@ -32,7 +32,7 @@ def scales_of(model: onnx.ModelProto) -> dict[str, NDArray[np.float64]]:
 
 
 def with_scales(model: onnx.ModelProto, scales: Mapping[str, NDArray[np.float64]]) -> onnx.ModelProto:
-    """The model with a note of these scales in the place of the one that it has; the model itself where both are none."""
+    """The model with a note of these scales in the place of the one that it has, if any."""
     if not scales and not any(entry.key == _KEY for entry in model.metadata_props):
         return model
     noted = onnx.ModelProto()

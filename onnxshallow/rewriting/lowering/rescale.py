@@ -21,7 +21,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxshallow.actions.emission import affine_nodes, write_layer
+from onnxshallow.actions.emission import write_layer
 from onnxshallow.analysis import Analysis, Layer
 from onnxshallow.analysis.streams import is_depthwise
 from onnxshallow.convolution import Convolution, scale_output
@@ -126,10 +126,10 @@ def _written(analysis: Analysis, scales: Mapping[str, Values], gone: frozenset[L
         if layer is None:
             if node.outputs[0] in scales:
                 _scale_constants(editor, analysis, node.index, scales[node.outputs[0]])
-        elif layer.main == node.index and layer.kind == "affine":
-            _write_factor(editor, analysis, layer, scales, layer in gone)
-        elif layer.main == node.index and (layer.source in scales or layer.output in scales):
+        elif layer.main == node.index and layer not in gone and (layer.source in scales or layer.output in scales):
             write_layer(editor, network, layers, layer, _scaled(analysis, layer, scales))
+    for layer in sorted(gone, key=lambda layer: layer.main):  # last, as other layers are written by what they read
+        _leave_out(editor, analysis, layer, _scaled(analysis, layer, scales).bias)
     return editor.finish()
 
 
@@ -145,22 +145,15 @@ def _scaled(analysis: Analysis, layer: Layer, scales: Mapping[str, Values]) -> C
     return scale_output(convolution, made)
 
 
-def _write_factor(
-    editor: GraphEditor, analysis: Analysis, layer: Layer, scales: Mapping[str, Values], gone: bool
-) -> None:
-    """Write a product by a number a channel, with the sum after it if there is one; the sum alone where it goes."""
-    if not gone:
-        if layer.source in scales or layer.output in scales:
-            write_layer(editor, analysis.network, analysis.layers, layer, _scaled(analysis, layer, scales))
-        return
-    shift = _scaled(analysis, layer, scales).bias
+def _leave_out(editor: GraphEditor, analysis: Analysis, layer: Layer, shift: Values) -> None:
+    """Leave a product by ones out; a sum (C,) that belongs to it stays."""
     made = editor.tensor(layer.output)
     if np.any(shift):
         shape = (1, -1) + (1,) * (len(layer.weight_shape) - 2)
         value = editor.constant(f"{layer.name}.shift", shift.reshape(shape).astype(analysis.layers.dtype(layer)))
         node = gs.Node("Add", layer.name, {}, [editor.tensor(layer.source), value], [made])
         editor.replace([analysis.network.nodes[index].outputs[0] for index in layer.nodes], [node])
-    elif analysis.network.is_private(layer.source):
+    elif analysis.network.producer(layer.source) is not None and analysis.network.is_private(layer.source):
         editor.rename_output(layer.source, layer.output)
     else:
         source = editor.tensor(layer.source)

@@ -11,7 +11,6 @@ and numbers tied so, directly or not, are all given by one of them. They are kep
 chosen at its beginning, and evens out what is chosen at its end.
 """
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,7 +51,9 @@ class Scales:
     def tie(self, first: Places, second: Places, power: int = 0, shift: Values | float = 0.0) -> bool:
         """Ask that s[first] = 2^power s[second] + shift, place by place; says whether all of it can be."""
         shifts = np.broadcast_to(np.asarray(shift, dtype=np.float64), first.shape)
-        return all([self._join(int(i), int(j), power, float(c)) for i, j, c in zip(first, second, shifts, strict=True)])
+        return all(
+            [self._join(int(i), int(j), power, float(c)) for i, j, c in zip(first, second, shifts, strict=True)]
+        )
 
     def solve(self, wanted: Values, weight: Values) -> Values:
         """The numbers that obey all ties, and are nearest to what is wanted.
