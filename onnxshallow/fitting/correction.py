@@ -36,8 +36,8 @@ __all__ = ["FitOptions", "correct", "downstream", "fit_layer"]
 
 logger = logging.getLogger(__name__)
 
-# What the other side of a sum may be multiplied by. Where that side is next to nothing, a fit that follows noise would
-# multiply it by 1e5; and numbers above zero can be taken up by the layers around the sum.
+# What the other side of a sum may be multiplied by. Where that side is next to nothing, a fit that follows noise
+# would multiply it by 1e5; and numbers above zero can be taken up by the layers around the sum.
 _SCALES = (1 / 8, 8.0)
 
 

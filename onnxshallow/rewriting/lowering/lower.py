@@ -50,10 +50,8 @@ def lower(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> on
     orders = _orders(bare, partials, form)
     if orders:
         bare = analyze(reindex(bare, orders), shapes)
-    known = {
-        name: values[orders[name]] if name in orders else values
-        for name, values in scales_of(analysis.network.model).items()
-    }
+    known = scales_of(analysis.network.model)
+    known |= {name: values[orders[name]] for name, values in known.items() if name in orders}
     editor = GraphEditor(bare.network.model)
     for partial in sorted(partials, key=lambda partial: sites[partial.output].node):
         write_parts(editor, bare, sites[partial.output], _taken(partial, orders.get(partial.output)), form)

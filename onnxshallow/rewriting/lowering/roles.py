@@ -6,8 +6,8 @@
 
 A polynomial q z^2 + l z + c is the square of u = sqrt|q| (z + l / 2q), times the sign of q, plus c - l^2 / 4q. What
 each part needs before its activation or its square, a number to multiply a channel by and one to add, is folded into
-the layer that makes z where nothing else reads z. Where a sum makes z, a layer on one of its sides takes the number to
-add; that to multiply by is left to `onnxshallow.rewriting.lowering.rescale`. Channels of a part that do not lie
+the layer that makes z where nothing else reads z. Where a sum makes z, a layer on one of its sides takes the number
+to add; that to multiply by is left to `onnxshallow.rewriting.lowering.rescale`. Channels of a part that do not lie
 together are gathered, and put back into their order afterwards.
 
 In the PRelu form activated and other elements stay together: they go through a PRelu whose slope is one where nothing

@@ -46,14 +46,14 @@ class Scales:
 
     def fix(self, places: Places, value: float = 0.0) -> bool:
         """Ask that s be a number at some places; says whether it can."""
-        return all([self._settle(*self._root(int(place)), value) for place in places])
+        settled = [self._settle(*self._root(int(place)), value) for place in places]
+        return all(settled)
 
     def tie(self, first: Places, second: Places, power: int = 0, shift: Values | float = 0.0) -> bool:
         """Ask that s[first] = 2^power s[second] + shift, place by place; says whether all of it can be."""
         shifts = np.broadcast_to(np.asarray(shift, dtype=np.float64), first.shape)
-        return all(
-            [self._join(int(i), int(j), power, float(c)) for i, j, c in zip(first, second, shifts, strict=True)]
-        )
+        joined = [self._join(int(i), int(j), power, float(c)) for i, j, c in zip(first, second, shifts, strict=True)]
+        return all(joined)  # also what comes after one that cannot be is tied
 
     def solve(self, wanted: Values, weight: Values) -> Values:
         """The numbers that obey all ties, and are nearest to what is wanted.

@@ -1,10 +1,12 @@
-"""Which channels are stored at the same scale, by what makes and reads them (`onnxshallow.rewriting.lowering.scales`).
+"""Which channels are stored at the same scale, by what makes and reads them.
 
-Relu, LeakyRelu, PRelu, poolings, sums, moves     at the scale of what they read
-Mul(u, u)                                         at its square
-a layer                                           reads and makes any scale: its weights take it up
-Mul by a number a channel                         likewise; it can go where its output takes up the number
-all others, and the ends of the network           at scale one
+A scale is a number that a channel may be multiplied by (`onnxshallow.rewriting.lowering.scales`).
+
+    Relu, LeakyRelu, PRelu, poolings, sums, moves     at the scale of what they read
+    Mul(u, u)                                         at its square
+    a layer                                           reads and makes any scale: its weights take it up
+    Mul by a number a channel                         likewise; it can go where its output takes up the number
+    all others, and the ends of the network           at scale one
 """
 
 import numpy as np

@@ -97,7 +97,8 @@ def test_small_rows_and_the_large_columns_that_read_them_come_to_the_size_of_the
     b1 = signed("b1", (4,))
     b1[1] *= 1e-4
     w2[:, 1] *= 1e4
-    text = """(float[N,3,6,6] x) => (float[N,4,6,6] y) { a = Conv(x, w1, b1) r = Relu(a) y = Conv<pads=[1,1,1,1]>(r, w2) }"""
+    text = """(float[N,3,6,6] x) => (float[N,4,6,6] y) {
+        a = Conv(x, w1, b1) r = Relu(a) y = Conv<pads=[1,1,1,1]>(r, w2) }"""
     result = rescaled(parse(text, w1=w1, b1=b1, w2=w2))
     assert set(result.scales) == {"a", "r"}
     np.testing.assert_allclose(result.scales["r"][[0, 2, 3]], 1)
@@ -106,7 +107,8 @@ def test_small_rows_and_the_large_columns_that_read_them_come_to_the_size_of_the
 
 def test_grouped_and_depthwise_layers_take_scales_up():
     text = """(float[N,3,6,6] x) => (float[N,2,6,6] y) {
-        a = Conv(x, w1, b1) p = Relu(a) m = Mul(p, f) d = Conv<group=4, pads=[1,1,1,1]>(m, wd) s = Mul(d, d) r = Relu(s)
+        a = Conv(x, w1, b1) p = Relu(a) m = Mul(p, f)
+        d = Conv<group=4, pads=[1,1,1,1]>(m, wd) s = Mul(d, d) r = Relu(s)
         e = Conv<group=2>(r, we) q = Relu(e) y = Conv(q, w3)
     }"""
     model = block(text=text, wd=(4, 1, 3, 3), we=(4, 2, 1, 1))
