@@ -11,6 +11,7 @@ from onnxshallow.report.schema.sections import (
     CostReport,
     Decision,
     FileReport,
+    FixedPointReport,
     FrontierPoint,
     NodeReport,
     PlanPoint,
@@ -39,6 +40,7 @@ __all__ = [
     "Decision",
     "DoctorReport",
     "FileReport",
+    "FixedPointReport",
     "FrontierPoint",
     "NodeReport",
     "ParetoPoint",
@@ -159,6 +161,7 @@ class BenchReport(Part):
     settings: list[BenchSetting] = Field(default_factory=list)
     measurements: list[BenchMeasurement] = Field(default_factory=list)
     private: list[PrivateReport] = Field(default_factory=list)
+    fixed_point: list[FixedPointReport] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     seed: int = 0
 

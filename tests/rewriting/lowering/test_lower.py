@@ -5,8 +5,11 @@ import onnx
 import pytest
 
 from onnxshallow.analysis import NotLinearError, analyze
+from onnxshallow.model.network import Network
+from onnxshallow.model.scales import scales_of, with_scales
 from onnxshallow.private.operations import count_operations
 from onnxshallow.rewriting.lowering.lower import lower
+from onnxshallow.validation.growth import Peaks
 from tests.graphs import feeds, frozen, ops, parse, run_plain
 from tests.networks import RESIDUAL, RESIDUAL_WEIGHTS
 from tests.partials import intermediate, partial
@@ -302,3 +305,35 @@ def test_names_and_notes_of_nodes_are_kept():
     result = lowered(model, [partial("h", "r", KEPT, linear=0.5)])
     relu = other(result, "Relu")
     assert (relu.name, relu.doc_string, result.metadata_props[0].value) == ("act", "a note", "none")
+
+
+def test_parabolas_after_sums_need_no_factors():
+    masks = [[1, 0, 1, 0, 1, 0]] * 5
+    result = lowered(
+        parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(*masks, square=0.2, linear=0.5, constant=0.1)
+    )
+    products = [node for node in result.graph.node if node.op_type == "Mul"]
+    assert len(products) == 5
+    assert all(node.input[0] == node.input[1] for node in products)
+
+
+def test_the_model_says_what_its_channels_were_multiplied_by():
+    masks = [[1, 0, 1, 0, 1, 0]] * 5
+    partials = residual_partials(*masks, square=0.2, linear=0.5, constant=0.1)
+    model = parse(RESIDUAL, **RESIDUAL_WEIGHTS)
+    once = lowered(model, partials)
+    before = intermediate(model, partials)
+    names = ["r0", "r1", "r2", "r3", "r4"]
+    assert list(scales_of(once)) == names
+    natural, taken_back = (Peaks(network, names, 1)(feeds(model)) for network in (before.network, Network(once)))
+    np.testing.assert_allclose(taken_back, natural, rtol=1e-4)
+
+
+def test_what_channels_were_multiplied_by_before_is_multiplied_on():
+    masks = [[1, 0, 1, 0, 1, 0]] * 5
+    partials = residual_partials(*masks, square=0.2, linear=0.5, constant=0.1)
+    model = parse(RESIDUAL, **RESIDUAL_WEIGHTS)
+    noted = with_scales(model, {"r1": np.array([1.0, 2, 3, 4, 5, 6])})
+    plain, again = (scales_of(lower(intermediate(each, partials), partials, "split")) for each in (model, noted))
+    np.testing.assert_allclose(again["r1"] / plain["r1"], [1, 3, 5, 2, 4, 6], rtol=1e-5)
+    np.testing.assert_allclose(again["r2"], plain["r2"])
