@@ -5,7 +5,8 @@ is multiplied by a large number shows what was lost. And each factor a channel i
 pays for. Both mend one way: the network computes the same with any channel at another scale, as long as what is tied
 (`onnxshallow.rewriting.lowering.ties`) moves along. Scales are chosen so that
 
-- products by a number a channel go, where scales within `_MOST` can take up all of its numbers;
+- products by a number a channel go, where scales within `_MOST` can take up all of these numbers, else those of them
+  that are out of range;
 - rows of weights far below the others of their layer, and columns far above, come to the size of the others;
 - all else stays as it is.
 
@@ -33,7 +34,7 @@ __all__ = ["Rescaled", "rescale"]
 Values = NDArray[np.float64]
 
 # No channel is multiplied or divided by more than this (its logarithm).
-_MOST = math.log(2.0**12)
+_MOST = math.log(2.0**14)
 # Weights are out of range by more than this, against others of their layer (its logarithm).
 _FAR = math.log(2.0**6)
 
@@ -98,19 +99,26 @@ def _far(sizes: Values, usual: float, side: np.ufunc) -> Values:
 
 
 def _without_factors(analysis: Analysis, ties: Ties, wanted: Values, weight: Values) -> frozenset[Layer]:
-    """Tie the scales so that factors become one, those of the most elements first; which products can go then."""
+    """Tie the scales so that factors become one, those of the most elements first; which products can go then.
+
+    Of a product that has to stay, the factors that are out of range are tied so.
+    """
     gone = []
     factors = [layer for layer in analysis.layers if layer.kind == "affine" and ties.is_free(layer)]
     for layer in sorted(factors, key=lambda layer: -_elements(analysis, layer.output)):
         factor = analysis.layers.convolution(layer).weight.reshape(-1)
-        used = factor != 0
-        made, read = (ties.places(name)[used] for name in (layer.output, layer.source))
-        tried = ties.scales.copy()
-        tied = tried.tie(made, read, shift=-np.log(np.abs(factor[used])))
-        if np.abs(tried.solve(wanted, weight)).max() <= _MOST:
-            ties.scales = tried
-            if tied and np.all(factor > 0):
-                gone.append(layer)
+        far = (factor != 0) & (np.abs(np.log(np.abs(factor) + (factor == 0))) > _FAR)
+        for which in (np.ones(len(factor), bool), far):
+            whole = bool(np.all(which))
+            if not np.any(which) or (whole and np.any(factor <= 0)):
+                continue
+            made, read = (ties.places(name)[which] for name in (layer.output, layer.source))
+            tried = ties.scales.copy()
+            tied = tried.tie(made, read, shift=-np.log(np.abs(factor[which])))
+            if tied and np.abs(tried.solve(wanted, weight)).max() <= _MOST:
+                ties.scales = tried
+                gone += [layer] if whole else []
+                break
     return frozenset(gone)
 
 

@@ -61,12 +61,15 @@ def test_a_network_without_factors_stays_as_it_is():
 
 
 @pytest.mark.parametrize("factor", [-0.5, 0.0])
-def test_a_factor_that_is_not_positive_stays_with_its_sign(factor):
-    result = rescaled(block(f=[factor, 2, 3, 0.9]))
+@pytest.mark.parametrize("far", [-1e4, 1e4, 1e-4])
+def test_a_product_stays_for_a_factor_that_is_not_positive_and_others_come_into_range(factor, far):
+    result = rescaled(block(f=[factor, 2, 3, far]))
     (name,) = (n.input[1] for n in result.model.graph.node if n.op_type == "Mul" and len({*n.input}) > 1)
     (value,) = (tensor for tensor in result.model.graph.initializer if tensor.name == name)
-    kept = np.frombuffer(value.raw_data, np.float32)
-    np.testing.assert_allclose(kept, [np.sign(factor), 1, 1, 1], rtol=1e-6)
+    kept = onnx.numpy_helper.to_array(value).ravel()
+    assert np.sign(kept).tolist() == [np.sign(factor), 1, 1, np.sign(far)]
+    assert kept[3] == pytest.approx(np.sign(far))
+    assert np.all((np.abs(kept[1:]) > 0.25) & (np.abs(kept[1:]) < 4))
 
 
 def test_a_factor_stays_where_a_scale_would_be_far():
