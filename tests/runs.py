@@ -26,6 +26,7 @@ from onnxshallow.validation.speed import Speed
 from onnxshallow.workflows.result import Result as ModelResult
 from tests.graphs import interface
 from tests.networks import Array, Weight, assert_near, build, smooth
+from tests.short_runs import PATH
 
 DIGITS = ("digits-resnet.onnx", "digits-calibration.npz", "digits-validation.npz", "onnxshallow.toml")
 
@@ -95,8 +96,9 @@ def run(*arguments: object) -> Result:
 
 def run_process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own."""
-    command = [sys.executable, "-c", "from onnxshallow.cli.main import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+    command = [sys.executable, "-m", "tests.short_runs", *map(str, arguments)]
+    variables = {**os.environ, **PATH, **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
 
 
 def strict_json(text: str) -> Any:

@@ -42,6 +42,7 @@ class FindOptions:
         every_size: list also candidates that are not worth trying, for plans written by hand.
         granularity: `layer`, or of what elements of an activation some may be kept and others not.
         polynomials: whether activations may become parabolas.
+        poolings: whether max poolings may become average poolings.
         statistics: what is known of the sites, once samples have been seen.
     """
 
@@ -51,6 +52,7 @@ class FindOptions:
     every_size: bool = False
     granularity: Granularity = "layer"
     polynomials: bool = False
+    poolings: bool = False
     statistics: Statistics | None = None
 
 
@@ -74,6 +76,7 @@ class Candidate:
         depth: linear layers that it takes off the longest path through it; negative where it adds some.
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
         squares: squares per sample that it adds.
+        price: how much it saves of what is paid for private inference, where that is limited.
     """
 
     kind: ClassVar[Kind] = "removal"
@@ -89,6 +92,7 @@ class Candidate:
     depth: int = 0
     nodes: frozenset[int] = field(default=frozenset(), repr=False)
     squares: int = 0
+    price: float = field(default=0.0, compare=False)
 
     @property
     def what(self) -> str:

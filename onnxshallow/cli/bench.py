@@ -9,7 +9,7 @@ import typer
 from onnxshallow.cli import options
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, show, start_logging
 from onnxshallow.errors import UsageError
-from onnxshallow.private.protocols import PROTOCOLS
+from onnxshallow.private.protocols import PROTOCOLS, Weights
 
 __all__ = ["command"]
 
@@ -60,8 +60,13 @@ def command(
         str, typer.Option("--rtt", metavar="TIME", help="Round trip between the parties.", rich_help_panel=_PRIVATE)
     ] = "1ms",
     bandwidth: Annotated[
-        str, typer.Option("--bandwidth", metavar="RATE", help="Between the parties.", rich_help_panel=_PRIVATE)
+        str,
+        typer.Option("--bandwidth", metavar="RATE", help="Between the parties, each way.", rich_help_panel=_PRIVATE),
     ] = "1Gbps",
+    weights: Annotated[
+        Weights,
+        typer.Option("--weights", help="Whether only their owner knows the weights.", rich_help_panel=_PRIVATE),
+    ] = "secret",
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
@@ -98,6 +103,7 @@ def command(
         protocols=choose_protocols(private_model or []),
         rtt=parse_rtt(rtt),
         bandwidth=parse_bandwidth(bandwidth),
+        weights=weights,
     )
     config = resolve(given, original)
     report = bench(*models, measure=wanted, config=config, progress=Bars())

@@ -9,13 +9,13 @@ from onnxshallow.cli import options
 from onnxshallow.cli.finish import finish, no_stale_output, outputs, propose
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging
 from onnxshallow.errors import UsageError
-from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS
+from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, PRIVATE
 
 __all__ = ["command"]
 
 
 @command_line
-@options.takes(GOAL, CHANGES, GATES, before="output")
+@options.takes(GOAL, PRIVATE, CHANGES, GATES, before="output")
 @options.takes(DATA, PIXELS, FITTING, before="no_cache")
 @options.takes(MACHINE, before="config")
 def command(

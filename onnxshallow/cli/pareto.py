@@ -1,7 +1,7 @@
 """`onnxshallow pareto`: the whole frontier in one run."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -12,10 +12,22 @@ from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHI
 
 __all__ = ["command"]
 
+_BY = ("relus", "private", "bytes", "messages")
+
 
 @command_line
 @options.takes(
-    "target_macs", "target_depth", CHANGES, "max_drop", GATES, before="plot", instead={"max_drop": options.MAX_DROP}
+    "target_macs",
+    "target_depth",
+    "private_model",
+    "rtt",
+    "bandwidth",
+    "weights",
+    CHANGES,
+    "max_drop",
+    GATES,
+    before="plot",
+    instead={"max_drop": options.MAX_DROP},
 )
 @options.takes(DATA, PIXELS, FITTING, before="no_cache")
 @options.takes(MACHINE, before="config")
@@ -26,10 +38,20 @@ def command(
         typer.Option(
             "--targets",
             metavar="A,B,...",
-            help="ReLU targets [default: ten from 0.9 down to 0.25].",
+            help="Shares or numbers [default: ten from 0.9 down to 0.25].",
             rich_help_panel=GOAL.title,
         ),
     ] = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            metavar="relus|private|bytes|messages",
+            help="What the targets are of: ReLUs, or seconds, bytes or messages of private inference.",
+            autocompletion=options.one_of(*_BY),
+            rich_help_panel=GOAL.title,
+        ),
+    ] = "relus",
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="SVG", help="Draw the frontier.", rich_help_panel=options.RESULT),
@@ -54,6 +76,7 @@ def command(
     Examples:
       onnxshallow pareto net.onnx --calib images.npz --plot frontier.svg
       onnxshallow pareto net.onnx --targets 0.8,0.6,0.4 --plans plans/
+      onnxshallow pareto net.onnx --by private --rtt 40ms --bandwidth 100Mbps
     """
     start_logging(log_level)
     from onnxshallow.model.files import write_text
@@ -66,16 +89,19 @@ def command(
         raise UsageError("--plot writes a file, not to stdout; give a path.")
     if plans is not None:
         _make_folder(plans)
+    if by not in _BY:
+        raise UsageError(f"--by {by}: choose from {', '.join(_BY)}.")
     wanted = DEFAULT_TARGETS if targets is None else [part.strip() for part in targets.split(",")]
     resolved = resolve(given, model, config)
     check_outputs({"--json": json, "--plot": plot}, files_read(model, resolved, config))
-    report = pareto(model, targets=wanted, config=resolved, progress=Bars(), cache=not no_cache)
+    report = pareto(model, targets=wanted, by=cast("Any", by), config=resolved, progress=Bars(), cache=not no_cache)
     carried_out = [point for point in report.points if point.plan is not None]
     if plot is not None and carried_out:
         write_text(pareto_chart(report), plot)
     if plans is not None:
         for point in carried_out:
-            write_json(point.plan or {}, plans / f"{model.stem}-{point.target_relus}.json")
+            target = point.target_relus if by == "relus" else f"{by}-{point.target:.4g}"
+            write_json(point.plan or {}, plans / f"{model.stem}-{target}.json")
     show(report, json, print_pareto)
     if report.verdict is not None:
         raise typer.Exit(report.verdict.exit_code)

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-__all__ = ["CHANGES", "DATA", "FITTING", "GATES", "GOAL", "MACHINE", "PIXELS", "Flag", "Group", "Option"]
+__all__ = ["CHANGES", "DATA", "FITTING", "GATES", "GOAL", "MACHINE", "PIXELS", "PRIVATE", "Flag", "Group", "Option"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +21,7 @@ class Group:
 
 
 GOAL = Group("Goal")
+PRIVATE = Group("Goal: the price of private inference, estimated")
 CHANGES = Group("Goal")
 GATES = Group("Gates: what must hold, else exit code 4")
 DATA = Group("Calibration and validation data")

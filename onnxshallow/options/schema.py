@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, Flag, Option
+from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, PRIVATE, Flag, Option
 from onnxshallow.options.forms import (
     Bytes,
     Data,
@@ -70,6 +70,29 @@ class Config(BaseModel):
             "Take at most this share (0.7) of the latency on this machine, or this time (3.5ms).", GOAL, "SHARE|TIME"
         ),
     ] = None
+    target_private: Annotated[
+        Latency,
+        Flag(
+            "Take at most this share (0.6) of the seconds of private inference, or this time (3500ms).",
+            PRIVATE,
+            "SHARE|TIME",
+        ),
+    ] = None
+    target_bytes: Annotated[
+        Target, Flag("Send at most this share or number of bytes, all parties together.", PRIVATE, "SHARE|COUNT")
+    ] = None
+    target_messages: Annotated[
+        Target, Flag("Send at most this share or number of messages.", PRIVATE, "SHARE|COUNT")
+    ] = None
+    private_model: Annotated[
+        Literal["delphi", "cryptflow2", "cheetah", "semi2k", "aby3"] | None,
+        Flag("Protocol whose price counts.", PRIVATE, default="semi2k where a target needs one"),
+    ] = None
+    rtt: Annotated[str, Flag("Round trip between the parties.", PRIVATE, "TIME")] = "1ms"
+    bandwidth: Annotated[str, Flag("Between the parties.", PRIVATE, "RATE")] = "1Gbps"
+    weights: Annotated[
+        Literal["secret", "public"], Flag("Whether the network's weights are shared as secrets.", PRIVATE)
+    ] = "secret"
     max_drop: Annotated[
         float | None,
         Field(ge=0, le=1),
@@ -187,7 +210,18 @@ class Config(BaseModel):
     def has_target(self) -> bool:
         """Whether there is any target besides an accuracy budget."""
         targets = (self.target_relus, self.target_macs, self.target_depth, self.target_latency)
+        return self.has_price or any(target is not None for target in targets)
+
+    @property
+    def has_price(self) -> bool:
+        """Whether what private inference costs is limited."""
+        targets = (self.target_private, self.target_bytes, self.target_messages)
         return any(target is not None for target in targets)
+
+    @property
+    def squares(self) -> bool:
+        """Whether activations may become squares: where that is asked for, or where they lower a price."""
+        return self.polynomials or self.has_price
 
     @property
     def in_part(self) -> bool:
@@ -195,7 +229,7 @@ class Config(BaseModel):
 
         `auto` begins with whole layers.
         """
-        return self.granularity in ("channel", "pixel") or self.polynomials
+        return self.granularity in ("channel", "pixel") or self.squares
 
     @property
     def tensor_limit(self) -> int:
@@ -224,6 +258,13 @@ class Options(TypedDict, total=False):
     target_macs: float | str | None
     target_depth: float | str | None
     target_latency: float | str | None
+    target_private: float | str | None
+    target_bytes: float | str | None
+    target_messages: float | str | None
+    private_model: Literal["delphi", "cryptflow2", "cheetah", "semi2k", "aby3"] | None
+    rtt: str | None
+    bandwidth: str | None
+    weights: Literal["secret", "public"] | None
     max_drop: float | None
     min_agreement: float | None
     max_error: float | None

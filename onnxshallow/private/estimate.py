@@ -1,10 +1,10 @@
 """What a network would cost under secure computation. An estimate, never a measurement: counts times constants.
 
-    bytes    = comparisons * bytes of a comparison + linear layers and products, where the protocol has constants
-    messages = layers of comparisons * messages of a layer
-    seconds  = computation + messages * RTT / 2 + 8 * bytes / bandwidth
+    bytes    = what each operation sends, all parties together
+    messages = of all operations, one after the other
+    seconds  = own work + messages * RTT / 2 + 8 * bytes of one party / bandwidth
 
-where computation is not known, and so zero. For a protocol of which only times are published, network included,
+since both directions of a link run at once. For a protocol of which only times are published, network included,
 seconds = comparisons * seconds of a comparison.
 """
 
@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onnxshallow.analysis import Analysis
-from onnxshallow.private.operations import Operations, count_operations
-from onnxshallow.private.protocols import LinearCost, Protocol
+from onnxshallow.private.operations import Kind, Operations
+from onnxshallow.private.price import NetworkPrice, charge_of, price, price_operation
+from onnxshallow.private.protocols import Protocol, Weights
 
 __all__ = ["PrivateEstimate", "estimate"]
 
@@ -26,10 +27,10 @@ class PrivateEstimate:
         protocol: name of the protocol.
         title: what people call the protocol.
         rtt: seconds of a round trip between the parties.
-        bandwidth: bits a second between them.
+        bandwidth: bits a second between them, each way.
         comparisons: ReLUs and other comparisons.
         comparison_bytes: bytes on the wire for these, while the network runs.
-        linear_bytes: bytes for linear layers and products; None where the protocol has no constant.
+        linear_bytes: bytes for all else: linear layers, products, factors; None where the protocol has no constant.
         bytes: both together.
         offline_bytes: bytes before the input is known; None where there is no constant.
         messages: that follow each other; None where there is no constant.
@@ -38,6 +39,9 @@ class PrivateEstimate:
         counted: what is counted, in words.
         not_counted: what is not, in words.
         sources: of the constants.
+        weights: `secret` where only their owner knows the weights, `public` where all parties do.
+        sent_bytes: of `bytes`, those that one party sends.
+        work_seconds: of `seconds`, those that the busier party computes; None where there is no constant.
     """
 
     protocol: str
@@ -55,88 +59,103 @@ class PrivateEstimate:
     counted: tuple[str, ...]
     not_counted: tuple[str, ...]
     sources: tuple[str, ...]
+    weights: Weights = "secret"
+    sent_bytes: float = 0.0
+    work_seconds: float | None = None
 
 
-def estimate(analysis: Analysis, protocol: Protocol, rtt: float = 1e-3, bandwidth: float = 1e9) -> PrivateEstimate:
+def estimate(
+    analysis: Analysis,
+    protocol: Protocol,
+    rtt: float = 1e-3,
+    bandwidth: float = 1e9,
+    weights: Weights = "secret",
+) -> PrivateEstimate:
     """Estimate what one inference of one sample costs.
 
     Args:
         analysis: of the network.
         protocol: the constants.
         rtt: seconds of a round trip between the parties.
-        bandwidth: bits a second between them.
+        bandwidth: bits a second between them, each way.
+        weights: whether only their owner knows the weights.
     """
-    operations = count_operations(analysis)
-    comparison_bytes = protocol.comparison_bytes * operations.comparisons
-    linear_bytes = None if protocol.linear is None else _linear_bytes(operations, protocol.linear)
-    total = comparison_bytes + (linear_bytes or 0)
-    messages = None if protocol.messages is None else protocol.messages * operations.steps
+    priced = price(analysis, protocol, weights)
+    operations, total = priced.operations, priced.total
+    compared = sum(price_operation(each, protocol, weights).bytes for each in operations.of("comparison"))
     if protocol.comparison_seconds is not None:
         seconds = protocol.comparison_seconds * operations.comparisons
     else:
-        seconds = (messages or 0) * rtt / 2 + 8 * total / bandwidth
+        seconds = total.seconds(rtt, bandwidth)
     offline = None if protocol.offline_bytes is None else protocol.offline_bytes * operations.comparisons
-    sources = (
-        protocol.comparison_source,
-        protocol.seconds_source,
-        protocol.messages_source,
-        protocol.linear.source if protocol.linear is not None else "",
-    )
     return PrivateEstimate(
         protocol=protocol.name,
         title=protocol.title,
         rtt=rtt,
         bandwidth=bandwidth,
         comparisons=operations.comparisons,
-        comparison_bytes=comparison_bytes,
-        linear_bytes=linear_bytes,
-        bytes=total,
+        comparison_bytes=compared,
+        linear_bytes=None if protocol.scale is None else total.bytes - compared,
+        bytes=total.bytes,
         offline_bytes=offline,
-        messages=messages,
+        messages=None if protocol.comparison.messages is None else round(total.messages),
         seconds=seconds,
         offline_seconds=None if offline is None else 8 * offline / bandwidth,
-        counted=tuple(_counted(operations, protocol)),
-        not_counted=tuple(_not_counted(operations, protocol)),
-        sources=tuple(filter(None, sources)),
+        counted=tuple(_counted(operations, protocol, weights)),
+        not_counted=tuple(_not_counted(operations, protocol, weights)),
+        sources=tuple(_sources(priced, protocol, weights)),
+        weights=weights,
+        sent_bytes=total.sent,
+        work_seconds=total.work if protocol.comparison.work else None,
     )
 
 
-def _linear_bytes(operations: Operations, cost: LinearCost) -> float:
-    """Bytes of layers and products. A square opens its one factor once, a product of two tensors opens both."""
-    opened = sum(layer.patches + layer.weights for layer in operations.linear)
-    made = sum(layer.made for layer in operations.linear)
-    opened += operations.squares + operations.factors
-    made += operations.squares + operations.products
-    return cost.opened * opened + cost.made * made
-
-
-def _counted(operations: Operations, protocol: Protocol) -> Iterator[str]:
+def _counted(operations: Operations, protocol: Protocol, weights: Weights) -> Iterator[str]:
     yield f"{operations.comparisons} comparisons of ReLUs, Clips (two each) and max poolings"
-    if protocol.messages is not None:
-        yield f"messages of {operations.steps} layers of comparisons"
-    if protocol.linear is not None:
-        yield f"bytes of {len(operations.linear)} linear layers with secret weights"
-        if operations.squares or operations.products:
-            yield f"bytes of {operations.squares} squares and {operations.products} products of two values"
+    for kinds, words in _parts(operations, weights):
+        if all(charge_of(each, protocol, weights) is not None for each in operations.of(*kinds)):
+            yield words
+    if protocol.comparison.messages is not None:
+        yield "messages of all of these"
 
 
-def _not_counted(operations: Operations, protocol: Protocol) -> Iterator[str]:
-    products = operations.squares + operations.products
-    if protocol.comparison_seconds is None:
-        yield "the parties' own computation"
-    else:
+def _not_counted(operations: Operations, protocol: Protocol, weights: Weights) -> Iterator[str]:
+    if protocol.comparison_seconds is not None:
         yield "--rtt and --bandwidth while the network runs (the published times include a network of their own)"
-    if protocol.messages is None and protocol.comparison_seconds is None:
-        yield "waiting for messages"
-    elif protocol.messages is not None:
-        yield "messages of linear layers" + (" and products" if products else "")
-    if protocol.linear is None:
-        yield f"{len(operations.linear)} linear layers"
-        if products:
-            yield f"{operations.squares} squares and {operations.products} products of two values"
+    else:
+        if not protocol.comparison.work:
+            yield "the parties' own computation"
+        if protocol.comparison.messages is None:
+            yield "waiting for messages"
+    for kinds, words in _parts(operations, weights):
+        if any(charge_of(each, protocol, weights) is None for each in operations.of(*kinds)):
+            yield words
     if protocol.offline_bytes is None:
         yield "preparation before the input is known"
     for operator, nodes in operations.uncounted:
         yield f"{operator} nodes ({nodes})"
     if operations.unknown:
         yield f"nodes whose shapes are not known ({len(operations.unknown)})"
+
+
+def _parts(operations: Operations, weights: Weights) -> Iterator[tuple[tuple[Kind, ...], str]]:
+    """What there is besides comparisons: kinds of operations, and their name with how many there are."""
+    if linear := operations.of("linear"):
+        yield ("linear",), f"{len(linear)} linear layers with {weights} weights"
+    if operations.squares or operations.products:
+        yield (
+            ("square", "product"),
+            f"{operations.squares} squares and {operations.products} products of two values",
+        )
+    if factors := operations.of("factor", "scale"):
+        made = sum(each.made for each in factors)
+        yield ("factor", "scale"), f"{made} elements of average poolings and multiplications by the model's numbers"
+
+
+def _sources(priced: NetworkPrice, protocol: Protocol, weights: Weights) -> Iterator[str]:
+    """Of every constant that was used, each once."""
+    yield protocol.comparison.source
+    if protocol.seconds_source:
+        yield protocol.seconds_source
+    charges = (charge_of(each, protocol, weights) for each in priced.operations.all)
+    yield from dict.fromkeys(c.source for c in charges if c is not None and c is not protocol.comparison)

@@ -1,39 +1,81 @@
-"""What a network does that secure computation charges for: comparisons, layers with weights, products, the rest."""
+"""What a network does that secure computation charges for, one operation after the other.
+
+A node may do several things: a Clip compares twice, a PRelu compares and multiplies.
+"""
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
-from onnxshallow.analysis import Analysis
+import numpy as np
+
+from onnxshallow.analysis import Analysis, Layer, Site
 from onnxshallow.analysis.cost import is_square
 from onnxshallow.model.network import Network, Node
 
-__all__ = ["LinearSize", "Operations", "count_operations"]
+__all__ = ["Kind", "Matrices", "Operation", "Operations", "count_operations"]
 
-# Sums, moves, and products with numbers that every party knows: each party does these on its own shares.
+Kind = Literal["comparison", "square", "product", "factor", "scale", "linear"]
+"""A factor is a multiplication by more than one number of the model's, a scale one by a number that all may know."""
+
+# Sums and moves: each party does these on its own shares.
 _LOCAL = (
-    "Add", "Sub", "Neg", "Sum", "Mean", "Identity", "Dropout", "Flatten", "Reshape", "Transpose", "Squeeze",
-    "Unsqueeze", "Concat", "Split", "Slice", "Gather", "Pad", "Expand", "Tile", "Cast", "Shape", "Size", "Constant",
-    "ConstantOfShape", "Range", "DepthToSpace", "SpaceToDepth", "AveragePool", "GlobalAveragePool", "ReduceMean",
-    "ReduceSum", "Resize", "Upsample",
+    "Add", "Sub", "Neg", "Sum", "Identity", "Dropout", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze",
+    "Concat", "Split", "Slice", "Gather", "Pad", "Expand", "Tile", "Cast", "Shape", "Size", "Constant",
+    "ConstantOfShape", "Range", "DepthToSpace", "SpaceToDepth", "ReduceSum",
 )  # fmt: skip
+# Sums that are divided by how many were summed.
+_AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean", "Mean")
 
 
 @dataclass(frozen=True)
-class LinearSize:
-    """A linear layer as a product of matrices, per sample.
+class Matrices:
+    """A linear layer of one sample: `groups` products of matrices (rows, inner) and (inner, columns).
 
-    Attributes:
-        name: of its node.
-        patches: elements of the left factor: a row of taps times input channels for each place of the output.
-        weights: elements of the right factor.
-        made: elements of the result.
+    A convolution has a row for each place of its output, with the taps of its input channels in it.
     """
 
-    name: str
-    patches: int
-    weights: int
+    rows: int
+    inner: int
+    columns: int
+    groups: int = 1
+
+    @property
+    def opened(self) -> int:
+        """Elements of both factors."""
+        return self.groups * (self.rows * self.inner + self.inner * self.columns)
+
+    @property
+    def made(self) -> int:
+        """Elements of the results."""
+        return self.groups * self.rows * self.columns
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds."""
+        return self.made * self.inner
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that a node does and that is charged for, on one sample.
+
+    Attributes:
+        node: the node's index.
+        kind: what is done.
+        made: elements of the result; of comparisons, how many there are.
+        steps: that follow each other.
+        matrices: of a linear layer.
+    """
+
+    node: int
+    kind: Kind
     made: int
+    steps: int = 1
+    matrices: Matrices | None = None
 
 
 @dataclass(frozen=True)
@@ -41,133 +83,157 @@ class Operations:
     """What a network does, per sample.
 
     Attributes:
-        comparisons: of ReLU-like nodes and max poolings; a Clip(0, n) has two an element.
-        steps: layers of comparisons: one a ReLU-like node, two a Clip, ceil(log2 k) a max pooling over k values,
-            which a tree of comparisons takes.
-        linear: linear layers whose weights are constants.
-        squares: elements that are multiplied by themselves.
-        products: elements of the products of two computed tensors.
-        factors: elements of these tensors.
+        all: what is charged for, in the order of the nodes.
         uncounted: how many nodes there are of each operator that is none of these, and not local to a party.
         unknown: nodes whose shapes are not known.
     """
 
-    comparisons: int
-    steps: int
-    linear: tuple[LinearSize, ...]
-    squares: int
-    products: int
-    factors: int
+    all: tuple[Operation, ...]
     uncounted: tuple[tuple[str, int], ...]
     unknown: tuple[str, ...]
 
+    def of(self, *kinds: Kind) -> tuple[Operation, ...]:
+        """The operations of these kinds."""
+        return tuple(operation for operation in self.all if operation.kind in kinds)
+
+    @cached_property
+    def comparisons(self) -> int:
+        """Comparisons of ReLU-like nodes and max poolings; a Clip(0, n) has two an element."""
+        return self._made("comparison")
+
+    @cached_property
+    def steps(self) -> int:
+        """Layers of comparisons: one a ReLU, two a Clip, ceil(log2 k) a max pooling over k values, as a tree."""
+        return sum(operation.steps for operation in self.of("comparison"))
+
+    @cached_property
+    def squares(self) -> int:
+        """Elements that are multiplied by themselves."""
+        return self._made("square")
+
+    @cached_property
+    def products(self) -> int:
+        """Elements of the products of two computed tensors."""
+        return self._made("product")
+
+    def _made(self, kind: Kind) -> int:
+        return sum(operation.made for operation in self.of(kind))
+
+
+class _UnknownShapeError(Exception):
+    """A shape that a count needs is not known."""
+
 
 def count_operations(analysis: Analysis) -> Operations:
-    """Count what a network does on one sample."""
-    network, sites = analysis.network, analysis.site_of_node
-    linear: list[LinearSize] = []
+    """Find what a network does on one sample."""
+    network, layers = analysis.network, analysis.layers.by_node
+    found: list[Operation] = []
     others: Counter[str] = Counter()
     unknown = [site.name for site in analysis.sites if site.size is None]
-    products = factors = 0
-    steps = sum(site.comparisons for site in analysis.sites)
-    layers = analysis.layers.by_node
     for node in network.nodes:
-        if node.index not in network.alive or node.index in sites or network.is_constant(node.outputs[0]):
+        if node.index not in network.alive or network.is_constant(node.outputs[0]):
             continue
-        layer = layers.get(node.index)
+        layer, site = layers.get(node.index), analysis.site_of_node.get(node.index)
         if layer is not None and layer.main != node.index:
             continue  # folded into the layer's weights
-        factor = _factor(network, node)
-        if factor is not None:
-            made = _elements(network, node.outputs[0])
-            if made is None:
-                unknown.append(node.name)
-            elif factor > 1:  # one number for all is no secret, and each party multiplies its own share
-                linear.append(LinearSize(node.name, made, factor, made))
-        elif node.is_op("Conv", "Gemm", "MatMul") or layer is not None:
-            if layer is None and not _has_weights(network, node):
-                others[node.op] += 1
-                continue
-            size = _linear_size(network, node)
-            if size is None:
-                unknown.append(node.name)
-            else:
-                linear.append(size)
-        elif node.is_op("MaxPool"):
-            window = math.prod(node.attributes.get("kernel_shape", (1,)))
-            steps += (window - 1).bit_length()
-            if _sizes(network, node.outputs[0]) is None:
-                unknown.append(node.name)
-        elif is_square(network, node):
-            if _elements(network, node.outputs[0]) is None:
-                unknown.append(node.name)
-        elif _is_product(network, node):
-            made, *read = (_elements(network, name) for name in (node.outputs[0], *node.inputs))
-            if made is None or None in read:
-                unknown.append(node.name)
-            else:
-                products, factors = products + made, factors + sum(size or 0 for size in read)
-        elif not node.is_op(*_LOCAL):
+        if site is not None and site.size is None:
+            continue
+        try:
+            made = list(_operations(analysis, node, layer, site))
+        except _UnknownShapeError:
+            unknown.append(node.name)
+            continue
+        found += made
+        if not made and layer is None and site is None and not node.is_op(*_LOCAL) and not _copies(node):
             others[node.op] += 1
-    return Operations(
-        comparisons=analysis.cost.comparisons,
-        steps=steps,
-        linear=tuple(linear),
-        squares=analysis.cost.squares,
-        products=products,
-        factors=factors,
-        uncounted=tuple(sorted(others.items())),
-        unknown=tuple(unknown),
-    )
+    return Operations(tuple(found), tuple(sorted(others.items())), tuple(unknown))
+
+
+def _operations(analysis: Analysis, node: Node, layer: Layer | None, site: Site | None) -> Iterator[Operation]:
+    """What a node does; nothing where it is local to a party, or is not counted."""
+    network, index = analysis.network, node.index
+    if site is not None:
+        yield from _site_operations(network, node, site)
+    elif layer is not None and layer.kind == "affine":
+        scales = np.unique(analysis.layers.convolution(layer).weight)
+        yield Operation(index, "factor" if scales.size > 1 else "scale", _elements(network, layer.output))
+    elif layer is not None or (node.is_op("Conv", "Gemm", "MatMul") and _has_weights(network, node)):
+        matrices = _matrices(network, node)
+        yield Operation(index, "linear", matrices.made, matrices=matrices)
+    elif node.is_op("MaxPool", "GlobalMaxPool"):
+        made, window = _elements(network, node.outputs[0]), _window(network, node)
+        yield Operation(index, "comparison", made * (window - 1), (window - 1).bit_length())
+    elif node.is_op(*_AVERAGES) or (node.is_op("Resize", "Upsample") and not _copies(node)):
+        yield Operation(index, "scale", _elements(network, node.outputs[0]))
+    elif is_square(network, node):
+        yield Operation(index, "square", _elements(network, node.outputs[0]))
+    elif node.is_op("Mul", "Div"):
+        yield from _multiplication(network, node)
+
+
+def _site_operations(network: Network, node: Node, site: Site) -> Iterator[Operation]:
+    """max(x, 0), and with a slope s for what is left of it: s (x - max(x, 0))."""
+    size = site.size or 0
+    yield Operation(node.index, "comparison", size * site.comparisons, site.comparisons)
+    if site.kind == "leaky_relu":
+        yield Operation(node.index, "scale", size)
+    elif site.kind == "prelu":
+        numbers = math.prod(_sizes(network, node.inputs[1]))
+        yield Operation(node.index, "factor" if numbers > 1 else "scale", size)
+
+
+def _multiplication(network: Network, node: Node) -> Iterator[Operation]:
+    """By the model's numbers, or of two computed tensors; a division by a computed tensor is not counted."""
+    constants = [name for name in node.inputs if network.is_constant(name)]
+    made = _elements(network, node.outputs[0])
+    if not constants and node.op == "Mul":
+        yield Operation(node.index, "product", made)
+    elif constants and (node.op == "Mul" or network.is_constant(node.inputs[1])):
+        numbers = math.prod(_sizes(network, constants[0]))
+        yield Operation(node.index, "factor" if numbers > 1 else "scale", made)
+
+
+def _copies(node: Node) -> bool:
+    """Whether a node resizes by copying values, which each party does on its own."""
+    return node.is_op("Resize", "Upsample") and node.attributes.get("mode", "nearest") == "nearest"
 
 
 def _has_weights(network: Network, node: Node) -> bool:
     """Whether the second factor is stored or computed from what is, and no stack of matrices."""
     name = node.inputs[1]
-    weight = _sizes(network, name)
     stored = network.is_constant(name) or network.is_overridable(name)
-    return stored and (node.op != "MatMul" or weight is None or len(weight) == 2)
+    return stored and (node.op != "MatMul" or len(_sizes(network, name)) == 2)
 
 
-def _linear_size(network: Network, node: Node) -> LinearSize | None:
-    """A layer's main node as a product of matrices; None where a shape is not known."""
+def _matrices(network: Network, node: Node) -> Matrices:
+    """A layer's main node as products of matrices."""
     data, weight, output = (_sizes(network, name) for name in (*node.inputs[:2], node.outputs[0]))
-    if data is None or weight is None or output is None or len(output) < 2:
-        return None
-    made = network.per_sample(math.prod(output))
-    if node.is_op("BatchNormalization"):  # a number a channel: a 1x1 convolution of one channel each
-        return LinearSize(node.name, made, output[1], made)
-    weights = math.prod(weight)
+    if len(output) < 2:
+        raise _UnknownShapeError
     if node.op == "Conv":
+        groups = max(data[1] // max(weight[1], 1), 1)
         places = network.per_sample(math.prod((output[0], *output[2:])))
-        return LinearSize(node.name, places * math.prod(weight[2:]) * data[1], weights, made)
+        return Matrices(places, math.prod(weight[1:]), output[1] // groups, groups)
     columns = max(output[-1], 1)
-    return LinearSize(node.name, made // columns * (weights // columns), weights, made)
+    made = network.per_sample(math.prod(output))
+    return Matrices(made // columns, math.prod(weight) // columns, columns)
 
 
-def _is_product(network: Network, node: Node) -> bool:
-    """Whether a node multiplies two computed tensors."""
-    return node.is_op("Mul") and not any(network.is_constant(name) for name in node.inputs)
+def _window(network: Network, node: Node) -> int:
+    """Values that a pooling takes the greatest of."""
+    if node.op == "GlobalMaxPool":
+        return math.prod(_sizes(network, node.inputs[0])[2:])
+    return math.prod(node.attributes.get("kernel_shape", (1,)))
 
 
-def _factor(network: Network, node: Node) -> int | None:
-    """How many numbers a node multiplies or divides a tensor by; None where it is another kind of node."""
-    places = {"Mul": (0, 1), "Div": (1,)}.get(node.op, ()) if node.is_op("Mul", "Div") else ()
-    constants = [node.inputs[place] for place in places if network.is_constant(node.inputs[place])]
-    if not constants:
-        return None
-    sizes = _sizes(network, constants[0])
-    return 1 if sizes is None else math.prod(sizes)
+def _elements(network: Network, tensor: str) -> int:
+    return network.per_sample(math.prod(_sizes(network, tensor)))
 
 
-def _elements(network: Network, tensor: str) -> int | None:
-    sizes = _sizes(network, tensor)
-    return None if sizes is None else network.per_sample(math.prod(sizes))
-
-
-def _sizes(network: Network, tensor: str) -> tuple[int, ...] | None:
-    """Sizes for one sample's batch; None where one is not known."""
-    if network.shape(tensor) is not None:
-        return network.full_shape(tensor)
-    value = network.constant(tensor)
-    return None if value is None else value.shape
+def _sizes(network: Network, tensor: str) -> tuple[int, ...]:
+    """Sizes for one sample's batch."""
+    value = None if network.shape(tensor) is not None else network.constant(tensor)
+    sizes = network.full_shape(tensor) if value is None else value.shape
+    if sizes is None:
+        raise _UnknownShapeError
+    return sizes

@@ -14,30 +14,35 @@ References:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from onnxshallow.errors import UsageError
 
-__all__ = ["PROTOCOLS", "LinearCost", "Protocol", "choose_protocols"]
+__all__ = ["PROTOCOLS", "Charge", "Protocol", "Weights", "choose_protocols"]
+
+Weights = Literal["secret", "public"]
+"""Whether only their owner knows the weights, or every party does."""
 
 _SPU = "measured with SPU 0.9.5"
 
 
 @dataclass(frozen=True)
-class LinearCost:
-    """Bytes on the wire of a multiplication of secrets, both parties together.
-
-    A product of matrices X (n, k) and W (k, m) opens both, masked, and pays for its n m results:
-    `opened` (n k + k m) + `made` n m.
+class Charge:
+    """What one kind of operation costs; bytes are on the wire, of all parties together.
 
     Attributes:
-        opened: bytes an element of either factor.
-        made: bytes an element of the product.
+        bytes: an element of the result; of comparisons, a comparison.
+        messages: that follow each other in one step; None where no source tells.
         source: where the constants come from.
+        opened: bytes an element of either factor, for linear layers whose factors are masked and opened.
+        work: seconds that the busier party computes for what `bytes` are for; for a linear layer, a multiply-add.
     """
 
-    opened: int
-    made: int
+    bytes: float
+    messages: int | None
     source: str
+    opened: float = 0.0
+    work: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,27 +52,32 @@ class Protocol:
     Attributes:
         name: what `--private-model` calls it.
         title: what people call it.
-        comparison_bytes: on the wire while the network runs, a comparison.
-        comparison_source: where that comes from.
-        offline_bytes: likewise, before the input is known.
+        comparison: comparisons.
+        parties: how many compute.
+        product: squares, and products of two secrets, element by element.
+        linear: linear layers with secret weights.
+        scale: whatever is multiplied by numbers that all parties know: linear layers with public weights, average
+            poolings. The parties multiply on their own; the charge is for cutting digits off afterwards.
+        offline_bytes: a comparison, before the input is known.
         comparison_seconds: of a comparison while the network runs, network included, where only that is published.
         seconds_source: where that comes from.
-        messages: that follow each other in a layer of comparisons.
-        messages_source: where that comes from.
-        linear: linear layers with secret weights, and products of two tensors.
     """
 
     name: str
     title: str
-    comparison_bytes: float
-    comparison_source: str
+    comparison: Charge
+    parties: int = 2
+    product: Charge | None = None
+    linear: Charge | None = None
+    scale: Charge | None = None
     offline_bytes: float | None = None
     comparison_seconds: float | None = None
     seconds_source: str = ""
-    messages: int | None = None
-    messages_source: str = ""
-    linear: LinearCost | None = None
 
+
+_SEMI2K = f"{_SPU}, SEMI2K"
+_ABY3 = f"{_SPU}, ABY3"
+_CHEETAH = f"{_SPU}, CHEETAH, without the set-up of its first run"
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -75,8 +85,9 @@ PROTOCOLS = {
         Protocol(
             name="delphi",
             title="DELPHI",
-            comparison_bytes=2_000,
-            comparison_source="literature on DELPHI (Mishra et al., 2020): 17 to 18 KB a ReLU offline, 2 KB online",
+            comparison=Charge(
+                2_000, None, "literature on DELPHI (Mishra et al., 2020): 17 to 18 KB a ReLU offline, 2 KB online"
+            ),
             offline_bytes=17_500,
             comparison_seconds=21e-6,
             seconds_source="a fit to published points for DELPHI: about 21 microseconds a ReLU online",
@@ -84,34 +95,37 @@ PROTOCOLS = {
         Protocol(
             name="cryptflow2",
             title="CrypTFlow2",
-            comparison_bytes=500,
-            comparison_source="after CrypTFlow2 (Rathee et al., 2020), rounded: about 0.5 KB a ReLU",
+            comparison=Charge(500, None, "after CrypTFlow2 (Rathee et al., 2020), rounded: about 0.5 KB a ReLU"),
         ),
         Protocol(
             name="cheetah",
             title="Cheetah",
-            comparison_bytes=98.5,
-            comparison_source=f"{_SPU}, CHEETAH: 98.5 bytes a ReLU",
+            comparison=Charge(98.5, None, f"{_CHEETAH}: 98.5 bytes a ReLU"),
+            product=Charge(221, None, f"{_CHEETAH}: 221 bytes a product"),
+            scale=Charge(3.1, None, f"{_CHEETAH}: 3.1 bytes for cutting digits off an element"),
         ),
         Protocol(
             name="semi2k",
             title="SEMI2K with a dealer",
-            comparison_bytes=144,
-            comparison_source=f"{_SPU}, SEMI2K: 144 bytes a ReLU",
-            messages=8,
-            messages_source=f"{_SPU}, SEMI2K: 8 messages a layer of ReLUs",
-            linear=LinearCost(
+            comparison=Charge(144, 8, f"{_SEMI2K}: 144 bytes a ReLU, 8 messages a layer of them"),
+            product=Charge(40, 2, f"{_SEMI2K}: 40 bytes a product, 2 messages a node"),
+            linear=Charge(
+                8,
+                2,
+                "multiplication by Beaver triples in a ring of 64 bits: each of two parties sends 8 bytes for an "
+                f"element of either factor, and 8 bytes are paid for a result; 2 messages, {_SEMI2K}",
                 opened=16,
-                made=8,
-                source="multiplication by Beaver triples in a ring of 64 bits: each of two parties sends 8 bytes for "
-                "an element of either factor, and 8 bytes are paid for a result",
             ),
+            scale=Charge(8, 1, f"{_SEMI2K}: 8 bytes for cutting digits off an element, 1 message a node"),
         ),
         Protocol(
             name="aby3",
             title="ABY3",
-            comparison_bytes=172,
-            comparison_source=f"{_SPU}, ABY3: 172 bytes a ReLU",
+            parties=3,
+            comparison=Charge(172, 11, f"{_ABY3}: 172 bytes a ReLU, 11 messages a layer of them"),
+            product=Charge(52, 3, f"{_ABY3}: 52 bytes a product, 3 messages a node"),
+            linear=Charge(52, 3, f"{_ABY3}: 52 bytes an output of a linear layer with secret weights, 3 messages"),
+            scale=Charge(28, 2, f"{_ABY3}: 28 bytes for cutting digits off an element, 2 messages a node"),
         ),
     )
 }

@@ -22,7 +22,7 @@ from onnxshallow.runtime.progress import Step
 from onnxshallow.runtime.whole import run_batches
 from onnxshallow.validation.metrics import relative_error
 
-__all__ = ["Realized", "realize"]
+__all__ = ["Realized", "realize", "unfitted"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +100,24 @@ def realize(
         model, partials = _fit(analysis, merged, chosen, rewritten.fit, calibration, step)
         result = _finished(analysis, model, partials, form, calibration)
     return replace(result, composition_error=error)
+
+
+def unfitted(
+    analysis: Analysis, candidates: Sequence[Candidate], statistics: Statistics, form: MaskForm = "split"
+) -> onnx.ModelProto:
+    """The model that candidates lead to, with weights that nothing was fitted to; it costs what the fitted one does.
+
+    Args:
+        analysis: of the original, as for `realize`.
+        candidates: what to do.
+        statistics: what the original's sites do.
+        form: how activations that are kept in part are written.
+
+    Raises:
+        NotLinearError: a candidate cannot be carried out, as another gets in its way.
+    """
+    rewritten = apply_candidates(analysis, candidates, statistics)
+    return lower(rewritten.analysis, rewritten.partials, form)
 
 
 def _ends(analysis: Analysis, candidate: Candidate) -> list[str]:

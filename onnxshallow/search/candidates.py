@@ -9,8 +9,10 @@ from onnxshallow.actions.registry import actions
 from onnxshallow.analysis import Analysis
 from onnxshallow.errors import ModelError, TargetError
 from onnxshallow.model.session import Session
+from onnxshallow.private.tariff import Tariff
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.planner import Planner
+from onnxshallow.search.pricing import priced
 from onnxshallow.search.solver import Budget
 
 __all__ = [
@@ -43,7 +45,12 @@ def possible_candidates(
         inputs: model, data and options.
         statistics: what the sites do, once samples have been seen.
     """
-    return find_candidates(inputs.analysis, replace(find_options(inputs), statistics=statistics))
+    candidates, refusals = find_candidates(inputs.analysis, replace(find_options(inputs), statistics=statistics))
+    tariff = Tariff.from_config(inputs.config)
+    if statistics is not None and tariff is not None:
+        form = inputs.config.mask_form or "split"
+        candidates = priced(inputs.analysis, candidates, statistics, tariff, form)
+    return candidates, refusals
 
 
 def find_options(inputs: Inputs) -> FindOptions:
@@ -56,7 +63,8 @@ def find_options(inputs: Inputs) -> FindOptions:
         inputs.calibration.fit.memory,
         deeper=measured and faster,
         granularity="layer" if config.granularity == "auto" else config.granularity,
-        polynomials=config.polynomials,
+        polynomials=config.squares,
+        poolings=config.has_price,
     )
 
 
@@ -102,8 +110,9 @@ def require_reachable(inputs: Inputs, budget: Budget) -> None:
             "them can be asked for; fix the open axes of the inputs with --input-shape NAME:1,3,224,224."
         )
     candidates, _ = possible_candidates(inputs)
+    free = replace(budget, price_saved=None)  # what candidates save of it is not known before samples are seen
     try:
-        next(Planner(inputs.analysis, candidates, {c.key: 0.0 for c in candidates}, budget).proposals())
+        next(Planner(inputs.analysis, candidates, {c.key: 0.0 for c in candidates}, free).proposals())
     except TargetError:
         Session(inputs.document.model, threads=inputs.calibration.threads)
         raise

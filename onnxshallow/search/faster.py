@@ -1,45 +1,46 @@
-"""Of plans that do about the same damage the faster one in onnxruntime (docs/decisions/faster-of-equals.md).
+"""Of plans that do about the same damage the faster one (docs/decisions/faster-of-equals.md).
 
 Multiply-adds do not tell: a 5x5 kernel in the place of two 3x3 ones has 1.4 times as many, and takes twice as long on
-small maps. So the plans are written, not yet fitted, and timed side by side.
+small maps. So the plans are written, not yet fitted, and what they are to a core is counted. No clock is asked, which
+would choose one plan today and another tomorrow; it is asked where `--target-latency` says so.
 """
 
 import logging
 from collections.abc import Sequence
 
+from onnxshallow.analysis.effort import count_effort
+from onnxshallow.model.network import Network
 from onnxshallow.search.inputs import Inputs, Observation
-from onnxshallow.search.latency import fast_enough, timed
+from onnxshallow.search.latency import fast_enough, timed, unfitted
 from onnxshallow.search.plan import Plan
-from onnxshallow.validation.latency import speedup
 
 __all__ = ["faster_of", "kept_in_time"]
 
 logger = logging.getLogger(__name__)
 
-# How many plans are timed at the most, and how many times as fast as another a plan is, at the lower end of the
-# interval, to count as faster. The same inputs are to give the same model, so what noise may decide is left alone.
-_MOST_TIMED, _CLEARLY = 6, 1.05
+# How many plans are looked at, at the most.
+_MOST = 6
+# What a plan's effort is at the most, beside the first plan's, to be taken in its place: the counts are rough.
+_CLEARLY = 0.95
 
 
 def faster_of(inputs: Inputs, observation: Observation, plans: Sequence[Plan]) -> Plan:
-    """The first of `plans`, or one that is clearly faster.
+    """The first of `plans`, or the one of the least effort where that is clearly less.
 
     Args:
         inputs: model, data and options.
         observation: what the original does with the data.
         plans: that do about the same damage, the one to keep first, at least one.
     """
-    plans = plans[:_MOST_TIMED]
     if len(plans) == 1:
         return plans[0]
-    _, *timings = timed(inputs, observation, plans)
-    best = 0
-    for number, timing in enumerate(timings):
-        ratio, (low, _) = speedup(timings[best].turns, timing.turns, inputs.config.seed)
-        if low > _CLEARLY:
-            logger.info("Of plans of about the same damage one is taken that is %.2fx as fast as another.", ratio)
-            best = number
-    return plans[best]
+    efforts = {plan.keys: count_effort(Network(unfitted(inputs, observation, plan))) for plan in plans[:_MOST]}
+    first, least = plans[0], min(plans[:_MOST], key=lambda plan: efforts[plan.keys])
+    if efforts[least.keys] > _CLEARLY * efforts[first.keys]:
+        return first
+    share = efforts[least.keys] / efforts[first.keys]
+    logger.info("Of plans of about the same damage one is taken that is %.2f of the work of another.", share)
+    return least
 
 
 def kept_in_time(inputs: Inputs, observation: Observation, plans: Sequence[Plan]) -> list[Plan]:
@@ -49,6 +50,6 @@ def kept_in_time(inputs: Inputs, observation: Observation, plans: Sequence[Plan]
     """
     if inputs.config.target_latency is None:
         return list(plans)
-    least = sorted(plans, key=lambda plan: plan.damage or 0.0)[:_MOST_TIMED]
+    least = sorted(plans, key=lambda plan: plan.damage or 0.0)[:_MOST]
     fast = fast_enough(inputs, timed(inputs, observation, least))
     return [plan for plan, within in zip(least, fast, strict=True) if within] or list(plans)

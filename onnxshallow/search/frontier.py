@@ -32,12 +32,12 @@ def expected_frontier(
         candidates: all that is possible.
         damages: those that were measured, by candidate key.
         tried: plans that were carried out, with their measured damages.
-        budget: the run's, of which all but the ReLUs holds.
+        budget: the run's, of which all but the ReLUs and the price holds.
     """
-    plans = list(tried)
+    plans, free = list(tried), replace(budget, price_saved=None)
     found = []
     for share in SHARES:
-        planner = Planner(analysis, candidates, damages, replace(budget, relus=int(share * analysis.cost.relus)))
+        planner = Planner(analysis, candidates, damages, replace(free, relus=int(share * analysis.cost.relus)))
         for plan in plans:
             if plan.damage is not None:
                 planner.learn(plan, plan.damage)

@@ -13,10 +13,9 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.errors import TargetError
 from onnxshallow.options.quantities import parse_latency
-from onnxshallow.rewriting.lowering.lower import lower
+from onnxshallow.rewriting import realize
 from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import Planner
@@ -49,8 +48,8 @@ def measured_speeds(inputs: Inputs, models: Sequence[onnx.ModelProto]) -> list[S
 
 def unfitted(inputs: Inputs, observation: Observation, plan: Plan) -> onnx.ModelProto:
     """The model that a plan leads to, with weights that nothing was fitted to; as fast as the fitted one."""
-    rewritten = apply_candidates(inputs.analysis, plan.candidates, observation.statistics)
-    return lower(rewritten.analysis, rewritten.partials, inputs.config.mask_form or "split")
+    form = inputs.config.mask_form or "split"
+    return realize.unfitted(inputs.analysis, plan.candidates, observation.statistics, form)
 
 
 def timed(

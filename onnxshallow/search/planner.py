@@ -26,6 +26,7 @@ from onnxshallow.analysis.cost import node_depths
 from onnxshallow.errors import TargetError
 from onnxshallow.options.config import Config
 from onnxshallow.options.quantities import parse_target
+from onnxshallow.private.tariff import Tariff
 from onnxshallow.search.estimates import Pair, interactions
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.solver import Budget, Problem
@@ -54,7 +55,8 @@ def read_budget(config: Config, analysis: Analysis) -> Budget:
 
     Multiply-adds may not rise above the original's: fewer ReLUs are not to be paid for with compute that nobody
     offered. Exact composition, which costs multiply-adds, is the exception; who asks for it gets one merger at least.
-    Who asks for activations below the layer pays for these, and a shallower network is worth no damage.
+    Who asks for activations below the layer pays for these, and a shallower network is worth no damage. Who says what
+    private inference may cost has multiply-adds in that price.
 
     Raises:
         UsageError: a target is malformed.
@@ -62,11 +64,14 @@ def read_budget(config: Config, analysis: Analysis) -> Budget:
     relus = None if config.target_relus is None else parse_target(config.target_relus, analysis.cost.relus)
     macs = None if config.target_macs is None else parse_target(config.target_macs, analysis.cost.macs)
     depth = None if config.target_depth is None else parse_target(config.target_depth, analysis.cost.depth)
+    tariff = Tariff.from_config(config)
+    price_saved = None if tariff is None else max(tariff.charge(analysis) - tariff.limit(analysis), 0.0)
     if config.kernel == "exact":
-        return Budget(relus, macs, depth_saved=1, depth=depth)
+        return Budget(relus, macs, price_saved=price_saved, depth_saved=1, depth=depth)
     return Budget(
         relus,
-        analysis.cost.macs if macs is None else macs,
+        analysis.cost.macs if macs is None and tariff is None else macs,
+        price_saved=price_saved,
         depth=depth,
         shallower=not config.in_part,
         harmless=_HARMLESS.get(config.sensitivity, 0.0),
@@ -238,6 +243,9 @@ def _unreachable(problem: Problem, budget: Budget) -> TargetError:
         reached.append(f"a depth of {problem.least_depth()}")
     if budget.macs is not None and budget.macs < problem.macs:
         reached.append(f"{problem.fewest_macs()} MACs ({_share(problem.fewest_macs(), problem.macs)})")
+    if budget.price_saved is not None:
+        parts.append(f"{budget.price_saved:.4g} less of the price of private inference")
+        reached.append(f"{problem.most_saved():.4g} less of that price")
     return TargetError(
         f"The target of {' and '.join(parts)} cannot be reached: the lowest possible on this model is "
         f"{', or '.join(reached)}; one activation always stays. Raise the target; `onnxshallow analyze` names the "

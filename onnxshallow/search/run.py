@@ -65,7 +65,7 @@ class Run:
             ModelError: onnxruntime fails on the model, or it computes values that are not finite.
         """
         with clock("observe"):
-            if inputs.config.polynomials or (plan is not None and any(c.squares for c in plan.candidates)):
+            if inputs.config.squares or (plan is not None and any(c.squares for c in plan.candidates)):
                 inputs = with_watched(inputs, progress)
             observation = observe(inputs, progress, plan)
         return cls(inputs, observation, progress, clock, cache_path(cache))

@@ -53,6 +53,7 @@ class Budget:
         macs: the largest number of multiply-adds that is allowed, or None.
         depth: the largest number of linear layers on the longest path that is allowed, or None.
         squares: the largest number of squares that may be added, or None.
+        price_saved: the least to save of what private inference costs, in the unit that is asked for, or None.
         depth_saved: the smallest number of linear layers to save, or None where some may be added.
         shallower: whether a plan that saves layers or multiply-adds is worth some more damage.
         harmless: damage up to this counts as none, so that the plan that saves most may do it.
@@ -61,6 +62,7 @@ class Budget:
     relus: int | None = None
     macs: int | None = None
     squares: int | None = None
+    price_saved: float | None = None
     depth_saved: int | None = None
     depth: int | None = None
     shallower: bool = True
@@ -161,6 +163,13 @@ class Problem:
         free = replace(self, budget=Budget(), pairs=())
         return 0 if self.depth is None else self.depth(free._solve(-self._column("depth"), [], ()) or ())
 
+    def most_saved(self) -> float:
+        """The most that any plan saves of the price, whatever the damage."""
+        free = replace(self, budget=Budget(), pairs=())
+        column = self._column("price")
+        chosen = free._solve(-column / max(float(np.abs(column).max(initial=0.0)), 1e-12), [], ())
+        return sum(c.price for c in chosen or ())
+
     def _column(self, name: str) -> NDArray[np.float64]:
         return np.array([getattr(c, name) for c in self.candidates], dtype=np.float64)
 
@@ -227,7 +236,8 @@ class Problem:
     @property
     def _gap(self) -> float:
         """How far from the least a plan may be."""
-        partial = self.budget.relus is not None and any(c.kind == "partial" for c in self.candidates)
+        limited = self.budget.relus is not None or self.budget.price_saved is not None
+        partial = limited and any(c.kind == "partial" for c in self.candidates)
         return _PARTIAL_GAP if partial else 0.0
 
     def _padded(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -244,12 +254,16 @@ class Problem:
         shallow = least is None or sum(c.depth for c in chosen) >= least
         if self.depth is not None and self.budget.depth is not None and self.depth(chosen) > self.budget.depth:
             return False
+        if self.budget.price_saved is not None and sum(c.price for c in chosen) < self.budget.price_saved:
+            return False
         return within and shallow and (self.budget.macs is None or macs <= self.budget.macs)
 
     def _budget_rows(self) -> list[_Row]:
         rows: list[_Row] = [(np.array([float(c.removed) for c in self.candidates]), 0, self.sites - 1)]
         if self.budget.squares is not None:
             rows.append((self._column("squares"), -np.inf, self.budget.squares))
+        if self.budget.price_saved:
+            rows.append((self._column("price") / self.budget.price_saved, 1.0, np.inf))
         if self.budget.depth_saved is not None:
             rows.append((self._column("depth"), self.budget.depth_saved, np.inf))
         if self.budget.depth is not None and self.depth is not None:

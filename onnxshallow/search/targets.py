@@ -1,7 +1,8 @@
 """Whether a model that was made keeps to its targets, and how far it went."""
 
-from onnxshallow.analysis import Cost
+from onnxshallow.analysis import Analysis
 from onnxshallow.options.config import Config
+from onnxshallow.private.tariff import Tariff
 from onnxshallow.search.solver import Budget
 from onnxshallow.validation.judgement import Finding
 
@@ -10,37 +11,49 @@ __all__ = ["missed_targets", "shares_kept"]
 _COUNTED = {"relus": "ReLUs", "macs": "MACs", "depth": "linear layers on the longest path"}
 
 
-def missed_targets(config: Config, budget: Budget, cost: Cost) -> list[Finding]:
-    """What speaks against a model that has more than was asked for.
+def missed_targets(config: Config, budget: Budget, original: Analysis, made: Analysis) -> list[Finding]:
+    """What speaks against a model that has more, or costs more, than was asked for.
 
     Args:
         config: which targets were given.
         budget: these in absolute numbers.
-        cost: of the model.
+        original: the original.
+        made: the model.
     """
     missed = []
     for name in _asked(config):
-        wanted, found = getattr(budget, name), getattr(cost, name)
+        wanted, found = getattr(budget, name), getattr(made.cost, name)
         if found > wanted:
             text = (
                 f"The best plan leaves {found} {_COUNTED[name]} of the {wanted} that --target-{name} allows; "
                 "lower the target a little."
             )
             missed.append(Finding("target", text, refuses=True))
+    tariff = Tariff.from_config(config)
+    if tariff is not None and (charged := tariff.charge(made)) > tariff.limit(original):
+        text = (
+            f"The best plan costs {charged:.4g} {tariff.unit} of the {tariff.limit(original):.4g} that the target "
+            "allows; lower the target a little."
+        )
+        missed.append(Finding("target", text, refuses=True))
     return missed
 
 
-def shares_kept(config: Config, original: Cost, cost: Cost) -> list[str]:
+def shares_kept(config: Config, original: Analysis, made: Analysis) -> list[str]:
     """What a model keeps of what was to be saved, in a few words each; of the ReLUs where no target says what.
 
     Args:
         config: which targets were given.
-        original: cost of the original.
-        cost: of the model.
+        original: the original.
+        made: the model.
     """
+    tariff = Tariff.from_config(config)
     kept = []
-    for name in _asked(config) or ["relus"]:
-        before, after = getattr(original, name), getattr(cost, name)
+    if tariff is not None:
+        share = 100 * tariff.charge(made) / max(tariff.charge(original), 1e-12)
+        kept.append(f"{share:.1f} % of the {tariff.title}, estimated")
+    for name in _asked(config) or ([] if kept else ["relus"]):
+        before, after = getattr(original.cost, name), getattr(made.cost, name)
         if before:
             kept.append(f"{100 * after / before:.1f} % of the {_COUNTED[name]}")
     return kept

@@ -21,7 +21,7 @@ from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
 from onnxshallow.options.schema import Options
 from onnxshallow.private.estimate import estimate
-from onnxshallow.private.protocols import Protocol
+from onnxshallow.private.protocols import Protocol, Weights
 from onnxshallow.report.build.run import file_report
 from onnxshallow.report.schema.reports import (
     BenchMeasurement,
@@ -59,7 +59,8 @@ class BenchOptions:
         memory: measure the peak memory too.
         protocols: of private inference, for which to estimate the cost.
         rtt: seconds of a round trip between the parties.
-        bandwidth: bits a second between them.
+        bandwidth: bits a second between them, each way.
+        weights: whether only their owner knows the weights.
     """
 
     batch_sizes: tuple[int, ...] = (1,)
@@ -70,6 +71,7 @@ class BenchOptions:
     protocols: tuple[Protocol, ...] = ()
     rtt: float = 1e-3
     bandwidth: float = 1e9
+    weights: Weights = "secret"
 
 
 def bench(
@@ -219,7 +221,8 @@ def _private(documents: Sequence[Document], config: Config, options: BenchOption
     analyses = [analyze(document.model, config.input_shape) for document in documents]
     found = []
     for protocol in options.protocols:
-        estimates = [estimate(analysis, protocol, options.rtt, options.bandwidth) for analysis in analyses]
+        link = options.rtt, options.bandwidth
+        estimates = [estimate(analysis, protocol, *link, options.weights) for analysis in analyses]
         for model, made in enumerate(estimates):
             ratio = estimates[0].seconds / made.seconds if made.seconds else None
             found.append(PrivateReport(**vars(made), model=model, seconds_ratio=ratio))

@@ -74,8 +74,8 @@ def plan(
         run, budget = _begun(inputs, progress or Silent(), clock, cache)
         run, chosen = proposed(run, budget)
         with clock("plan"):
-            cost = analyze_model(unfitted(inputs, run.observation, chosen), config.input_shape).cost
-        return Proposal(inputs.document, chosen, plan_report(inputs, chosen, cost, clock.seconds))
+            made = analyze_model(unfitted(inputs, run.observation, chosen), config.input_shape)
+        return Proposal(inputs.document, chosen, plan_report(inputs, chosen, made, clock.seconds))
 
 
 def optimize(

@@ -64,7 +64,7 @@ def outcome(
         run: with what was measured and the plans that competed, where some did.
         force: whether the model is wanted also where it is refused.
     """
-    config, original, cost = inputs.config, inputs.analysis.cost, attempt.realized.analysis.cost
+    config, original, made = inputs.config, inputs.analysis, attempt.realized.analysis
     with clock("latency"):
         (measured,) = measured_speeds(inputs, [attempt.realized.model])
     speed = speed_finding(measured, config.target_latency)
@@ -72,13 +72,13 @@ def outcome(
         [
             *attempt.findings,
             *attempt.against_the_data(inputs),
-            *missed_targets(config, inputs.budget, cost),
+            *missed_targets(config, inputs.budget, original, made),
             *([speed] if speed.refuses else []),
         ],
         forced=force,
     )
     steady = [] if attempt.stability is None else [attempt.stability.in_short]
-    facts = [*shares_kept(config, original, cost), *(gate.in_short() for gate in attempt.gates), *steady, speed.text]
+    facts = [*shares_kept(config, original, made), *(gate.in_short() for gate in attempt.gates), *steady, speed.text]
     remarks = [*remarks, *_remarks_on_squares(inputs, attempt)]
     report = build_report(inputs, attempt, measured, judgement, facts, remarks, clock.seconds, run)
     return Result(inputs.document, attempt.realized.model, attempt.plan, report, judgement.error)

@@ -5,6 +5,7 @@ which tries more plans for its one target, and may find a better one.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -16,7 +17,7 @@ from onnxshallow.model.session import Session
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
 from onnxshallow.options.schema import Options
-from onnxshallow.report.build.pareto import pareto_report
+from onnxshallow.report.build.pareto import By, pareto_report
 from onnxshallow.report.schema.reports import ParetoReport
 from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.attempt import Attempt
@@ -40,20 +41,22 @@ def pareto(
     calibration: object = None,
     *,
     targets: Sequence[float | str] = DEFAULT_TARGETS,
+    by: By = "relus",
     validation: object = None,
     config: Config | None = None,
     progress: Progress | None = None,
     cache: Path | bool | None = True,
     **options: Unpack[Options],
 ) -> ParetoReport:
-    """Optimize a model for several ReLU targets and say what each costs; no model is written.
+    """Optimize a model for several targets and say what each costs; no model is written.
 
     Args:
         model: see `onnxshallow.optimize`.
         calibration: see `onnxshallow.optimize`.
-        targets: ReLU targets, each as in `--target-relus`.
+        targets: each as in `--target-relus`, or in what `by` names.
+        by: what is limited: `relus`, or what private inference costs: seconds for `private`, `bytes` or `messages`.
         validation: see `onnxshallow.optimize`.
-        config: see `onnxshallow.optimize`, as for the following; `target_relus` and `target_latency` are not used.
+        config: see `onnxshallow.optimize`, as for the following; `target_latency` and what `by` names are not used.
         progress: shows how it goes.
         cache: folder for measured damages, which a later `optimize` at one of the targets finds there.
         **options: single options by name.
@@ -73,27 +76,29 @@ def pareto(
     with computing(config.threads), running_on(config.providers):
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit), config)
-        wanted = [config.model_copy(update={"target_relus": target}) for target in targets]
-        budgets = sorted({read_budget(c, inputs.analysis) for c in wanted}, key=lambda b: -(b.relus or 0))
+        wanted = [config.model_copy(update={f"target_{by}": target}) for target in targets]
+        asked = {read_budget(c, inputs.analysis): c for c in wanted}
+        budgets = sorted(asked, key=lambda b: (b.price_saved or 0, -(b.relus or 0)))
+        if by != "relus" and wanted:  # what is paid, and that squares may lower it, is the same for all
+            inputs = replace(inputs, config=wanted[0])
         run = Run.begin(inputs, progress or Silent(), clock, cache)
         searched = ranked(run, budgets, tries_together)
         session = Session(inputs.document.model, threads=inputs.calibration.threads)
         original = Recorded(session, inputs.report_batches, inputs.calibration.store.hold)
         done: dict[frozenset[str], Attempt] = {}
-        found: list[tuple[int, Attempt | TargetError]] = []
+        found: list[tuple[Config, Attempt | TargetError]] = []
         for budget, result in zip(budgets, searched, strict=True):
-            target = budget.relus or 0
             if isinstance(result, TargetError):
-                found.append((target, result))
+                found.append((asked[budget], result))
                 continue
             plan = result.plans[0]
             if plan.keys not in done:
                 done[plan.keys] = result.run.attempt(plan, original)
-            found.append((target, done[plan.keys]))
+            found.append((asked[budget], done[plan.keys]))
         with clock("latency"):
             models = [attempt.realized.model for attempt in done.values()]
             speeds = measured_speeds(inputs, models or [inputs.document.model])
     by_plan = dict(
         zip(done, speeds, strict=False)
     )  # where no plan was carried out, that of the original is left over
-    return pareto_report(inputs, found, by_plan, speeds[0].original_ms, clock.seconds)
+    return pareto_report(inputs, found, by, by_plan, speeds[0].original_ms, clock.seconds)

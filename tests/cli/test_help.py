@@ -42,6 +42,7 @@ def test_options_are_grouped():
     assert list(groups) == [
         "Arguments",
         "Goal",
+        "Goal: the price of private inference, estimated",
         "Gates: what must hold, else exit code 4",
         "Result",
         "Calibration and validation data",

@@ -35,6 +35,8 @@ USAGE = {
     "a size of words": ("--target-relus", "0.5", "--memory", "lots"),
     "a shape without a name": ("--target-relus", "0.5", "--input-shape", "1,3,6,6"),
     "a shape of another input": ("--target-relus", "0.5", "--input-shape", "z:1,3,6,6"),
+    "a kind of output nobody knows": ("--target-relus", "0.5", "--output-kind", "y=nonsense"),
+    "an output that is not there": ("--target-relus", "0.5", "--output-kind", "nosuch=classes"),
     "a log level nobody knows": ("--target-relus", "0.5", "--log-level", "loud"),
     "a config file that is missing": ("--target-relus", "0.5", "--config", "none.toml"),
     "a measure nobody knows": ("--target-relus", "0.5", "--sensitivity", "guess"),

@@ -8,11 +8,11 @@ from tests.runs import assert_error, files, read_json, run, save_case, strict_js
 
 REPORT_FIELDS = {
     "schema_version", "model", "original", "points", "validated", "timings", "versions", "config", "seed",
-    "verdict",
+    "verdict", "by",
 }  # fmt: skip
 POINT_FIELDS = {
     "target_relus", "reason", "optimized", "accuracy_lost", "accuracy_lost_interval", "fidelity", "damage",
-    "decisions", "plan", "speed", "stability",
+    "decisions", "plan", "speed", "stability", "target",
 }  # fmt: skip
 
 
@@ -207,3 +207,25 @@ def test_what_cannot_be_read_exits_with_3(case, tmp_path):
     model, data = case
     assert_error(quick(tmp_path / "none.onnx", data), 3, "none.onnx")
     assert_error(quick(model, tmp_path / "none.npz"), 3, "none.npz")
+
+
+def test_a_frontier_of_the_price_of_private_inference(case, tmp_path):
+    outcome = quick(
+        *case, "--by", "bytes", "--targets", "0.8,0.5", "--json", tmp_path / "a.json", "--plans", tmp_path
+    )
+    report = read_json(tmp_path / "a.json")
+    first, second = report["points"]
+    assert report["by"] == "bytes"
+    whole = report["original"]["price"]
+    assert [point["target"] / whole for point in (first, second)] == pytest.approx([0.8, 0.5], abs=0.01)
+    for point in (first, second):
+        assert point["reason"] or point["optimized"]["price"] <= point["target"]
+    assert first["reason"] is None
+    assert "Price: bytes under SEMI2K with a dealer with secret weights, an estimate" in outcome.stdout
+    assert any("bytes-" in path.name for path in tmp_path.glob("*.json"))
+
+
+def test_targets_of_something_else_are_refused(case):
+    outcome = quick(*case, "--by", "hope")
+    assert outcome.exit_code == 2
+    assert "--by hope: choose from relus, private, bytes, messages." in outcome.stderr

@@ -13,7 +13,9 @@ SMALL = """(float[N,3,6,6] x) => (float[N,5] y) {
     h = Conv<pads=[1,1,1,1]>(x, w0) r = Relu(h) p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r) f = Flatten(p)
     y = Gemm(f, w1) }"""
 COMPARISONS = 144 + 3 * 36
-LINEAR = 16 * (36 * 9 * 3 + 9 * 3 * 4) + 8 * 144 + 16 * (36 + 36 * 5) + 8 * 5
+RING = (PROTOCOLS["semi2k"], PROTOCOLS["aby3"])
+OUTPUTS = 144 + 5
+LINEAR = 16 * (36 * 9 * 3 + 9 * 3 * 4 + 36 + 36 * 5) + 8 * OUTPUTS
 
 
 @pytest.fixture(scope="module")
@@ -27,20 +29,36 @@ def test_semi2k(small):
     assert made.comparison_bytes == 144 * COMPARISONS
     assert made.linear_bytes == LINEAR
     assert made.bytes == 144 * COMPARISONS + LINEAR
-    assert made.messages == 8 * (1 + 2)
-    assert made.seconds == pytest.approx(24 * 0.005 + 8 * made.bytes / 1e6)
+    assert made.messages == 8 * (1 + 2) + 2 * 2
+    assert made.sent_bytes == made.bytes / 2
+    assert made.seconds == pytest.approx(28 * 0.005 + 8 * made.bytes / 2 / 1e6)
     assert made.offline_bytes is made.offline_seconds is None
-    assert "messages of linear layers" in made.not_counted
-    assert "preparation before the input is known" in made.not_counted
+    assert "2 linear layers with secret weights" in made.counted
+    assert made.not_counted == ("the parties' own computation", "preparation before the input is known")
 
 
-@pytest.mark.parametrize(("name", "each"), [("cryptflow2", 500), ("cheetah", 98.5), ("aby3", 172)])
-def test_protocols_of_which_only_bytes_are_known(small, name, each):
-    made = estimate(small, PROTOCOLS[name], rtt=5.0, bandwidth=1e6)
-    assert made.bytes == made.comparison_bytes == each * COMPARISONS
+def test_public_weights_are_cheaper(small):
+    made = estimate(small, PROTOCOLS["semi2k"], rtt=0.01, bandwidth=1e6, weights="public")
+    assert made.weights == "public"
+    assert made.linear_bytes == 8 * OUTPUTS
+    assert made.messages == 8 * (1 + 2) + 2
+    assert "2 linear layers with public weights" in made.counted
+
+
+def test_aby3_has_three_parties(small):
+    made = estimate(small, PROTOCOLS["aby3"])
+    assert made.bytes == 172 * COMPARISONS + 52 * OUTPUTS
+    assert made.sent_bytes == pytest.approx(made.bytes / 3)
+    assert made.messages == 11 * (1 + 2) + 3 * 2
+
+
+def test_a_protocol_of_which_only_the_bytes_of_comparisons_are_known(small):
+    made = estimate(small, PROTOCOLS["cryptflow2"], rtt=5.0, bandwidth=1e6)
+    assert made.bytes == made.comparison_bytes == 500 * COMPARISONS
     assert made.linear_bytes is made.messages is made.offline_bytes is None
-    assert made.seconds == pytest.approx(8 * each * COMPARISONS / 1e6)
-    assert {"waiting for messages", "2 linear layers", "the parties' own computation"} <= set(made.not_counted)
+    assert made.seconds == pytest.approx(8 * 250 * COMPARISONS / 1e6)
+    assert {"waiting for messages", "2 linear layers with secret weights"} <= set(made.not_counted)
+    assert "the parties' own computation" in made.not_counted
 
 
 def test_delphi_has_published_times_and_an_offline_phase(small):
@@ -58,10 +76,9 @@ def test_squares_and_products_have_a_price_where_layers_have():
     text = "(float[N,1,2,2] x) => (float[N,1,2,2] y) { s = Mul(x, x) y = Mul(s, x) }"
     analysis = analyze(parse(text))
     made = estimate(analysis, PROTOCOLS["semi2k"])
-    assert made.bytes == (16 + 8) * 4 + (32 + 8) * 4
-    assert "bytes of 4 squares and 4 products of two values" in made.counted
-    assert "messages of linear layers and products" in made.not_counted
-    other = estimate(analysis, PROTOCOLS["aby3"])
+    assert (made.bytes, made.messages) == (2 * 40 * 4, 4)
+    assert "4 squares and 4 products of two values" in made.counted
+    other = estimate(analysis, PROTOCOLS["cryptflow2"])
     assert other.bytes == 0
     assert "4 squares and 4 products of two values" in other.not_counted
 
@@ -69,7 +86,7 @@ def test_squares_and_products_have_a_price_where_layers_have():
 def test_a_relu_less_is_cheaper_than_its_square_and_dearer_than_nothing():
     def seconds(node):
         text = "(float[N,4,4,4] x) => (float[N,4,4,4] y) {" + f"a = Conv(x, w) b = {node} y = Conv(b, w)" + "}"
-        return [estimate(analyze(parse(text, w=(4, 4, 1, 1))), p).seconds for p in PROTOCOLS.values()]
+        return [estimate(analyze(parse(text, w=(4, 4, 1, 1))), p).seconds for p in (*RING, PROTOCOLS["delphi"])]
 
     relu, square, none = seconds("Relu(a)"), seconds("Mul(a, a)"), seconds("Identity(a)")
     assert all(r > s >= n for r, s, n in zip(relu, square, none, strict=True))

@@ -22,8 +22,9 @@ def test_an_unknown_protocol_is_refused_with_those_there_are(text):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=list(PROTOCOLS))
 def test_every_constant_has_a_source(protocol):
-    assert protocol.comparison_bytes > 0
-    assert f"{protocol.comparison_bytes:g} bytes" in protocol.comparison_source or "KB" in protocol.comparison_source
-    assert (protocol.messages is None) == (protocol.messages_source == "")
     assert (protocol.comparison_seconds is None) == (protocol.seconds_source == "")
-    assert protocol.linear is None or protocol.linear.source
+    for charge in (protocol.comparison, protocol.product, protocol.linear, protocol.scale):
+        if charge is not None:
+            assert charge.bytes > 0
+            assert f"{charge.bytes:g} bytes" in charge.source or "KB" in charge.source
+            assert charge.messages is None or f"{charge.messages} message" in charge.source

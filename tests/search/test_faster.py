@@ -1,8 +1,7 @@
-"""Of plans that do the same damage the faster one. The times are made up."""
+"""Of plans that do the same damage the faster one. Efforts and times are made up."""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from onnxshallow.search import faster
@@ -16,14 +15,12 @@ PLANS = [Plan((), {}, damage) for damage in (0.1, 0.11, 0.09, 0.2)]
 @pytest.fixture
 def times(monkeypatch):
     """Let the original, then plans, take so many milliseconds; returns the plans that were timed."""
-    monkeypatch.setattr(faster, "_CLEARLY", 1.05)
     asked = []
 
-    def let(*milliseconds, noise=0.0):
+    def let(*milliseconds):
         def timed(inputs, observation, plans):
             asked.append(list(plans))
-            spread = 1 + noise * np.random.default_rng(0).uniform(-1, 1, (1 + len(plans), 40))
-            return [Timing(ms / 1000 * row, 60) for ms, row in zip(milliseconds, spread, strict=False)]
+            return [Timing([ms / 1000] * 40, 60) for ms in milliseconds[: 1 + len(plans)]]
 
         monkeypatch.setattr(faster, "timed", timed)
         return asked
@@ -31,32 +28,46 @@ def times(monkeypatch):
     return let
 
 
-def test_a_clearly_faster_plan_is_taken(times, inputs):
-    times(1.0, 1.0, 0.8, 1.2)
-    assert faster_of(inputs, None, PLANS[:3]) is PLANS[1]
+@pytest.fixture
+def efforts(monkeypatch):
+    """Let plans be so much work each; returns these plans and those that were looked at."""
+    asked = []
+
+    class Named(Plan):
+        @property
+        def keys(self):
+            return frozenset({str(id(self))})
+
+    def let(*work):
+        plans = [Named((), {}, 0.1) for _ in work]
+        monkeypatch.setattr(faster, "unfitted", lambda inputs, observation, plan: asked.append(plan) or plan)
+        monkeypatch.setattr(faster, "Network", lambda plan: plan)
+        known = {plan.keys: each for plan, each in zip(plans, work, strict=True)}
+        monkeypatch.setattr(faster, "count_effort", lambda plan: known[plan.keys])
+        return plans, asked
+
+    return let
 
 
-def test_the_fastest_is_taken_where_each_is_clearly_faster_than_the_last(times, inputs):
-    times(1.0, 1.0, 0.8, 0.7)
-    assert faster_of(inputs, None, PLANS[:3]) is PLANS[2]
+@pytest.mark.parametrize(
+    ("work", "taken"),
+    [((10, 8), 1), ((10, 8, 7), 2), ((10, 12, 8), 2), ((10, 9.6), 0), ((10, 10.5), 0), ((10, 9.7, 9.4), 2)],
+)
+def test_the_least_work_is_taken_where_it_is_clearly_less(efforts, inputs, work, taken):
+    plans, _ = efforts(*work)
+    assert faster_of(inputs, None, plans) is plans[taken]
 
 
-@pytest.mark.parametrize(("second", "noise"), [(0.97, 0.0), (0.95, 0.0), (0.9, 0.5)])
-def test_what_noise_may_decide_is_left_alone(times, inputs, second, noise):
-    times(1.0, 1.0, second, noise=noise)
-    assert faster_of(inputs, None, PLANS[:2]) is PLANS[0]
-
-
-def test_a_single_plan_is_not_timed(times, inputs):
-    asked = times()
-    assert faster_of(inputs, None, PLANS[:1]) is PLANS[0]
+def test_a_single_plan_is_not_looked_at(efforts, inputs):
+    plans, asked = efforts(10)
+    assert faster_of(inputs, None, plans) is plans[0]
     assert asked == []
 
 
-def test_no_more_than_six_plans_are_timed(times, inputs):
-    asked = times(1.0, *[1.0] * 6)
-    assert faster_of(inputs, None, PLANS * 3) is PLANS[0]
-    assert len(asked[0]) == 6
+def test_no_more_than_six_plans_are_looked_at(efforts, inputs):
+    plans, asked = efforts(*[10] * 6, 1)
+    assert faster_of(inputs, None, plans) is plans[0]
+    assert asked == plans[:6]
 
 
 def test_plans_that_are_too_slow_for_the_target_are_left_out(times, inputs):

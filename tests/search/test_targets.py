@@ -1,16 +1,25 @@
-from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from onnxshallow.analysis import analyze
 from onnxshallow.options.config import Config
+from onnxshallow.private.tariff import Tariff
 from onnxshallow.search.solver import Budget
 from onnxshallow.search.targets import missed_targets, shares_kept
 from tests.runs import net
 
-COST = analyze(net()).cost
-SMALLER = replace(COST, relus=COST.relus // 2, macs=COST.macs // 4)
+ORIGINAL = analyze(net())
+COST = ORIGINAL.cost
 BUDGET = Budget(relus=COST.relus // 2, macs=COST.macs // 2, depth=COST.depth - 1)
+
+
+def with_cost(**changed):
+    """The original with other counts."""
+    return SimpleNamespace(cost=SimpleNamespace(**{**vars(COST), **changed}))
+
+
+SMALLER = with_cost(relus=COST.relus // 2, macs=COST.macs // 4)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +31,7 @@ BUDGET = Budget(relus=COST.relus // 2, macs=COST.macs // 2, depth=COST.depth - 1
     ],
 )
 def test_only_targets_that_were_asked_for_can_be_missed(asked, words):
-    missed = missed_targets(Config(**asked), BUDGET, SMALLER)
+    missed = missed_targets(Config(**asked), BUDGET, ORIGINAL, SMALLER)
     assert len(missed) == len(words)
     for finding, part in zip(missed, words, strict=True):
         assert (finding.about, finding.refuses) == ("target", True)
@@ -31,7 +40,7 @@ def test_only_targets_that_were_asked_for_can_be_missed(asked, words):
 
 def test_each_target_that_is_missed_is_told():
     config = Config(target_relus=0.5, target_macs=0.5)
-    texts = [finding.text for finding in missed_targets(config, BUDGET, COST)]
+    texts = [finding.text for finding in missed_targets(config, BUDGET, ORIGINAL, ORIGINAL)]
     assert texts[0] == (
         f"The best plan leaves {COST.relus} ReLUs of the {COST.relus // 2} that --target-relus allows; "
         "lower the target a little."
@@ -40,6 +49,25 @@ def test_each_target_that_is_missed_is_told():
 
 
 def test_what_is_kept_is_told_of_what_was_asked_for():
-    assert shares_kept(Config(), COST, SMALLER) == ["50.0 % of the ReLUs"]
-    assert shares_kept(Config(target_macs=0.5), COST, SMALLER) == ["25.0 % of the MACs"]
-    assert shares_kept(Config(), replace(COST, relus=0), COST) == []
+    assert shares_kept(Config(), ORIGINAL, SMALLER) == ["50.0 % of the ReLUs"]
+    assert shares_kept(Config(target_macs=0.5), ORIGINAL, SMALLER) == ["25.0 % of the MACs"]
+    assert shares_kept(Config(), with_cost(relus=0), ORIGINAL) == []
+
+
+@pytest.mark.parametrize(("share", "missed"), [(0.5, True), (1.0, False)])
+def test_a_price_that_is_missed_is_told_with_what_it_is(share, missed):
+    config = Config(target_bytes=share, private_model="semi2k")
+    tariff = Tariff.from_config(config)
+    found = missed_targets(config, BUDGET, ORIGINAL, ORIGINAL)
+    assert bool(found) == missed
+    if missed:
+        assert found[0].text.startswith(f"The best plan costs {tariff.charge(ORIGINAL):.4g} bytes of the ")
+
+
+def test_what_is_kept_of_a_price_is_told_as_an_estimate():
+    kept = shares_kept(Config(target_private=0.5, rtt="40ms", bandwidth="100Mbps"), ORIGINAL, ORIGINAL)
+    assert kept == [
+        "100.0 % of the seconds under SEMI2K with a dealer with secret weights, 40 ms and 100 Mbit/s, estimated"
+    ]
+    both = shares_kept(Config(target_messages=0.5, target_relus=0.5), ORIGINAL, ORIGINAL)
+    assert [words.split(" % of the ")[1].split()[0] for words in both] == ["messages", "ReLUs"]

@@ -2,24 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, Literal
 
 from onnxshallow.errors import TargetError
+from onnxshallow.options.config import Config
+from onnxshallow.private.tariff import Tariff
 from onnxshallow.report.build.changes import decisions
 from onnxshallow.report.build.run import cost_report, file_report, run_details
 from onnxshallow.report.schema.reports import ParetoPoint, ParetoReport, Verdict
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import plan_to_json
+from onnxshallow.search.planner import read_budget
 from onnxshallow.search.targets import missed_targets
 from onnxshallow.validation.judgement import About, Finding, Judgement, judge
 from onnxshallow.validation.speed import Speed
 
-__all__ = ["pareto_report"]
+__all__ = ["By", "pareto_report"]
+
+By = Literal["relus", "private", "bytes", "messages"]
+"""What the targets of a frontier are of."""
 
 
 def pareto_report(
     inputs: Inputs,
-    found: Sequence[tuple[int, Attempt | TargetError]],
+    found: Sequence[tuple[Config, Attempt | TargetError]],
+    by: By,
     speeds: Mapping[frozenset[str], Speed],
     original_ms: float,
     timings: Mapping[str, float],
@@ -28,36 +36,45 @@ def pareto_report(
 
     Args:
         inputs: model, data and options.
-        found: ReLU targets, and what came of the plan for each, or why there is none.
+        found: options with one target each, and what came of the plan for it, or why there is none.
+        by: what the targets are of.
         speeds: of the models, by the keys of their plans.
         original_ms: the original's milliseconds a run.
         timings: seconds by stage.
     """
     validated = inputs.data.validated
-    judged = [_judged(inputs, target, attempt) for target, attempt in found]
+    judged = [_judged(replace(inputs, config=config), attempt) for config, attempt in found]
     points = [
-        ParetoPoint(target_relus=target, reason=str(attempt))
+        ParetoPoint(**_target(inputs, config), reason=str(attempt))
         if isinstance(attempt, TargetError)
-        else _point(inputs, target, attempt, speeds[attempt.plan.keys], judgement)
-        for (target, attempt), judgement in zip(found, judged, strict=True)
+        else _point(inputs, config, attempt, speeds[attempt.plan.keys], judgement)
+        for (config, attempt), judgement in zip(found, judged, strict=True)
     ]
     first = next((a.comparison.first for _, a in found if isinstance(a, Attempt)), None) if validated else None
     return ParetoReport(
         model=file_report(inputs.document),
-        original=cost_report(inputs.analysis, first, original_ms),
+        original=cost_report(inputs.analysis, first, original_ms, Tariff.from_config(inputs.config)),
         points=points,
+        by=by,
         validated=validated,
         verdict=_verdict(judged, validated),
         **run_details(inputs, timings),
     )
 
 
-def _judged(inputs: Inputs, target: int, found: Attempt | TargetError) -> Judgement:
+def _target(inputs: Inputs, config: Config) -> dict[str, Any]:
+    """The target of a point: the most ReLUs, or the most that private inference may cost."""
+    tariff, analysis = Tariff.from_config(config), inputs.analysis
+    if tariff is not None:
+        return {"target_relus": analysis.cost.relus, "target": tariff.limit(analysis)}
+    return {"target_relus": read_budget(config, analysis).relus or 0}
+
+
+def _judged(inputs: Inputs, found: Attempt | TargetError) -> Judgement:
     """Whether the model of one target may be shipped."""
     if isinstance(found, TargetError):
         return judge([Finding("target", str(found), refuses=True)])
-    config = inputs.config.model_copy(update={"target_relus": target})
-    missed = missed_targets(config, replace(inputs.budget, relus=target), found.realized.analysis.cost)
+    missed = missed_targets(inputs.config, inputs.budget, inputs.analysis, found.realized.analysis)
     return judge([*found.findings, *found.against_the_data(inputs), *missed])
 
 
@@ -82,16 +99,21 @@ def _verdict(judged: Sequence[Judgement], validated: bool) -> Verdict:
     )
 
 
-def _point(inputs: Inputs, target: int, attempt: Attempt, speed: Speed, judgement: Judgement) -> ParetoPoint:
+def _point(inputs: Inputs, config: Config, attempt: Attempt, speed: Speed, judgement: Judgement) -> ParetoPoint:
     plan, realized, comparison = attempt.plan, attempt.realized, attempt.comparison
     reason = " ".join(finding.text for finding in judgement.refusals) or None
     if any(finding.about == "stability" for finding in judgement.refusals):
-        return ParetoPoint(target_relus=target, reason=reason)
+        return ParetoPoint(**_target(inputs, config), reason=reason)
     validated = inputs.data.validated
     return ParetoPoint(
-        target_relus=target,
+        **_target(inputs, config),
         reason=reason,
-        optimized=cost_report(realized.analysis, comparison.second if validated else None, speed.optimized_ms),
+        optimized=cost_report(
+            realized.analysis,
+            comparison.second if validated else None,
+            speed.optimized_ms,
+            Tariff.from_config(config),
+        ),
         accuracy_lost=comparison.accuracy_lost if validated else None,
         accuracy_lost_interval=comparison.drop_interval if validated else None,
         fidelity=attempt.fidelity,

@@ -5,12 +5,13 @@ from typing import Any
 
 from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.registry import actions, removal
-from onnxshallow.analysis import Analysis, Cost
+from onnxshallow.analysis import Analysis
 from onnxshallow.analysis.affine_ops import training_nodes
 from onnxshallow.data.prepare import Prepared
 from onnxshallow.model.document import Document
 from onnxshallow.model.weights import byte_size
 from onnxshallow.options.config import Config
+from onnxshallow.private.tariff import Tariff
 from onnxshallow.report.build.changes import change_reports, decisions, plan_points
 from onnxshallow.report.build.nodes import node_reports
 from onnxshallow.report.build.validation import class_details
@@ -48,10 +49,24 @@ __all__ = [
 ]
 
 
-def cost_report(analysis: Analysis, accuracy: Accuracy | None = None, latency_ms: float | None = None) -> CostReport:
-    """Counts and figures of one model."""
-    size = byte_size(analysis.network.model)
-    return CostReport(**vars(analysis.cost), size_bytes=size, accuracy=accuracy, latency_ms=latency_ms)
+def cost_report(
+    analysis: Analysis,
+    accuracy: Accuracy | None = None,
+    latency_ms: float | None = None,
+    tariff: Tariff | None = None,
+) -> CostReport:
+    """Counts and figures of one model, and what private inference is charged by a tariff."""
+    return CostReport(
+        **vars(analysis.cost),
+        size_bytes=byte_size(analysis.network.model),
+        accuracy=accuracy,
+        latency_ms=latency_ms,
+        **_price(analysis, tariff),
+    )
+
+
+def _price(analysis: Analysis, tariff: Tariff | None) -> dict[str, Any]:
+    return {} if tariff is None else {"price": tariff.charge(analysis), "price_of": tariff.title}
 
 
 def file_report(document: Document) -> FileReport:
@@ -84,19 +99,20 @@ def sensitivity_report(inputs: Inputs, measured: MeasuredDamages) -> Sensitivity
     )
 
 
-def plan_report(inputs: Inputs, plan: Plan, cost: Cost, timings: Mapping[str, float]) -> PlanReport:
+def plan_report(inputs: Inputs, plan: Plan, made: Analysis, timings: Mapping[str, float]) -> PlanReport:
     """What a plan would do.
 
     Args:
         inputs: model, data and options.
         plan: the plan, not carried out.
-        cost: of a model written by it, with any weights.
+        made: a model written by it, with any weights.
         timings: seconds by stage.
     """
+    tariff = Tariff.from_config(inputs.config)
     return PlanReport(
         model=file_report(inputs.document),
-        original=cost_report(inputs.analysis),
-        predicted=CostReport(**vars(cost)),
+        original=cost_report(inputs.analysis, tariff=tariff),
+        predicted=CostReport(**vars(made.cost), **_price(made, tariff)),
         damage=plan.predicted,
         decisions=decisions(inputs.analysis, plan),
         changes=change_reports(plan),
@@ -171,6 +187,7 @@ def build_report(
         run: with what was measured and the plans that competed, where some did.
     """
     analysis = inputs.analysis
+    tariff = Tariff.from_config(inputs.config)
     plan = Plan((), {}) if attempt is None else attempt.plan
     after = None if attempt is None else attempt.realized.analysis
     shown = attempt.comparison if attempt is not None and inputs.data.validated else None
@@ -180,8 +197,8 @@ def build_report(
     return Report(
         model=file_report(inputs.document),
         output=None,
-        original=cost_report(analysis, accuracies[0], before_ms),
-        optimized=None if after is None else cost_report(after, accuracies[1], after_ms),
+        original=cost_report(analysis, accuracies[0], before_ms, tariff),
+        optimized=None if after is None else cost_report(after, accuracies[1], after_ms, tariff),
         decisions=decisions(analysis, plan, None if run is None else run.meter.measured),
         changes=change_reports(plan),
         plans=plan_points(analysis.cost, () if run is None else run.competed, plan),

@@ -141,7 +141,7 @@ def pareto_chart(report: ParetoReport) -> str:
     """
     before = report.original
     labelled = any(point.accuracy_lost is not None for point in report.points)
-    curves: dict[str, list[tuple[float, float]]] = {"ReLUs": [], "MACs": [], "latency": []}
+    curves: dict[str, list[tuple[float, float]]] = {"ReLUs": [], "MACs": [], "latency": [], "price": []}
     for point in report.points:
         after, fidelity = point.optimized, point.fidelity
         if after is None or fidelity is None:
@@ -151,6 +151,7 @@ def pareto_chart(report: ParetoReport) -> str:
             "ReLUs": after.relus / max(before.relus, 1),
             "MACs": after.macs / max(before.macs, 1),
             "latency": (after.latency_ms or math.nan) / (before.latency_ms or math.nan),
+            **({} if before.price is None else {"price": (after.price or 0.0) / max(before.price, 1e-12)}),
         }
         for name, share in kept.items():
             curves[name].append((share, 100 * lost))
@@ -158,7 +159,7 @@ def pareto_chart(report: ParetoReport) -> str:
     if not labelled and not any(p.fidelity and p.fidelity.agreement is not None for p in report.points):
         y_label = "relative output error, %"
     return line_chart(
-        {name: sorted(points, reverse=True) for name, points in curves.items()},
+        {name: sorted(points, reverse=True) for name, points in curves.items() if points},
         title="What is lost",
         x_label="share of the original that is kept",
         y_label=y_label,

@@ -1,6 +1,6 @@
 """The JSON reports. Their fields are part of the contract with scripts; additions are allowed, changes are not."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -169,7 +169,8 @@ class BenchReport(Part):
 class ParetoPoint(Part):
     """What one ReLU target costs; a target out of reach, or whose plan is unstable, has a `reason` and no figures.
 
-    A plan that is refused for anything else has a `reason` and its figures. `plan` is what `apply` reads.
+    A plan that is refused for anything else has a `reason` and its figures. `plan` is what `apply` reads. Where
+    the target is a price, `target` is the most that it may be, and `target_relus` is what the original has.
     """
 
     target_relus: int
@@ -183,10 +184,11 @@ class ParetoPoint(Part):
     plan: dict[str, Any] | None = None
     speed: Speed | None = None
     stability: Stability | None = None
+    target: Number = None
 
 
 class ParetoReport(Part):
-    """The result of `pareto`; its verdict is `met` where a point may be used."""
+    """The result of `pareto`; its verdict is `met` where a point may be used. `by` says what the targets are of."""
 
     schema_version: int = SCHEMA_VERSION
     model: FileReport
@@ -198,6 +200,7 @@ class ParetoReport(Part):
     config: dict[str, Any]
     seed: int
     verdict: Verdict | None = None
+    by: Literal["relus", "private", "bytes", "messages"] = "relus"
 
 
 class PlanReport(Part):

@@ -44,11 +44,15 @@ class CostReport(Cost):
         size_bytes: of the model's file.
         accuracy: on the samples of the report, with labels.
         latency_ms: median milliseconds of a run.
+        price: what private inference costs, an estimate, where that was limited.
+        price_of: of what, in words, and in which unit.
     """
 
     size_bytes: int | None = None
     accuracy: Accuracy | None = None
     latency_ms: Number = None
+    price: Number = None
+    price_of: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ def _print_private(console: Console, report: BenchReport, estimates: Sequence[Pr
     first = estimates[0]
     console.print(
         f"\nEstimate, not a measurement: private inference by {first.title}, one sample, "
-        f"{1000 * first.rtt:g} ms round trip, {first.bandwidth / 1e6:g} Mbit/s.",
+        f"{first.weights} weights, {1000 * first.rtt:g} ms round trip, {first.bandwidth / 1e6:g} Mbit/s.",
         soft_wrap=True,
     )
     table = make_table(

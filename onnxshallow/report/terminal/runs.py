@@ -119,6 +119,10 @@ def print_plan(report: PlanReport) -> None:
     console.print("Nothing was carried out. A run carries out several plans and keeps the best.")
 
 
+def _share(part: float | None, whole: float | None) -> float | None:
+    return part / whole if part is not None and whole else None
+
+
 def print_pareto(report: ParetoReport) -> None:
     """One line a target."""
     console = terminal.console()
@@ -126,9 +130,12 @@ def print_pareto(report: ParetoReport) -> None:
     squared = any(
         cost.squares for cost in (report.original, *(p.optimized for p in report.points)) if cost is not None
     )
+    before = report.original
+    paid = before.price is not None
     table = make_table(
         console,
         "target",
+        *["price"] * paid,
         "ReLUs kept",
         *["squares"] * squared,
         "MACs",
@@ -138,7 +145,6 @@ def print_pareto(report: ParetoReport) -> None:
         "KL",
         "points lost" if labelled else "",
     )
-    before = report.original
     for point in report.points:
         after, fidelity = point.optimized, point.fidelity
         if after is None or fidelity is None:
@@ -147,7 +153,8 @@ def print_pareto(report: ParetoReport) -> None:
         if after.latency_ms is not None and before.latency_ms:
             latency = after.latency_ms / before.latency_ms
         table.add_row(
-            number(point.target_relus / before.relus if before.relus else None, 3),
+            number(_share(point.target, before.price) if paid else _share(point.target_relus, before.relus), 3),
+            *[number(_share(after.price, before.price), 3)] * paid,
             number(after.relus / before.relus if before.relus else None, 3),
             *[count(after.squares)] * squared,
             number(after.macs / before.macs if before.macs else None, 3),
@@ -160,7 +167,10 @@ def print_pareto(report: ParetoReport) -> None:
     show_table(console, table)
     for point in report.points:
         if point.reason is not None:
-            console.print(f"{count(point.target_relus)} ReLUs: {printable(point.reason)}", soft_wrap=True)
+            target = f"{point.target:.4g} {before.price_of}" if paid else f"{count(point.target_relus)} ReLUs"
+            console.print(f"{target}: {printable(point.reason)}", soft_wrap=True)
+    if before.price_of is not None:
+        console.print(f"Price: {before.price_of}, an estimate; the original costs {before.price:.4g}.")
     if not report.validated:
         console.print("Not validated: calibrated on synthetic images, no accuracy is known.", style="yellow")
     if report.verdict is not None:

@@ -89,6 +89,10 @@ def comparison_table(
         if before is None or after is None or (name == "squares" and not before and not after):
             continue
         table.add_row(label, count(before), count(after), f"{after / before:.3f}" if before else "-")
+    if original.price is not None and optimized.price is not None:
+        unit = (original.price_of or "").split()[0]
+        ratio = optimized.price / original.price if original.price else 1.0
+        table.add_row(f"private inference, {unit}", f"{original.price:.4g}", f"{optimized.price:.4g}", f"{ratio:.3f}")
     if original.latency_ms is not None and optimized.latency_ms is not None:
         ratio = optimized.latency_ms / original.latency_ms
         table.add_row("latency, ms", f"{original.latency_ms:.3f}", f"{optimized.latency_ms:.3f}", f"{ratio:.3f}")

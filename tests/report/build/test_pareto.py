@@ -18,9 +18,15 @@ def attempt(inputs, observation):
     return Run(inputs, observation, Silent(), Clock()).attempt(plan)
 
 
-def reported(inputs, *found):
+def reported(inputs, *found, by="relus"):
+    """The report of targets, each with what came of it."""
+    option = {"relus": "target_relus", "bytes": "target_bytes"}[by]
+    asked = [
+        (inputs.config.model_copy(update={"target_relus": None, option: target}), each) for target, each in found
+    ]
     speeds = {attempt.plan.keys: speed_of(3.0, 2.0) for _, attempt in found if not isinstance(attempt, TargetError)}
-    return pareto_report(inputs, found, speeds, 3.0, {"load": 0.5})
+    inputs = inputs if by == "relus" else replace(inputs, config=asked[0][0])
+    return pareto_report(inputs, asked, by, speeds, 3.0, {"load": 0.5})
 
 
 def test_a_target_that_was_reached_is_a_point_with_all_figures(inputs, attempt):
@@ -44,9 +50,9 @@ def test_the_original_and_the_run_are_described_once(inputs, attempt):
 
 def test_a_target_without_a_model_says_why(inputs, attempt):
     refused = replace(attempt, stability=stability_of(7.5))
-    report = reported(inputs, (1, TargetError("It cannot be reached.")), (300, refused))
+    report = reported(inputs, (2, TargetError("It cannot be reached.")), (300, refused))
     assert [(point.target_relus, point.optimized, point.plan) for point in report.points] == [
-        (1, None, None),
+        (2, None, None),
         (300, None, None),
     ]
     assert report.points[0].reason == "It cannot be reached."
@@ -74,3 +80,12 @@ def test_a_point_with_more_relus_than_its_target_says_so(inputs, attempt):
     report = reported(inputs, (200, attempt))
     assert "leaves 288 ReLUs of the 200" in report.points[0].reason
     assert (report.verdict.status, report.verdict.exit_code) == ("target", 5)
+
+
+def test_a_point_of_a_price_has_what_it_may_cost_and_what_it_costs(inputs, attempt):
+    report = reported(inputs, ("500k", attempt), (0.01, attempt), by="bytes")
+    assert (report.by, report.original.price_of) == ("bytes", "bytes under SEMI2K with a dealer with secret weights")
+    first, second = report.points
+    assert (first.target, first.target_relus, first.reason) == (500_000, 432, None)
+    assert 0 < first.optimized.price < report.original.price
+    assert second.reason.startswith(f"The best plan costs {second.optimized.price:.4g} bytes of the ")
