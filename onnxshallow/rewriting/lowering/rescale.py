@@ -83,19 +83,18 @@ def _wishes(analysis: Analysis, ties: Ties) -> tuple[Values, Values]:
             continue
         kernel = np.abs(analysis.layers.convolution(layer).weight)
         rows = kernel.reshape(len(kernel), -1).max(axis=1)
-        wish(layer.output, _far(rows, rows.max(), np.minimum))
+        wish(layer.output, np.maximum(-_beyond(rows, float(rows.max())), 0.0))
         if analysis.layers.groups(layer) == 1:
             columns = np.moveaxis(kernel, 1, 0).reshape(kernel.shape[1], -1).max(axis=1)
-            wish(layer.source, _far(columns, float(np.median(columns)), np.maximum))
-    return total / weight, weight
+            wish(layer.source, np.maximum(_beyond(columns, float(np.median(columns))), 0.0))
+    return np.minimum(total / weight, _MOST), weight
 
 
-def _far(sizes: Values, usual: float, side: np.ufunc) -> Values:
-    """By how much, as a logarithm, sizes are out of range on one side, with the sign that scales take it up by."""
-    positive = (sizes > 0) & (usual > 0)
-    ratio = np.log(np.where(positive, sizes, 1.0) / np.where(positive, usual, 1.0))
-    far = np.where(np.abs(ratio) > _FAR, side(ratio, 0.0), 0.0)
-    return np.clip(far if side is np.maximum else -far, -_MOST, _MOST)
+def _beyond(sizes: Values, usual: float) -> Values:
+    """By how much sizes are above or below what is usual, as logarithms; zero where they are in range, or zero."""
+    known = (sizes > 0) & (usual > 0)
+    ratio = np.log(np.where(known, sizes, 1.0) / np.where(known, usual, 1.0))
+    return np.where(np.abs(ratio) > _FAR, ratio, 0.0)
 
 
 def _without_factors(analysis: Analysis, ties: Ties, wanted: Values, weight: Values) -> frozenset[Layer]:
@@ -107,8 +106,7 @@ def _without_factors(analysis: Analysis, ties: Ties, wanted: Values, weight: Val
     factors = [layer for layer in analysis.layers if layer.kind == "affine" and ties.is_free(layer)]
     for layer in sorted(factors, key=lambda layer: -_elements(analysis, layer.output)):
         factor = analysis.layers.convolution(layer).weight.reshape(-1)
-        far = (factor != 0) & (np.abs(np.log(np.abs(factor) + (factor == 0))) > _FAR)
-        for which in (np.ones(len(factor), bool), far):
+        for which in (np.ones(len(factor), bool), _beyond(np.abs(factor), 1.0) != 0):
             whole = bool(np.all(which))
             if not np.any(which) or (whole and np.any(factor <= 0)):
                 continue
