@@ -12,6 +12,7 @@ from onnxshallow.report.schema.sections import (
     CostReport,
     Decision,
     FileReport,
+    FixedPointReport,
     FrontierPoint,
     NodeReport,
     PlanPoint,
@@ -41,6 +42,7 @@ __all__ = [
     "DoctorReport",
     "EngineReport",
     "FileReport",
+    "FixedPointReport",
     "FrontierPoint",
     "NodeReport",
     "ParetoPoint",
@@ -162,6 +164,7 @@ class BenchReport(Part):
     measurements: list[BenchMeasurement] = Field(default_factory=list)
     private: list[PrivateReport] = Field(default_factory=list)
     engine: list[EngineReport] = Field(default_factory=list)
+    fixed_point: list[FixedPointReport] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     seed: int = 0
 

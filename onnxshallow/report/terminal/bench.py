@@ -31,6 +31,8 @@ def print_bench(report: BenchReport) -> None:
         _print_private(console, report, [e for e in report.private if e.protocol == protocol])
     for protocol in dict.fromkeys(run.protocol for run in report.engine):
         _print_engine(console, report, [run for run in report.engine if run.protocol == protocol])
+    if report.fixed_point:
+        _print_fixed_point(console, report)
     for note in report.notes:
         console.print(f"Note: {printable(note)}", soft_wrap=True)
 
@@ -119,3 +121,29 @@ def _print_engine(console: Console, report: BenchReport, runs: Sequence[EngineRe
 
 def _ratio(estimated: float | None, measured: float) -> float | None:
     return estimated / measured if estimated is not None and measured else None
+
+
+def _print_fixed_point(console: Console, report: BenchReport) -> None:
+    """What fixed point makes of each model, one a line."""
+    first = report.fixed_point[0]
+    console.print(
+        f"\nSimulated: fixed point with {first.fraction_bits} bits after the point, {first.samples} made-up samples, "
+        "each model against itself in floating point.",
+        soft_wrap=True,
+    )
+    table = make_table(
+        console, "model", "same class, %", "largest error", "of", "bits before the point", "least weight that matters"
+    )
+    for row in report.fixed_point:
+        table.add_row(
+            printable(report.models[row.model].path),
+            "-" if row.agreement is None else f"{100 * row.agreement:.2f}",
+            f"{row.error:.3g}",
+            f"{row.largest_output:.3g}",
+            number(max((site.bits for site in row.sites if site.bits is not None), default=None), 0),
+            f"{min((each.smallest for each in row.weights), default=0.0):.3g}",
+        )
+    show_table(console, table)
+    for row in report.fixed_point:
+        if row.finding is not None:
+            console.print(f"{printable(report.models[row.model].path)}: {printable(row.finding)}", soft_wrap=True)

@@ -1,5 +1,12 @@
-from onnxshallow.report.schema.reports import BenchMeasurement, BenchModel, BenchReport, PrivateReport
+from onnxshallow.report.schema.reports import (
+    BenchMeasurement,
+    BenchModel,
+    BenchReport,
+    FixedPointReport,
+    PrivateReport,
+)
 from onnxshallow.report.terminal.bench import print_bench
+from onnxshallow.validation.fixed_point import SiteRange, WeightRange
 from tests.report.schema.test_engine import MEASURED
 from tests.report.schema.test_reports import FILE
 
@@ -68,3 +75,31 @@ def test_measurements_stand_beside_their_estimates(capsys):
     row = next(line for line in text.splitlines() if "a[b].onnx" in line)
     assert all(word in row for word in ("2.000", "0.950", "100", "1.010", "3.500", "15 of 16", "0.0125", "30.5"))
     assert "made up" in text
+
+
+def test_fixed_point_of_several_models(capsys):
+    site, weight = SiteRange("r", 30.0, 6), WeightRange("c", 1.5e-4, 2.0)
+    found = [
+        FixedPointReport(
+            model=n, samples=32, fraction_bits=18, field_bits=64, agreement=agreement, error=0.0123,
+            largest_output=31.5, sites=sites, weights=weights, finding=finding,
+        )
+        for n, agreement, sites, weights, finding in (
+            (0, 0.96875, (site,), (weight,), "It is lost."), (1, None, (), (), None)
+        )
+    ]  # fmt: skip
+    models = [BenchModel(path=name, sha256="abc", size_bytes=1) for name in ("[a].onnx", "b")]
+    print_bench(
+        BenchReport(
+            original=FILE, optimized=FILE, original_ms=2, optimized_ms=1, speedup=2, speedup_interval=(1.5, 2.5),
+            batch_size=8, runs=1, threads=None, versions={}, models=models, fixed_point=found,
+        )
+    )  # fmt: skip
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in (
+        "[a].onnx 96.88 0.0123 31.5 6 0.00015",
+        "b - 0.0123 31.5 - 0",
+        "[a].onnx: It is lost.",
+    ):
+        assert line in lines
+    assert any(line.startswith("Simulated: fixed point with 18 bits after the point, 32 made-up") for line in lines)
