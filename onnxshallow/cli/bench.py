@@ -10,16 +10,24 @@ from onnxshallow.cli import options
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, show, start_logging
 from onnxshallow.errors import UsageError
 from onnxshallow.options.flags import PIXELS, Flag, Group
-from onnxshallow.private.protocols import PROTOCOLS, RUNNABLE, Weights
+from onnxshallow.private.protocols import PROTOCOLS, RUNNABLE
 
 __all__ = ["command"]
 
 _PROTOCOLS = (*PROTOCOLS, "all")
-_PRIVATE = "Private inference (an estimate from published and measured constants)"
+_PRIVATE = Group("Private inference (an estimate from published and measured constants)")
 _MEASURED = Group("Private inference, measured (`onnxshallow private-setup` first)")
 
 
 @command_line
+@options.takes(
+    "rtt", "bandwidth", "weights", before="engine",
+    instead={
+        "rtt": Flag("Round trip between the parties.", _PRIVATE, "TIME"),
+        "bandwidth": Flag("Between the parties, each way.", _PRIVATE, "RATE"),
+        "weights": Flag("Whether only their owner knows the weights.", _PRIVATE),
+    },
+)  # fmt: skip
 @options.takes(
     "validate_data", "validate_samples", before="json",
     instead={
@@ -62,20 +70,9 @@ def command(
             metavar="|".join(_PROTOCOLS),
             help="Protocol to estimate the cost of; one or several.",
             autocompletion=options.one_of(*_PROTOCOLS),
-            rich_help_panel=_PRIVATE,
+            rich_help_panel=_PRIVATE.title,
         ),
     ] = None,
-    rtt: Annotated[
-        str, typer.Option("--rtt", metavar="TIME", help="Round trip between the parties.", rich_help_panel=_PRIVATE)
-    ] = "1ms",
-    bandwidth: Annotated[
-        str,
-        typer.Option("--bandwidth", metavar="RATE", help="Between the parties, each way.", rich_help_panel=_PRIVATE),
-    ] = "1Gbps",
-    weights: Annotated[
-        Weights,
-        typer.Option("--weights", help="Whether only their owner knows the weights.", rich_help_panel=_PRIVATE),
-    ] = "secret",
     engine: Annotated[
         Literal["spu"] | None,
         typer.Option("--engine", help="Run the models under secure computation.", rich_help_panel=_MEASURED.title),
@@ -120,6 +117,7 @@ def command(
     from onnxshallow.report.terminal.bench import print_bench
     from onnxshallow.workflows.bench import BenchOptions, bench
 
+    config = resolve(given, original)
     wanted = BenchOptions(
         batch_sizes=sizes or (1,),
         threads=counts,
@@ -127,12 +125,11 @@ def command(
         seconds=seconds,
         memory=not no_memory,
         protocols=choose_protocols(private_model or []),
-        rtt=parse_rtt(rtt),
-        bandwidth=parse_bandwidth(bandwidth),
-        weights=weights,
+        rtt=parse_rtt(config.rtt),
+        bandwidth=parse_bandwidth(config.bandwidth),
+        weights=config.weights,
         engine=choose_runnable(protocol or ["semi2k"]) if engine else (),
     )
-    config = resolve(given, original)
     report = bench(*models, measure=wanted, config=config, progress=Bars())
     show(report, json, print_bench)
 
