@@ -287,7 +287,7 @@ def main():
     addresses = [(f"127.0.0.1:{a}", f"127.0.0.1:{b}") for a, b in zip(own, seen, strict=True)]
     wires = []
     if order["link"]:
-        command = [sys.executable, str(Path(__file__).with_name("wire.py"))]
+        command = [sys.executable, "-I", str(Path(__file__).with_name("wire.py"))]
         link = [str(order["link"]["rtt"] / 2), str(order["link"]["bandwidth"])]
         wires = [subprocess.Popen([*command, str(b), str(a), *link]) for a, b in zip(own, seen, strict=True)]
     answers = multiprocessing.Queue()
