@@ -100,7 +100,7 @@ def command(
       onnxshallow bench net.onnx net.shallow.onnx
       onnxshallow bench a.onnx b.onnx c.onnx --threads 1,2 --batch-size 1,32
       onnxshallow bench a.onnx b.onnx --private-model semi2k --rtt 40ms
-      onnxshallow bench a.onnx b.onnx --engine spu --protocol semi2k,aby3
+      onnxshallow bench a.onnx b.onnx --engine spu --protocol aby3 --rtt 40ms
     """
     start_logging(log_level)
     models = [original, optimized, *(others or [])]

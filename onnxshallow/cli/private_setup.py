@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from onnxshallow.cli.options import LogLevel
-from onnxshallow.cli.shell import command_line, start_logging
+from onnxshallow.cli.options import Json, LogLevel
+from onnxshallow.cli.shell import check_outputs, command_line, show, start_logging
+from onnxshallow.text import printable
 
 __all__ = ["command"]
 
@@ -25,6 +26,7 @@ def command(
         Path | None,
         typer.Option("--python", help="Of version 3.10 or 3.11 [default: searched for].", show_default=False),
     ] = None,
+    json: Json = None,
     log_level: LogLevel = "warning",
 ) -> None:
     """Make an environment of its own for SPU, by which `bench --engine spu` measures private inference.
@@ -36,6 +38,9 @@ def command(
       onnxshallow private-setup --python python3.11 --folder /opt/spu
     """
     start_logging(log_level)
-    from onnxshallow.private.engine.environment import set_up
+    check_outputs({"--json": json}, {})
+    from onnxshallow.private.engine.environment import pinned, set_up
+    from onnxshallow.report.schema.engine import SetupReport
 
-    typer.echo(f"SPU runs with {set_up(folder, python)}.")
+    report = SetupReport(python=str(set_up(folder, python)), requirements=pinned())
+    show(report, json, lambda made: typer.echo(f"SPU runs with {printable(made.python)}."))

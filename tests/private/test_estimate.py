@@ -51,7 +51,7 @@ def test_aby3_has_three_parties(small):
     made = estimate(small, PROTOCOLS["aby3"])
     assert made.bytes == 172 * COMPARISONS + 52 * OUTPUTS
     assert made.sent_bytes == pytest.approx(made.bytes / 3)
-    assert made.messages == round(32 / 3 * (1 + 2) + 8 / 3 * 2)
+    assert made.messages == round(10.75 * (1 + 2) + 2.75 * 2)
 
 
 def test_a_protocol_of_which_only_the_bytes_of_comparisons_are_known(small):

@@ -15,7 +15,7 @@ from platformdirs import user_data_path
 
 from onnxshallow.errors import ExitCode, OnnxshallowError
 
-__all__ = ["ENVIRONMENT", "REQUIREMENTS", "SetupError", "engine_folder", "engine_python", "set_up"]
+__all__ = ["ENVIRONMENT", "REQUIREMENTS", "SetupError", "engine_folder", "engine_python", "pinned", "set_up"]
 
 ENVIRONMENT = "ONNXSHALLOW_PRIVATE"
 """The variable that says in which folder the environment is."""
@@ -31,6 +31,12 @@ class SetupError(OnnxshallowError):
     """The engine's environment is not there, or cannot be made here."""
 
     exit_code = ExitCode.UNUSABLE_INPUT
+
+
+def pinned() -> list[str]:
+    """What is installed, each with its version."""
+    lines = REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def engine_folder() -> Path:

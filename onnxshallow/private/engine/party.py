@@ -17,6 +17,7 @@ import resource
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -180,6 +181,7 @@ def log_to(path):
 
 def party(rank, folder, addresses, answers):
     """One party: takes its shares, runs the executable for each set of inputs, hands back its shares and counts."""
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     folder = Path(folder)
     order = json.loads((folder / "order.json").read_text())
     log = folder / f"{rank}.log"
@@ -215,6 +217,13 @@ def party(rank, folder, addresses, answers):
     answers.put((rank, runs))
     context.barrier()
     context.stop_link()
+
+
+def end_with(parent):
+    """End where the process that started this one has gone."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def hand(runtime, shares):
@@ -278,7 +287,7 @@ def main():
     addresses = [(f"127.0.0.1:{a}", f"127.0.0.1:{b}") for a, b in zip(own, seen, strict=True)]
     wires = []
     if order["link"]:
-        command = [sys.executable, str(Path(__file__).with_name("wire.py"))]
+        command = [sys.executable, "-I", str(Path(__file__).with_name("wire.py"))]
         link = [str(order["link"]["rtt"] / 2), str(order["link"]["bandwidth"])]
         wires = [subprocess.Popen([*command, str(b), str(a), *link]) for a, b in zip(own, seen, strict=True)]
     answers = multiprocessing.Queue()
@@ -292,7 +301,7 @@ def main():
         found = {}
         while len(found) < count:
             if any(each.exitcode for each in parties):
-                raise SystemExit("a party stopped; see its log")
+                sys.exit(1)  # it has said why
             try:
                 rank, runs = answers.get(timeout=1)
             except Exception:  # nothing yet

@@ -1,6 +1,7 @@
 """Run a program under secure computation, in the engine's environment, and read what it took."""
 
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -95,9 +96,11 @@ def run_program(
         np.savez(folder / "arrays.npz", **{**program.weights, **program.public})  # type: ignore[arg-type]
         stored = {f"{run} {key}": each[key] for run, each in enumerate(feeds) for key in program.inputs}
         np.savez(folder / "feeds.npz", **stored)  # type: ignore[arg-type]
-        command = [str(python), "-P", str(_PARTY), name]
+        # -I keeps this package's folder and the user's own paths off the process's search path.
+        command = [str(python), "-I", str(_PARTY), name]
+        environment = {**os.environ, "JAX_TRACEBACK_FILTERING": "off"}  # so that an error's last line is the error
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         except OSError as error:
             raise EngineError(f"Cannot start {python}: {error.strerror or error}.") from error
         if done.returncode or not (folder / "answer.json").is_file():

@@ -6,6 +6,7 @@ listens on PORT of loopback and passes all on to port TO: DELAY seconds later, a
 connections share, each way for itself. Imports nothing but Python's own.
 """
 
+import os
 import queue
 import socket
 import sys
@@ -89,7 +90,10 @@ def _pump(source: socket.socket, sink: socket.socket, lane: Lane) -> None:
 def _main() -> None:
     port, to, delay, rate = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
     with socket.create_server(("127.0.0.1", port)) as listener:
-        serve(listener, to, delay, rate)
+        threading.Thread(target=serve, args=(listener, to, delay, rate), daemon=True).start()
+        parent = os.getppid()
+        while os.getppid() == parent:  # ends where the process that started it has gone
+            time.sleep(1)
 
 
 if __name__ == "__main__":

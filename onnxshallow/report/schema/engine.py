@@ -2,10 +2,18 @@
 
 from typing import Literal
 
-from onnxshallow.report.schema.part import Part
+from onnxshallow.report.schema.part import SCHEMA_VERSION, Part
 from onnxshallow.validation.numbers import Number
 
-__all__ = ["EngineReport"]
+__all__ = ["EngineReport", "SetupReport"]
+
+
+class SetupReport(Part):
+    """The result of `private-setup`: the Python that runs the engine, and what was installed for it."""
+
+    schema_version: int = SCHEMA_VERSION
+    python: str
+    requirements: list[str]
 
 
 class EngineReport(Part):

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from onnxshallow.private.engine import run as running
 from onnxshallow.private.engine.lowering import lower
+from onnxshallow.private.engine.program import Step
 from onnxshallow.private.engine.run import EngineError, Link, run_program
 from tests.networks import build
 from tests.private.engine.spu import PYTHON, needs_spu
@@ -62,5 +64,6 @@ def test_spu_counts_what_the_estimate_does():
 
 @needs_spu
 def test_a_failure_of_spu_is_told():
-    with pytest.raises(EngineError, match="SPU failed"):
-        run_program(PYTHON, lower(build(MODEL)), [{"x": X[:, :1]}], "semi2k", fraction_bits=1000)
+    unknown = replace(lower(build(MODEL)), steps=(Step("unheard", ("x",), "step 0"),))
+    with pytest.raises(EngineError, match="SPU failed with semi2k: KeyError: 'unheard'"):
+        run_program(PYTHON, unknown, [{"x": X}], "semi2k")
