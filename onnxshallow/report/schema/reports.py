@@ -22,6 +22,7 @@ from onnxshallow.report.schema.sections import (
 )
 from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
+from onnxshallow.validation.fixed_point import FixedPoint
 from onnxshallow.validation.gates import Gate
 from onnxshallow.validation.growth import Stability
 from onnxshallow.validation.kinds import OutputKind
@@ -236,7 +237,7 @@ class Report(Part):
 
     The fields from `classes` on are as in `ValidationReport`; nothing is said without real data. `speed` is what was
     measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where the optimized network
-    squares more.
+    squares more. `fixed_point` is what that arithmetic makes of it, where private inference is what it is for.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -264,3 +265,4 @@ class Report(Part):
     speed: Speed | None = None
     gates: list[Gate] = Field(default_factory=list)
     stability: Stability | None = None
+    fixed_point: FixedPoint | None = None
