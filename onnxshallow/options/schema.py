@@ -14,6 +14,7 @@ from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHI
 from onnxshallow.options.forms import (
     Bytes,
     Data,
+    Kept,
     Kinds,
     Latency,
     Names,
@@ -55,7 +56,8 @@ class Config(BaseModel):
     )
 
     target_relus: Annotated[
-        Target, Flag("Keep at most this share (0.58) or number (320k) of ReLUs.", GOAL, "SHARE|COUNT")
+        Kept,
+        Flag("Keep at most this share (0.58) or number (320k) of ReLUs; 0: squares alone.", GOAL, "SHARE|COUNT"),
     ] = None
     target_macs: Annotated[
         Target, Flag("Keep at most this share or number of multiply-adds.", GOAL, "SHARE|COUNT")

@@ -1,4 +1,4 @@
-"""Models timed side by side: `bench`. Latency is measured here; private inference is estimated."""
+"""Models timed side by side: `bench`. Latency is measured here; private inference is estimated, and run if asked."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ from onnxshallow.model.weights import byte_size
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
 from onnxshallow.options.schema import Options
+from onnxshallow.private.engine.run import Link
 from onnxshallow.private.estimate import estimate
 from onnxshallow.private.protocols import Protocol, Weights
 from onnxshallow.report.build.run import file_report
@@ -36,6 +37,7 @@ from onnxshallow.runtime.progress import Progress, Silent
 from onnxshallow.validation.fixed_point import fixed_point, fixed_point_findings
 from onnxshallow.validation.latency import median_interval, speedup, time_in_parts
 from onnxshallow.versions import versions
+from onnxshallow.workflows.engine import measure_engine
 from onnxshallow.workflows.validate import load_models
 
 __all__ = ["BenchOptions", "bench"]
@@ -61,6 +63,7 @@ class BenchOptions:
         rtt: seconds of a round trip between the parties.
         bandwidth: bits a second between them, each way.
         weights: whether only their owner knows the weights.
+        engine: protocols under which to run the models in a real engine.
     """
 
     batch_sizes: tuple[int, ...] = (1,)
@@ -72,6 +75,7 @@ class BenchOptions:
     rtt: float = 1e-3
     bandwidth: float = 1e9
     weights: Weights = "secret"
+    engine: tuple[Protocol, ...] = ()
 
 
 def bench(
@@ -111,6 +115,10 @@ def _bench(models: Sequence[ModelSource], options: BenchOptions, config: Config,
         for setting in settings:
             measurements += _measure(documents, inputs, config, options, setting, notes)
             step()
+    measured = []
+    if options.engine:
+        link = Link(options.rtt, options.bandwidth)
+        measured = measure_engine(documents, inputs, options.engine, options.weights, link, config, progress)
     first, second = measurements[0], measurements[1]
     return BenchReport(
         original=file_report(documents[0]),
@@ -127,6 +135,7 @@ def _bench(models: Sequence[ModelSource], options: BenchOptions, config: Config,
         settings=settings,
         measurements=measurements,
         private=_private(documents, config, options),
+        engine=measured,
         fixed_point=_fixed_point(documents, inputs, config, options, notes),
         notes=notes,
         seed=config.seed,

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from onnxshallow.report.schema.doctor import DoctorReport
+from onnxshallow.report.schema.engine import EngineReport
 from onnxshallow.report.schema.part import SCHEMA_VERSION, Part
 from onnxshallow.report.schema.sections import (
     ChangeReport,
@@ -39,6 +40,7 @@ __all__ = [
     "CostReport",
     "Decision",
     "DoctorReport",
+    "EngineReport",
     "FileReport",
     "FixedPointReport",
     "FrontierPoint",
@@ -161,6 +163,7 @@ class BenchReport(Part):
     settings: list[BenchSetting] = Field(default_factory=list)
     measurements: list[BenchMeasurement] = Field(default_factory=list)
     private: list[PrivateReport] = Field(default_factory=list)
+    engine: list[EngineReport] = Field(default_factory=list)
     fixed_point: list[FixedPointReport] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     seed: int = 0

@@ -40,8 +40,6 @@ def lower(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> on
     Raises:
         NotLinearError: the graph holds no activation that makes a partial's output.
     """
-    if not partials:
-        return analysis.network.model
     shapes = analysis.network.input_shapes
     bare = analyze(_whole(analysis, partials), shapes)
     sites = {site.output: site for site in bare.sites}

@@ -7,6 +7,7 @@ from onnxshallow.report.schema.reports import (
 )
 from onnxshallow.report.terminal.bench import print_bench
 from onnxshallow.validation.fixed_point import SiteRange, WeightRange
+from tests.report.schema.test_engine import MEASURED
 from tests.report.schema.test_reports import FILE
 
 
@@ -50,7 +51,8 @@ def test_a_bench_of_several_models_with_an_estimate(capsys):
     for line in (
         "a.onnx 8 all 2.000 0.500 to 2.500 4 000 1.000 3.5 2.000",
         "b 8 all 1.000 0.500 to 2.500 4 000 2.000 0.900 to 2.250 - 0.000",
-        "Estimate, not a measurement: private inference by P, one sample, 10 ms round trip, 100 Mbit/s.",
+        "Estimate, not a measurement: private inference by P, one sample, secret weights, 10 ms round trip, "
+        "100 Mbit/s.",
         "a.onnx 1 234 2.000 - - 0.5000 - 1.000",
         "Not counted for a.onnx: rounds.",
         "Not counted for b: rounds; [red] nodes (1).",
@@ -58,6 +60,21 @@ def test_a_bench_of_several_models_with_an_estimate(capsys):
         "Note: Something.",
     ):
         assert line in lines
+
+
+def test_measurements_stand_beside_their_estimates(capsys):
+    models = [BenchModel(path="a[b].onnx", sha256="abc", size_bytes=1)]
+    print_bench(
+        BenchReport(
+            original=FILE, optimized=FILE, original_ms=2, optimized_ms=1, speedup=2, speedup_interval=(1.5, 2.5),
+            batch_size=8, runs=1, threads=None, versions={}, models=models, engine=[MEASURED],
+        )
+    )  # fmt: skip
+    text = capsys.readouterr().out
+    assert "Measured with SPU: private inference by SEMI2K, one sample, secret weights, 40 ms round trip" in text
+    row = next(line for line in text.splitlines() if "a[b].onnx" in line)
+    assert all(word in row for word in ("2.000", "0.950", "100", "1.010", "3.500", "15 of 16", "0.0125", "30.5"))
+    assert "made up" in text
 
 
 def test_fixed_point_of_several_models(capsys):
