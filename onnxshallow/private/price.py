@@ -118,8 +118,7 @@ def _charged(operation: Operation, protocol: Protocol, weights: Weights) -> Pric
         total, messages = charge.formula(operation)
     work = charge.work * operation.made
     if matrices is not None and protocol.work:
-        of = protocol.work[weights]
-        work = of.mac * matrices.macs + of.weight * matrices.inner * matrices.columns
+        work = protocol.work[weights] * matrices.opened
     return Price(total, messages, total / protocol.parties, work)
 
 

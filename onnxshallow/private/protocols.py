@@ -24,7 +24,6 @@ __all__ = [
     "PROTOCOLS",
     "RUNNABLE",
     "Charge",
-    "LinearWork",
     "Protocol",
     "Weights",
     "choose_protocols",
@@ -60,19 +59,6 @@ class Charge:
 
 
 @dataclass(frozen=True)
-class LinearWork:
-    """Seconds that the busier party computes for a linear layer.
-
-    Attributes:
-        mac: a multiply-add.
-        weight: a weight, however often it is used.
-    """
-
-    mac: float
-    weight: float
-
-
-@dataclass(frozen=True)
 class Protocol:
     """Constants of one protocol. A comparison is one ReLU of one element, or one step of a maximum.
 
@@ -88,7 +74,8 @@ class Protocol:
         offline_bytes: a comparison, before the input is known.
         comparison_seconds: of a comparison while the network runs, network included, where only that is published.
         seconds_source: where that comes from.
-        work: what the busier party computes for linear layers, by who knows the weights.
+        work: seconds that the busier party computes for a linear layer, an element of either factor, by who knows the
+            weights.
         work_source: where that and the charges' work come from.
         left_out: what the constants do not hold, in words.
     """
@@ -103,7 +90,7 @@ class Protocol:
     offline_bytes: float | None = None
     comparison_seconds: float | None = None
     seconds_source: str = ""
-    work: Mapping[Weights, LinearWork] = field(default_factory=dict)
+    work: Mapping[Weights, float] = field(default_factory=dict)
     work_source: str = ""
     left_out: tuple[str, ...] = ()
 
@@ -162,7 +149,7 @@ PROTOCOLS = {
                 work=0.29e-6,
                 formula=cheetah.scales,
             ),
-            work={"secret": LinearWork(130e-9, 5e-6), "public": LinearWork(1e-9, 1e-6)},
+            work={"secret": 8e-6, "public": 0.2e-6},
             work_source=_WORK,
             left_out=(
                 "what refills the stock of oblivious transfers: 1281 messages that nobody waits for, and 267 KB, "
@@ -184,7 +171,7 @@ PROTOCOLS = {
             scale=Charge(
                 8, 1, f"{_SEMI2K}: 8 bytes for cutting digits off an element, 1 message a node", work=0.08e-6
             ),
-            work={"secret": LinearWork(2.0e-9, 3.6e-6), "public": LinearWork(0.5e-9, 1.1e-6)},
+            work={"secret": 0.8e-6, "public": 0.2e-6},
             work_source=_WORK,
         ),
         Protocol(
@@ -202,7 +189,7 @@ PROTOCOLS = {
                 f"{_ABY3}: 28 bytes for cutting digits off an element, 2, 2 and 1 messages a node",
                 work=0.12e-6,
             ),
-            work={"secret": LinearWork(0.8e-9, 2.3e-6), "public": LinearWork(0.7e-9, 2.1e-6)},
+            work={"secret": 0.5e-6, "public": 0.45e-6},
             work_source=_WORK,
         ),
     )
