@@ -17,7 +17,7 @@ USAGE = {
     "a share above one": ("--target-relus", "1.5"),
     "a word": ("--target-relus", "abc"),
     "nothing": ("--target-relus", ""),
-    "zero": ("--target-relus", "0"),
+    "zero": ("--target-macs", "0"),
     "a negative share": ("--target-relus", "-0.5"),
     "no number": ("--target-relus", "nan"),
     "infinity": ("--target-macs", "inf"),
