@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from onnxshallow.workflows.analyze import analyze
     from onnxshallow.workflows.apply import apply_plan
     from onnxshallow.workflows.bench import BenchOptions, bench
+    from onnxshallow.workflows.finetune import finetune
     from onnxshallow.workflows.optimize import optimize, plan
     from onnxshallow.workflows.pareto import pareto
     from onnxshallow.workflows.result import Proposal, Result
@@ -29,6 +30,7 @@ __all__ = [
     "analyze",
     "apply_plan",
     "bench",
+    "finetune",
     "measure_sensitivity",
     "optimize",
     "pareto",
@@ -50,6 +52,7 @@ _HOMES = {
     "analyze": "onnxshallow.workflows.analyze",
     "apply_plan": "onnxshallow.workflows.apply",
     "bench": "onnxshallow.workflows.bench",
+    "finetune": "onnxshallow.workflows.finetune",
     "measure_sensitivity": "onnxshallow.workflows.sensitivity",
     "optimize": "onnxshallow.workflows.optimize",
     "pareto": "onnxshallow.workflows.pareto",

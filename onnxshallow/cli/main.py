@@ -24,6 +24,7 @@ _SUMMARIES = {
     "optimize": "Make a model shallower, and prove what that cost.",
     "pareto": "Find what each of several ReLU targets would cost.",
     "apply": "Carry out a saved plan.",
+    "finetune": "Let an optimized model learn from its original.",
     "validate": "Compare two models on data.",
     "bench": "Time models, in turns.",
     "private-setup": "Install the engine that measures private inference.",

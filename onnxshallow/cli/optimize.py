@@ -9,7 +9,7 @@ from onnxshallow.cli import options
 from onnxshallow.cli.finish import finish, no_stale_output, outputs, propose
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging
 from onnxshallow.errors import UsageError
-from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, PRIVATE
+from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, PRIVATE, TRAINING
 
 __all__ = ["command"]
 
@@ -17,7 +17,7 @@ __all__ = ["command"]
 @command_line
 @options.takes(GOAL, PRIVATE, CHANGES, GATES, before="output")
 @options.takes(DATA, PIXELS, FITTING, before="no_cache")
-@options.takes(MACHINE, before="config")
+@options.takes(TRAINING, MACHINE, before="config")
 def command(
     model: options.Model,
     output: options.Output = None,

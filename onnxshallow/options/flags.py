@@ -6,7 +6,20 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-__all__ = ["CHANGES", "DATA", "FITTING", "GATES", "GOAL", "MACHINE", "PIXELS", "PRIVATE", "Flag", "Group", "Option"]
+__all__ = [
+    "CHANGES",
+    "DATA",
+    "FITTING",
+    "GATES",
+    "GOAL",
+    "MACHINE",
+    "PIXELS",
+    "PRIVATE",
+    "TRAINING",
+    "Flag",
+    "Group",
+    "Option",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +40,7 @@ GATES = Group("Gates: what must hold, else exit code 4")
 DATA = Group("Calibration and validation data")
 PIXELS = Group("Preprocessing of uint8 images")
 FITTING = Group("How to work")
+TRAINING = Group("Training, which needs torch")
 MACHINE = Group("How to work")
 
 

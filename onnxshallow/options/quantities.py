@@ -4,11 +4,23 @@ import logging
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from onnxshallow.errors import UsageError
 
-__all__ = ["NUMBER", "parse_bytes", "parse_latency", "parse_target", "read_bytes", "read_latency", "read_target"]
+__all__ = [
+    "NUMBER",
+    "Length",
+    "parse_bytes",
+    "parse_latency",
+    "parse_target",
+    "read_bytes",
+    "read_latency",
+    "read_length",
+    "read_target",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +28,13 @@ COUNT_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 BYTE_SUFFIXES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 NUMBER = r"(?P<number>\d+(?:\.\d*)?(?:e[+-]?\d{1,2})?|\.\d+)"
 """A number as people write it, for patterns."""
+_UNITS: Mapping[str, tuple[float, Literal["seconds", "steps", "epochs"]]] = {
+    "s": (1, "seconds"),
+    "m": (60, "seconds"),
+    "h": (3600, "seconds"),
+    "steps": (1, "steps"),
+    "epochs": (1, "epochs"),
+}
 # Counts up to this, where there are many times as many, may be meant as per cent.
 _LIKE_PERCENT = 100
 
@@ -98,6 +117,30 @@ def read_latency(value: object) -> tuple[float, bool]:
     if isinstance(value, bool) or (number > 1 and not text.endswith("ms")):
         raise ValueError(hint)
     return float(number), text.endswith("ms")
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long training is to take.
+
+    Attributes:
+        number: how much.
+        unit: of what.
+    """
+
+    number: float
+    unit: Literal["seconds", "steps", "epochs"]
+
+
+def read_length(value: object) -> Length:
+    """A time, a number of steps or of epochs; ValueError says what is wrong."""
+    match = re.fullmatch(rf"{NUMBER}\s*(?P<unit>[a-z]+)", str(value).strip().lower())
+    if match is None or match["unit"] not in _UNITS or float(match["number"]) == 0:
+        raise ValueError("it must be a time such as 10m, 90s or 1h, or a number such as 500steps or 3epochs")
+    factor, unit = _UNITS[match["unit"]]
+    if unit == "steps" and not float(match["number"]).is_integer():
+        raise ValueError("steps are whole, such as 500steps")
+    return Length(factor * float(match["number"]), unit)
 
 
 def read_bytes(text: str) -> int:

@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, PRIVATE, Flag, Option
+from onnxshallow.options.flags import (
+    CHANGES,
+    DATA,
+    FITTING,
+    GATES,
+    GOAL,
+    MACHINE,
+    PIXELS,
+    PRIVATE,
+    TRAINING,
+    Flag,
+    Option,
+)
 from onnxshallow.options.forms import (
     Bytes,
     Data,
     Kept,
     Kinds,
     Latency,
+    Long,
     Names,
     Numbers,
     Reads,
@@ -160,6 +173,26 @@ class Config(BaseModel):
         Flag("How a ReLU that stays in part is written.", FITTING, default="split for channels, prelu for pixels"),
     ] = None
 
+    finetune: Annotated[
+        Long,
+        Flag(
+            "Let the weights learn from the original at the end, for a time (10m) or a number (500steps, 3epochs).",
+            TRAINING,
+            "LENGTH",
+        ),
+    ] = None
+    augment: Annotated[
+        Literal["none", "flip", "crop", "mixup"] | None,
+        Flag(
+            "What is done to images that are learned from; each also does what those before it do.",
+            TRAINING,
+            default="for classes of images crop, or mixup with few; less where the original errs; else none",
+        ),
+    ] = None
+    train_samples: Annotated[
+        Size | None, Flag("How many samples of --calib to learn from.", TRAINING, default="all but those held out")
+    ] = None
+
     input_shape: Annotated[Shapes, Flag("Sizes for an input with open axes.", MACHINE, "NAME:1,3,224,224")] = None
     output_kind: Annotated[
         Kinds,
@@ -290,6 +323,9 @@ class Options(TypedDict, total=False):
     ridge: float | None
     correction: bool | None
     mask_form: Literal["split", "prelu"] | None
+    finetune: str | None
+    augment: Literal["none", "flip", "crop", "mixup"] | None
+    train_samples: int | None
     input_shape: Mapping[str, Sequence[int]] | str | Sequence[str] | None
     output_kind: Mapping[str, str] | str | Sequence[str] | None
     seed: int | None

@@ -22,7 +22,7 @@ from onnxshallow.validation.judgement import Finding
 from onnxshallow.validation.seen import Seen
 from onnxshallow.validation.synthetic import synthetic_findings
 
-__all__ = ["Attempt", "carry_out", "realize_with", "validate"]
+__all__ = ["Attempt", "carry_out", "examined", "judged", "realize_with", "validate"]
 
 logger = logging.getLogger(__name__)
 
@@ -122,18 +122,24 @@ def carry_out(
     calibration = replace(inputs.calibration, everything=True)
     for _ in range(_MOST_FITS):
         realized = realize_with(calibration, inputs, observation, plan, progress)
-        if realized.analysis.cost.squares <= inputs.analysis.cost.squares:
+        pair = examined(inputs, realized, progress)
+        if pair is None:
             return realized, None
-        pair = _examined(inputs, realized, progress)
-        if pair.result.why_unstable is None:
+        stability = pair.result
+        if stability.why_unstable is None:
             break
-        logger.info("%s; fitting again with these watched.", pair.result.why_unstable)
+        logger.info("%s; fitting again with these watched.", stability.why_unstable)
         calibration = replace(calibration, watched=[*calibration.watched, *pair.offenders])
-    return realized, pair.result
+    return realized, stability
 
 
-def _examined(inputs: Inputs, realized: Realized, progress: Progress) -> Pair:
-    """The original and the result, whose activations were compared on all that there is."""
+def examined(inputs: Inputs, realized: Realized, progress: Progress) -> Pair | None:
+    """The original and the result, whose activations were compared on all that there is.
+
+    None where nothing is squared that the original does not square.
+    """
+    if realized.analysis.cost.squares <= inputs.analysis.cost.squares:
+        return None
     data = inputs.data
     pair = Pair(inputs.analysis, realized.network, inputs.calibration.threads)
     sources = {"calibration samples": affordable_pool(inputs), "validation samples": data.report}
@@ -142,6 +148,30 @@ def _examined(inputs: Inputs, realized: Realized, progress: Progress) -> Pair:
             pair.examine(name, samples, data.batch, inputs.config.seed)
             step()
     return pair
+
+
+def judged(
+    inputs: Inputs,
+    plan: Plan,
+    realized: Realized,
+    stability: Stability | None,
+    progress: Progress,
+    original: Runner | None = None,
+) -> Attempt:
+    """What comes of a rewritten model: it is compared with the original, and held to the gates.
+
+    Args:
+        inputs: model and data.
+        plan: what was done.
+        realized: the rewritten model.
+        stability: how far its activations grow.
+        progress: shows how it goes.
+        original: what runs the original, if it is not to be loaded anew.
+    """
+    comparison = validate(inputs, realized, progress, original)
+    limits = Limits.from_config(inputs.config) if inputs.data.validated else None
+    decide = inputs.config.validate_data is not None
+    return Attempt(plan, realized, comparison, decide, limits, stability, inputs.calibration.watched)
 
 
 def realize_with(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Clock, Progress
-from onnxshallow.search.attempt import Attempt, carry_out, validate
+from onnxshallow.search.attempt import Attempt, carry_out, judged
 from onnxshallow.search.compete import search
 from onnxshallow.search.frontier import expected_frontier
 from onnxshallow.search.inputs import Inputs, Observation, observe
@@ -18,7 +18,6 @@ from onnxshallow.search.sensitivity.meter import DamageMeter
 from onnxshallow.search.solver import Budget
 from onnxshallow.search.watched import with_watched
 from onnxshallow.validation.compare import Runner
-from onnxshallow.validation.gates import Limits
 
 __all__ = ["Run"]
 
@@ -118,15 +117,4 @@ class Run:
         with self.clock("fit"):
             realized, stability = carry_out(self.inputs, self.observation, plan, self.progress)
         with self.clock("validate"):
-            comparison = validate(self.inputs, realized, self.progress, original)
-        config, validated = self.inputs.config, self.inputs.data.validated
-        limits = Limits.from_config(config) if validated else None
-        return Attempt(
-            plan,
-            realized,
-            comparison,
-            config.validate_data is not None,
-            limits,
-            stability,
-            self.inputs.calibration.watched,
-        )
+            return judged(self.inputs, plan, realized, stability, self.progress, original)

@@ -21,6 +21,7 @@ from onnxshallow.search.inputs import Inputs, load_inputs
 from onnxshallow.search.latency import budget_for_latency, unfitted
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
+from onnxshallow.search.trained import require_lesson, train
 from onnxshallow.validation.gates import Limits
 from onnxshallow.workflows.outcome import outcome, require_data_for_gates, unreached
 from onnxshallow.workflows.result import Proposal, Result
@@ -114,6 +115,8 @@ def optimize(
     config = read_arguments(model, config, options, calibration, validation)
     _check_goal(config)
     require_data_for_gates(config)
+    if config.finetune is not None:
+        require_lesson(config.calib is not None)
     clock = Clock()
     with computing(config.threads), running_on(config.providers):
         with clock("load"):
@@ -125,7 +128,10 @@ def optimize(
             return unreached(inputs, error, clock)
         remarks += remark(config, attempt.plan)
         remarks += refused_though_asked(inputs, run.observation.statistics)
-        return outcome(inputs, attempt, remarks, clock, run, force=force)
+        if config.finetune is None:
+            return outcome(inputs, attempt, remarks, clock, run, force=force)
+        trained = train(run.inputs, attempt.plan, attempt.realized, run.progress, clock)
+        return outcome(inputs, trained.attempt, remarks, clock, run, force=force, trained=trained)
 
 
 def _check_goal(config: Config) -> None:

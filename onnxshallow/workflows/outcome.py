@@ -9,14 +9,17 @@ import numpy as np
 from onnxshallow.analysis import Analysis
 from onnxshallow.data.prepare import labelled_batches
 from onnxshallow.errors import ModelError, TargetError, UsageError
+from onnxshallow.model.document import Document
 from onnxshallow.options.config import Config
 from onnxshallow.report.build.run import build_report
+from onnxshallow.report.build.training import training_report
 from onnxshallow.runtime.progress import Clock
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.latency import measured_speeds
 from onnxshallow.search.run import Run
 from onnxshallow.search.targets import missed_targets, shares_kept
+from onnxshallow.search.trained import Trained
 from onnxshallow.validation.fixed_point import FixedPoint, fixed_point, fixed_point_findings
 from onnxshallow.validation.judgement import Finding, judge
 from onnxshallow.validation.speed import speed_finding
@@ -64,6 +67,8 @@ def outcome(
     run: Run | None = None,
     *,
     force: bool = False,
+    trained: Trained | None = None,
+    start: Document | None = None,
 ) -> Result:
     """What was made, judged, and everything known of it as one report.
 
@@ -74,6 +79,8 @@ def outcome(
         clock: seconds by stage.
         run: with what was measured and the plans that competed, where some did.
         force: whether the model is wanted also where it is refused.
+        trained: how its weights learned, where they did.
+        start: the optimized model that was given, where one was.
     """
     config, original, made = inputs.config, inputs.analysis, attempt.realized.analysis
     with clock("latency"):
@@ -92,8 +99,12 @@ def outcome(
     )
     steady = [] if attempt.stability is None else [attempt.stability.in_short]
     facts = [*shares_kept(config, original, made), *(gate.in_short() for gate in attempt.gates), *steady, speed.text]
-    remarks = [*remarks, *_remarks_on_squares(inputs, attempt)]
+    learned = () if trained is None else trained.remarks
+    remarks = [*remarks, *learned, *_remarks_on_squares(inputs, attempt)]
     report = build_report(inputs, attempt, measured, judgement, facts, remarks, clock.seconds, run, rounded)
+    if trained is not None:
+        told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
+        report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})
     return Result(inputs.document, attempt.realized.model, attempt.plan, report, judgement.error)
 
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxshallow.errors import UsageError
-from onnxshallow.options.quantities import parse_bytes, parse_latency, parse_target
+from onnxshallow.options.quantities import Length, parse_bytes, parse_latency, parse_target, read_length
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,23 @@ def test_a_target_is_a_share_or_a_time(value, expected):
 def test_what_is_neither_share_nor_time_is_refused(value):
     with pytest.raises(UsageError, match="cannot be used"):
         parse_latency(value, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10m", Length(600, "seconds")),
+        (" 1.5 h", Length(5400, "seconds")),
+        ("90S", Length(90, "seconds")),
+        ("500steps", Length(500, "steps")),
+        ("0.5 epochs", Length(0.5, "epochs")),
+    ],
+)
+def test_a_length_is_a_time_or_a_number(text, expected):
+    assert read_length(text) == expected
+
+
+@pytest.mark.parametrize("text", ["10", "soon", "0s", "-3m", "1.5steps", "3 days", "", 5])
+def test_lengths_that_are_none(text):
+    with pytest.raises(ValueError, match=r"it must be a time such as 10m|steps are whole"):
+        read_length(text)

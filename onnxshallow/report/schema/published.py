@@ -33,7 +33,10 @@ PUBLISHED: dict[str, type[BaseModel]] = {
     "private-setup": SetupReport,
     "doctor": DoctorReport,
 }
-"""What has a schema, by name: the options file, and what each command reports; `apply` reports as `optimize` does."""
+"""What has a schema, by name: the options file, and what each command reports.
+
+`apply` and `finetune` report as `optimize` does.
+"""
 
 
 class _OfReports(GenerateJsonSchema):

@@ -18,6 +18,7 @@ from onnxshallow.report.schema.sections import (
     PlanPoint,
     PrivateReport,
     SiteReport,
+    TrainingReport,
     Verdict,
 )
 from onnxshallow.validation.classes import Changed, ClassCount
@@ -54,6 +55,7 @@ __all__ = [
     "Report",
     "SensitivityReport",
     "SiteReport",
+    "TrainingReport",
     "ValidationReport",
     "Verdict",
 ]
@@ -233,11 +235,12 @@ class PlanReport(Part):
 
 
 class Report(Part):
-    """The result of `optimize` or `apply`.
+    """The result of `optimize`, `apply` or `finetune`, which decides nothing of sites.
 
     The fields from `classes` on are as in `ValidationReport`; nothing is said without real data. `speed` is what was
     measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where the optimized network
-    squares more. `fixed_point` is what that arithmetic makes of it, where private inference is what it is for.
+    squares more. `fixed_point` is what that arithmetic makes of it, where private inference is what it is for. `training`
+    tells how weights learned, where they did.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -266,3 +269,4 @@ class Report(Part):
     gates: list[Gate] = Field(default_factory=list)
     stability: Stability | None = None
     fixed_point: FixedPoint | None = None
+    training: TrainingReport | None = None

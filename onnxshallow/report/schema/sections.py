@@ -25,6 +25,8 @@ __all__ = [
     "PlanPoint",
     "PrivateReport",
     "SiteReport",
+    "TrainingLook",
+    "TrainingReport",
     "Verdict",
 ]
 
@@ -225,3 +227,44 @@ class SiteReport(SiteName):
     sensitivity: Number = None
     damages: dict[str, Number] | None = None
     best_merger: str | None = None
+
+
+class TrainingLook(Part):
+    """What the student was worth after some steps, on held-out samples.
+
+    `loss` is the mean of the steps since the look before. `damage` is the divergence from the original in nats;
+    without classes it is what the outputs lost. `growth` is that of activations, where something is squared.
+    """
+
+    step: int
+    loss: Number = None
+    damage: Number = None
+    agreement: Number = None
+    growth: Number = None
+    usable: bool
+
+
+class TrainingReport(Part):
+    """How weights learned from the original.
+
+    `start` is the optimized model that was given. `steps` is how long the course is, `done` how much of it was done,
+    and `kept` the step whose weights are kept; 0 is the start. `--finetune` with as many steps gives the same again.
+    `lacks` names operators that are not known to the training; their weights and all before them were frozen.
+    """
+
+    start: FileReport | None
+    asked: str
+    steps: int
+    done: int
+    kept: int
+    interrupted: bool
+    samples: int
+    held_out: int
+    batch: int
+    augment: str
+    arithmetic: str
+    threads: int
+    trained: int
+    lacks: list[str]
+    looks: list[TrainingLook]
+    seconds: float

@@ -1,0 +1,167 @@
+"""An attempt whose weights learned from the original, and what is to be said of that."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from onnxshallow.data.prepare import labelled_batches
+from onnxshallow.data.samples import Samples
+from onnxshallow.data.splits import subset
+from onnxshallow.errors import DataError, UsageError
+from onnxshallow.model.network import Network
+from onnxshallow.model.session import Session
+from onnxshallow.options.quantities import read_length
+from onnxshallow.rewriting.realize import Realized
+from onnxshallow.runtime.progress import Clock, Progress
+from onnxshallow.search.attempt import Attempt, examined, judged
+from onnxshallow.search.inputs import Inputs
+from onnxshallow.search.plan import Plan
+from onnxshallow.training.augmentation import usual
+from onnxshallow.training.classroom import Lesson
+from onnxshallow.training.distil import Distilled, distil
+from onnxshallow.training.library import require_torch
+
+__all__ = ["Trained", "require_lesson", "train"]
+
+# Samples a step, where the model leaves that open.
+_BATCH = 128
+# Of all samples one in so many is held out, and at most so many are.
+_ONE_IN, _MOST_HELD_OUT = 8, 1024
+# How many batches are shown to the original to find out what may be done to images.
+_SHOWN = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained network.
+
+    Attributes:
+        attempt: compared with the original.
+        distilled: how it learned.
+        lesson: from what.
+        remarks: what is to be said of it.
+    """
+
+    attempt: Attempt
+    distilled: Distilled
+    lesson: Lesson
+    remarks: tuple[str, ...]
+
+
+def require_lesson(inputs_given: bool) -> None:
+    """Make sure, before the work begins, that there is something to learn from, and with.
+
+    Args:
+        inputs_given: whether there are calibration data.
+
+    Raises:
+        UsageError: torch is not installed, or there are no data.
+    """
+    require_torch()
+    if not inputs_given:
+        raise UsageError("Training needs real inputs to learn from: give --calib.")
+
+
+def train(
+    inputs: Inputs,
+    plan: Plan,
+    start: Realized,
+    progress: Progress,
+    clock: Clock,
+    checkpoint: Path | None = None,
+    *,
+    resume: bool = False,
+) -> Trained:
+    """Let an optimized network learn, and compare what comes of it with the original.
+
+    Where what was learned lets activations grow too far on samples that were not looked at before, the start is kept.
+
+    Args:
+        inputs: the original, samples, and options: `finetune` says how long.
+        plan: what was done to the original.
+        start: the optimized network.
+        progress: shows how it goes.
+        clock: seconds by stage.
+        checkpoint: where it is kept how far training got.
+        resume: go on from there.
+
+    Raises:
+        ModelError: there is nothing that could be trained.
+        DataError: there are too few samples.
+        UsageError: the checkpoint is of another run.
+    """
+    lesson = _lesson(inputs, start)
+    with clock("train"):
+        distilled = distil(lesson, progress, checkpoint, resume=resume)
+    remarks = _remarks(lesson, distilled)
+    made = start
+    if distilled.best.step:
+        made = replace(start, network=Network(distilled.model, start.network.input_shapes), outputs=[])
+    with clock("examine"):
+        pair = examined(inputs, made, progress)
+        if pair is not None and pair.result.why_unstable is not None and made is not start:
+            remarks.append(f"what was learned is not kept, as it is not stable: {pair.result.why_unstable}")
+            made, pair = start, examined(inputs, start, progress)
+    with clock("validate"):
+        attempt = judged(inputs, plan, made, None if pair is None else pair.result, progress)
+    return Trained(attempt, distilled, lesson, tuple(remarks))
+
+
+def _lesson(inputs: Inputs, start: Realized) -> Lesson:
+    config = inputs.config
+    train, held_out = _divided(inputs)
+    infos = inputs.analysis.network.inputs
+    batch = inputs.data.batch if inputs.fixed_batch else min(_BATCH, len(train))
+    batches = [
+        {name: np.asarray(values) for name, values in feeds.items()}
+        for feeds, _ in labelled_batches(held_out, inputs.data.batch, whole=inputs.fixed_batch)
+    ]
+    teacher = Session(inputs.document.model, threads=inputs.calibration.threads)
+    return Lesson(
+        original=inputs.analysis,
+        optimized=start.network,
+        squares=start.analysis.cost.squares > inputs.analysis.cost.squares,
+        kinds=inputs.kinds,
+        train=train,
+        held_out=batches,
+        batch=batch,
+        length=read_length(config.finetune),
+        augment=config.augment or usual(infos, inputs.kinds, len(train), teacher.run, batches[:_SHOWN]),
+        seed=config.seed,
+        threads=config.threads or 0,
+    )
+
+
+def _divided(inputs: Inputs) -> tuple[Samples, Samples]:
+    """Samples to learn from, and others to judge by, none of which is one of the report.
+
+    Raises:
+        DataError: there are too few.
+    """
+    pool, batch = inputs.data.pool, inputs.data.batch if inputs.fixed_batch else 1
+    count = min(_MOST_HELD_OUT, len(pool) // _ONE_IN) // batch * batch
+    if count < 1 or len(pool) - count < batch:
+        raise DataError(f"{pool.source}: {len(pool)} samples are too few to learn from; give more with --calib.")
+    held_out = subset(len(pool), count, inputs.config.seed)
+    rest = np.setdiff1d(np.arange(len(pool)), held_out)
+    most = inputs.config.train_samples or len(rest)
+    return pool.take(rest[subset(len(rest), most, inputs.config.seed)]), pool.take(held_out)
+
+
+def _remarks(lesson: Lesson, distilled: Distilled) -> list[str]:
+    first, best = distilled.looks[0], distilled.best
+    told = f"trained for {distilled.done} of {distilled.steps} steps on {len(lesson.train)} samples; "
+    if not best.step:
+        told += "nothing was better than the start on samples held out, so that is kept"
+    else:
+        told += f"on samples held out the divergence fell from {first.damage:.4g} to {best.damage:.4g}"
+        if first.agreement is not None and best.agreement is not None:
+            told += f", the same class rose from {100 * first.agreement:.2f} to {100 * best.agreement:.2f} %"
+    found = [told]
+    if distilled.interrupted:
+        found.append("training was interrupted, and the best so far is kept")
+    if distilled.lacks:
+        listed = ", ".join(distilled.lacks)
+        found.append(f"{listed} is not known to the training, so weights before it stayed as they were")
+    return found

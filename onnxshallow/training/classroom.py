@@ -1,0 +1,173 @@
+"""The teacher, which is the original, and the student, which is the optimized network, before the same samples."""
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxshallow.analysis import Analysis
+from onnxshallow.data.samples import Samples
+from onnxshallow.errors import ModelError
+from onnxshallow.model.network import Network
+from onnxshallow.options.quantities import Length
+from onnxshallow.training.augmentation import Augment, Augmentation
+from onnxshallow.training.graph import TorchGraph
+from onnxshallow.training.lessons import compared_tensors, error, spread
+from onnxshallow.training.library import device, fast_arithmetic, in_arithmetic
+from onnxshallow.training.watch import Watch, watched_tensors
+from onnxshallow.validation.kinds import OutputKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Classroom", "Lesson"]
+
+# Steps that are timed, after one that is not, where a time is to be filled.
+_TIMED = 4
+# Penalties on growth count so much beside the loss, which is about 0.01 to 0.1.
+_PENALTY = 0.1
+# On so many of the held-out samples it is seen what outputs and activations reach.
+_SEEN = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What is to be learned, from what, and how.
+
+    Attributes:
+        original: the teacher's parts.
+        optimized: the student's graph.
+        squares: whether the student squares activations that the teacher does not.
+        kinds: what the outputs mean.
+        train: samples to learn from; labels are never looked at.
+        held_out: batches of samples to judge by.
+        batch: samples a step.
+        length: how long.
+        augment: what is done to images.
+        seed: of everything random.
+        threads: of torch and of onnxruntime; 0 for all cores.
+    """
+
+    original: Analysis
+    optimized: Network
+    squares: bool
+    kinds: tuple[OutputKind, ...]
+    train: Samples
+    held_out: list[dict[str, np.ndarray]]
+    batch: int
+    length: Length
+    augment: Augment
+    seed: int = 0
+    threads: int = 0
+
+    @property
+    def purpose(self) -> str:
+        """A digest of all that decides what comes out, as far as it does not change within a machine."""
+        import torch
+
+        digest = hashlib.sha256()
+        for network in (self.original.network, self.optimized):
+            digest.update(network.model.SerializeToString(deterministic=True))
+        for batch in self.held_out:
+            for name in sorted(batch):
+                digest.update(np.ascontiguousarray(batch[name]).tobytes())
+        decisive = (self.length, self.augment, self.batch, self.seed, self.threads, torch.__version__)
+        digest.update(f"{self.train.fingerprint()} {decisive}".encode())
+        return digest.hexdigest()
+
+
+class Classroom:
+    """A teacher and a student before the same samples.
+
+    Args:
+        lesson: what is to be learned.
+
+    Attributes:
+        graph: the student in torch.
+        arithmetic: the short floats in which layers multiply; None for float32.
+
+    Raises:
+        ModelError: there is nothing that could be trained.
+    """
+
+    def __init__(self, lesson: Lesson) -> None:
+        self._lesson, self.arithmetic = lesson, fast_arithmetic()
+        teacher, student = lesson.original.network, lesson.optimized
+        self._pairs = compared_tensors(teacher, student)
+        watched = watched_tensors(lesson.original, student) if lesson.squares else ()
+        targets, own = (tuple(pair[side] for pair in self._pairs) for side in (0, 1))
+        self._teacher = TorchGraph(teacher, (*targets, *watched), device(), threads=lesson.threads)
+        self.graph = TorchGraph(student, (*own, *watched), device(), trained=True, threads=lesson.threads)
+        if not self.graph.parameters:
+            raise ModelError(_why_nothing(self.graph))
+        self._watch = None
+        few = _first(lesson.held_out, _SEEN)
+        if watched:
+            self._watch = Watch(teacher, watched, few, lesson.seed, lesson.threads)
+        self._augment = Augmentation.of(lesson.augment, teacher.inputs)
+        self._spreads = self._seen(few)
+
+    def _seen(self, batches: list[dict[str, np.ndarray]]) -> list[float]:
+        """How much each compared output of the teacher varies."""
+        answers = [self._taught(batch) for batch in batches]
+        return [spread([answer[target] for answer in answers]) for target, _ in self._pairs]
+
+    def _taught(self, batch: Mapping[str, np.ndarray]) -> "dict[str, Tensor]":
+        import torch
+
+        with torch.no_grad(), in_arithmetic(self.arithmetic):
+            return self._teacher(batch)
+
+    def loss(self, step: int) -> "Tensor":
+        """The loss of one step's batch, which depends on the step and the seed alone."""
+        lesson, generator = self._lesson, np.random.default_rng((self._lesson.seed, 1, step))
+        batch = self._augment(lesson.train.batch(self._rows(step)), generator)
+        if self._watch is not None:
+            batch = self._watch.changed(batch, generator)
+        taught = self._taught(batch)
+        with in_arithmetic(self.arithmetic):
+            learned = self.graph(batch)
+        loss = error(self._pairs, taught, learned, self._spreads)
+        if self._watch is not None:
+            loss = loss + _PENALTY * self._watch.penalty(taught, learned)
+        return loss
+
+    def _rows(self, step: int) -> np.ndarray:
+        """The samples of a step: each epoch goes through all of them once, in an order of its own."""
+        count, batch = len(self._lesson.train), self._lesson.batch
+        places = np.arange(step * batch, (step + 1) * batch)
+        rows = np.empty(batch, np.intp)
+        for epoch in np.unique(places // count):
+            order = np.random.default_rng((self._lesson.seed, 2, epoch)).permutation(count)
+            here = places // count == epoch
+            rows[here] = order[places[here] % count]
+        return rows
+
+    def seconds(self) -> list[float]:
+        """How long single steps take, after one that is not counted; no weight changes."""
+        found = []
+        for step in range(_TIMED + 1):
+            began = time.perf_counter()
+            self.loss(step).backward()
+            found.append(time.perf_counter() - began)
+        for weight in self.graph.parameters.values():
+            weight.grad = None
+        return found[1:]
+
+
+def _first(batches: Sequence[dict[str, np.ndarray]], count: int) -> list[dict[str, np.ndarray]]:
+    """The first batches, until they hold so many samples."""
+    sizes = np.cumsum([len(next(iter(batch.values()))) for batch in batches])
+    return list(batches[: 1 + int(np.searchsorted(sizes, count))])
+
+
+def _why_nothing(graph: TorchGraph) -> str:
+    if graph.lacks:
+        return (
+            f"There is nothing to train: {', '.join(graph.lacks)} is not known to the training, and all weights come "
+            "before it."
+        )
+    return "There is nothing to train: no weight of the network leads to an output of floats."

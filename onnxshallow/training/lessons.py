@@ -1,0 +1,74 @@
+"""What the student is told: how far its outputs are from the teacher's.
+
+    loss = sum over outputs of mean (s - t)^2 / mean (t - mean t)^2
+
+The student is the optimized network, the teacher the original. Outputs are compared before a final Softmax or
+Sigmoid, where both networks end in one: logits still differ where probabilities are all but 0 and 1. Squared errors
+of logits taught more than divergences at any temperature (docs/decisions/training.md), and they serve outputs that
+are no classes, too. Each output is scaled by how much it varies, so that none of several drowns the others.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from onnxshallow.model.network import Network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["compared_tensors", "error", "spread"]
+
+_ENDS = ("LogSoftmax", "Sigmoid", "Softmax")
+
+
+def compared_tensors(teacher: Network, student: Network) -> tuple[tuple[str, str], ...]:
+    """The tensors that are compared, of the teacher and of the student, for each output of floats."""
+    found = []
+    for name in teacher.output_names:
+        dtype = teacher.dtype(name)
+        if dtype is not None and dtype.kind == "f":
+            before = [_before_the_end(network, name) for network in (teacher, student)]
+            found.append((name, name) if None in before else (str(before[0]), str(before[1])))
+    return tuple(found)
+
+
+def _before_the_end(network: Network, output: str) -> str | None:
+    """What a final Softmax or the like reads to make an output; None where there is no such end."""
+    node = network.producer(output)
+    return node.inputs[0] if node is not None and node.is_op(*_ENDS) else None
+
+
+def spread(values: "Sequence[Tensor]") -> float:
+    """How much an output varies: the mean square of its distance from its mean over the samples; never zero.
+
+    Args:
+        values: the output (N, ...) batch by batch.
+    """
+    import torch
+
+    joined = torch.cat(list(values)).double()
+    return float((joined - joined.mean(dim=0, keepdim=True)).square().mean().clamp(min=1e-12))
+
+
+def error(
+    pairs: Sequence[tuple[str, str]],
+    taught: "Mapping[str, Tensor]",
+    learned: "Mapping[str, Tensor]",
+    spreads: Sequence[float],
+) -> "Tensor":
+    """The loss of one batch.
+
+    Args:
+        pairs: names of the tensors, see `compared_tensors`.
+        taught: the teacher's, by name.
+        learned: the student's.
+        spreads: how much each varies.
+    """
+    parts = [
+        (learned[own].float() - taught[target].float()).square().mean() / scale
+        for (target, own), scale in zip(pairs, spreads, strict=True)
+    ]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

@@ -1,0 +1,1 @@
+"""Operators of ONNX, each written for torch."""

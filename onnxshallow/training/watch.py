@@ -1,0 +1,96 @@
+"""What keeps activations in bounds while a network with squares learns.
+
+    penalty = sum over tensors of max over samples of max(0, ln(largest |y| / limit))^2
+
+The limit of a tensor is a little more than what the original makes of it, on ordinary samples or on the same ones; so
+it punishes what `onnxshallow.validation.growth` calls growth, long before that is refused. A part of each batch is
+changed as the world may change it, since growth begins where nobody looked.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxshallow.analysis import Analysis
+from onnxshallow.data.changes import Changer
+from onnxshallow.model.network import Network
+from onnxshallow.validation.growth import Peaks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Watch", "watched_tensors"]
+
+# What activations may reach unpunished, by what the original makes of them.
+_FREE = 1.25
+# A tensor that never gets beyond this share of the largest of all counts as if it did, as in `validation.growth`.
+_SMALL = 1e-3
+# One sample of a batch in so many is changed; how strong disturbances are, in the range from black to white.
+_ONE_IN, _STRENGTH = 4, 0.3
+
+
+def watched_tensors(original: Analysis, optimized: Network) -> tuple[str, ...]:
+    """The outputs of the original's sites that the optimized network has too."""
+    names = [site.output for site in original.sites if site.node >= 0]
+    return tuple(name for name in names if optimized.producer(name) is not None)
+
+
+class Watch:
+    """Knows what activations may reach, and changes samples.
+
+    Args:
+        original: the original's graph.
+        tensors: whose activations are watched.
+        batches: ordinary samples.
+        seed: of what is drawn at random.
+        threads: of onnxruntime.
+    """
+
+    def __init__(
+        self,
+        original: Network,
+        tensors: Sequence[str],
+        batches: Sequence[Mapping[str, np.ndarray]],
+        seed: int,
+        threads: int,
+    ) -> None:
+        run = Peaks(original, tensors, threads)
+        peaks = np.max([run(batch).max(axis=0) for batch in batches], axis=0)
+        self.tensors = tuple(tensors)
+        self._usual = np.maximum(peaks, max(_SMALL * peaks.max(initial=0.0), 1e-12))
+        self._changer = Changer.of(original.inputs, batches, seed)
+
+    def changed(self, batch: Mapping[str, np.ndarray], generator: np.random.Generator) -> dict[str, np.ndarray]:
+        """A batch whose last samples are changed or disturbed.
+
+        Args:
+            batch: arrays (N, ...) by input name.
+            generator: of what is drawn at random.
+        """
+        count = len(next(iter(batch.values())))
+        kept = count - max(1, count // _ONE_IN)
+        part = {name: values[kept:] for name, values in batch.items()}
+        changes = self._changer.changes
+        chosen = int(generator.integers(2 * len(changes)))
+        if chosen < len(changes):
+            part = self._changer.changed(part, changes[chosen])
+        else:
+            part = self._changer.disturbed(part, _STRENGTH * generator.random(), generator)
+        return {name: np.concatenate([values[:kept], part[name]]) for name, values in batch.items()}
+
+    def penalty(self, taught: "Mapping[str, Tensor]", learned: "Mapping[str, Tensor]") -> "Tensor":
+        """How far a batch's activations are out of bounds.
+
+        Args:
+            taught: what the original makes of the batch, by name.
+            learned: what the student makes of it.
+        """
+        total: Tensor | None = None
+        for name, usual in zip(self.tensors, self._usual, strict=True):
+            before, after = (values[name].float().abs().amax() for values in (taught, learned))
+            limit = _FREE * before.clamp(min=float(usual))
+            part = (after / limit).clamp(min=1).log().square()
+            total = part if total is None else total + part
+        assert total is not None
+        return total

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from onnxshallow.model.tensors import TensorInfo
+from onnxshallow.training.augmentation import Augmentation, usual
+from onnxshallow.validation.kinds import OutputKind
+from tests.networks import smooth
+
+FLOAT = np.dtype(np.float32)
+IMAGE = TensorInfo("x", FLOAT, ("N", 3, 16, 16))
+LAST = TensorInfo("x", FLOAT, ("N", 16, 16, 3))
+VECTOR = TensorInfo("v", FLOAT, ("N", 16))
+CLASSES, BOXES = OutputKind("y", "classes", ""), OutputKind("y", "boxes", "")
+
+
+def changed(kind, images, info=IMAGE, seed=0):
+    return Augmentation.of(kind, [info])({"x": images}, np.random.default_rng(seed))["x"]
+
+
+def test_nothing_is_done():
+    images = smooth(4, 3, 16)
+    np.testing.assert_array_equal(changed("none", images), images)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_some_images_are_flipped(last):
+    images = smooth(32, 3, 16)
+    given, info = (images.transpose(0, 2, 3, 1), LAST) if last else (images, IMAGE)
+    made = changed("flip", given, info)
+    made = made.transpose(0, 3, 1, 2) if last else made
+    turned = [np.array_equal(one, before[..., ::-1]) for one, before in zip(made, images, strict=True)]
+    same = [np.array_equal(one, before) for one, before in zip(made, images, strict=True)]
+    assert all(a != b for a, b in zip(turned, same, strict=True))
+    assert 4 < sum(turned) < 28
+
+
+def test_images_are_shifted_by_a_few_pixels():
+    images = smooth(16, 3, 16)
+    made = changed("crop", images)
+    shifts = [(a, b) for a in range(-2, 3) for b in range(-2, 3)]
+    for one, before in zip(made, images, strict=True):
+        middles = [
+            np.roll(way, shift, axis=(1, 2))[:, 2:-2, 2:-2] for way in (before, before[..., ::-1]) for shift in shifts
+        ]
+        assert any(np.array_equal(one[:, 2:-2, 2:-2], middle) for middle in middles)
+
+
+def test_half_of_the_images_are_mixed():
+    images = np.stack([np.full((3, 16, 16), value, np.float32) for value in range(64)])
+    made = changed("mixup", images)
+    assert np.ptp(made.reshape(64, -1), axis=1).max() < 1e-4
+    assert 16 < np.count_nonzero(made[:, 0, 0, 0] != images[:, 0, 0, 0]) < 48
+
+
+def test_the_same_seed_makes_the_same_and_other_inputs_stay():
+    batch = {"x": smooth(8, 3, 16), "v": np.ones((8, 16), np.float32)}
+    augmentation = Augmentation.of("mixup", [IMAGE, VECTOR])
+    first, second = (augmentation(batch, np.random.default_rng(5)) for _ in range(2))
+    np.testing.assert_array_equal(first["x"], second["x"])
+    assert first["v"] is batch["v"]
+
+
+def sums(batch):
+    """A teacher to whom neither flips nor small shifts matter."""
+    means = batch["x"].mean(axis=(2, 3))
+    return [means]
+
+
+def left_half(batch):
+    """A teacher who asks which half is brighter."""
+    images = batch["x"].mean(axis=1)
+    return [np.stack([images[:, :, :8].mean(axis=(1, 2)), images[:, :, 8:].mean(axis=(1, 2))], axis=1)]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "kinds", "samples", "teacher", "expected"),
+    [
+        ([IMAGE], [CLASSES], 10_000, sums, "crop"),
+        ([IMAGE], [CLASSES], 1_000, sums, "mixup"),
+        ([IMAGE], [CLASSES], 1_000, left_half, "none"),
+        ([IMAGE], [BOXES], 10_000, sums, "none"),
+        ([VECTOR], [CLASSES], 10_000, sums, "none"),
+    ],
+)
+def test_what_is_usual(inputs, kinds, samples, teacher, expected):
+    images = smooth(64, 3, 16) + np.repeat(np.eye(3, dtype=np.float32)[:, :, None, None] * 3, 22, axis=0)[:64]
+    assert usual(inputs, kinds, samples, teacher, [{"x": images}]) == expected

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from onnxshallow.errors import ModelError
+from onnxshallow.training.classroom import Classroom
+from tests.networks import build, smooth
+from tests.training.cases import lesson, squared
+
+torch = pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
+
+
+def test_the_loss_depends_on_the_step_and_the_seed_alone():
+    first, second, other = (Classroom(lesson(augment="crop", seed=seed)) for seed in (0, 0, 1))
+    losses = [[float(room.loss(step).detach()) for step in (0, 5)] for room in (first, second, other)]
+    assert losses[0] == losses[1]
+    assert losses[0][0] != losses[0][1]
+    assert losses[0] != losses[2]
+
+
+def test_each_epoch_shows_every_sample_once():
+    room = Classroom(lesson())
+    epochs = [np.concatenate([room._rows(step) for step in range(4 * epoch, 4 * epoch + 4)]) for epoch in range(2)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(64))
+    assert not np.array_equal(*epochs)
+
+
+def test_squares_are_watched():
+    assert Classroom(lesson())._watch is None
+    room = Classroom(lesson(squared()))
+    assert room._watch is not None
+    assert float(room.loss(0).detach()) > 0
+
+
+def test_trial_steps_change_no_weight():
+    room = Classroom(lesson())
+    before = {name: weight.detach().clone() for name, weight in room.graph.parameters.items()}
+    assert len(room.seconds()) == 4
+    assert all(torch.equal(weight.detach(), before[name]) for name, weight in room.graph.parameters.items())
+    assert all(weight.grad is None for weight in room.graph.parameters.values())
+
+
+def test_a_network_without_anything_to_train_says_why():
+    text = "(float[N,3,6,6] x) => (float[N,3,6,6] y) {{ {} }}"
+    plain = build(text.format("y = Relu(x)"))
+    with pytest.raises(ModelError, match="no weight of the network leads to an output of floats"):
+        Classroom(lesson(plain, original=plain))
+    last = build(text.format("a = Conv(x, w) y = Hardmax(a)"), w=(3, 3, 1, 1))
+    with pytest.raises(ModelError, match="Hardmax is not known to the training, and all weights come before it"):
+        Classroom(lesson(last, original=last))
+
+
+def test_purposes_differ_where_something_decisive_does():
+    first = lesson()
+    assert first.purpose == lesson().purpose
+    for change in ({"seed": 1}, {"length": "31steps"}, {"augment": "flip"}, {"threads": 2}, {"batch": 8}):
+        assert lesson(**change).purpose != first.purpose
+    assert lesson(held_out=[{"x": smooth(16, 3, 6, seed=9)}]).purpose != first.purpose

@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+
+from onnxshallow.model.network import Network
+from onnxshallow.training.lessons import compared_tensors, error, spread
+from tests.networks import build
+
+torch = pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
+
+TEXT = "(float[N,3] x) => (float[N,4] y, int64[N] i) {{ h = Gemm(x, w) {} i = ArgMax<axis=1, keepdims=0>(h) }}"
+
+
+def test_logits_are_compared_before_a_softmax_that_both_have():
+    plain, soft = (Network(build(TEXT.format(end), w=(3, 4))) for end in ("y = Tanh(h)", "y = Softmax(h)"))
+    assert compared_tensors(soft, soft) == (("h", "h"),)
+    assert compared_tensors(soft, plain) == (("y", "y"),)
+    assert compared_tensors(plain, plain) == (("y", "y"),)
+
+
+def test_the_error_is_measured_by_how_much_the_output_varies():
+    taught, learned = {"t": torch.tensor([[0.0, 4.0]])}, {"s": torch.tensor([[1.0, 2.0]])}
+    assert float(error([("t", "s")], taught, learned, [5.0])) == pytest.approx((1 + 4) / 2 / 5)
+    assert float(error([("t", "s")] * 2, taught, learned, [5.0, 2.5])) == pytest.approx(0.5 + 1.0)
+
+
+def test_spread():
+    values = np.random.default_rng(0).normal(3, 2, size=(400, 5)).astype(np.float32)
+    parts = [torch.from_numpy(part) for part in np.split(values, 4)]
+    assert spread(parts) == pytest.approx(values.astype(np.float64).var(axis=0).mean())
+    assert spread([torch.ones(3, 2)]) > 0

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from onnxshallow.analysis import analyze
+from onnxshallow.model.network import Network
+from onnxshallow.training.watch import Watch, watched_tensors
+from tests.networks import smooth
+from tests.runs import net
+from tests.training.cases import squared
+
+torch = pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
+
+BATCH = {"x": smooth(16, 3, 6)}
+
+
+def test_the_original_s_sites_are_watched_where_they_still_are():
+    assert watched_tensors(analyze(net()), Network(squared())) == ("r0", "r1", "r2")
+
+
+def test_only_what_is_out_of_bounds_costs_something():
+    watch = Watch(Network(net()), ["r0"], [BATCH], seed=0, threads=1)
+    usual = torch.tensor(np.float32(watch._usual[0]))
+    taught = {"r0": usual.reshape(1, 1)}
+    assert float(watch.penalty(taught, {"r0": 1.2 * taught["r0"]})) == 0
+    costs = [float(watch.penalty(taught, {"r0": factor * taught["r0"]})) for factor in (2, 4, 1e9)]
+    assert costs == sorted(costs)
+    assert costs[0] == pytest.approx(np.log(2 / 1.25) ** 2, rel=1e-4)
+
+
+def test_what_the_original_does_on_the_same_samples_is_no_growth():
+    watch = Watch(Network(net()), ["r0"], [BATCH], seed=0, threads=1)
+    taught = {"r0": torch.tensor([[1e4]])}
+    assert float(watch.penalty(taught, taught)) == 0
+
+
+def test_the_last_quarter_of_a_batch_is_changed():
+    watch = Watch(Network(net()), ["r0"], [BATCH], seed=0, threads=1)
+    made = [watch.changed(BATCH, np.random.default_rng(seed))["x"] for seed in range(6)]
+    for one in made:
+        np.testing.assert_array_equal(one[:12], BATCH["x"][:12])
+        assert not np.array_equal(one[12:], BATCH["x"][12:])
+        assert one.dtype == np.float32
+    assert len({one.tobytes() for one in made}) > 3

@@ -1,0 +1,104 @@
+import numpy as np
+import onnx
+import pytest
+
+import onnxshallow
+from onnxshallow.errors import DataError, ModelError, UsageError
+from onnxshallow.training import library
+from onnxshallow.workflows.finetune import finetune
+from onnxshallow.workflows.optimize import optimize
+from tests.graphs import frozen
+from tests.networks import chain, smooth
+from tests.runs import assert_usable, net
+from tests.training.cases import damaged, squared
+
+pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
+
+IMAGES = smooth(200, 3, 6)
+QUICK = {"finetune": "40steps", "augment": "none", "threads": 1, "max_error": 10.0, "output_kind": {"y": "classes"}}
+
+
+def test_an_optimized_model_learns_from_its_original():
+    start = damaged(net())
+    result = finetune(net(), start, IMAGES, **QUICK)
+    assert result.error is None
+    assert_usable(result.model, net(), {"x": IMAGES[:8]})
+    training = result.report.training
+    assert training.start.path == "<memory>"
+    assert (training.asked, training.steps, training.done, training.kept) == ("40steps", 40, 40, 40)
+    assert training.samples + training.held_out == 160  # a fifth is reported on
+    assert training.looks[-1].damage < training.looks[0].damage
+    assert (training.augment, training.threads, training.lacks) == ("none", 1, [])
+    assert result.report.decisions == []
+    assert any("the divergence fell from" in remark for remark in result.report.verdict.reasons)
+
+
+def test_the_same_again_gives_the_same_bytes_and_files_are_left_alone(tmp_path):
+    start = damaged(net())
+    onnx.save(net(), tmp_path / "a.onnx")
+    onnx.save(start, tmp_path / "b.onnx")
+    first, second = (
+        onnxshallow.finetune(tmp_path / "a.onnx", tmp_path / "b.onnx", IMAGES, **QUICK) for _ in range(2)
+    )
+    assert frozen(first.model) == frozen(second.model)
+    assert frozen(onnx.load(tmp_path / "b.onnx")) == frozen(start)
+
+
+def test_squares_are_judged_for_growth():
+    result = finetune(net(), squared(), IMAGES, **QUICK)
+    assert result.report.stability is not None
+    assert result.report.training.looks[0].growth is not None
+
+
+def test_fewer_samples_to_learn_from():
+    result = finetune(net(), damaged(net()), IMAGES, train_samples=30, **{**QUICK, "finetune": "2epochs"})
+    training = result.report.training
+    assert (training.samples, training.batch, training.steps) == (30, 30, 2)
+
+
+def test_what_learned_too_far_is_not_kept(monkeypatch):
+    from onnxshallow.search import trained
+    from tests.runs import stability_of
+
+    class Growing:
+        def __init__(self, factor):
+            self.result = stability_of(factor)
+
+    pairs = iter([Growing(9.0), Growing(2.0)])
+    monkeypatch.setattr(trained, "examined", lambda *arguments: next(pairs))
+    start = damaged(net())
+    result = finetune(net(), start, IMAGES, **QUICK)
+    assert frozen(result.model) == frozen(start)
+    assert result.report.training.kept == 0
+    assert any("what was learned is not kept, as it is not stable" in text for text in result.report.verdict.reasons)
+
+
+def test_optimize_trains_at_the_end():
+    options = {"sensitivity": "magnitude", "target_relus": 0.7, **QUICK}
+    result = optimize(net(), IMAGES, cache=None, **options)
+    plain = optimize(net(), IMAGES, cache=None, **{**options, "finetune": None})
+    assert result.plan.keys == plain.plan.keys
+    assert result.report.optimized.relus == plain.report.optimized.relus
+    assert result.report.training.start is None
+    assert result.report.decisions == plain.report.decisions
+    assert plain.report.training is None
+    if result.report.training.kept:
+        assert frozen(result.model) != frozen(plain.model)
+
+
+def test_what_is_missing_is_said(monkeypatch):
+    with pytest.raises(UsageError, match="Say how long to train"):
+        finetune(net(), net(), IMAGES)
+    with pytest.raises(UsageError, match="Training needs real inputs to learn from: give --calib"):
+        finetune(net(), net(), finetune="5steps")
+    with pytest.raises(ModelError, match="cannot be compared"):
+        finetune(net(), chain(), IMAGES, **QUICK)
+    with pytest.raises(DataError, match="4 samples are too few to learn from"):
+        finetune(net(), net(), np.ascontiguousarray(IMAGES[:5]), **QUICK)
+    monkeypatch.setattr(library.importlib.util, "find_spec", lambda name: None)
+    for call in (
+        lambda: finetune(net(), net(), IMAGES, **QUICK),
+        lambda: optimize(net(), IMAGES, target_relus=0.7, **QUICK),
+    ):
+        with pytest.raises(UsageError, match=r"pip install 'onnxshallow\[finetune\]'"):
+            call()
