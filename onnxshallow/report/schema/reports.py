@@ -239,8 +239,8 @@ class Report(Part):
 
     The fields from `classes` on are as in `ValidationReport`; nothing is said without real data. `speed` is what was
     measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where the optimized network
-    squares more. `fixed_point` is what that arithmetic makes of it, where private inference is what it is for. `training`
-    tells how weights learned, where they did.
+    squares more. `fixed_point` is what that arithmetic makes of it, where private inference is what it is for.
+    `training` tells how weights learned, where they did.
     """
 
     schema_version: int = SCHEMA_VERSION
