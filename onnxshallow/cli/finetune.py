@@ -73,8 +73,8 @@ def command(
     Needs torch: pip install 'onnxshallow[finetune]'. A first Ctrl-C ends training and keeps the best so far.
 
     Examples:
-      onnxshallow finetune net.onnx net.shallow.onnx --calib images.npz --budget 10m
-      onnxshallow finetune net.onnx net.shallow.onnx --calib images.npz --steps 500 --validate test.npz
+      onnxshallow finetune a.onnx b.onnx --calib images.npz --budget 10m
+      onnxshallow finetune a.onnx b.onnx --calib images/ --crop 224 --steps 500
     """
     start_logging(log_level)
     from onnxshallow.options.config import resolve

@@ -29,7 +29,7 @@ __all__ = ["Classroom", "Lesson"]
 # Steps that are timed, after one that is not, where a time is to be filled.
 _TIMED = 4
 # Penalties on growth count so much beside the loss, which is about 0.01 to 0.1.
-_PENALTY = 0.1
+_PENALTY = 0.3
 # On so many of the held-out samples it is seen what outputs and activations reach.
 _SEEN = 512
 
@@ -170,5 +170,11 @@ def _why_nothing(graph: TorchGraph) -> str:
         return (
             f"There is nothing to train: {', '.join(graph.lacks)} is not known to the training, and all weights come "
             "before it."
+        )
+    weights = (tensor.name for tensor in graph.network.model.graph.initializer)
+    if any(graph.network.is_overridable(name) for name in weights):
+        return (
+            "There is nothing to train: the weights are also inputs of the network, which a caller may replace; "
+            "export it with keep_initializers_as_inputs=False."
         )
     return "There is nothing to train: no weight of the network leads to an output of floats."

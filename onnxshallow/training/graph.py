@@ -5,7 +5,7 @@ What torch is not told to compute here, and everything before it, is run by onnx
     inputs -> [onnxruntime: what leads to operators that are not known] -> [torch: the rest] -> outputs
 
 Constants are computed once. All floats are float32, whatever the file holds; integers, such as shapes, stay on the
-processor.
+processor. Maps and kernels lie in memory with their channels last, which is faster (docs/decisions/training.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -150,7 +150,8 @@ class TorchGraph:
             return torch.from_numpy(value.astype(np.int64))
         if value.dtype.kind == "b":
             return torch.from_numpy(np.array(value))
-        return torch.from_numpy(np.array(value, dtype=np.float32)).to(self._device)
+        made = torch.from_numpy(np.array(value, dtype=np.float32)).to(self._device)
+        return made.to(memory_format=torch.channels_last) if made.dim() == 4 else made
 
     def _floats(self, name: str) -> "Tensor":
         return self._tensor(self._value(name))

@@ -26,8 +26,8 @@ __all__ = ["Watch", "watched_tensors"]
 _FREE = 1.25
 # A tensor that never gets beyond this share of the largest of all counts as if it did, as in `validation.growth`.
 _SMALL = 1e-3
-# One sample of a batch in so many is changed; how strong disturbances are, in the range from black to white.
-_ONE_IN, _STRENGTH = 4, 0.3
+# Of a batch one sample in so many is changed, and as many are disturbed, up to so far from black to white.
+_ONE_IN, _STRENGTH = 6, 0.3
 
 
 def watched_tensors(original: Analysis, optimized: Network) -> tuple[str, ...]:
@@ -65,22 +65,21 @@ class Watch:
         self._changer = Changer.of(original.inputs, batches, seed)
 
     def changed(self, batch: Mapping[str, np.ndarray], generator: np.random.Generator) -> dict[str, np.ndarray]:
-        """A batch whose last samples are changed or disturbed.
+        """A batch whose last samples are changed, and disturbed.
 
         Args:
             batch: arrays (N, ...) by input name.
             generator: of what is drawn at random.
         """
         count = len(next(iter(batch.values())))
-        kept = count - max(1, count // _ONE_IN)
-        part = {name: values[kept:] for name, values in batch.items()}
+        each = max(1, count // _ONE_IN)
+        ends = (max(0, count - 2 * each), count - each)
+        parts = ({name: np.split(values, ends)[place] for name, values in batch.items()} for place in range(3))
+        kept, first, second = parts
         changes = self._changer.changes
-        chosen = int(generator.integers(2 * len(changes)))
-        if chosen < len(changes):
-            part = self._changer.changed(part, changes[chosen])
-        else:
-            part = self._changer.disturbed(part, _STRENGTH * generator.random(), generator)
-        return {name: np.concatenate([values[:kept], part[name]]) for name, values in batch.items()}
+        first = self._changer.changed(first, changes[int(generator.integers(len(changes)))])
+        second = self._changer.disturbed(second, _STRENGTH * generator.random(), generator)
+        return {name: np.concatenate([part[name] for part in (kept, first, second)]) for name in batch}
 
     def penalty(self, taught: "Mapping[str, Tensor]", learned: "Mapping[str, Tensor]") -> "Tensor":
         """How far a batch's activations are out of bounds.

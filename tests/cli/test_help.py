@@ -48,6 +48,7 @@ def test_options_are_grouped():
         "Calibration and validation data",
         "Preprocessing of uint8 images",
         "How to work",
+        "Training, which needs torch",
         "Options",
     ]
     assert "--target-relus" in groups["Goal"][0].opts

@@ -3,6 +3,7 @@ import pytest
 
 from onnxshallow.errors import ModelError
 from onnxshallow.training.classroom import Classroom
+from tests.graphs import parse
 from tests.networks import build, smooth
 from tests.training.cases import lesson, squared
 
@@ -48,6 +49,12 @@ def test_a_network_without_anything_to_train_says_why():
     last = build(text.format("a = Conv(x, w) y = Hardmax(a)"), w=(3, 3, 1, 1))
     with pytest.raises(ModelError, match="Hardmax is not known to the training, and all weights come before it"):
         Classroom(lesson(last, original=last))
+
+
+def test_weights_that_a_caller_may_replace_are_not_trained():
+    model = parse("(float[N,3,6,6] x) => (float[N,3,6,6] y) { y = Conv(x, w) }", as_inputs=True, w=(3, 3, 1, 1))
+    with pytest.raises(ModelError, match="inputs of the network, which a caller may replace"):
+        Classroom(lesson(model, original=model))
 
 
 def test_purposes_differ_where_something_decisive_does():

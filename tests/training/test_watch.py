@@ -33,7 +33,7 @@ def test_what_the_original_does_on_the_same_samples_is_no_growth():
     assert float(watch.penalty(taught, taught)) == 0
 
 
-def test_the_last_quarter_of_a_batch_is_changed():
+def test_the_last_third_of_a_batch_is_changed_or_disturbed():
     watch = Watch(Network(net()), ["r0"], [BATCH], seed=0, threads=1)
     made = [watch.changed(BATCH, np.random.default_rng(seed))["x"] for seed in range(6)]
     for one in made:
