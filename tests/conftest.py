@@ -8,19 +8,36 @@ import pytest
 from hypothesis import settings
 
 from onnxshallow.fitting.threads import computing
-from onnxshallow.model import session
 from onnxshallow.runtime.progress import Silent
-from onnxshallow.search import compete, latency
 from onnxshallow.search.inputs import observe
 from onnxshallow.search.sensitivity.meter import DamageMeter
-from onnxshallow.validation import latency as timing
 from tests.runs import DIGITS, DigitsRun, load_case, run
+from tests.short_runs import SETTINGS
 
 # Every machine draws the same examples, and a slow one does not fail for being slow.
 settings.register_profile("onnxshallow", derandomize=True, deadline=None)
 settings.load_profile("onnxshallow")
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
+
+# The files that take longest, which are begun first: one file is one worker's, and none should be left alone with it.
+LONGEST = (
+    "docs/test_code_blocks.py",
+    "test_operations.py",
+    "test_partial_activations.py",
+    "corpus/test_optimize.py",
+    "cli/test_optimize.py",
+    "properties/test_graphs.py",
+    "damage/test_damage.py",
+    "cli/test_validate.py",
+    "test_verdicts.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put the tests of the longest files first."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,33 +61,11 @@ def logging_as_before():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """One thread of onnxruntime and of the BLAS, for who asks for no number, in the tests' own process.
-
-    Results do not depend on it, and for networks as small as these more threads only wait for each other.
-    """
+def short_runs():
+    """Runs in the tests' own process are short."""
     with pytest.MonkeyPatch.context() as patch, computing(1):
-        patch.setattr(session, "usable_cores", lambda: 1)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def fewer_plans():
-    """Runs in the tests' own process compare fewer plans, which shows as much and takes half the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compete, "_MOST_TRIES", 8)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_timing():
-    """Models are timed for a moment only, which says little.
-
-    What is decided by time is tested with times that are made up.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((timing, "_SECONDS"), (timing, "_MOST_SECONDS"), (latency, "_SECONDS")):
-            patch.setattr(module, name, 0.01)
+        for module, name, value in SETTINGS:
+            patch.setattr(module, name, value)
         yield
 
 

@@ -13,14 +13,12 @@ import pytest
 from onnxshallow.model.files import file_digest
 from tests.networks import Weight, build, residual, smooth
 from tests.runs import files, read_json, save_case
+from tests.short_runs import MAIN, PATH
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 
 OUTPUT, REPORT = "net.shallow.onnx", "net.shallow.json"
-OPTIONS = ("--target-relus", "0.4", "--threads", "1")
-MAIN = "from onnxshallow.cli.main import main; main()"
-# Fewer plans compete, as in the tests' own process: a run ends in the same way after half the time.
-QUICK = f"from onnxshallow.search import compete; compete._MOST_TRIES = 4; {MAIN}"
+OPTIONS = ("--target-relus", "0.4", "--granularity", "layer", "--threads", "1")
 # Measures, and then waits to be ended.
 WAITING = f"import time; from onnxshallow.search import run; run.search = lambda *_: time.sleep(1200); {MAIN}"
 
@@ -37,12 +35,12 @@ def make_folder(base: Path) -> Path:
     return base / "work"
 
 
-def start(folder: Path, *options: str, code: str = QUICK) -> subprocess.Popen[str]:
+def start(folder: Path, *options: str, code: str = MAIN) -> subprocess.Popen[str]:
     """Begin a run on the folder's network."""
     return subprocess.Popen(
         [sys.executable, "-c", code, "optimize", "net.onnx", "--calib", "data.npz", *OPTIONS, *options],
         cwd=folder,
-        env={**os.environ, "ONNXSHALLOW_CACHE": str(folder.parent / "cache"), "OPENBLAS_NUM_THREADS": "1"},
+        env={**os.environ, **PATH, "ONNXSHALLOW_CACHE": str(folder.parent / "cache")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -118,7 +116,7 @@ def killed(*names):
     if len(calls) == {number + 1}:
         os.kill(os.getpid(), signal.SIGKILL)
 os.replace = killed
-{QUICK}"""
+{MAIN}"""
     before = digests(folder)
     process = start(folder, code=code)
     process.communicate()
@@ -149,7 +147,7 @@ def test_a_full_disk(folder):
     code = f"""
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, resource.RLIM_INFINITY))
-{QUICK}"""
+{MAIN}"""
     before = digests(folder)
     (folder / OUTPUT).write_text("earlier")
     process = start(folder, code=code)
@@ -196,7 +194,7 @@ def test_the_memory_budget_is_kept(tmp_path):
     options += ["--sensitivity", "magnitude", "--memory", "600M", "--no-cache", "--log-level", "info"]
     process = subprocess.run(
         [sys.executable, "-c", MEASURED, "optimize", str(path), *options],
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        env={**os.environ, **PATH, "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -178,7 +178,7 @@ def test_squares_are_judged_by_how_far_activations_grow(tmp_path, model, explode
     if explodes:
         steep(monkeypatch)
     data = saved(tmp_path, "c", CALIBRATION), saved(tmp_path, "v", VALIDATION)
-    squares = ("--polynomials", "--target-relus", "0.0001", "--sensitivity", "kl")
+    squares = ("--polynomials", "--target-relus", "0.0001", "--granularity", "layer", "--sensitivity", "kl")
     verdict = optimized(model, *data, *squares, *ANY_LOSS)
     other = validated(model, data[1], *ANY_LOSS)
     for each in (verdict, other):

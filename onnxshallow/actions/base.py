@@ -42,6 +42,7 @@ class FindOptions:
         every_size: list also candidates that are not worth trying, for plans written by hand.
         granularity: `layer`, or of what elements of an activation some may be kept and others not.
         polynomials: whether activations may become parabolas.
+        poolings: whether max poolings may become average poolings.
         statistics: what is known of the sites, once samples have been seen.
     """
 
@@ -51,6 +52,7 @@ class FindOptions:
     every_size: bool = False
     granularity: Granularity = "layer"
     polynomials: bool = False
+    poolings: bool = False
     statistics: Statistics | None = None
 
 

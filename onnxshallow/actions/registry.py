@@ -9,6 +9,7 @@ from onnxshallow.actions.decompose import Decompose
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.actions.mask import Mask
+from onnxshallow.actions.pool import Pool
 from onnxshallow.actions.quadratic import Quadratic
 from onnxshallow.analysis import Site
 from onnxshallow.errors import UsageError
@@ -17,7 +18,7 @@ from onnxshallow.versions import PLUGINS
 
 __all__ = ["BUILT_IN", "actions", "removal"]
 
-BUILT_IN: tuple[Action[Any], ...] = (Decompose(), Fuse(), Linearize(), Mask(), Quadratic())
+BUILT_IN: tuple[Action[Any], ...] = (Decompose(), Fuse(), Linearize(), Mask(), Pool(), Quadratic())
 """The actions of this package, in the order in which their candidates are applied."""
 
 

@@ -13,6 +13,7 @@ from onnxshallow.model.network import Network, Node
 __all__ = ["Cost", "count_cost", "is_linear", "is_square", "layer_macs", "node_depths"]
 
 _LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_PRODUCTS = ("Mul", "Div", "Pow", "BatchNormalization", "AveragePool", "GlobalAveragePool", "ReduceMean")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Cost:
         depth: linear layers on the longest path from an input to an output.
         unknown: names of linear nodes, sites and squares whose shapes are not known; they count as zero.
         squares: elements that are multiplied by themselves.
+        levels: products on the longest path from an input to an output: linear layers, products of computed tensors
+            and with constants of several values, averages. The multiplicative depth of a homomorphic evaluation,
+            which can have neither activations nor max poolings.
 
     Nodes on which no output depends are not run, and count for nothing but their parameters.
     """
@@ -45,6 +49,7 @@ class Cost:
     depth: int
     unknown: tuple[str, ...] = ()
     squares: int = 0
+    levels: int = 0
 
 
 def count_cost(network: Network, sites: Sequence[Site]) -> Cost:
@@ -70,6 +75,7 @@ def count_cost(network: Network, sites: Sequence[Site]) -> Cost:
         depth=max((depths[index] for index in alive), default=0),
         unknown=tuple(unknown),
         squares=sum(count or 0 for count in squares.values()),
+        levels=max((count for index, count in enumerate(_levels(network)) if index in alive), default=0),
     )
 
 
@@ -87,6 +93,19 @@ def node_depths(network: Network, layers: Mapping[int, int] | None = None) -> li
         before = max((depths[p.index] for p in producers if p is not None), default=0)
         depths.append(before + counts.get(node.index, int(is_linear(network, node))))
     return depths
+
+
+def _levels(network: Network) -> list[int]:
+    """For every node, the number of products on the longest path up to and including it."""
+    products = {node.index: int(_is_product(network, node)) for node in network.nodes}
+    return node_depths(network, products)
+
+
+def _is_product(network: Network, node: Node) -> bool:
+    """Whether a node multiplies what was computed: by constants, or by what was computed too."""
+    if not any(name and not network.is_constant(name) for name in node.inputs):
+        return False
+    return is_linear(network, node) or node.is_op(*_PRODUCTS)
 
 
 def is_linear(network: Network, node: Node) -> bool:

@@ -17,7 +17,16 @@ from onnxshallow.analysis.attributes import slices_of, zero_padding
 from onnxshallow.analysis.layers import Layer
 from onnxshallow.model.network import Network, Node
 
-__all__ = ["ARITHMETIC", "Stream", "adds_channels", "channel_axis", "find_streams", "is_depthwise", "joins_channels"]
+__all__ = [
+    "ARITHMETIC",
+    "Stream",
+    "adds_channels",
+    "channel_axis",
+    "find_streams",
+    "is_depthwise",
+    "joins_channels",
+    "keeps_channels",
+]
 
 ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Sum", "Mean", "Max", "Min", "PRelu")
 """Operators that broadcast several tensors, some of which may be constants, against each other."""
@@ -113,7 +122,7 @@ def _tied_by_node(network: Network, node: Node) -> tuple[tuple[str, ...], ...] |
     if adds_channels(network, node) or joins_channels(network, node):
         return tuple((name,) for name in (*node.inputs, node.outputs[0]) if not network.is_constant(name))
     alike = node.is_op(*_ELEMENTWISE, *_POOLINGS) or is_passthrough(network, node)
-    return ((node.inputs[0], node.outputs[0]),) if alike or _keeps_channels(network, node) else None
+    return ((node.inputs[0], node.outputs[0]),) if alike or keeps_channels(network, node) else None
 
 
 def _tied_by_arithmetic(network: Network, node: Node) -> tuple[tuple[str, ...], ...] | None:
@@ -164,7 +173,7 @@ def joins_channels(network: Network, node: Node) -> bool:
     return int(node.attributes["axis"]) in (1, 1 - len(shapes[0] or ()))
 
 
-def _keeps_channels(network: Network, node: Node) -> bool:
+def keeps_channels(network: Network, node: Node) -> bool:
     """Whether a node changes the axes after the channels only, or runs them together with these."""
     read, made = network.shape(node.inputs[0]) if node.inputs else None, network.shape(node.outputs[0])
     if read is None or made is None or len(read) < 2 or len(made) < 2:

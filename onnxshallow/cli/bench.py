@@ -1,24 +1,41 @@
-"""`onnxshallow bench`: latency, memory and size of models side by side, and what private inference would cost."""
+"""`onnxshallow bench`: latency, memory and size of models side by side, and what private inference costs."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from onnxshallow.cli import options
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, show, start_logging
 from onnxshallow.errors import UsageError
-from onnxshallow.private.protocols import PROTOCOLS, Weights
+from onnxshallow.options.flags import PIXELS, Flag, Group
+from onnxshallow.private.protocols import PROTOCOLS, RUNNABLE
 
 __all__ = ["command"]
 
 _PROTOCOLS = (*PROTOCOLS, "all")
-_PRIVATE = "Private inference (an estimate from published and measured constants)"
+_PRIVATE = Group("Private inference (an estimate from published and measured constants)")
+_MEASURED = Group("Private inference, measured (`onnxshallow private-setup` first)")
 
 
 @command_line
-@options.takes("input_shape", "seed", "max_tensor", "providers", before="json")
+@options.takes(
+    "rtt", "bandwidth", "weights", before="engine",
+    instead={
+        "rtt": Flag("Round trip between the parties.", _PRIVATE, "TIME"),
+        "bandwidth": Flag("Between the parties, each way.", _PRIVATE, "RATE"),
+        "weights": Flag("Whether only their owner knows the weights.", _PRIVATE),
+    },
+)  # fmt: skip
+@options.takes(
+    "validate_data", "validate_samples", before="json",
+    instead={
+        "validate_data": Flag("Samples for --engine.", _MEASURED, "DATA", default="made up", also=("--data",)),
+        "validate_samples": Flag("How many to compare with onnxruntime.", _MEASURED, default="16"),
+    },
+)  # fmt: skip
+@options.takes(PIXELS, "input_shape", "seed", "max_tensor", "max_data", "providers", before="json")
 def command(
     original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The model to compare with.")],
     optimized: Annotated[Path, typer.Argument(metavar="OPTIMIZED", help="The model to time.")],
@@ -53,20 +70,23 @@ def command(
             metavar="|".join(_PROTOCOLS),
             help="Protocol to estimate the cost of; one or several.",
             autocompletion=options.one_of(*_PROTOCOLS),
-            rich_help_panel=_PRIVATE,
+            rich_help_panel=_PRIVATE.title,
         ),
     ] = None,
-    rtt: Annotated[
-        str, typer.Option("--rtt", metavar="TIME", help="Round trip between the parties.", rich_help_panel=_PRIVATE)
-    ] = "1ms",
-    bandwidth: Annotated[
-        str,
-        typer.Option("--bandwidth", metavar="RATE", help="Between the parties, each way.", rich_help_panel=_PRIVATE),
-    ] = "1Gbps",
-    weights: Annotated[
-        Weights,
-        typer.Option("--weights", help="Whether only their owner knows the weights.", rich_help_panel=_PRIVATE),
-    ] = "secret",
+    engine: Annotated[
+        Literal["spu"] | None,
+        typer.Option("--engine", help="Run the models under secure computation.", rich_help_panel=_MEASURED.title),
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--protocol",
+            metavar="|".join(RUNNABLE),
+            help="For --engine; one or several [default: semi2k].",
+            autocompletion=options.one_of(*RUNNABLE),
+            rich_help_panel=_MEASURED.title,
+        ),
+    ] = None,
     json: options.Json = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
@@ -80,6 +100,7 @@ def command(
       onnxshallow bench net.onnx net.shallow.onnx
       onnxshallow bench a.onnx b.onnx c.onnx --threads 1,2 --batch-size 1,32
       onnxshallow bench a.onnx b.onnx --private-model semi2k --rtt 40ms
+      onnxshallow bench a.onnx b.onnx --engine spu --protocol aby3 --rtt 40ms
     """
     start_logging(log_level)
     models = [original, optimized, *(others or [])]
@@ -87,13 +108,16 @@ def command(
     check_outputs({"--json": json}, dict(zip(names, models, strict=True)))
     if seconds is not None and not 0 < seconds < float("inf"):
         raise UsageError(f"--seconds {seconds:g}: give a time above zero, such as 3.")
+    if protocol and not engine:
+        raise UsageError("--protocol is for --engine spu; to estimate without running, give --private-model.")
     sizes, counts = _counts("--batch-size", batch_size), _counts("--threads", threads)
     from onnxshallow.options.config import resolve
     from onnxshallow.private.link import parse_bandwidth, parse_rtt
-    from onnxshallow.private.protocols import choose_protocols
+    from onnxshallow.private.protocols import choose_protocols, choose_runnable
     from onnxshallow.report.terminal.bench import print_bench
     from onnxshallow.workflows.bench import BenchOptions, bench
 
+    config = resolve(given, original)
     wanted = BenchOptions(
         batch_sizes=sizes or (1,),
         threads=counts,
@@ -101,11 +125,11 @@ def command(
         seconds=seconds,
         memory=not no_memory,
         protocols=choose_protocols(private_model or []),
-        rtt=parse_rtt(rtt),
-        bandwidth=parse_bandwidth(bandwidth),
-        weights=weights,
+        rtt=parse_rtt(config.rtt),
+        bandwidth=parse_bandwidth(config.bandwidth),
+        weights=config.weights,
+        engine=choose_runnable(protocol or ["semi2k"]) if engine else (),
     )
-    config = resolve(given, original)
     report = bench(*models, measure=wanted, config=config, progress=Bars())
     show(report, json, print_bench)
 

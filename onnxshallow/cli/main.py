@@ -27,6 +27,7 @@ _SUMMARIES = {
     "finetune": "Let an optimized model learn from its original.",
     "validate": "Compare two models on data.",
     "bench": "Time models, in turns.",
+    "private-setup": "Install the engine that measures private inference.",
     "doctor": "Check versions, execution providers and extras.",
     "schema": "Print the JSON Schema of the options file or of a report.",
 }
@@ -50,7 +51,9 @@ class _Commands(Mapping[str, typer.core.TyperCommand]):
 def _made(name: str, summary: str) -> typer.core.TyperCommand:
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     kind = WithHtml if name in _WITH_PAGES else Command
-    alone.command(name, cls=kind, short_help=summary)(import_module(f"onnxshallow.cli.{name}").command)
+    alone.command(name, cls=kind, short_help=summary)(
+        import_module(f"onnxshallow.cli.{name.replace('-', '_')}").command
+    )
     command: typer.core.TyperCommand = typer.main.get_command(alone)  # type: ignore[assignment]
     return command
 

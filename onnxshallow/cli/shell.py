@@ -85,9 +85,17 @@ def complain(message: str) -> None:
     typer.echo(f"{label} {printable(message)}", err=True)
 
 
+# Seconds after which a signal whose exception was dropped is sent again.
+_MOMENT = 0.05
+
+
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the process as an exception does, so that temporary files are removed on the way."""
+    """Let SIGTERM end the process as an exception does, so that temporary files are removed on the way.
+
+    Python drops an exception that is raised while it tidies up, as in a callback of a weak reference. The signal is
+    then sent again, a moment later, when an exception may count.
+    """
 
     def end(number: int, frame: object) -> None:
         typer.echo("terminated", err=True)
@@ -96,11 +104,20 @@ def _ended_by_sigterm() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, end)
+
+    def again(dropped: "sys.UnraisableHookArgs") -> None:
+        if isinstance(dropped.exc_value, SystemExit):
+            threading.Timer(_MOMENT, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        else:
+            hook(dropped)
+
+    before, hook = signal.signal(signal.SIGTERM, end), sys.unraisablehook
+    sys.unraisablehook = again
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        sys.unraisablehook = hook
 
 
 # Columns from which a line of progress has room for a bar.

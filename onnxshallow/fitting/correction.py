@@ -36,6 +36,10 @@ __all__ = ["FitOptions", "correct", "downstream", "fit_layer"]
 
 logger = logging.getLogger(__name__)
 
+# What the other side of a sum may be multiplied by. Where that side is next to nothing, a fit that follows noise
+# would multiply it by 1e5; and numbers above zero can be taken up by the layers around the sum.
+_SCALES = (1 / 8, 8.0)
+
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -195,7 +199,7 @@ def fit_layer(
         return None
     convolution = rewritten.replaced.get(layer) or layers.convolution(layer)
     rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
-    rows = replace(rows, free_scale=free_scale)
+    rows = replace(rows, free_scale=free_scale, scales=_SCALES)
     rectifier = rectifier_after(original.network, rewritten.network, target, groups)
     return regress(convolution, rows, options.ridge, rectifier=rectifier, rounds=options.rounds)
 

@@ -4,6 +4,8 @@ Outside the range that it was fitted on, a parabola leaves the activation quickl
 is squared in the next. So it is bounded at the ends of all that is known of z (`Moments.parabola`), in the rewritten
 network once more, whose z may reach further than the original's. A channel becomes a parabola only where one that
 is so bounded bends upwards, and explains clearly more than the affine map does on samples that it was not fitted to.
+It must also be fit to be written as one square, q (z + l / 2q)^2 + c - l^2 / 4q: where it hardly bends, l^2 / 4q is
+large, and the parabola a small difference of large numbers.
 """
 
 from dataclasses import replace
@@ -20,11 +22,15 @@ __all__ = ["fit_polynomials", "inputs_of", "trusted"]
 
 # The share of the affine map's error that a parabola may leave.
 _GAIN = 0.95
+# How much larger than the activation's peak what the square of a parabola has too much may be.
+_MOST_COMPLETED = 64.0
 
 
 def trusted(found: SiteStatistics) -> NDArray[np.bool_]:
     """The channels of a site that may become parabolas, (C,)."""
-    bends: NDArray[np.bool_] = (found.parabola.square > 0) & (found.quadratic_error < _GAIN * found.affine_error)
+    curve = found.parabola
+    completes = curve.linear**2 <= 4 * curve.square * _MOST_COMPLETED * found.bounds.peak
+    bends: NDArray[np.bool_] = (curve.square > 0) & completes & (found.quadratic_error < _GAIN * found.affine_error)
     return bends
 
 

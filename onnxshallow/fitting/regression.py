@@ -43,12 +43,14 @@ class Rows:
         targets: (groups, rows, outputs) what the layer's output plus `offsets` should be.
         offsets: (groups, rows, outputs) what is added to the layer's output, or None for nothing.
         free_scale: whether the offsets may be multiplied, output by output, by numbers that are fitted along.
+        scales: the least and the largest of these numbers.
     """
 
     patches: NDArray[np.float32]
     targets: NDArray[np.float32]
     offsets: NDArray[np.float32] | None = None
     free_scale: bool = False
+    scales: tuple[float, float] = (-np.inf, np.inf)
 
     def residual_targets(self) -> NDArray[np.float32]:
         """What the layer itself has to make: the targets less the offsets as they are."""
@@ -230,7 +232,7 @@ class _Regression:
             return _Estimate(weight, bias, one, now)
         left = _inner(rows.offsets, targets - now)
         own = _inner(rows.offsets, offset.now)
-        scale = np.where(own > 0, left / np.where(own > 0, own, 1.0), one)
+        scale = np.where(own > 0, np.clip(left / np.where(own > 0, own, 1.0), *rows.scales), one)
         now += scale[:, np.newaxis].astype(np.float32) * offset.now
         weight = weight - scale[:, :, np.newaxis] * offset.weight
         return _Estimate(weight, bias - scale * offset.bias, scale, now)

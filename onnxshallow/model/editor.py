@@ -114,8 +114,8 @@ class GraphEditor:
             alive.add(id(node))
             todo.extend(producers.get(tensor.name) for tensor in node.inputs)
             if id(node) in self._originals:
-                captured = outer_references(onnx.GraphProto(node=[self._originals[id(node)][1]]))
-                todo.extend(producers.get(name) for name in captured)
+                proto = self._originals[id(node)][1]
+                todo.extend(producers.get(name) for body in bodies(proto) for name in outer_references(body))
         return {id(node) for node in self.graph.nodes} - alive
 
 

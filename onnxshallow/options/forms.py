@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ __all__ = [
     "CODE",
     "Bytes",
     "Data",
+    "Kept",
     "Kind",
     "Kinds",
     "Latency",
@@ -137,8 +139,10 @@ def _checked(read: Callable[[Any], object]) -> Callable[[Any], Any]:
 
 Size = Annotated[int, Field(gt=0)]
 _Positive = Annotated[float, Field(gt=0)]
+_NotNegative = Annotated[float, Field(ge=0)]
 
 Target = Annotated[float | str | None, Reads(_checked(read_target), _Positive | str)]
+Kept = Annotated[float | str | None, Reads(_checked(partial(read_target, zero=True)), _NotNegative | str)]
 Latency = Annotated[float | str | None, Reads(_checked(read_latency), _Positive | str)]
 Long = Annotated[str | None, Reads(_checked(read_length), str)]
 Bytes = Annotated[str | None, Reads(text_of, Size | str), AfterValidator(_checked(read_bytes))]

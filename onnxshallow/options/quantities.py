@@ -39,22 +39,23 @@ _UNITS: Mapping[str, tuple[float, Literal["seconds", "steps", "epochs"]]] = {
 _LIKE_PERCENT = 100
 
 
-def parse_target(value: float | str, total: int) -> int:
+def parse_target(value: float | str, total: int, *, zero: bool = False) -> int:
     """The budget that a target stands for.
 
     Args:
         value: a fraction of `total` up to 1, or a count above 1, as a number or text ("0.58", "320k",
             "1.2M").
         total: what the original network has.
+        zero: whether nothing at all may be asked for.
 
     Returns:
         The most that may stay; fractions are rounded down.
 
     Raises:
-        UsageError: the value is not positive, or neither a fraction nor a whole count.
+        UsageError: the value is negative, or zero where it may not be, or neither a fraction nor a whole count.
     """
     try:
-        target = read_target(value)
+        target = read_target(value, zero=zero)
     except ValueError as error:
         raise UsageError(f"The target {value!r} cannot be used: {error}.") from error
     if isinstance(target, Fraction):
@@ -93,11 +94,13 @@ def parse_bytes(text: str) -> int:
         raise UsageError(f"The size {text!r} cannot be used: {error}.") from error
 
 
-def read_target(value: object) -> Fraction | int:
-    """A fraction, or a whole count; ValueError says what is wrong."""
+def read_target(value: object, *, zero: bool = False) -> Fraction | int:
+    """A fraction, or a whole count, perhaps zero; ValueError says what is wrong."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("it must be a fraction up to 1 or a count, such as 0.58 or 320k")
     hint = "it must be a positive number, such as 0.58 or 320k"
+    if zero and re.fullmatch(r"0*\.?0+", str(value).strip()):
+        return 0
     number, suffix = _read_number(str(value), COUNT_SUFFIXES, hint)
     if number <= 1 and not suffix:
         return number

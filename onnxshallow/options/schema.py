@@ -26,6 +26,7 @@ from onnxshallow.options.flags import (
 from onnxshallow.options.forms import (
     Bytes,
     Data,
+    Kept,
     Kinds,
     Latency,
     Long,
@@ -68,7 +69,8 @@ class Config(BaseModel):
     )
 
     target_relus: Annotated[
-        Target, Flag("Keep at most this share (0.58) or number (320k) of ReLUs.", GOAL, "SHARE|COUNT")
+        Kept,
+        Flag("Keep at most this share (0.58) or number (320k) of ReLUs; 0: squares alone.", GOAL, "SHARE|COUNT"),
     ] = None
     target_macs: Annotated[
         Target, Flag("Keep at most this share or number of multiply-adds.", GOAL, "SHARE|COUNT")

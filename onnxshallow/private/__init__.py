@@ -1,1 +1,1 @@
-"""What a network would cost under secure computation: estimated from published and measured constants."""
+"""What a network costs under secure computation: estimated from constants, and measured with a real engine."""

@@ -117,6 +117,8 @@ def _counted(operations: Operations, protocol: Protocol, weights: Weights) -> It
             yield words
     if protocol.comparison.messages is not None:
         yield "messages of all of these"
+    if protocol.comparison.work:
+        yield "the parties' own computation, on one core each"
 
 
 def _not_counted(operations: Operations, protocol: Protocol, weights: Weights) -> Iterator[str]:
@@ -132,6 +134,7 @@ def _not_counted(operations: Operations, protocol: Protocol, weights: Weights) -
             yield words
     if protocol.offline_bytes is None:
         yield "preparation before the input is known"
+    yield from protocol.left_out
     for operator, nodes in operations.uncounted:
         yield f"{operator} nodes ({nodes})"
     if operations.unknown:
@@ -159,3 +162,5 @@ def _sources(priced: NetworkPrice, protocol: Protocol, weights: Weights) -> Iter
         yield protocol.seconds_source
     charges = (charge_of(each, protocol, weights) for each in priced.operations.all)
     yield from dict.fromkeys(c.source for c in charges if c is not None and c is not protocol.comparison)
+    if protocol.work_source:
+        yield protocol.work_source

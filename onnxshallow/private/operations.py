@@ -36,6 +36,12 @@ class Matrices:
     """A linear layer of one sample: `groups` products of matrices (rows, inner) and (inner, columns).
 
     A convolution has a row for each place of its output, with the taps of its input channels in it.
+
+    Attributes:
+        rows: of the left factor.
+        inner: columns of the left factor, and rows of the right one.
+        columns: of the right factor.
+        groups: how many such products there are.
     """
 
     rows: int
@@ -52,6 +58,11 @@ class Matrices:
     def made(self) -> int:
         """Elements of the results."""
         return self.groups * self.rows * self.columns
+
+    @property
+    def whole(self) -> "Matrices":
+        """All groups as one product, with zeros between the groups in the right factor."""
+        return Matrices(self.rows, self.groups * self.inner, self.groups * self.columns)
 
     @property
     def macs(self) -> int:
@@ -131,7 +142,7 @@ def count_operations(analysis: Analysis) -> Operations:
     others: Counter[str] = Counter()
     unknown = [site.name for site in analysis.sites if site.size is None]
     for node in network.nodes:
-        if node.index not in network.alive or network.is_constant(node.outputs[0]):
+        if node.index not in network.alive or network.is_constant(node.outputs[0]) or _is_integral(network, node):
             continue
         layer, site = layers.get(node.index), analysis.site_of_node.get(node.index)
         if layer is not None and layer.main != node.index:
@@ -144,7 +155,7 @@ def count_operations(analysis: Analysis) -> Operations:
             unknown.append(node.name)
             continue
         found += made
-        if not made and layer is None and site is None and not node.is_op(*_LOCAL) and not _copies(node):
+        if not (made or layer or site or node.is_op(*_LOCAL, "Mul", "Clip") or _copies(node)):
             others[node.op] += 1
     return Operations(tuple(found), tuple(sorted(others.items())), tuple(unknown))
 
@@ -155,9 +166,8 @@ def _operations(analysis: Analysis, node: Node, layer: Layer | None, site: Site 
     if site is not None:
         yield from _site_operations(network, node, site)
     elif layer is not None and layer.kind == "affine":
-        scales = np.unique(analysis.layers.convolution(layer).weight)
-        yield Operation(index, "factor" if scales.size > 1 else "scale", _elements(network, layer.output))
-    elif layer is not None or (node.is_op("Conv", "Gemm", "MatMul") and _has_weights(network, node)):
+        yield from _times(node, analysis.layers.convolution(layer).weight, _elements(network, layer.output))
+    elif layer is not None or (node.is_op("Conv", "ConvTranspose", "Gemm", "MatMul") and _has_weights(network, node)):
         matrices = _matrices(network, node)
         yield Operation(index, "linear", matrices.made, matrices=matrices)
     elif node.is_op("MaxPool", "GlobalMaxPool"):
@@ -169,6 +179,15 @@ def _operations(analysis: Analysis, node: Node, layer: Layer | None, site: Site 
         yield Operation(index, "square", _elements(network, node.outputs[0]))
     elif node.is_op("Mul", "Div"):
         yield from _multiplication(network, node)
+    elif node.is_op("Clip", "Max", "Min"):
+        bounds = sum(bool(name) for name in node.inputs[1:]) if network.opset >= 11 or node.op != "Clip" else 2
+        yield Operation(index, "comparison", bounds * _elements(network, node.outputs[0]), bounds)
+    elif node.is_op("HardSigmoid", "HardSwish"):
+        made = _elements(network, node.outputs[0])
+        yield Operation(index, "scale", made)
+        yield Operation(index, "comparison", 2 * made, 2)
+        if node.op == "HardSwish":
+            yield Operation(index, "product", made)
 
 
 def _site_operations(network: Network, node: Node, site: Site) -> Iterator[Operation]:
@@ -178,8 +197,11 @@ def _site_operations(network: Network, node: Node, site: Site) -> Iterator[Opera
     if site.kind == "leaky_relu":
         yield Operation(node.index, "scale", size)
     elif site.kind == "prelu":
-        numbers = math.prod(_sizes(network, node.inputs[1]))
-        yield Operation(node.index, "factor" if numbers > 1 else "scale", size)
+        slope = network.constant(node.inputs[1])
+        if slope is None:
+            yield Operation(node.index, "product", size)
+        elif np.any(slope[slope != 1]):
+            yield from _times(node, slope[slope != 1], size)
 
 
 def _multiplication(network: Network, node: Node) -> Iterator[Operation]:
@@ -189,8 +211,22 @@ def _multiplication(network: Network, node: Node) -> Iterator[Operation]:
     if not constants and node.op == "Mul":
         yield Operation(node.index, "product", made)
     elif constants and (node.op == "Mul" or network.is_constant(node.inputs[1])):
-        numbers = math.prod(_sizes(network, constants[0]))
-        yield Operation(node.index, "factor" if numbers > 1 else "scale", made)
+        value = network.constant(constants[0] if node.op == "Mul" else node.inputs[1])
+        yield from _times(node, np.empty(2) if value is None else value, made)
+
+
+def _times(node: Node, numbers: np.ndarray, made: int) -> Iterator[Operation]:
+    """A multiplication by the model's numbers; one for all elements is no secret, and a one changes nothing."""
+    if numbers.size and np.any(numbers != numbers.flat[0]):
+        yield Operation(node.index, "factor", made)
+    elif numbers.size and numbers.flat[0] != 1:
+        yield Operation(node.index, "scale", made)
+
+
+def _is_integral(network: Network, node: Node) -> bool:
+    """Whether a node computes sizes or places, which are no secret."""
+    dtype = network.dtype(node.outputs[0])
+    return dtype is not None and dtype.kind in "iub"
 
 
 def _copies(node: Node) -> bool:
@@ -214,6 +250,9 @@ def _matrices(network: Network, node: Node) -> Matrices:
         groups = max(data[1] // max(weight[1], 1), 1)
         places = network.per_sample(math.prod((output[0], *output[2:])))
         return Matrices(places, math.prod(weight[1:]), output[1] // groups, groups)
+    if node.op == "ConvTranspose":  # a convolution over the input with zeros between its values
+        places = network.per_sample(math.prod((output[0], *output[2:])))
+        return Matrices(places, data[1] * math.prod(weight[2:]), output[1])
     columns = max(output[-1], 1)
     made = network.per_sample(math.prod(output))
     return Matrices(made // columns, math.prod(weight) // columns, columns)

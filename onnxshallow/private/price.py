@@ -5,13 +5,13 @@ change saves is the difference of two prices.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onnxshallow.analysis import Analysis
-from onnxshallow.private.operations import Operation, Operations, count_operations
+from onnxshallow.private.operations import Matrices, Operation, Operations, count_operations
 from onnxshallow.private.protocols import Charge, Protocol, Weights
 
-__all__ = ["NetworkPrice", "Price", "charge_of", "price", "price_operation"]
+__all__ = ["NetworkPrice", "Price", "charge_of", "goes_tap_by_tap", "price", "price_operation"]
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,41 @@ def price(analysis: Analysis, protocol: Protocol, weights: Weights = "secret") -
 
 def price_operation(operation: Operation, protocol: Protocol, weights: Weights = "secret") -> Price:
     """Price one operation; nothing where the protocol has no constants for it."""
+    matrices = operation.matrices
+    if matrices is not None and matrices.groups > 1:
+        if goes_tap_by_tap(matrices, protocol, weights):
+            return _charged(_by_taps(operation.node, matrices), protocol, weights)
+        operation = replace(operation, matrices=matrices.whole)
+    return _charged(operation, protocol, weights)
+
+
+def goes_tap_by_tap(matrices: Matrices, protocol: Protocol, weights: Weights) -> bool:
+    """Whether a convolution of groups with one output channel each is cheaper as products than as one matrix."""
+    if matrices.columns > 1 or matrices.groups == 1:
+        return False
+    whole = Operation(0, "linear", matrices.made, matrices=matrices.whole)
+    return _charged(_by_taps(0, matrices), protocol, weights).bytes < _charged(whole, protocol, weights).bytes
+
+
+def _by_taps(node: int, matrices: Matrices) -> Operation:
+    """Every value under every tap times the tap's weight."""
+    return Operation(node, "factor", matrices.macs)
+
+
+def _charged(operation: Operation, protocol: Protocol, weights: Weights) -> Price:
     charge = charge_of(operation, protocol, weights)
     if charge is None:
         return Price()
     matrices = operation.matrices
     opened = 0 if matrices is None else matrices.opened
-    units = operation.made if matrices is None else matrices.macs
     total = charge.bytes * operation.made + charge.opened * opened
     messages = (charge.messages or 0) * operation.steps
-    return Price(total, messages, total / protocol.parties, charge.work * units)
+    if charge.formula is not None:
+        total, messages = charge.formula(operation)
+    work = charge.work * operation.made
+    if matrices is not None and protocol.work:
+        work = protocol.work[weights] * matrices.opened
+    return Price(total, messages, total / protocol.parties, work)
 
 
 def charge_of(operation: Operation, protocol: Protocol, weights: Weights) -> Charge | None:

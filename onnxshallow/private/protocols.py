@@ -12,13 +12,23 @@ References:
     D. Beaver, *Efficient multiparty protocols using circuit randomization*, CRYPTO 1991.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from onnxshallow.errors import UsageError
+from onnxshallow.private import cheetah
+from onnxshallow.private.operations import Operation
 
-__all__ = ["PROTOCOLS", "Charge", "Protocol", "Weights", "choose_protocols"]
+__all__ = [
+    "PROTOCOLS",
+    "RUNNABLE",
+    "Charge",
+    "Protocol",
+    "Weights",
+    "choose_protocols",
+    "choose_runnable",
+]
 
 Weights = Literal["secret", "public"]
 """Whether only their owner knows the weights, or every party does."""
@@ -35,14 +45,17 @@ class Charge:
         messages: that follow each other in one step; None where no source tells.
         source: where the constants come from.
         opened: bytes an element of either factor, for linear layers whose factors are masked and opened.
-        work: seconds that the busier party computes for what `bytes` are for; for a linear layer, a multiply-add.
+        work: seconds that the busier party computes for what `bytes` are for.
+        formula: bytes and messages of an operation, where no constants tell them; `bytes` and `messages` are then
+            those of a large one.
     """
 
     bytes: float
-    messages: int | None
+    messages: float | None
     source: str
     opened: float = 0.0
     work: float = 0.0
+    formula: Callable[[Operation], tuple[float, float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,10 @@ class Protocol:
         offline_bytes: a comparison, before the input is known.
         comparison_seconds: of a comparison while the network runs, network included, where only that is published.
         seconds_source: where that comes from.
+        work: seconds that the busier party computes for a linear layer, an element of either factor, by who knows the
+            weights.
+        work_source: where that and the charges' work come from.
+        left_out: what the constants do not hold, in words.
     """
 
     name: str
@@ -73,10 +90,15 @@ class Protocol:
     offline_bytes: float | None = None
     comparison_seconds: float | None = None
     seconds_source: str = ""
+    work: Mapping[Weights, float] = field(default_factory=dict)
+    work_source: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 _SEMI2K = f"{_SPU}, SEMI2K"
+# Which party sends one message less changes from node to node: a number between the mean and the most is near.
 _ABY3 = f"{_SPU}, ABY3"
+_WORK = f"own work {_SPU}, a core of a shared server for each party"
 _CHEETAH = f"{_SPU}, CHEETAH, without the set-up of its first run"
 
 PROTOCOLS = {
@@ -100,15 +122,45 @@ PROTOCOLS = {
         Protocol(
             name="cheetah",
             title="Cheetah",
-            comparison=Charge(98.5, None, f"{_CHEETAH}: 98.5 bytes a ReLU"),
-            product=Charge(221, None, f"{_CHEETAH}: 221 bytes a product"),
-            scale=Charge(3.1, None, f"{_CHEETAH}: 3.1 bytes for cutting digits off an element"),
+            comparison=Charge(
+                98.5,
+                40,
+                f"{_CHEETAH}: 98.5 bytes a ReLU, 40 messages a layer of them, 20 of few",
+                work=9.3e-6,
+                formula=cheetah.comparisons,
+            ),
+            product=Charge(
+                221.3,
+                14,
+                f"{_CHEETAH}: 221.3 bytes a product of very many, 14 messages for 16 384 of them",
+                work=3.3e-6,
+                formula=cheetah.products,
+            ),
+            linear=Charge(
+                253_700,
+                5,
+                f"{_CHEETAH}: ciphertexts of 185 600 and 253700 bytes for a layer, in 5 messages or so",
+                formula=cheetah.linear,
+            ),
+            scale=Charge(
+                3.125,
+                2,
+                f"{_CHEETAH}: 3.125 bytes for cutting digits off an element, 2 messages a node",
+                work=0.29e-6,
+                formula=cheetah.scales,
+            ),
+            work={"secret": 8e-6, "public": 0.2e-6},
+            work_source=_WORK,
+            left_out=(
+                "what refills the stock of oblivious transfers: 1281 messages that nobody waits for, and 267 KB, "
+                "about every 80 000 comparisons",
+            ),
         ),
         Protocol(
             name="semi2k",
             title="SEMI2K with a dealer",
-            comparison=Charge(144, 8, f"{_SEMI2K}: 144 bytes a ReLU, 8 messages a layer of them"),
-            product=Charge(40, 2, f"{_SEMI2K}: 40 bytes a product, 2 messages a node"),
+            comparison=Charge(144, 8, f"{_SEMI2K}: 144 bytes a ReLU, 8 messages a layer of them", work=1.1e-6),
+            product=Charge(40, 2, f"{_SEMI2K}: 40 bytes a product, 2 messages a node", work=0.21e-6),
             linear=Charge(
                 8,
                 2,
@@ -116,20 +168,37 @@ PROTOCOLS = {
                 f"element of either factor, and 8 bytes are paid for a result; 2 messages, {_SEMI2K}",
                 opened=16,
             ),
-            scale=Charge(8, 1, f"{_SEMI2K}: 8 bytes for cutting digits off an element, 1 message a node"),
+            scale=Charge(
+                8, 1, f"{_SEMI2K}: 8 bytes for cutting digits off an element, 1 message a node", work=0.08e-6
+            ),
+            work={"secret": 0.8e-6, "public": 0.2e-6},
+            work_source=_WORK,
         ),
         Protocol(
             name="aby3",
             title="ABY3",
             parties=3,
-            comparison=Charge(172, 11, f"{_ABY3}: 172 bytes a ReLU, 11 messages a layer of them"),
-            product=Charge(52, 3, f"{_ABY3}: 52 bytes a product, 3 messages a node"),
-            linear=Charge(52, 3, f"{_ABY3}: 52 bytes an output of a linear layer with secret weights, 3 messages"),
-            scale=Charge(28, 2, f"{_ABY3}: 28 bytes for cutting digits off an element, 2 messages a node"),
+            comparison=Charge(
+                172, 10.75, f"{_ABY3}: 172 bytes a ReLU, 11, 11 and 10 messages a layer, by party", work=0.9e-6
+            ),
+            product=Charge(52, 2.75, f"{_ABY3}: 52 bytes a product, 3, 3 and 2 messages a node", work=0.12e-6),
+            linear=Charge(52, 2.75, f"{_ABY3}: 52 bytes an output with secret weights, 3, 3 and 2 messages a layer"),
+            scale=Charge(
+                28,
+                1.75,
+                f"{_ABY3}: 28 bytes for cutting digits off an element, 2, 2 and 1 messages a node",
+                work=0.12e-6,
+            ),
+            work={"secret": 0.5e-6, "public": 0.45e-6},
+            work_source=_WORK,
         ),
     )
 }
 """All protocols, by name."""
+
+
+RUNNABLE = ("semi2k", "aby3", "cheetah")
+"""Names of the protocols that the engine can run."""
 
 
 def choose_protocols(texts: Sequence[str]) -> tuple[Protocol, ...]:
@@ -138,9 +207,21 @@ def choose_protocols(texts: Sequence[str]) -> tuple[Protocol, ...]:
     Raises:
         UsageError: there is no such protocol.
     """
+    return _choose("--private-model", texts, tuple(PROTOCOLS))
+
+
+def choose_runnable(texts: Sequence[str]) -> tuple[Protocol, ...]:
+    """The protocols that `--protocol` names, likewise.
+
+    Raises:
+        UsageError: the engine has no such protocol.
+    """
+    return _choose("--protocol", texts, RUNNABLE)
+
+
+def _choose(option: str, texts: Sequence[str], known: Sequence[str]) -> tuple[Protocol, ...]:
     names = [name.strip().lower() for text in texts for name in text.split(",")]
-    unknown = next((name for name in names if name not in PROTOCOLS and name != "all"), None)
+    unknown = next((name for name in names if name not in known and name != "all"), None)
     if unknown is not None:
-        raise UsageError(f"--private-model {unknown}: choose from {', '.join(PROTOCOLS)}, or all.")
-    chosen = PROTOCOLS if "all" in names else dict.fromkeys(names)
-    return tuple(PROTOCOLS[name] for name in chosen)
+        raise UsageError(f"{option} {unknown}: choose from {', '.join(known)}, or all.")
+    return tuple(PROTOCOLS[name] for name in (known if "all" in names else dict.fromkeys(names)))

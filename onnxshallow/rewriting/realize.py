@@ -117,7 +117,7 @@ def unfitted(
         NotLinearError: a candidate cannot be carried out, as another gets in its way.
     """
     rewritten = apply_candidates(analysis, candidates, statistics)
-    return lower(rewritten.analysis, rewritten.partials, form)
+    return _written(analysis, rewritten.analysis, rewritten.partials, form)
 
 
 def _ends(analysis: Analysis, candidate: Candidate) -> list[str]:
@@ -182,6 +182,13 @@ def _fit(
     return write_layers(rewritten.analysis.network, layers, after.replaced), partials
 
 
+def _written(original: Analysis, made: Analysis, partials: Sequence[Partial], form: MaskForm) -> onnx.ModelProto:
+    """What was made, with partial activations by their parts, and with layers that take up the factors it added."""
+    known = {layer.output for layer in original.layers if layer.kind == "affine"}
+    added = any(layer.kind == "affine" and layer.output not in known for layer in made.layers)
+    return lower(made, partials, form) if partials or added else made.network.model
+
+
 def _finished(
     analysis: Analysis,
     model: onnx.ModelProto,
@@ -191,6 +198,6 @@ def _finished(
 ) -> Realized:
     """The model as it is written, its partial activations by their parts, and what is known of it."""
     shapes = analysis.network.input_shapes
-    written = Network(lower(analyze(model, shapes), partials, form) if partials else model, shapes)
+    written = Network(_written(analysis, analyze(model, shapes), partials, form), shapes)
     outputs = run_batches(written.model, calibration.batches[calibration.selection], calibration.threads)
     return Realized(written, outputs)

@@ -64,6 +64,7 @@ def find_options(inputs: Inputs) -> FindOptions:
         deeper=measured and faster,
         granularity="layer" if config.granularity == "auto" else config.granularity,
         polynomials=config.squares,
+        poolings=config.has_price,
     )
 
 

@@ -156,11 +156,27 @@ def ranked_alone(
         tries: how many plans to carry out.
         beside: plans to compare with these, found elsewhere.
     """
-    found = run.search(budgets, tries(run.inputs, len(budgets)), beside)
+    plain = [replace(budget, squares=0) for budget in budgets if budget.price_saved is not None]
+    carried_out = tries(run.inputs, len(budgets)) * (3 if plain else 2) // 2
+    found = run.search([*budgets, *plain], carried_out, beside)
+    if plain:  # all budgets limit the price, or none does
+        found = [_either(*both) for both in zip(found[: len(budgets)], found[len(budgets) :], strict=True)]
     return [
         plans if isinstance(plans, TargetError) else _rank(run, budget, plans)
         for budget, plans in zip(budgets, found, strict=True)
     ]
+
+
+def _either(first: list[Plan] | TargetError, second: list[Plan] | TargetError) -> list[Plan] | TargetError:
+    """The plans of both searches, each once.
+
+    Squares lower a price, and what several of them do together is more than the sum: plans without any, which the
+    sums put behind, may do less damage.
+    """
+    if isinstance(first, TargetError):
+        return second if not isinstance(second, TargetError) else first
+    others = [] if isinstance(second, TargetError) else second
+    return list({plan.keys: plan for plan in (*first, *others)}.values())
 
 
 def _is_better(found: Ranked | TargetError, whole: Plan) -> bool:

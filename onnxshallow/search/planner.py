@@ -61,7 +61,7 @@ def read_budget(config: Config, analysis: Analysis) -> Budget:
     Raises:
         UsageError: a target is malformed.
     """
-    relus = None if config.target_relus is None else parse_target(config.target_relus, analysis.cost.relus)
+    relus = None if config.target_relus is None else parse_target(config.target_relus, analysis.cost.relus, zero=True)
     macs = None if config.target_macs is None else parse_target(config.target_macs, analysis.cost.macs)
     depth = None if config.target_depth is None else parse_target(config.target_depth, analysis.cost.depth)
     tariff = Tariff.from_config(config)

@@ -22,6 +22,9 @@ __all__ = ["kept_in_price", "priced"]
 
 logger = logging.getLogger(__name__)
 
+# How far below the limit a plan has to be, as a fit may leave more, or less, to be written.
+_MARGIN = 0.995
+
 
 def priced(
     analysis: Analysis, candidates: Sequence[Candidate], statistics: Statistics, tariff: Tariff, form: MaskForm
@@ -62,7 +65,7 @@ def kept_in_price(inputs: Inputs, observation: Observation, budget: Budget, plan
     for plan in plans:
         charged = _charged(analysis, plan.candidates, observation.statistics, tariff, form)
         logger.info("A plan of damage %.4g costs %.4g of %.4g %s.", plan.damage or 0, charged, limit, tariff.unit)
-        if charged <= limit:
+        if charged <= _MARGIN * limit:
             kept.append(plan)
     return kept or list(plans)
 

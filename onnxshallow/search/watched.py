@@ -9,7 +9,7 @@ saw a black image makes something of it that the original does not, and what fol
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from onnxshallow.data.samples import Samples
 from onnxshallow.data.splits import subset
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
-from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.progress import Progress, counted
 from onnxshallow.runtime.segment import build_segment
 from onnxshallow.search.inputs import Inputs
@@ -56,17 +55,18 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     changes = changer.changes
     with progress.stage("Looking for extremes", len(pool) // batch + len(changes)) as step:
         found = extremes(network, sites, counted(_batches(pool, inputs), step), threads)
-        watched = list(_batches(pool.take(found[: max(batch, int(_AS_THEY_ARE * used))]), inputs))
+        extreme = pool.take(found[: max(batch, int(_AS_THEY_ARE * used))])
         copied = int(_CHANGED_MACS / max(inputs.analysis.cost.macs * len(changes), 1))
         others = pool.take(subset(len(pool), max(batch, copied - len(found)), inputs.config.seed))
-        starts = [*watched, *_batches(others, inputs)]
+        watched = list(_batches(extreme, inputs))
+        parts = [*_parts(extreme, inputs), *_parts(others, inputs)]
         if changer.images:
-            watched.append(changer.plain(starts[0]))
+            watched.append(changer.plain(_read(parts[0])))
         for change in changes:
-            changed = [changer.changed(one, change) for one in starts]
-            found = extremes(network, sites, changed, threads)
+            copies = _Copies(parts, changer, change)
+            found = extremes(network, sites, copies, threads)
             share = _SATURATED if change == "saturated" else _CHANGED
-            watched += _picked(changed, found[: max(batch, int(share * used))], batch)
+            watched += copies.picked(found[: max(batch, int(share * used))], batch)
             step()
     if inputs.fixed_batch:
         watched = [one for one in watched if len(next(iter(one.values()))) == batch]
@@ -81,6 +81,50 @@ def _batches(samples: Samples, inputs: Inputs) -> Iterator[Mapping[str, np.ndarr
     """Samples batch by batch; full batches only for a model that fixes their size."""
     for feeds, _ in labelled_batches(samples, inputs.data.batch, whole=inputs.fixed_batch):
         yield feeds
+
+
+def _parts(samples: Samples, inputs: Inputs) -> list[Samples]:
+    """The samples of each of these batches, not yet read."""
+    batch, count = inputs.data.batch, len(samples)
+    last = count // batch * batch if inputs.fixed_batch else count
+    return [samples.take(np.arange(start, min(start + batch, last))) for start in range(0, last, batch)]
+
+
+def _read(part: Samples) -> dict[str, np.ndarray]:
+    return part.batch(np.arange(len(part)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Copies:
+    """Changed copies of samples, of which one batch is held at a time; they are the same each time they are made.
+
+    Attributes:
+        parts: the samples, batch by batch.
+        changer: changes them.
+        change: how.
+    """
+
+    parts: Sequence[Samples]
+    changer: Changer
+    change: str
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return map(self._copy, self.parts)
+
+    def _copy(self, part: Samples) -> dict[str, np.ndarray]:
+        return self.changer.changed(_read(part), self.change)
+
+    def picked(self, positions: NDArray[np.intp], batch: int) -> list[dict[str, np.ndarray]]:
+        """Some of the copies, made anew, in batches of their own, in the order of their positions."""
+        ends = np.cumsum([len(part) for part in self.parts])
+        found = []
+        for part, end in zip(self.parts, ends, strict=True):
+            rows = np.sort(positions[(positions < end) & (positions >= end - len(part))]) - (end - len(part))
+            if len(rows):
+                found.append({name: values[rows] for name, values in self._copy(part).items()})
+        joined = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+        starts = range(0, len(positions), batch)
+        return [{name: values[start : start + batch] for name, values in joined.items()} for start in starts]
 
 
 def extremes(
@@ -126,14 +170,3 @@ def _ends(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     rows = count if len(values) % count == 0 else 1
     flat = values.reshape(rows, values.shape[1] if values.ndim > 1 else 1, -1)
     return flat.max(axis=2), -flat.min(axis=2)
-
-
-def _parts(positions: NDArray[np.intp], batch: int) -> list[NDArray[np.intp]]:
-    return [positions[start : start + batch] for start in range(0, len(positions), batch)]
-
-
-def _picked(batches: Batches, positions: NDArray[np.intp], batch: int) -> list[dict[str, np.ndarray]]:
-    """Some samples of batches, in batches of their own, in the order of their positions."""
-    positions = np.sort(positions)
-    joined = {name: np.concatenate([one[name] for one in batches]) for name in batches[0]}
-    return [{name: values[part] for name, values in joined.items()} for part in _parts(positions, batch)]

@@ -12,6 +12,7 @@ from onnxshallow.analysis import Analysis
 from onnxshallow.data.samples import Samples
 from onnxshallow.errors import ModelError
 from onnxshallow.model.network import Network
+from onnxshallow.model.scales import scales_of
 from onnxshallow.options.quantities import Length
 from onnxshallow.training.augmentation import Augment, Augmentation
 from onnxshallow.training.graph import TorchGraph
@@ -106,7 +107,7 @@ class Classroom:
         self._watch = None
         few = _first(lesson.held_out, _SEEN)
         if watched:
-            self._watch = Watch(teacher, watched, few, lesson.seed, lesson.threads)
+            self._watch = Watch(teacher, watched, few, lesson.seed, lesson.threads, scales_of(student.model))
         self._augment = Augmentation.of(lesson.augment, teacher.inputs)
         self._spreads = self._seen(few)
 

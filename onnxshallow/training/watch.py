@@ -45,6 +45,7 @@ class Watch:
         batches: ordinary samples.
         seed: of what is drawn at random.
         threads: of onnxruntime.
+        scales: by tensor of the student what its channels are multiplied by, (C,).
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class Watch:
         batches: Sequence[Mapping[str, np.ndarray]],
         seed: int,
         threads: int,
+        scales: Mapping[str, np.ndarray] | None = None,
     ) -> None:
+        self._scales = scales or {}
         run = Peaks(original, tensors, threads)
         peaks = np.max([run(batch).max(axis=0) for batch in batches], axis=0)
         self.tensors = tuple(tensors)
@@ -87,9 +90,16 @@ class Watch:
         """
         total: Tensor | None = None
         for name, usual in zip(self.tensors, self._usual, strict=True):
-            before, after = (values[name].float().abs().amax() for values in (taught, learned))
+            before, after = taught[name].float().abs().amax(), self._unscaled(name, learned[name]).abs().amax()
             limit = _FREE * before.clamp(min=float(usual))
             part = (after / limit).clamp(min=1).log().square()
             total = part if total is None else total + part
         assert total is not None
         return total
+
+    def _unscaled(self, name: str, values: "Tensor") -> "Tensor":
+        """What the student makes, at the original's scale."""
+        values, scale = values.float(), self._scales.get(name)
+        if scale is None:
+            return values
+        return values / values.new_tensor(scale).reshape(1, -1, *(1,) * (values.dim() - 2))

@@ -20,6 +20,7 @@ from onnxshallow.data.prepare import is_fixed, labelled_batches
 from onnxshallow.data.samples import Samples
 from onnxshallow.data.splits import subset
 from onnxshallow.model.network import Network
+from onnxshallow.model.scales import scales_of
 from onnxshallow.model.session import Session
 from onnxshallow.runtime.segment import build_segment
 from onnxshallow.validation.judgement import Finding
@@ -32,6 +33,7 @@ __all__ = [
     "Peaks",
     "Range",
     "Stability",
+    "bits",
     "growth",
     "most_extreme",
     "provoked",
@@ -77,7 +79,7 @@ class Range:
         site: its name.
         original: the largest absolute value in the original.
         optimized: that in the rewritten network.
-        bits: what fixed-point arithmetic needs before the point for the latter, the sign included.
+        bits: what fixed-point arithmetic needs before the point for the latter as it is stored, the sign included.
     """
 
     site: str
@@ -218,8 +220,10 @@ class Pair:
     @property
     def result(self) -> Stability:
         """All that was noted."""
-        sites = zip(self._names.values(), *self._largest, strict=True)
-        ranges = tuple(Range(site, float(before), float(after), _bits(float(after))) for site, before, after in sites)
+        sites = zip(self._names.values(), *self._largest, self._runs[1].stored, strict=True)
+        ranges = tuple(
+            Range(site, float(before), float(after), bits(float(stored))) for site, before, after, stored in sites
+        )
         return Stability(tuple(self._found), ranges)
 
 
@@ -255,21 +259,35 @@ def growth(original: NDArray[np.float64], rewritten: NDArray[np.float64]) -> NDA
 class Peaks:
     """Runs a network, and says the largest absolute value of some tensors, sample by sample.
 
+    What the network says that its channels were multiplied by (`onnxshallow.model.scales`) is taken back.
+
     Args:
         network: what is run.
         tensors: whose values are looked at.
         threads: of onnxruntime.
+
+    Attributes:
+        stored: (tensors,) the largest absolute values so far, as the network stores them.
     """
 
     def __init__(self, network: Network, tensors: Sequence[str], threads: int) -> None:
         model, self._reads = build_segment(network, network.ancestors(tensors), tensors)
         self._session, self._tensors = Session(model, threads=threads), tensors
+        self._scales = scales_of(network.model)
+        self.stored = np.zeros(len(tensors))
 
     def __call__(self, batch: Batch) -> NDArray[np.float64]:
         """(N, tensors) largest absolute values; infinite where one is not finite."""
         values = self._session.run({name: batch[name] for name in self._reads}, self._tensors)
         count = len(next(iter(batch.values())))
-        return np.stack([_largest(value, count) for value in values], axis=1)
+        peaks = np.stack([_largest(value, count) for value in values], axis=1)
+        self.stored = np.maximum(self.stored, peaks.max(axis=0, initial=0.0))
+        for place, (name, value) in enumerate(zip(self._tensors, values, strict=True)):
+            scale = self._scales.get(name)
+            if scale is not None and value.ndim > 1 and value.shape[1] == len(scale):
+                natural = value / scale.reshape(-1, *(1,) * (value.ndim - 2)).astype(value.dtype)
+                peaks[:, place] = _largest(natural, count)
+        return peaks
 
 
 def _largest(values: np.ndarray, count: int) -> NDArray[np.float64]:
@@ -325,7 +343,8 @@ def _chosen(which: NDArray[np.bool_], first: np.ndarray, second: np.ndarray) -> 
     return np.where(which.reshape(-1, *(1,) * (first.ndim - 1)), first, second)
 
 
-def _bits(largest: float) -> int | None:
+def bits(largest: float) -> int | None:
+    """What fixed-point arithmetic needs before the point for values up to the largest, the sign included."""
     if not math.isfinite(largest):
         return None
     return 1 + max(0, math.frexp(largest)[1])

@@ -1,4 +1,4 @@
-"""Models timed side by side: `bench`. Latency is measured here; private inference is estimated."""
+"""Models timed side by side: `bench`. Latency is measured here; private inference is estimated, and run if asked."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ from onnxshallow.model.weights import byte_size
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
 from onnxshallow.options.schema import Options
+from onnxshallow.private.engine.run import Link
 from onnxshallow.private.estimate import estimate
 from onnxshallow.private.protocols import Protocol, Weights
 from onnxshallow.report.build.run import file_report
@@ -28,17 +29,23 @@ from onnxshallow.report.schema.reports import (
     BenchModel,
     BenchReport,
     BenchSetting,
+    FixedPointReport,
     PrivateReport,
 )
 from onnxshallow.runtime.footprint import FootprintError, peak_memory
 from onnxshallow.runtime.progress import Progress, Silent
+from onnxshallow.validation.fixed_point import fixed_point, fixed_point_findings
 from onnxshallow.validation.latency import median_interval, speedup, time_in_parts
 from onnxshallow.versions import versions
+from onnxshallow.workflows.engine import measure_engine
 from onnxshallow.workflows.validate import load_models
 
 __all__ = ["BenchOptions", "bench"]
 
 logger = logging.getLogger(__name__)
+
+# Fixed point is simulated on so many samples, where the models leave that open.
+_FIXED_POINT_SAMPLES = 32
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class BenchOptions:
         rtt: seconds of a round trip between the parties.
         bandwidth: bits a second between them, each way.
         weights: whether only their owner knows the weights.
+        engine: protocols under which to run the models in a real engine.
     """
 
     batch_sizes: tuple[int, ...] = (1,)
@@ -67,6 +75,7 @@ class BenchOptions:
     rtt: float = 1e-3
     bandwidth: float = 1e9
     weights: Weights = "secret"
+    engine: tuple[Protocol, ...] = ()
 
 
 def bench(
@@ -106,6 +115,10 @@ def _bench(models: Sequence[ModelSource], options: BenchOptions, config: Config,
         for setting in settings:
             measurements += _measure(documents, inputs, config, options, setting, notes)
             step()
+    measured = []
+    if options.engine:
+        link = Link(options.rtt, options.bandwidth)
+        measured = measure_engine(documents, inputs, options.engine, options.weights, link, config, progress)
     first, second = measurements[0], measurements[1]
     return BenchReport(
         original=file_report(documents[0]),
@@ -122,6 +135,8 @@ def _bench(models: Sequence[ModelSource], options: BenchOptions, config: Config,
         settings=settings,
         measurements=measurements,
         private=_private(documents, config, options),
+        engine=measured,
+        fixed_point=_fixed_point(documents, inputs, config, options, notes),
         notes=notes,
         seed=config.seed,
     )
@@ -151,10 +166,7 @@ def _measure(
 ) -> list[BenchMeasurement]:
     """Every model at one setting."""
     batch, threads = setting.batch_size, setting.threads or usable_cores()
-    feeds = synthesize(inputs, batch, config.seed, Preprocessing.from_config(config)).batch(np.arange(batch))
-    for info in inputs:
-        if info.shape is not None and len(info.shape) == 1 and isinstance(info.shape[0], int):  # no batch, a vector
-            feeds[info.name] = np.resize(feeds[info.name], info.shape[0])
+    feeds = _feeds(inputs, batch, config)
     peaks = [_peak(document, feeds, threads, notes) if options.memory else None for document in documents]
     models = [document.model for document in documents]
     timings = time_in_parts(models, feeds, threads, options.runs, options.seconds, config.seed)
@@ -177,6 +189,15 @@ def _measure(
             )
         )
     return found
+
+
+def _feeds(inputs: Sequence[TensorInfo], batch: int, config: Config) -> dict[str, np.ndarray]:
+    """A batch of made-up samples."""
+    feeds = synthesize(inputs, batch, config.seed, Preprocessing.from_config(config)).batch(np.arange(batch))
+    for info in inputs:
+        if info.shape is not None and len(info.shape) == 1 and isinstance(info.shape[0], int):  # no batch, a vector
+            feeds[info.name] = np.resize(feeds[info.name], info.shape[0])
+    return feeds
 
 
 def _peak(document: Document, feeds: Mapping[str, np.ndarray], threads: int, notes: list[str]) -> int | None:
@@ -214,4 +235,29 @@ def _private(documents: Sequence[Document], config: Config, options: BenchOption
         for model, made in enumerate(estimates):
             ratio = estimates[0].seconds / made.seconds if made.seconds else None
             found.append(PrivateReport(**vars(made), model=model, seconds_ratio=ratio))
+    return found
+
+
+def _fixed_point(
+    documents: Sequence[Document],
+    inputs: Sequence[TensorInfo],
+    config: Config,
+    options: BenchOptions,
+    notes: list[str],
+) -> list[FixedPointReport]:
+    """What fixed point makes of every model, where a protocol of private inference is named."""
+    if not options.protocols:
+        return []
+    batch = batch_size_of(inputs, config) if is_fixed(inputs) else _FIXED_POINT_SAMPLES
+    feeds = _feeds(inputs, batch, config)
+    found = []
+    for index, document in enumerate(documents):
+        try:
+            made = fixed_point(analyze(document.model, config.input_shape), [feeds], threads=config.threads or 0)
+        except ModelError as error:
+            notes.append(f"What fixed point makes of {document.path} is not known: {error}")
+            continue
+        findings = fixed_point_findings(made)
+        text = findings[0].text if findings else None
+        found.append(FixedPointReport(**vars(made), model=index, finding=text))
     return found

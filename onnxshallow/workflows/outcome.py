@@ -1,8 +1,14 @@
 """The end of a run that made a model: what came of it, judged, as one result."""
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
-from onnxshallow.errors import TargetError, UsageError
+import numpy as np
+
+from onnxshallow.analysis import Analysis
+from onnxshallow.data.prepare import labelled_batches
+from onnxshallow.errors import ModelError, TargetError, UsageError
 from onnxshallow.model.document import Document
 from onnxshallow.options.config import Config
 from onnxshallow.report.build.run import build_report
@@ -14,12 +20,17 @@ from onnxshallow.search.latency import measured_speeds
 from onnxshallow.search.run import Run
 from onnxshallow.search.targets import missed_targets, shares_kept
 from onnxshallow.search.trained import Trained
+from onnxshallow.validation.fixed_point import FixedPoint, fixed_point, fixed_point_findings
 from onnxshallow.validation.judgement import Finding, judge
 from onnxshallow.validation.speed import speed_finding
 from onnxshallow.workflows.result import Result
 
 __all__ = ["outcome", "require_data_for_gates", "unreached"]
 
+logger = logging.getLogger(__name__)
+
+# Samples that are run in fixed point.
+_IN_FIXED_POINT = 64
 # Parabolas that were fitted to fewer samples are told to be a risk.
 _ENOUGH_FOR_SQUARES = 256
 
@@ -75,9 +86,11 @@ def outcome(
     with clock("latency"):
         (measured,) = measured_speeds(inputs, [attempt.realized.model])
     speed = speed_finding(measured, config.target_latency)
+    rounded = _in_fixed_point(inputs, made)
     judgement = judge(
         [
             *attempt.findings,
+            *_lost_in_fixed_point(inputs, rounded),
             *attempt.against_the_data(inputs),
             *missed_targets(config, inputs.budget, original, made),
             *([speed] if speed.refuses else []),
@@ -88,11 +101,33 @@ def outcome(
     facts = [*shares_kept(config, original, made), *(gate.in_short() for gate in attempt.gates), *steady, speed.text]
     learned = () if trained is None else trained.remarks
     remarks = [*remarks, *learned, *_remarks_on_squares(inputs, attempt)]
-    report = build_report(inputs, attempt, measured, judgement, facts, remarks, clock.seconds, run)
+    report = build_report(inputs, attempt, measured, judgement, facts, remarks, clock.seconds, run, rounded)
     if trained is not None:
         told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})
     return Result(inputs.document, attempt.realized.model, attempt.plan, report, judgement.error)
+
+
+def _in_fixed_point(inputs: Inputs, analysis: Analysis) -> FixedPoint | None:
+    """What fixed point makes of a model, where private inference is what it is for; None where that is not known."""
+    config, data = inputs.config, inputs.data
+    if not config.has_price and config.private_model is None:
+        return None
+    samples = data.report.take(np.arange(min(len(data.report), max(_IN_FIXED_POINT, data.batch))))
+    batches = [feeds for feeds, _ in labelled_batches(samples, data.batch, whole=inputs.fixed_batch)]
+    try:
+        return fixed_point(analysis, batches, threads=inputs.calibration.threads)
+    except ModelError as error:
+        logger.warning("What fixed point makes of the model is not known: %s", error)
+        return None
+
+
+def _lost_in_fixed_point(inputs: Inputs, found: FixedPoint | None) -> list[Finding]:
+    """What speaks against a model that fixed point loses, unless it loses the original too."""
+    lost = fixed_point_findings(found, "Raise the target, or take --granularity layer.")
+    if not lost or not fixed_point_findings(_in_fixed_point(inputs, inputs.analysis)):
+        return lost
+    return [replace(finding, text=f"{finding.text} So is the original.", refuses=False) for finding in lost]
 
 
 def unreached(inputs: Inputs, error: TargetError, clock: Clock) -> Result:

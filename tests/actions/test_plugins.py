@@ -13,6 +13,7 @@ import pytest
 from tests.docs.blocks import blocks_of
 from tests.networks import smooth
 from tests.runs import assert_usable, net, read_json, run, save_case
+from tests.short_runs import MAIN, PATH
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "adding-an-action.md"
 # The same action before the built-in ones, without its entry point.
@@ -21,7 +22,6 @@ from onnxshallow.actions import registry
 from onnxshallow_bypass import Bypass
 registry.BUILT_IN, registry.entry_points = (Bypass(), *registry.BUILT_IN), lambda group: ()
 """
-MAIN = "from onnxshallow.cli.main import main; main()"
 # By magnitude, all candidates of a site do the same damage; where layers are not worth any, the first is taken.
 FIRST = ("--sensitivity", "magnitude", "--target-relus", "0.7", "--granularity", "channel")
 
@@ -72,8 +72,8 @@ def case(tmp_path):
 def run_with(installed, *arguments, before="", **variables):
     """Run a command in a process that finds what is `installed`."""
     command = [sys.executable, "-c", before + MAIN, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(installed), "COLUMNS": "200", **variables}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), *PATH.values()]), "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, env={**environment, **variables}, check=False)
 
 
 def test_its_candidates_are_found_and_change_no_other_figure_in_whatever_order(bypass, case, tmp_path):

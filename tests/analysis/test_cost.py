@@ -52,6 +52,7 @@ def test_counts_of_a_small_network():
         linear_layers=3,
         depth=3,
         unknown=(),
+        levels=3,
     )
 
 
@@ -121,3 +122,19 @@ def test_nodes_that_no_output_needs_do_not_count():
     dead = "b = Conv(y, w) c = Relu(b) d = MaxPool<kernel_shape=[2,2]>(c) }"
     weight = dict(w=(4, 4, 1, 1))
     assert cost(parse(f"{alive} {dead}", **weight)) == cost(parse(f"{alive} }}", **weight))
+
+
+@pytest.mark.parametrize(
+    ("body", "levels"),
+    [
+        ("y = Conv(x, w)", 1),
+        ("h = Conv(x, w) y = Relu(h)", 1),
+        ("h = Conv(x, w) s = Mul(h, h) y = Conv(s, w)", 3),
+        ("h = Conv(x, w) g = Conv(h, w) y = Add(h, g)", 2),
+        ("h = Conv(x, w) y = GlobalAveragePool(h)", 2),
+        ("y = Add(x, x)", 0),
+    ],
+)
+def test_levels_are_the_products_on_the_longest_path(body, levels):
+    text = f"(float[N,4,6,6] x) => (float[N,4,h,v] y) {{ {body} }}"
+    assert cost(parse(text, w=np.ones((4, 4, 1, 1), "f"))).levels == levels

@@ -111,6 +111,8 @@ def test_wrong_options_exit_with_2(tmp_path, arguments):
     [
         (("--private-model", "gazelle"), "choose from delphi, cryptflow2, cheetah, semi2k, aby3, or all"),
         (("--rtt", "10"), "10ms"),
+        (("--protocol", "semi2k"), "--private-model"),
+        (("--engine", "spu", "--protocol", "delphi"), "choose from semi2k, aby3, cheetah, or all"),
         (("--bandwidth", "fast"), "1Gbps"),
         (("--batch-size", "1,,2"), "such as 1 or 1,8,32"),
         (("--threads", "two"), "--threads 'two'"),

@@ -1,6 +1,9 @@
 import json
 import logging
 import math
+import signal
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -32,6 +35,33 @@ def test_an_error_is_a_sentence_and_an_exit_code(error, code, capsys):
     assert caught.value.exit_code == code == error.exit_code
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "error: Something is wrong.\n")
+
+
+_ENDED_WHILE_TIDYING = """
+import os, signal, time, weakref
+from onnxshallow.cli.shell import command_line
+
+class Thing:
+    pass
+
+@command_line
+def command():
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: [os.kill(os.getpid(), signal.SIGTERM), *range(1000)])
+    del thing
+    for _ in range(1000):
+        time.sleep(0.1)
+
+command()
+"""
+
+
+def test_sigterm_counts_where_python_drops_exceptions():
+    ended = subprocess.run(
+        [sys.executable, "-c", _ENDED_WHILE_TIDYING], capture_output=True, check=False, timeout=100
+    )
+    assert ended.returncode == 128 + signal.SIGTERM
+    assert b"terminated" in ended.stderr
 
 
 def test_an_interruption_exits_as_shells_expect(capsys):

@@ -114,6 +114,15 @@ def test_gates_that_mean_nothing_exit_with_2(tmp_path, gate):
     assert_error(run("validate", model, model, "--data", data, *gate), 2, gate[0])
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("y=nonsense", ('"nonsense"', "'classes'")), ("nosuch=classes", ("'nosuch'", "outputs are: 'y'"))],
+)
+def test_kinds_of_outputs_that_do_not_exist_exit_with_2(tmp_path, kind, words):
+    model, data = save_case(tmp_path)
+    assert_error(run("validate", model, model, "--data", data, "--output-kind", kind), 2, "--output-kind", *words)
+
+
 def test_a_gate_that_cannot_be_checked_exits_with_2(tmp_path):
     proto = build("(float[N,3,6,6] x) => (float[N,3,6,6] y) { y = Relu(x) }")
     model, data = save_case(tmp_path, proto)

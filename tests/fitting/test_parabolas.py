@@ -29,6 +29,7 @@ UNTRUSTED = {
     "it bends downwards": {"square": -0.25},
     "it is a line": {"square": 0.0, "quadratic_error": 0.1},
     "it explains little more than the line": {"quadratic_error": 0.96},
+    "it hardly bends": {"square": 1e-4, "linear": 0.9},
 }
 
 

@@ -309,6 +309,19 @@ def test_a_free_scale_has_no_units(size):
     assert_close(fit.scale * size, np.full(2, 0.5), 1e-4)
 
 
+def test_a_free_scale_stays_within_its_limits_and_the_weights_fit_it():
+    conv, patches, offsets = linear(3, 4), signed((1, 4000, 4)), signed((1, 4000, 3), 1)
+    offsets += patches[..., :3]
+    true = np.array([-1.0, 0.5, 20.0], np.float32)
+    targets = patches @ conv.weight.T.astype(np.float32) + true * offsets
+    rows = Rows(patches, targets, offsets, free_scale=True, scales=(0.25, 4.0))
+    fit = regress(conv, rows, 1e-6)
+    assert_close(fit.scale, np.array([0.25, 0.5, 4.0]), 1e-4)
+    left = rows.targets - fit.scale.astype(np.float32) * offsets
+    alone = regress(conv, Rows(patches, left), 1e-6)
+    assert_close(fit.convolution.weight, alone.convolution.weight, 1e-3)
+
+
 def test_a_free_scale_is_none_where_it_is_not_asked_for():
     rows = Rows(signed((1, 200, 4)), signed((1, 200, 2), seed=1), signed((1, 200, 2), seed=2))
     assert regress(linear(2, 4), rows, 1e-3).scale is None

@@ -169,6 +169,14 @@ def test_nodes_made_dead_by_an_edit_are_removed_with_what_they_read():
     assert_same_function(rewritten, model)
 
 
+def test_what_a_node_does_not_read_any_more_is_dead():
+    model = parse("(float[N,2] x) => (float[N,2] y) { a = Relu(x) b = Neg(a) y = Add(a, b) }")
+    editor = GraphEditor(model)
+    (add,) = editor.tensor("y").inputs
+    add.inputs = [editor.tensor("a"), editor.tensor("a")]
+    assert [node.op_type for node in editor.finish().graph.node] == ["Relu", "Add"]
+
+
 def test_what_a_dead_node_reads_is_not_taken_from_it():
     """The weights come from an Identity that a node, dead before already, reads as well."""
     text = "(float[N,4,6,6] x) => (float[N,4,6,6] y) { i = Identity(w) z = Conv(x, i) d = Neg(i) y = Relu(z) }"

@@ -143,7 +143,7 @@ def test_tables_are_no_options(write):
     ("line", "message"),
     [
         ("calib-samples = 0", "calib-samples cannot be 0: should be greater than 0."),
-        ("target-relus = 0", "target-relus cannot be 0: it must be a positive number, such as 0.58 or 320k."),
+        ("target-macs = 0", "target-macs cannot be 0: it must be a positive number, such as 0.58 or 320k."),
         ("target-macs = true", "target-macs cannot be true: it must be a fraction up to 1 or a count"),
         (
             "target-macs = 1.5",

@@ -40,6 +40,13 @@ def test_targets_that_are_no_positive_number(value):
         parse_target(value, 100)
 
 
+@pytest.mark.parametrize("value", [0, 0.0, "0", "0.0", ".0", " 00 "])
+def test_nothing_may_be_asked_for_where_that_is_allowed(value):
+    assert parse_target(value, 100, zero=True) == 0
+    with pytest.raises(UsageError, match="it must be a"):
+        parse_target(value, 100)
+
+
 @pytest.mark.parametrize("value", [1.5, "1.00001", "0.0001k"])
 def test_targets_that_are_neither_fraction_nor_count(value):
     with pytest.raises(UsageError, match="it is neither a fraction up to 1 nor a whole count"):

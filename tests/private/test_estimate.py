@@ -31,10 +31,12 @@ def test_semi2k(small):
     assert made.bytes == 144 * COMPARISONS + LINEAR
     assert made.messages == 8 * (1 + 2) + 2 * 2
     assert made.sent_bytes == made.bytes / 2
-    assert made.seconds == pytest.approx(28 * 0.005 + 8 * made.bytes / 2 / 1e6)
+    assert made.work_seconds > 0
+    assert made.seconds == pytest.approx(made.work_seconds + 28 * 0.005 + 8 * made.bytes / 2 / 1e6)
     assert made.offline_bytes is made.offline_seconds is None
     assert "2 linear layers with secret weights" in made.counted
-    assert made.not_counted == ("the parties' own computation", "preparation before the input is known")
+    assert "the parties' own computation, on one core each" in made.counted
+    assert made.not_counted == ("preparation before the input is known",)
 
 
 def test_public_weights_are_cheaper(small):
@@ -49,7 +51,7 @@ def test_aby3_has_three_parties(small):
     made = estimate(small, PROTOCOLS["aby3"])
     assert made.bytes == 172 * COMPARISONS + 52 * OUTPUTS
     assert made.sent_bytes == pytest.approx(made.bytes / 3)
-    assert made.messages == 11 * (1 + 2) + 3 * 2
+    assert made.messages == round(10.75 * (1 + 2) + 2.75 * 2)
 
 
 def test_a_protocol_of_which_only_the_bytes_of_comparisons_are_known(small):

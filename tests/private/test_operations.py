@@ -53,7 +53,7 @@ def test_what_is_folded_into_a_layer_costs_nothing_of_its_own():
 def test_a_normalization_on_its_own_is_a_factor_a_channel():
     text = "(float[N,3,4,4] x) => (float[N,3,4,4] y) { y = BatchNormalization(x, s, t, t, v) }"
     assert done(operations(text, s=(3,), t=(3,), v=np.ones(3, "f"))) == [("factor", 48, 1)]
-    assert done(operations(text, s=np.ones(3, "f"), t=(3,), v=np.ones(3, "f"))) == [("scale", 48, 1)]
+    assert done(operations(text, s=np.full(3, 2, "f"), t=(3,), v=np.ones(3, "f"))) == [("scale", 48, 1)]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,23 @@ def test_slopes_multiply_what_a_relu_takes_away():
         ("comparison", 18, 1), ("scale", 18, 1), ("comparison", 18, 1), ("factor", 18, 1), ("comparison", 18, 1),
         ("scale", 18, 1),
     ]  # fmt: skip
+    masks = operations("(float[N,2,3,3] x) => (float[N,2,3,3] y) { y = PRelu(x, s) }",
+                       s=np.array([[[0]], [[1]]], "f"))  # fmt: skip
+    assert done(masks) == [("comparison", 9, 1)]
+
+
+def test_hard_functions_and_extremes_are_comparisons():
+    text = """(float[N,2,3,3] x) => (float[N,2,3,3] y) {
+        a = HardSwish(x) b = HardSigmoid(a) c = Clip(b, low, high) y = Max(c, x) }"""
+    found = operations(text, low=np.full((), -1, "f"), high=np.full((), 1, "f"))
+    hard = [("scale", 18, 1), ("comparison", 36, 2)]
+    assert done(found) == [*hard, ("product", 18, 1), *hard, ("comparison", 36, 2), ("comparison", 18, 1)]
+
+
+def test_a_transposed_convolution_has_a_row_for_each_place_of_its_output():
+    text = "(float[N,2,4,4] x) => (float[N,3,h,w] y) { y = ConvTranspose<strides=[2,2]>(x, w) }"
+    (layer,) = operations(text, w=(2, 3, 3, 3)).all
+    assert layer.matrices == Matrices(81, 18, 3)
 
 
 def test_comparisons_come_in_steps():
@@ -112,11 +129,11 @@ def test_weights_that_are_listed_as_inputs_are_weights():
 
 
 def test_what_is_not_priced_is_listed_by_operator():
-    text = """(float[N,2,6,6] x) => (float[N,3] y) {
-        g = Sigmoid(x) t = Tanh(g) h = Sigmoid(t) c = Pow(h, three) d = ConvTranspose(c, w) p = GlobalAveragePool(d)
+    text = """(float[N,2,6,6] x) => (float[N,2] y) {
+        g = Sigmoid(x) t = Tanh(g) h = Sigmoid(t) c = Pow(h, three) d = Div(c, t) p = GlobalAveragePool(d)
         f = Flatten(p) y = Softmax(f) }"""
-    found = operations(text, three=np.full((), 3, "f"), w=(2, 3, 3, 3))
-    assert found.uncounted == (("ConvTranspose", 1), ("Pow", 1), ("Sigmoid", 2), ("Softmax", 1), ("Tanh", 1))
+    found = operations(text, three=np.full((), 3, "f"))
+    assert found.uncounted == (("Div", 1), ("Pow", 1), ("Sigmoid", 2), ("Softmax", 1), ("Tanh", 1))
 
 
 def test_matrices_that_are_both_computed_are_listed():

@@ -1,7 +1,7 @@
 import pytest
 
 from onnxshallow.errors import UsageError
-from onnxshallow.private.protocols import PROTOCOLS, choose_protocols
+from onnxshallow.private.protocols import PROTOCOLS, choose_protocols, choose_runnable
 
 
 def names(*texts):
@@ -27,4 +27,11 @@ def test_every_constant_has_a_source(protocol):
         if charge is not None:
             assert charge.bytes > 0
             assert f"{charge.bytes:g} bytes" in charge.source or "KB" in charge.source
-            assert charge.messages is None or f"{charge.messages} message" in charge.source
+            assert charge.messages is None or "message" in charge.source
+    assert bool(protocol.work) == bool(protocol.comparison.work) == bool(protocol.work_source)
+
+
+def test_the_engine_runs_some_of_them():
+    assert [protocol.name for protocol in choose_runnable(["all"])] == ["semi2k", "aby3", "cheetah"]
+    with pytest.raises(UsageError, match="--protocol delphi: choose from semi2k, aby3, cheetah, or all"):
+        choose_runnable(["delphi"])

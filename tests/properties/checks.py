@@ -307,14 +307,28 @@ def _weights(model: onnx.ModelProto) -> Mapping[str, bytes]:
     return {tensor.name: frozen(tensor) for tensor in model.graph.initializer}
 
 
+def _first_layers(analysis: Analysis, tensor: str) -> set[int]:
+    """The nodes of the first layers on all ways from a tensor."""
+    found: set[int] = set()
+    for reader in analysis.network.consumers(tensor):
+        layer = analysis.layers.by_node.get(reader.index)
+        if layer is not None and layer.kind != "affine":
+            found |= set(layer.nodes)
+        else:
+            found.update(*(_first_layers(analysis, name) for name in reader.outputs))
+    return found
+
+
 def _touched(analysis: Analysis, candidate: Candidate) -> set[int]:
     """Nodes that a candidate may change: its own, and what it is fitted together with.
 
     A removed activation goes into the layer or the sum before it, and a layer that feeds this sum is fitted. Where
-    a sum follows the place, the multiplication on its other side is scaled.
+    a sum follows the place, the multiplication on its other side is scaled. After another pooling, layers are fitted.
     """
     network, layers = analysis.network, analysis.layers
     touched = set(candidate.nodes)
+    if candidate.action == "pool":
+        touched |= _first_layers(analysis, candidate.output)
     tensors = [candidate.source] if len(candidate.sites) == 1 and candidate.kind != "merger" else []
     follower = candidate.output
     while network.is_private(follower):  # what a layer takes in that did not before, as an activation came between

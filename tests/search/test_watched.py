@@ -1,7 +1,10 @@
+import weakref
+
 import numpy as np
 import pytest
 
 from onnxshallow.analysis import analyze
+from onnxshallow.data.changes import Changer
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search.watched import affordable_pool, extremes, with_watched
 from tests.networks import build, residual, run_exactly, smooth
@@ -60,6 +63,22 @@ def test_changed_copies_are_watched_too(wild):
     watched = np.concatenate([batch["x"] for batch in with_watched(inputs, Silent()).calibration.watched])
     copies = [not (one == x).all(axis=(1, 2, 3)).any() for one in watched]
     assert sum(copies) >= len(watched) // 3
+
+
+def test_one_batch_of_changed_copies_is_held_at_a_time(tmp_path, monkeypatch):
+    inputs = load_case(tmp_path, arrays={"x": smooth(96, 3, 6)}, calib_samples=40, polynomials=True, batch_size=8)
+    change, made, held = Changer.changed, [], []
+
+    def changed(self, batch, name):
+        held.append(sum(copy() is not None for copy in made))
+        copies = change(self, batch, name)
+        made.append(weakref.ref(copies["x"]))
+        return copies
+
+    monkeypatch.setattr(Changer, "changed", changed)
+    with_watched(inputs, Silent())
+    assert len(held) > 50
+    assert max(held) <= 1
 
 
 def test_of_a_very_large_source_a_part_is_taken(wild, monkeypatch):

@@ -41,3 +41,12 @@ def test_the_last_third_of_a_batch_is_changed_or_disturbed():
         assert not np.array_equal(one[12:], BATCH["x"][12:])
         assert one.dtype == np.float32
     assert len({one.tobytes() for one in made}) > 3
+
+
+def test_channels_at_another_scale_count_at_the_original_s():
+    scales = {"r0": np.array([4.0, 0.5])}
+    watch = Watch(Network(net()), ["r0"], [BATCH], 0, 1, scales)
+    taught = {"r0": torch.full((2, 2, 3, 3), 1e4)}
+    learned = {"r0": taught["r0"] * torch.tensor([4.0, 0.5]).reshape(1, 2, 1, 1)}
+    assert float(watch.penalty(taught, learned)) == 0
+    assert float(watch.penalty(taught, {"r0": 4 * learned["r0"]})) > 0

@@ -7,7 +7,10 @@ from onnxshallow.analysis import analyze
 from onnxshallow.data.changes import Changer
 from onnxshallow.data.columns import ArrayColumn
 from onnxshallow.data.samples import Samples
-from onnxshallow.validation.growth import BOUND, Pair, Peaks, growth, most_extreme
+from onnxshallow.model.network import Network
+from onnxshallow.model.scales import scales_of
+from onnxshallow.rewriting.lowering.lower import lower
+from onnxshallow.validation.growth import BOUND, Pair, Peaks, bits, growth, most_extreme
 from tests.networks import residual, run_exactly, smooth
 from tests.partials import intermediate, partial
 from tests.properties.cases import with_outputs
@@ -155,3 +158,23 @@ def test_changed_copies_are_measured_by_what_is_usual_and_each_source_by_itself(
     fresh.look("some", [{"x": x}])
     assert alone == fresh.result.growth[0].factor
     assert dark < alone
+
+
+def test_what_channels_were_multiplied_by_is_no_growth_but_counts_for_bits():
+    rewritten, x = with_parabola("r2", 0.3), smooth(24, 3, 8)
+    partials = [partial("s1", "r2", (0,) * 6, square=0.3, linear=0.5)]
+    written = Network(lower(intermediate(MODEL, partials), partials, "split"))
+    scale = scales_of(written.model)["r2"]
+    assert np.all(scale == scale[0])
+    assert scale[0] != 1
+    results = []
+    for network in (rewritten, written):
+        pair = Pair(ANALYSIS, network, 1)
+        pair.look("some", [{"x": x}])
+        results.append(pair.result)
+    first, second = (result.growth[0].factor for result in results)
+    assert first == pytest.approx(second, rel=1e-4)
+    stored = largest(written, x)[SITES.index("r2")]
+    (found,) = (each for each in results[1].ranges if each.site == "r2")
+    assert found.optimized == pytest.approx(stored / scale[0], rel=1e-4)
+    assert found.bits == bits(stored)

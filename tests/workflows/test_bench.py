@@ -14,6 +14,7 @@ from onnxshallow.runtime.footprint import FootprintError
 from onnxshallow.validation.latency import Timing
 from onnxshallow.workflows import bench as timing
 from onnxshallow.workflows.bench import BenchOptions, bench
+from tests.graphs import signed
 from tests.networks import build
 from tests.runs import NET, NET_WEIGHTS, net, save_case
 
@@ -198,3 +199,35 @@ def test_models_are_timed_from_python(tmp_path):
     assert any("<memory> is not known" in note for note in report.notes)
     with pytest.raises(UsageError, match="two models"):
         bench(model)
+
+
+def test_fixed_point_is_simulated_where_a_protocol_is_named(tmp_path):
+    model, _ = save_case(tmp_path)
+    lost = tmp_path / "lost.onnx"
+    scaled = {
+        "w0": signed("w0", (4, 3, 3, 3)) / 2**20,
+        "b0": signed("b0", (4,)) / 2**20,
+        "w1": signed("w1", (4, 4, 3, 3)) * 2**20,
+    }
+    onnx.save(build(NET, **{**NET_WEIGHTS, **scaled}), lost)
+    assert benched([model, model]).fixed_point == []
+    first, second = benched([model, lost], protocols=(PROTOCOLS["semi2k"], PROTOCOLS["aby3"])).fixed_point
+    assert (first.model, first.agreement, first.finding, first.samples) == (0, 1.0, None, 32)
+    assert second.model == 1
+    assert second.finding is not None
+    assert second.finding.startswith("In fixed point with 18 bits after the point it is lost: ")
+
+
+def test_a_batch_that_models_fix_is_what_fixed_point_is_simulated_on(tmp_path):
+    fixed = tmp_path / "fixed.onnx"
+    onnx.save(build(NET.replace("[N,", "[4,"), **NET_WEIGHTS), fixed)
+    (first, _) = benched([fixed, fixed], protocols=(PROTOCOLS["semi2k"],)).fixed_point
+    assert first.samples == 4
+
+
+def test_a_model_that_fixed_point_cannot_be_simulated_of_is_noted(tmp_path):
+    old = tmp_path / "old.onnx"
+    onnx.save(build("(float[N,3] x) => (float[N,3] y) { y = Relu(x) }", opset=6), old)
+    report = benched([old, old], protocols=(PROTOCOLS["semi2k"],))
+    assert report.fixed_point == []
+    assert "Opset 6" in report.notes[0]

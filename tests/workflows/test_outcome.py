@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import pytest
 
-from onnxshallow.errors import AccuracyError, TargetError, UsageError
+from onnxshallow.errors import AccuracyError, ModelError, TargetError, UsageError
 from onnxshallow.runtime.progress import Clock, Silent
 from onnxshallow.search.attempt import Attempt, carry_out, validate
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
+from onnxshallow.validation.fixed_point import FixedPoint
 from onnxshallow.validation.gates import Limits
 from onnxshallow.workflows import outcome as outcome_module
 from onnxshallow.workflows.apply import apply_plan
@@ -150,3 +151,42 @@ def test_a_gate_needs_data_also_when_a_plan_is_applied(tmp_path):
             start()
     with pytest.raises(UsageError, match="--max-error needs real inputs"):
         optimize(path, max_error=0.1, target_relus=0.5)
+
+
+def in_fixed_point(monkeypatch, inputs, *, made, original):
+    """Let fixed point move the outputs of the model and of the original by so much."""
+
+    def found(analysis, batches, threads):
+        error = original if analysis is inputs.analysis else made
+        return FixedPoint(6, 18, 64, 1.0, error, 10.0, (), ())
+
+    monkeypatch.setattr(outcome_module, "fixed_point", found)
+
+
+def test_fixed_point_is_looked_at_where_private_inference_is_what_it_is_for(inputs, attempt):
+    assert outcome(asked(inputs), attempt, [], Clock()).report.fixed_point is None
+    result = outcome(asked(inputs, target_bytes=0.9), attempt, [], Clock())
+    assert result.report.fixed_point.samples > 0
+    assert result.report.fixed_point.why_lost is None
+    assert result.error is None
+
+
+@pytest.mark.parametrize(("original", "code"), [(0.001, 4), (5.0, 0)])
+def test_a_model_that_fixed_point_loses_is_refused_unless_it_loses_the_original(
+    inputs, attempt, monkeypatch, original, code
+):
+    in_fixed_point(monkeypatch, inputs, made=5.0, original=original)
+    verdict = outcome(asked(inputs, private_model="aby3"), attempt, [], Clock()).report.verdict
+    assert verdict.exit_code == code
+    assert "In fixed point with 18 bits after the point it is lost: outputs are off by up to 5 of 10" in " ".join(
+        verdict.reasons
+    )
+
+
+def test_a_model_that_cannot_be_run_in_fixed_point_is_told(inputs, attempt, monkeypatch, caplog):
+    def fails(analysis, batches, threads):
+        raise ModelError("It is too old.")
+
+    monkeypatch.setattr(outcome_module, "fixed_point", fails)
+    assert outcome(asked(inputs, private_model="aby3"), attempt, [], Clock()).report.fixed_point is None
+    assert "What fixed point makes of the model is not known: It is too old." in caplog.text

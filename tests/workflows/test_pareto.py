@@ -291,7 +291,7 @@ def test_a_network_without_activations_has_one_empty_point(tmp_path):
     assert (point.target_relus, point.plan["actions"], point.decisions) == (0, [], [])
 
 
-@pytest.mark.parametrize("target", [1.5, 0, -0.5, "half", "", True])
+@pytest.mark.parametrize("target", [1.5, -0.5, "half", "", True])
 def test_a_malformed_target_is_a_usage_error_before_anything_is_measured(tmp_path, target):
     model, data = save_case(tmp_path)
     with pytest.raises(UsageError, match="target"):

@@ -33,6 +33,7 @@ from onnxshallow.search.plan import Plan, plan_to_json
 from onnxshallow.search.run import Run
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.validation.compare import Accuracy
+from onnxshallow.validation.fixed_point import FixedPoint
 from onnxshallow.validation.judgement import Judgement
 from onnxshallow.validation.speed import Speed
 from onnxshallow.versions import versions
@@ -173,6 +174,7 @@ def build_report(
     remarks: Sequence[str],
     timings: Mapping[str, float],
     run: Run | None = None,
+    rounded: FixedPoint | None = None,
 ) -> Report:
     """The report of a run, without the output file, which is not written yet.
 
@@ -185,6 +187,7 @@ def build_report(
         remarks: what else is to be said.
         timings: seconds by stage.
         run: with what was measured and the plans that competed, where some did.
+        rounded: what fixed point makes of the optimized model, where that was looked at.
     """
     analysis = inputs.analysis
     tariff = Tariff.from_config(inputs.config)
@@ -212,6 +215,7 @@ def build_report(
         ),
         gates=[] if attempt is None else attempt.gates,
         stability=None if attempt is None else attempt.stability,
+        fixed_point=rounded,
         **run_details(inputs, timings),
         **({} if shown is None else class_details(shown)),
     )

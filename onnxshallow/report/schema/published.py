@@ -7,6 +7,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from onnxshallow.errors import UsageError
 from onnxshallow.options.schema import Config
+from onnxshallow.report.schema.engine import SetupReport
 from onnxshallow.report.schema.reports import (
     AnalysisReport,
     BenchReport,
@@ -29,6 +30,7 @@ PUBLISHED: dict[str, type[BaseModel]] = {
     "pareto": ParetoReport,
     "validate": ValidationReport,
     "bench": BenchReport,
+    "private-setup": SetupReport,
     "doctor": DoctorReport,
 }
 """What has a schema, by name: the options file, and what each command reports.

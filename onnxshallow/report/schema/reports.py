@@ -5,12 +5,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from onnxshallow.report.schema.doctor import DoctorReport
+from onnxshallow.report.schema.engine import EngineReport
 from onnxshallow.report.schema.part import SCHEMA_VERSION, Part
 from onnxshallow.report.schema.sections import (
     ChangeReport,
     CostReport,
     Decision,
     FileReport,
+    FixedPointReport,
     FrontierPoint,
     NodeReport,
     PlanPoint,
@@ -21,6 +23,7 @@ from onnxshallow.report.schema.sections import (
 )
 from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
+from onnxshallow.validation.fixed_point import FixedPoint
 from onnxshallow.validation.gates import Gate
 from onnxshallow.validation.growth import Stability
 from onnxshallow.validation.kinds import OutputKind
@@ -39,7 +42,9 @@ __all__ = [
     "CostReport",
     "Decision",
     "DoctorReport",
+    "EngineReport",
     "FileReport",
+    "FixedPointReport",
     "FrontierPoint",
     "NodeReport",
     "ParetoPoint",
@@ -161,6 +166,8 @@ class BenchReport(Part):
     settings: list[BenchSetting] = Field(default_factory=list)
     measurements: list[BenchMeasurement] = Field(default_factory=list)
     private: list[PrivateReport] = Field(default_factory=list)
+    engine: list[EngineReport] = Field(default_factory=list)
+    fixed_point: list[FixedPointReport] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     seed: int = 0
 
@@ -232,7 +239,8 @@ class Report(Part):
 
     The fields from `classes` on are as in `ValidationReport`; nothing is said without real data. `speed` is what was
     measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where the optimized network
-    squares more. `training` tells how weights learned, where they did.
+    squares more. `fixed_point` is what that arithmetic makes of it, where private inference is what it is for.
+    `training` tells how weights learned, where they did.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -260,4 +268,5 @@ class Report(Part):
     speed: Speed | None = None
     gates: list[Gate] = Field(default_factory=list)
     stability: Stability | None = None
+    fixed_point: FixedPoint | None = None
     training: TrainingReport | None = None

@@ -9,6 +9,7 @@ from onnxshallow.analysis import Cost
 from onnxshallow.private.estimate import PrivateEstimate
 from onnxshallow.report.schema.part import Part
 from onnxshallow.validation.compare import Accuracy
+from onnxshallow.validation.fixed_point import FixedPoint
 from onnxshallow.validation.judgement import Finding, Status
 from onnxshallow.validation.numbers import Number
 
@@ -18,6 +19,7 @@ __all__ = [
     "CostReport",
     "Decision",
     "FileReport",
+    "FixedPointReport",
     "FrontierPoint",
     "NodeReport",
     "PlanPoint",
@@ -68,6 +70,19 @@ class PrivateReport(PrivateEstimate):
     model: int
     kind: Literal["estimate"] = "estimate"
     seconds_ratio: Number = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedPointReport(FixedPoint):
+    """One of several models in fixed point, on made-up samples, against itself in floating point.
+
+    Attributes:
+        model: a place in `models`.
+        finding: why it must not be used so, in a sentence; null where nothing speaks against it.
+    """
+
+    model: int
+    finding: str | None = None
 
 
 class Change(Part):

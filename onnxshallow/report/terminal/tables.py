@@ -83,6 +83,7 @@ def comparison_table(
         ("parameters", "params"),
         ("convolutions", "conv_layers"),
         ("depth", "depth"),
+        *[("levels of products", "levels")] * (optimized.squares > 0 and not optimized.relus),
         ("bytes", "size_bytes"),
     ):
         before, after = getattr(original, name), getattr(optimized, name)

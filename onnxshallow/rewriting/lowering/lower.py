@@ -2,7 +2,8 @@
 
 The channels of each stream are brought into one order in which those that a site activates, those that it squares and
 the others lie together (`onnxshallow.analysis.streams`, `ordering`); channels that are zero for all who read them are
-left out. Then each site is written by the roles of its channels (`roles`). All of it is exact.
+left out. Then each site is written by the roles of its channels (`roles`), and channels are multiplied by numbers so
+that factors go (`rescale`); the model says by which (`onnxshallow.model.scales`). All of it is exact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,10 @@ from onnxshallow.analysis.partial import Partial
 from onnxshallow.analysis.streams import Stream, find_streams, joins_channels
 from onnxshallow.analysis.zeros import unneeded_channels
 from onnxshallow.model.editor import GraphEditor
+from onnxshallow.model.scales import scales_of, with_scales
 from onnxshallow.rewriting.lowering.ordering import common_order
 from onnxshallow.rewriting.lowering.reindex import joined_order, reindex
+from onnxshallow.rewriting.lowering.rescale import rescale
 from onnxshallow.rewriting.lowering.roles import MaskForm, roles, write_parts
 
 __all__ = ["MaskForm", "lower"]
@@ -37,8 +40,6 @@ def lower(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> on
     Raises:
         NotLinearError: the graph holds no activation that makes a partial's output.
     """
-    if not partials:
-        return analysis.network.model
     shapes = analysis.network.input_shapes
     bare = analyze(_whole(analysis, partials), shapes)
     sites = {site.output: site for site in bare.sites}
@@ -47,10 +48,25 @@ def lower(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> on
     orders = _orders(bare, partials, form)
     if orders:
         bare = analyze(reindex(bare, orders), shapes)
+    known = scales_of(analysis.network.model)
+    known |= {name: values[orders[name]] for name, values in known.items() if name in orders}
     editor = GraphEditor(bare.network.model)
     for partial in sorted(partials, key=lambda partial: sites[partial.output].node):
         write_parts(editor, bare, sites[partial.output], _taken(partial, orders.get(partial.output)), form)
-    return editor.finish()
+    rescaled = rescale(analyze(editor.finish(), shapes))
+    return with_scales(rescaled.model, _of_sites(bare, rescaled.scales, known))
+
+
+def _of_sites(
+    analysis: Analysis, scales: Mapping[str, NDArray[np.float64]], known: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """What the channels that activations make were multiplied by, now and before; none where that is one."""
+    found = {}
+    for name in (site.output for site in analysis.sites):
+        parts = [values for each in (scales, known) if (values := each.get(name)) is not None]
+        if parts:
+            found[name] = np.prod(parts, axis=0)
+    return found
 
 
 def _whole(analysis: Analysis, partials: Sequence[Partial]) -> onnx.ModelProto:

