@@ -27,7 +27,10 @@ pytest.importorskip("torch", reason="torch is not installed; `pip install '.[fin
 LARGE = ("light_", "fns-candy", "starry-night")
 SMALL = [path for path in FILES if not any(name in path.name for name in LARGE)]
 # Why a network cannot learn, where it cannot.
-REASONS = r"There is nothing to train: .*\.$|Synthetic data needs the size|fix their first axes|onnxruntime (does not run|fails)"
+REASONS = (
+    r"There is nothing to train: .*\.$|Synthetic data needs the size|fix their first axes"
+    r"|onnxruntime (does not run|fails)"
+)
 
 
 def lesson(model: onnx.ModelProto) -> Lesson:
