@@ -1,10 +1,12 @@
 """Activation sites: the ReLU-like nodes, their sizes, and why some of them cannot be removed.
 
 Relu                      max(x, 0)
-Clip(0, n)                min(max(x, 0), n), also called ReLU6 (two comparisons under secure computation)
+Clip(low, high)           min(max(x, low), high); with 0 and n also called ReLU6. A comparison for each bound
 LeakyRelu, PRelu          x where x > 0, slope * x elsewhere
 
-A PRelu does nothing to elements whose slope is one; they are not counted.
+Zero lies within the bounds of a Clip that is a site: what keeps a divisor above some small number is none. A slope of
+one does nothing, and what it does nothing to is not counted. Other spellings are written as one of these before
+(`onnxshallow.model.spelling`).
 """
 
 import math
@@ -16,12 +18,15 @@ import numpy as np
 import onnx
 
 from onnxshallow.model.network import Network, Node, bodies, is_default_domain
+from onnxshallow.model.spelling.clamps import clamp_of
 
 __all__ = ["Site", "find_sites", "rectifier_bound"]
 
 Kind = Literal["relu", "clip", "leaky_relu", "prelu"]
 
 _KINDS: dict[str, Kind] = {"Relu": "relu", "Clip": "clip", "LeakyRelu": "leaky_relu", "PRelu": "prelu"}
+# What may be a site in a graph whose tensors are not known.
+_HIDDEN: dict[str, Kind] = {"Relu": "relu", "ThresholdedRelu": "relu", "LeakyRelu": "leaky_relu", "PRelu": "prelu"}
 # Makers of tensors whose axis 1 is the channel, and operators that leave the axes where they are.
 _CHANNEL_MAKERS = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization", "InstanceNormalization")
 _AXIS_KEEPERS = ("Add", "Sub", "Mul", "Div", "Sum", "Identity", "Dropout", "Concat", "MaxPool", "AveragePool", "Pad",
@@ -36,7 +41,7 @@ class Site:
     Attributes:
         name: the node's name.
         kind: the function.
-        node: the node's index in the main graph; -1 for a node in the body of an If, Loop or Scan.
+        node: the node's index in the main graph; -1 for one in the body of an If, Loop or Scan, or in a function.
         source: the tensor z that it reads.
         output: the tensor y that it makes.
         size: scalar activations per sample, None where the shape is not known.
@@ -45,6 +50,7 @@ class Site:
         rank: number of axes after the channel axis.
         dtype: element type.
         refusal: why it cannot be removed; None where it can.
+        comparisons: that each scalar takes under secure computation.
     """
 
     name: str
@@ -57,11 +63,7 @@ class Site:
     rank: int
     dtype: np.dtype | None
     refusal: str | None
-
-    @property
-    def comparisons(self) -> int:
-        """Comparisons per scalar under secure computation."""
-        return 2 if self.kind == "clip" else 1
+    comparisons: int = 1
 
 
 def find_sites(network: Network) -> tuple[Site, ...]:
@@ -73,7 +75,7 @@ def find_sites(network: Network) -> tuple[Site, ...]:
     for node in network.nodes:
         if node.index not in network.alive:
             continue
-        found.extend(_sites_in_bodies(node, node.proto))
+        found.extend(_hidden_sites(network, node))
         kind = _kind(network, node)
         if kind is not None and not network.is_constant(node.outputs[0]):
             found.append(_site(network, node, kind))
@@ -86,38 +88,28 @@ def _kind(network: Network, node: Node) -> Kind | None:
     if node.op == "PRelu":
         slope = network.constant(node.inputs[1])
         return None if slope is not None and np.all(slope == 1) else "prelu"
-    if node.op != "Clip":
-        return _KINDS[node.op]
-    low, high = _bounds(network, node)
-    if low is None or high is None:
+    if node.op == "LeakyRelu":
+        return None if node.attributes.get("alpha", 0.01) == 1 else "leaky_relu"
+    clamp = clamp_of(network, node)
+    if clamp is None:
         return "clip"
-    return None if low != 0 or high <= 0 else "clip" if np.isfinite(high) else "relu"
+    if not clamp.low <= 0 <= clamp.high or clamp.low == clamp.high:
+        return None
+    if clamp.low == 0 and clamp.high == math.inf:
+        return "relu"
+    return "clip" if clamp.bounds and (clamp.low == 0 or _is_floating(network, node)) else None
+
+
+def _is_floating(network: Network, node: Node) -> bool:
+    """Whether a node computes activations; integers are sizes, places or pixels."""
+    dtype = network.dtype(node.outputs[0])
+    return dtype is None or dtype.kind not in "iub"
 
 
 def rectifier_bound(network: Network, node: Node) -> float | None:
     """The upper bound of a node that computes min(max(x, 0), bound), infinity for a Relu; None for other nodes."""
-    if node.is_op("Relu"):
-        return float("inf")
-    if not node.is_op("Clip"):
-        return None
-    low, high = _bounds(network, node)
-    return high if low == 0 and high is not None and high > 0 else None
-
-
-def _bounds(network: Network, node: Node) -> tuple[float | None, float | None]:
-    """Lower and upper bound of a Clip; None for one that is no constant, infinities where there is none."""
-    if network.opset < 11:
-        low, high = float(node.attributes.get("min", -np.inf)), float(node.attributes.get("max", np.inf))
-        huge = float(np.finfo(np.float32).max)
-        return (-np.inf if low <= -huge else low), (np.inf if high >= huge else high)
-    bounds: list[float | None] = []
-    for position, default in ((1, -np.inf), (2, np.inf)):
-        if len(node.inputs) <= position or not node.inputs[position]:
-            bounds.append(default)
-            continue
-        value = network.constant(node.inputs[position])
-        bounds.append(None if value is None or value.size != 1 else float(np.ravel(value)[0]))
-    return bounds[0], bounds[1]
+    clamp = clamp_of(network, node)
+    return clamp.high if clamp is not None and clamp.low == 0 and clamp.high > 0 else None
 
 
 def _site(network: Network, node: Node, kind: Kind) -> Site:
@@ -141,7 +133,14 @@ def _site(network: Network, node: Node, kind: Kind) -> Site:
         rank=max(len(sizes) - 2, 0) if sizes is not None else 0,
         dtype=dtype,
         refusal=_refusal(network, node, kind, sizes, dtype),
+        comparisons=_comparisons(network, node),
     )
+
+
+def _comparisons(network: Network, node: Node) -> int:
+    """One for each bound, of which a Clip that is computed may have two."""
+    clamp = clamp_of(network, node)
+    return clamp.bounds if clamp is not None else 2 if node.op == "Clip" else 1
 
 
 def _elements(network: Network, node: Node, sizes: list[int]) -> int:
@@ -157,7 +156,7 @@ def _refusal(
 ) -> str | None:
     if network.opset < 7:
         return f"opset {network.opset} is older than 7; convert the model with onnx.version_converter first"
-    if kind == "clip" and None in _bounds(network, node):
+    if kind == "clip" and clamp_of(network, node) is None:
         return "its bounds are no constants"
     if dtype is None or dtype not in (np.float16, np.float32, np.float64):
         return f"its element type is {dtype or 'not known'}, and only float16, float32 and float64 can be fitted"
@@ -187,15 +186,21 @@ def _has_channels(network: Network, tensor: str) -> bool:
     return False
 
 
-def _sites_in_bodies(holder: Node, node: onnx.NodeProto) -> Iterator[Site]:
-    """The sites in the bodies of `node`, which is `holder` itself or lies in one of its bodies."""
-    for body in bodies(node):
-        for inner in body.node:
-            yield from _sites_in_bodies(holder, inner)
-            if is_default_domain(inner.domain) and inner.op_type in ("Relu", "LeakyRelu", "PRelu"):
+def _hidden_sites(network: Network, holder: Node) -> Iterator[Site]:
+    """The sites in the bodies of `holder`, and in the local function that it calls; their sizes are not known."""
+    functions = {(function.domain, function.name): function for function in network.model.functions}
+    conditional = f"inside the body of {holder.op} node {holder.name!r}, which runs conditionally"
+    called = f"inside the local function {holder.op!r}, which is of another version of the operators"
+
+    def inside(node: onnx.NodeProto, where: str) -> Iterator[Site]:
+        function = functions.get((node.domain, node.op_type))
+        graphs = [*bodies(node), *([] if function is None else [function])]
+        for inner in (each for graph in graphs for each in graph.node):
+            yield from inside(inner, where)
+            if is_default_domain(inner.domain) and inner.op_type in _HIDDEN:
                 yield Site(
                     name=f"{holder.name}/{inner.name or inner.output[0]}",
-                    kind=_KINDS[inner.op_type],
+                    kind=_HIDDEN[inner.op_type],
                     node=-1,
                     source=inner.input[0],
                     output=inner.output[0],
@@ -203,5 +208,7 @@ def _sites_in_bodies(holder: Node, node: onnx.NodeProto) -> Iterator[Site]:
                     channels=1,
                     rank=0,
                     dtype=None,
-                    refusal=f"it is inside the body of {holder.op} node {holder.name!r}, which runs conditionally",
+                    refusal=f"it is {where}",
                 )
+
+    yield from inside(holder.proto, conditional if any(bodies(holder.proto)) else called)

@@ -32,5 +32,5 @@ def command(
 
     config = resolve(given, model)
     document = load_document(model, config.tensor_limit)
-    report = analysis_report(document, analyze(document.model, config.input_shape))
+    report = analysis_report(document, analyze(document.plain.model, config.input_shape))
     show(report, json, print_analysis)

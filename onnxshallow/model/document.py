@@ -17,6 +17,7 @@ from onnxshallow.model.external import read_external_data, remove_stale_data, wr
 from onnxshallow.model.files import atomic_path, file_digest, same_file
 from onnxshallow.model.guard.limits import MAX_TENSOR, require_types, require_within_limits
 from onnxshallow.model.session import Session
+from onnxshallow.model.spelling import Plain, plainly_spelled
 from onnxshallow.model.weights import byte_size, is_apart
 
 __all__ = ["MEMORY", "Document", "ModelSource", "as_document", "load_document", "remove_model", "save_model"]
@@ -46,6 +47,11 @@ class Document:
     model: onnx.ModelProto
     sha256: str
     data_files: tuple[Path, ...] = ()
+
+    @cached_property
+    def plain(self) -> Plain:
+        """The model in the one spelling that all further rooms know, and the way back."""
+        return plainly_spelled(self.model)
 
     @property
     def external(self) -> bool:

@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
 from onnxshallow.model.network import bodies, outer_references
+from onnxshallow.model.shapes import all_names
 
 __all__ = ["GraphEditor"]
 
@@ -35,7 +36,7 @@ class GraphEditor:
             id(node): (node, proto, _signature(node))
             for node, proto in zip(self.graph.nodes, model.graph.node, strict=True)
         }
-        self._names = _all_names(model.graph)
+        self._names = all_names(model.graph)
         self._dead_before = frozenset(self._dead())
 
     def tensor(self, name: str) -> gs.Tensor:
@@ -117,16 +118,6 @@ class GraphEditor:
                 proto = self._originals[id(node)][1]
                 todo.extend(producers.get(name) for body in bodies(proto) for name in outer_references(body))
         return {id(node) for node in self.graph.nodes} - alive
-
-
-def _all_names(graph: onnx.GraphProto) -> set[str]:
-    """Every tensor name in `graph` and its subgraphs, read or not."""
-    names = {tensor.name for tensor in graph.initializer}
-    names |= {tensor.values.name for tensor in graph.sparse_initializer}
-    names |= {value.name for value in (*graph.input, *graph.output, *graph.value_info)}
-    for node in graph.node:
-        names.update(node.input, node.output, *(_all_names(body) for body in bodies(node)))
-    return names
 
 
 def _signature(node: gs.Node) -> tuple[object, ...]:

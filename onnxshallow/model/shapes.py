@@ -10,6 +10,7 @@ from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.tensors import TensorInfo
 
 __all__ = [
+    "all_names",
     "bodies",
     "every_node",
     "infer_shapes",
@@ -42,6 +43,16 @@ def every_node(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.Nod
         yield node
         for body in bodies(node):
             yield from every_node(body)
+
+
+def all_names(graph: onnx.GraphProto) -> set[str]:
+    """Every tensor name in a graph and in the bodies in it, read or not."""
+    names = {tensor.name for tensor in graph.initializer}
+    names |= {tensor.values.name for tensor in graph.sparse_initializer}
+    names |= {value.name for value in (*graph.input, *graph.output, *graph.value_info)}
+    for node in graph.node:
+        names.update(node.input, node.output, *(all_names(body) for body in bodies(node)))
+    return names
 
 
 def numpy_dtype(elem_type: int) -> np.dtype | None:

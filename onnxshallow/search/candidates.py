@@ -7,9 +7,10 @@ from typing import Any
 from onnxshallow.actions.base import Action, Candidate, FindOptions, Statistics
 from onnxshallow.actions.registry import actions
 from onnxshallow.analysis import Analysis
-from onnxshallow.errors import ModelError, TargetError
+from onnxshallow.errors import TargetError
 from onnxshallow.model.session import Session
 from onnxshallow.private.tariff import Tariff
+from onnxshallow.search.countable import require_countable
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.planner import Planner
 from onnxshallow.search.pricing import priced
@@ -100,15 +101,9 @@ def require_reachable(inputs: Inputs, budget: Budget) -> None:
 
     Raises:
         TargetError: none does; says what can be reached.
-        ModelError: the model does not run, which counts for more; or the size of no activation is known.
+        ModelError: the model does not run, which counts for more; or what is to be counted is not known.
     """
-    sizes = [site.size for site in inputs.analysis.sites if site.node >= 0]
-    if budget.relus is not None and sizes and all(size is None for size in sizes):
-        Session(inputs.document.model, threads=inputs.calibration.threads)
-        raise ModelError(
-            f"The size of none of the {len(sizes)} activations of {inputs.document.path} is known, so no part of "
-            "them can be asked for; fix the open axes of the inputs with --input-shape NAME:1,3,224,224."
-        )
+    require_countable(inputs, budget)
     candidates, _ = possible_candidates(inputs)
     free = replace(budget, price_saved=None)  # what candidates save of it is not known before samples are seen
     try:

@@ -113,11 +113,11 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         DataError: the data cannot be used.
         UsageError: options do not fit the model.
     """
-    analysis = analyze(document.model, config.input_shape)
+    analysis = analyze(document.plain.model, config.input_shape)
     data = prepare(config, analysis.network.inputs)
     if analysis.cost.unknown and (sizes := open_sizes(data.fit, analysis.network.inputs)):
         config = config.model_copy(update={"input_shape": {**sizes, **(config.input_shape or {})}})
-        analysis = analyze(document.model, config.input_shape)
+        analysis = analyze(document.plain.model, config.input_shape)
     memory = divide_memory(config)
     whole = is_fixed(analysis.network.inputs)
     if not whole:

@@ -25,4 +25,4 @@ def analyze(
         ModelError: a model that cannot be used.
     """
     config = read_arguments(model, None, {"input_shape": input_shape, "max_tensor": max_tensor})
-    return analyze_model(as_document(model, config.tensor_limit).model, config.input_shape)
+    return analyze_model(as_document(model, config.tensor_limit).plain.model, config.input_shape)

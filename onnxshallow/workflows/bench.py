@@ -227,7 +227,7 @@ def _private(documents: Sequence[Document], config: Config, options: BenchOption
     """An estimate for every protocol and model."""
     if not options.protocols:
         return []
-    analyses = [analyze(document.model, config.input_shape) for document in documents]
+    analyses = [analyze(document.plain.model, config.input_shape) for document in documents]
     found = []
     for protocol in options.protocols:
         link = options.rtt, options.bandwidth
@@ -253,7 +253,8 @@ def _fixed_point(
     found = []
     for index, document in enumerate(documents):
         try:
-            made = fixed_point(analyze(document.model, config.input_shape), [feeds], threads=config.threads or 0)
+            analysis = analyze(document.plain.model, config.input_shape)
+            made = fixed_point(analysis, [feeds], threads=config.threads or 0)
         except ModelError as error:
             notes.append(f"What fixed point makes of {document.path} is not known: {error}")
             continue

@@ -96,8 +96,8 @@ def measure_engine(
     with progress.stage("Running under SPU", len(documents) * len(protocols)) as step:
         for protocol in protocols:
             for index, document in enumerate(documents):
-                case = _Case(document.model, protocol, weights, link)
-                found.append(_report(index, case, analyze(document.model, config.input_shape), samples))
+                case = _Case(document.plain.model, protocol, weights, link)
+                found.append(_report(index, case, analyze(document.plain.model, config.input_shape), samples))
                 step()
     return found
 

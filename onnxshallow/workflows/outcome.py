@@ -83,8 +83,9 @@ def outcome(
         start: the optimized model that was given, where one was.
     """
     config, original, made = inputs.config, inputs.analysis, attempt.realized.analysis
+    model = attempt.realized.model if start is not None else inputs.document.plain.restored(attempt.realized.model)
     with clock("latency"):
-        (measured,) = measured_speeds(inputs, [attempt.realized.model])
+        (measured,) = measured_speeds(inputs, [model])
     speed = speed_finding(measured, config.target_latency)
     rounded = _in_fixed_point(inputs, made)
     judgement = judge(
@@ -105,7 +106,7 @@ def outcome(
     if trained is not None:
         told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})
-    return Result(inputs.document, attempt.realized.model, attempt.plan, report, judgement.error)
+    return Result(inputs.document, model, attempt.plan, report, judgement.error)
 
 
 def _in_fixed_point(inputs: Inputs, analysis: Analysis) -> FixedPoint | None:

@@ -96,7 +96,7 @@ def pareto(
                 done[plan.keys] = result.run.attempt(plan, original)
             found.append((asked[budget], done[plan.keys]))
         with clock("latency"):
-            models = [attempt.realized.model for attempt in done.values()]
+            models = [inputs.document.plain.restored(attempt.realized.model) for attempt in done.values()]
             speeds = measured_speeds(inputs, models or [inputs.document.model])
     by_plan = dict(
         zip(done, speeds, strict=False)

@@ -95,7 +95,7 @@ def _validate(
             metrics=own,
             glance=glance,
         ).located_in(samples)
-    analyses = analyze(first.model, shapes), analyze(second.model, shapes)
+    analyses = analyze(first.plain.model, shapes), analyze(second.plain.model, shapes)
     stability = _stability(*analyses, samples, batch, config, progress)
     gates = check_gates(comparison, limits)
     judgement = judge(

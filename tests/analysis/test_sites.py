@@ -24,15 +24,17 @@ KINDS = [
     ("y = Clip<min=0.0, max=6.0>(x)", 10, "clip"),
     ("y = Clip<min=0.0>(x)", 10, "relu"),
     ("y = Clip<min=0.0, max=3.4028234663852886e+38>(x)", 6, "relu"),
-    ("y = Clip<max=6.0>(x)", 10, None),
+    ("y = Clip<max=6.0>(x)", 10, "clip"),
     ("y = Clip(x)", 10, None),
-    ("y = Clip<min=-1.0, max=1.0>(x)", 10, None),
+    ("y = Clip<min=-1.0, max=1.0>(x)", 10, "clip"),
     ("y = Clip<min=0.0, max=-1.0>(x)", 10, None),
     ("y = Clip(x, zero, six)", 11, "clip"),
     ("y = Clip(x, zero)", 17, "relu"),
-    ("y = Clip(x, , six)", 17, None),
+    ("y = Clip(x, , six)", 17, "clip"),
     ("y = Clip(x)", 17, None),
-    ("y = Clip(x, minus, one)", 17, None),
+    ("y = Clip(x, minus, one)", 17, "clip"),
+    ("y = Clip(x, one, six)", 17, None),
+    ("y = LeakyRelu<alpha=1.0>(x)", 17, None),
     ("y = Clip(x, zero, minus)", 17, None),
     ("y = Clip(x, zero, zero)", 17, None),
     ("y = Clip(x, one, zero)", 17, None),
@@ -109,6 +111,28 @@ def test_bounds_that_the_caller_decides():
     )
     (site,) = find_sites(Network(overridable))
     assert site.refusal == "its bounds are no constants"
+
+
+@pytest.mark.parametrize(
+    ("body", "comparisons"),
+    [("Relu(x)", 1), ("Clip(x, zero, six)", 2), ("Clip(x, minus, one)", 2), ("Clip(x, minus)", 1),
+     ("Clip(x, , six)", 1), ("LeakyRelu(x)", 1)],
+)  # fmt: skip
+def test_every_bound_takes_a_comparison(body, comparisons):
+    assert sites(f"y = {body}")[0].comparisons == comparisons
+
+
+def test_bounds_of_integers_are_no_activations():
+    low, high = np.array(-1), np.array(6)
+    assert not sites("y = Clip(x, low, high)", kind="int64", low=low, high=high)
+
+
+def test_sites_in_functions_that_cannot_be_written_out_are_counted_but_stay():
+    function = """<domain: "pkg", opset_import: ["" : 13]> act (a) => (b) { b = Relu(a) }"""
+    model = parse("(float[N,3] x) => (float[N,3] y) { y = pkg.act(x) }", domains=["pkg"], functions=function)
+    (site,) = find_sites(Network(model))
+    assert (site.name, site.node, site.size) == ("y/b", -1, None)
+    assert "inside the local function 'act'" in site.refusal
 
 
 def test_unknown_rank():

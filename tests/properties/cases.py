@@ -179,7 +179,7 @@ def _running(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def _rectifies(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
-    """Whether a node is a Clip from zero to something above it, or has bounds that callers may override."""
+    """Whether a node is a Clip whose bounds have zero between them, or has bounds that callers may override."""
     if node.op_type != "Clip":
         return False
     bounds = [-np.inf, np.inf]
@@ -191,7 +191,7 @@ def _rectifies(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
             if value is None:
                 return True
             bounds[position] = value
-    return bounds[0] == 0 and bounds[1] > 0
+    return bounds[0] <= 0 <= bounds[1] and bounds[0] < bounds[1] and bool(np.any(np.isfinite(bounds)))
 
 
 def _bound(model: onnx.ModelProto, name: str) -> float | None:

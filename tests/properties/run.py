@@ -15,6 +15,7 @@ from tests.properties.checks import check_candidates, check_normalized, check_ro
 from tests.properties.features import features
 from tests.properties.generator import random_model
 from tests.properties.plans import check_fits, check_plan
+from tests.properties.spellings import check_spelled
 
 __all__ = ["Outcome", "check_model", "check_seed", "outcome", "prepare"]
 
@@ -77,6 +78,7 @@ def check_model(model: onnx.ModelProto, random: random.Random, *, whole: bool = 
         check_round_trip(case, folder)
         check_normalized(case)
         check_sites(case, counts)
+        check_spelled(case, random, counts)
         check_candidates(case, random, counts)
         if "onnxruntime" in case.engines:
             check_fits(case, random, counts)

@@ -7,6 +7,7 @@ from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.registry import actions, removal
 from onnxshallow.analysis import Analysis
 from onnxshallow.analysis.affine_ops import training_nodes
+from onnxshallow.analysis.others import other_activations
 from onnxshallow.data.prepare import Prepared
 from onnxshallow.model.document import Document
 from onnxshallow.model.weights import byte_size
@@ -82,6 +83,7 @@ def analysis_report(document: Document, analysis: Analysis) -> AnalysisReport:
         totals=cost_report(analysis),
         sites=site_reports(analysis),
         unknown=list(analysis.cost.unknown),
+        other_activations=list(other_activations(analysis.network)),
     )
 
 
@@ -226,8 +228,10 @@ def _remarks(analysis: Analysis, data: Prepared) -> list[str]:
     said = [] if data.validated else ["not validated: calibrated on synthetic images, no accuracy is known"]
     if not analysis.sites:
         said.append("the model has no ReLU, so there was none to remove")
-    if analysis.cost.unknown:
-        said.append(f"{len(analysis.cost.unknown)} nodes have shapes that are not known, and count as zero")
+    if others := other_activations(analysis.network):
+        said.append(f"not counted, and left as they are: {', '.join(others)}")
+    if unknown := analysis.cost.unknown:
+        said.append(f"{len(unknown)} nodes are not counted, as their shapes are not known, such as {unknown[0]!r}")
     if names := training_nodes(analysis.network):
         said.append(
             f"node {names[0]!r} runs in training mode, so that outputs depend on the batch or on chance; export the "

@@ -62,13 +62,18 @@ __all__ = [
 
 
 class AnalysisReport(Part):
-    """The result of `analyze`."""
+    """The result of `analyze`.
+
+    `unknown` names what is not counted, as its shape is not known; `other_activations` says in words what is computed
+    elementwise besides the sites.
+    """
 
     schema_version: int = SCHEMA_VERSION
     model: FileReport
     totals: CostReport
     sites: list[SiteReport]
     unknown: list[str]
+    other_activations: list[str] = Field(default_factory=list)
 
 
 class SensitivityReport(Part):

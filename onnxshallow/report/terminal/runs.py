@@ -20,6 +20,9 @@ from onnxshallow.text import printable
 
 __all__ = ["print_analysis", "print_pareto", "print_plan", "print_result", "print_sensitivity"]
 
+# Nodes whose shapes are not known of which this many are named.
+_MOST_NAMED = 3
+
 
 def print_analysis(report: AnalysisReport) -> None:
     """The sites of a model, and its totals."""
@@ -41,10 +44,14 @@ def print_analysis(report: AnalysisReport) -> None:
         + (f", {count(totals.squares)} squares." if totals.squares else ".")
     )
     if report.unknown:
+        named = ", ".join(repr(printable(name)) for name in report.unknown[:_MOST_NAMED])
         console.print(
-            f"{len(report.unknown)} nodes have shapes that are not known and count as zero; "
-            "fix open axes with --input-shape."
+            f"{len(report.unknown)} nodes have shapes that are not known and are not counted, such as {named}; no "
+            "target can be set over them. Where axes of inputs are open, fix these with --input-shape.",
+            soft_wrap=True,
         )
+    if report.other_activations:
+        console.print(f"Not counted, and left as they are: {', '.join(report.other_activations)}.", soft_wrap=True)
 
 
 def print_sensitivity(report: SensitivityReport) -> None:

@@ -36,7 +36,7 @@ def test_an_analysis(capsys):
     text = capsys.readouterr().out
     for words in (
         "12 345", "removed, fused", "s stays: it is a graph output.", "t is not fused: no convolution follows.", "?",
-        "2 ReLUs in 1 sites", "1 nodes have shapes that are not known", "--input-shape",
+        "2 ReLUs in 1 sites", "1 nodes have shapes that are not known", "such as 'conv'", "--input-shape",
     ):  # fmt: skip
         assert words in text
 

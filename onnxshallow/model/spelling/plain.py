@@ -1,0 +1,134 @@
+"""A model in its plain spelling, and what was made of that in the spelling of the original."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+
+from onnxshallow.model.network import Network
+from onnxshallow.model.shapes import every_node
+from onnxshallow.model.spelling.casts import constant_casts
+from onnxshallow.model.spelling.changes import Change, changed, in_order, reads, undone
+from onnxshallow.model.spelling.clamps import clamps, merged_clamps
+from onnxshallow.model.spelling.fused import fused_layers
+from onnxshallow.model.spelling.inlining import branches, calls
+
+__all__ = ["Plain", "plainly_spelled"]
+
+# What is rewritten one after the other, each until nothing more of its kind is found.
+_Rule = Callable[[Network], list[Change]]
+_RULES: tuple[_Rule, ...] = (branches, constant_casts, fused_layers, clamps, merged_clamps)
+
+
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """A model that computes what another does, in its plain spelling.
+
+    Attributes:
+        model: the model; the original itself where that is spelled plainly.
+        original: the model as it stands in the file.
+        rounds: what was changed, one round after the other.
+    """
+
+    model: onnx.ModelProto
+    original: onnx.ModelProto
+    rounds: tuple[tuple[Change, ...], ...] = ()
+
+    def restored(self, made: onnx.ModelProto) -> onnx.ModelProto:
+        """What was made of `model`, with all that is left as it was in the spelling of the original."""
+        if not self.rounds:
+            return made
+        graph, first = made.graph, self.original.graph
+        stored = {t.name for t in (*graph.initializer, *first.initializer)}
+        stored |= {t.values.name for t in (*graph.sparse_initializer, *first.sparse_initializer)}
+        known = stored | {value.name for value in (*graph.input, *graph.output)}
+        nodes = list(graph.node)
+        for changes in reversed(self.rounds):
+            nodes = undone(nodes, changes, known)
+        dead_before = _makers_of_nothing(first)
+        result = onnx.ModelProto()
+        result.CopyFrom(made)
+        _imports(result, self.original)
+        del result.functions[:]
+        result.functions.extend(self.original.functions)
+        del result.graph.node[:]
+        result.graph.node.extend(in_order(nodes))
+        dead = _makers_of_nothing(result.graph) - dead_before
+        kept = [node for node in result.graph.node if not dead & set(node.output)]
+        del result.graph.node[:]
+        result.graph.node.extend(onnx.NodeProto.FromString(node.SerializeToString()) for node in kept)
+        _store(result.graph, self)
+        return result
+
+
+def plainly_spelled(model: onnx.ModelProto) -> Plain:
+    """A model in its plain spelling: see `onnxshallow.model.spelling`.
+
+    Args:
+        model: a checked model, external data loaded. It is not changed.
+
+    Raises:
+        ModelError: the graph is damaged.
+    """
+    now = model
+    rounds: list[tuple[Change, ...]] = []
+    written_out, imports = calls(model)
+    if written_out:
+        now = changed(now, written_out)
+        _imports(now, onnx.ModelProto(opset_import=imports))
+        _drop_functions(now)
+        rounds.append(tuple(written_out))
+    network = Network(now)
+    for rule in _RULES:
+        while changes := rule(network):
+            network = Network(changed(network.model, changes))
+            rounds.append(tuple(changes))
+    return Plain(network.model, model, tuple(rounds))
+
+
+def _imports(model: onnx.ModelProto, other: onnx.ModelProto) -> None:
+    """Let a model name the operator sets that `other` names too, in the order of that."""
+    domains = {entry.domain for entry in other.opset_import}
+    entries = [*other.opset_import, *(entry for entry in model.opset_import if entry.domain not in domains)]
+    copies = [onnx.OperatorSetIdProto.FromString(entry.SerializeToString()) for entry in entries]
+    del model.opset_import[:]
+    model.opset_import.extend(copies)
+
+
+def _drop_functions(model: onnx.ModelProto) -> None:
+    """Leave out the functions where nothing calls one any more."""
+    names = {(function.domain, function.name) for function in model.functions}
+    if not any((node.domain, node.op_type) in names for node in every_node(model.graph)):
+        del model.functions[:]
+
+
+def _makers_of_nothing(graph: onnx.GraphProto) -> set[str]:
+    """What is made by nodes on which no output depends."""
+    needed = {value.name for value in graph.output}
+    nothing: set[str] = set()
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            needed |= reads(node)
+        else:
+            nothing |= set(node.output)
+    return nothing - {""}
+
+
+def _store(graph: onnx.GraphProto, plain: Plain) -> None:
+    """Store again what the nodes read that were put back, and leave out what was only read by those that went."""
+    first, spelled = plain.original.graph, plain.model.graph
+    read = {value.name for value in graph.output}.union(*(reads(node) for node in graph.node))
+    there = {tensor.name for tensor in graph.initializer}
+    graph.initializer.extend(t for t in first.initializer if t.name in read and t.name not in there)
+    before = {value.name for value in first.output}.union(*(reads(node) for node in first.node))
+    added = {t.name for t in spelled.initializer} - {t.name for t in first.initializer}
+    listed = {value.name for value in graph.input}
+    for place in reversed(range(len(graph.initializer))):
+        name = graph.initializer[place].name
+        if name not in read and name not in listed and (name in before or name in added):
+            del graph.initializer[place]
+    known = {name for node in graph.node for name in node.output} | listed | read
+    lost = {name for node in first.node for name in node.output} - known
+    for place in reversed(range(len(graph.value_info))):
+        if graph.value_info[place].name in lost:
+            del graph.value_info[place]

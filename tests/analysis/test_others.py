@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from onnxshallow.analysis.others import other_activations
+from onnxshallow.model.network import Network
+from tests.graphs import parse
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("s = Sigmoid(x) a = Mul(x, s) t = Sigmoid(a) y = Mul(a, t)", ("2 Sigmoid-gated activations",)),
+        ("s = HardSigmoid(x) y = Mul(s, x)", ("1 HardSigmoid-gated activation",)),
+        ("s = Sigmoid(x) y = Mul(s, two)", ("1 Sigmoid",)),
+        ("a = Tanh(x) b = Elu(a) c = Elu(b) d = Relu(c) y = Neg(d)", ("2 Elu", "1 Tanh")),
+        ("y = Relu(x)", ()),
+        ("y = Neg(x) z = Tanh(y)", ()),
+        ("k = Tanh(two) y = Mul(x, k)", ()),
+    ],
+)
+def test_activations_that_are_no_sites_are_named(body, said):
+    model = parse(f"(float[N,3] x) => (float[N,3] y) {{ {body} }}", two=np.full((), 2, np.float32))
+    assert other_activations(Network(model)) == said
+
+
+def test_those_of_onnxruntime_are_named_too():
+    text = "(float[N,3] x) => (float[N,3] y) { y = com.microsoft.Gelu(x) }"
+    assert other_activations(Network(parse(text, domains=["com.microsoft"]))) == ("1 Gelu",)

@@ -1,0 +1,69 @@
+import numpy as np
+import onnx
+
+from onnxshallow.analysis import analyze
+from onnxshallow.model.editor import GraphEditor
+from onnxshallow.model.spelling import plainly_spelled
+from tests.graphs import parse
+
+TEXT = """(float[N,3,4,4] x) => (float[N,3,4,4] y) { h = Conv(x, w)
+    g = Greater(h, zero) r = Where(g, h, zero) k = Conv(r, w) s = Max(k, zero) y = Conv(s, w) }"""
+
+
+def model_and_plain():
+    model = parse(TEXT, w=(3, 3, 1, 1), zero=np.zeros((), np.float32))
+    return model, plainly_spelled(model)
+
+
+def without(plain, output: str) -> onnx.ModelProto:
+    """The plain model with the activation that makes `output` taken out."""
+    analysis = analyze(plain.model)
+    site = next(site for site in analysis.sites if site.output == output)
+    editor = GraphEditor(plain.model)
+    editor.rename_output(site.source, site.output)
+    return editor.finish()
+
+
+def test_a_plain_model_is_left_alone():
+    model = parse("(float[N,3] x) => (float[N,3] y) { y = Relu(x) }")
+    plain = plainly_spelled(model)
+    assert plain.model is model
+    assert plain.restored(model) is model
+
+
+def test_what_is_left_is_spelled_as_before():
+    model, plain = model_and_plain()
+    made = plain.restored(without(plain, "s"))
+    assert [node.op_type for node in made.graph.node] == ["Conv", "Greater", "Where", "Conv", "Conv"]
+    assert list(made.graph.node[:3]) == list(model.graph.node[:3])
+    assert {tensor.name for tensor in made.graph.initializer} == {"w", "zero"}
+    onnx.checker.check_model(made, full_check=True)
+
+
+def test_what_only_removed_activations_read_goes():
+    _, plain = model_and_plain()
+    first = without(plain, "s")
+    analysis = analyze(first)
+    editor = GraphEditor(first)
+    (site,) = analysis.sites
+    editor.rename_output(site.source, site.output)
+    made = plain.restored(editor.finish())
+    assert [node.op_type for node in made.graph.node] == ["Conv", "Conv", "Conv"]
+    assert {tensor.name for tensor in made.graph.initializer} == {"w"}
+
+
+def test_functions_and_their_operator_sets_come_back():
+    function = """<domain: "pkg", opset_import: ["" : 17]> act (a) => (b) { b = Relu(a) }"""
+    text = "(float[N,3,4,4] x) => (float[N,3,4,4] y) { h = Conv(x, w) r = pkg.act(h) y = Conv(r, w) }"
+    model = parse(text, domains=["pkg"], functions=function, w=(3, 3, 1, 1))
+    plain = plainly_spelled(model)
+    made = plain.restored(without(plain, "r"))
+    assert [node.op_type for node in made.graph.node] == ["Conv", "Conv"]
+    assert list(made.functions) == list(model.functions)
+    assert list(made.opset_import) == list(model.opset_import)
+
+
+def test_sites_are_found_in_other_spellings():
+    model, plain = model_and_plain()
+    assert [site.name for site in analyze(plain.model).sites] == ["r", "s"]
+    assert not analyze(model).sites
