@@ -25,6 +25,8 @@ def command(
     config: options.ConfigPath = None,
     json: options.Json = None,
     html: options.Html = None,
+    markdown: options.Markdown = None,
+    card: options.Card = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
@@ -39,7 +41,7 @@ def command(
     from onnxshallow.workflows.apply import apply_plan
 
     resolved = resolve(given, model, config)
-    targets = outputs({**files_read(model, resolved, config), "the plan": plan}, output, json, None, html)
+    targets = outputs({**files_read(model, resolved, config), "the plan": plan}, output, json, None, html, markdown, card)
     with no_stale_output(targets):
         result = apply_plan(model, plan, config=resolved, progress=Bars(), force=force)
     finish(result, targets, keep_rejected)

@@ -65,6 +65,8 @@ def command(
     force: options.Force = False,
     config: options.ConfigPath = None,
     json: options.Json = None,
+    markdown: options.Markdown = None,
+    card: options.Card = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
@@ -83,7 +85,7 @@ def command(
     resolved = resolve({**given, "finetune": _length(budget, steps, epochs)}, original, config)
     target = output if output is not None else optimized.with_name(f"{optimized.stem}.finetuned.onnx")
     read = {**files_read(original, resolved, config), "the optimized model": optimized}
-    targets = outputs(read, target, json)
+    targets = outputs(read, target, json, markdown=markdown, card=card)
     checkpoint = target.with_suffix(".checkpoint")
     check_outputs({"the checkpoint": checkpoint}, read)
     with no_stale_output(targets):

@@ -41,6 +41,8 @@ def command(
     config: options.ConfigPath = None,
     json: options.Json = None,
     html: options.Html = None,
+    markdown: options.Markdown = None,
+    card: options.Card = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
@@ -65,6 +67,8 @@ def command(
         for option, given_too in (
             ("--output", output),
             ("--html", html),
+            ("--markdown", markdown),
+            ("--card", card),
             ("--keep-rejected", keep_rejected or None),
             ("--force", force or None),
         ):
@@ -73,7 +77,7 @@ def command(
         check_outputs({"--json": json, "--plan-out": plan_out}, files_read(model, resolved, config))
         propose(plan(model, config=resolved, progress=Bars(), cache=not no_cache), json, plan_out)
         return
-    targets = outputs(files_read(model, resolved, config), output, json, plan_out, html)
+    targets = outputs(files_read(model, resolved, config), output, json, plan_out, html, markdown, card)
     with no_stale_output(targets):
         result = optimize(model, config=resolved, progress=Bars(), cache=not no_cache, force=force)
     finish(result, targets, keep_rejected)

@@ -74,7 +74,8 @@ class AnalysisReport(Part):
 class SensitivityReport(Part):
     """The result of `sensitivity`: sites with the damage of each candidate that removes them.
 
-    `outputs` says what the outputs are read as.
+    `outputs` says what the outputs are read as. `nodes_to_exclude` names the sites and the layers that feed them, the
+    most sensitive first, as a quantizer may leave some of them out.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -87,6 +88,7 @@ class SensitivityReport(Part):
     versions: dict[str, str]
     seed: int
     outputs: tuple[OutputKind, ...] = ()
+    nodes_to_exclude: list[str] = Field(default_factory=list)
 
 
 class ValidationReport(Part):
