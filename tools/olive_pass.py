@@ -13,7 +13,7 @@ from olive.model import ONNXModelHandler
 from olive.passes import Pass
 from olive.passes.pass_config import BasePassConfig, PassConfigParam
 
-__all__ = ["NotShallow", "OnnxShallow"]
+__all__ = ["NotShallowError", "OnnxShallow"]
 
 # Options of onnxshallow that a workflow can set, and what JSON may say of each.
 _KINDS: dict[str, Any] = {
@@ -28,7 +28,7 @@ _KINDS: dict[str, Any] = {
 }
 
 
-class NotShallow(ValueError):
+class NotShallowError(ValueError):
     """No model was made, or it must not be used.
 
     Olive logs most errors of a pass and goes on, so that `olive run` ends with 0; a `ValueError` ends it.
@@ -57,7 +57,7 @@ class OnnxShallow(Pass):
         """Write the shallower model, and the report beside it.
 
         Raises:
-            NotShallow: the target or the accuracy budget cannot be met, or model or data cannot be used; nothing is
+            NotShallowError: the target or the accuracy budget cannot be met, or model or data cannot be used; nothing is
                 written, and the workflow ends.
         """
         import onnxshallow
@@ -74,6 +74,6 @@ class OnnxShallow(Pass):
             result = onnxshallow.optimize(source, config=resolve(given, source, settings))
             result.save(target)
         except onnxshallow.OnnxshallowError as error:
-            raise NotShallow(str(error)) from error
+            raise NotShallowError(str(error)) from error
         result.save_report(target.with_suffix(".json"))
         return ONNXModelHandler(str(target))

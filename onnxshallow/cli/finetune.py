@@ -9,7 +9,7 @@ from onnxshallow.cli import options
 from onnxshallow.cli.finish import finish, no_stale_output, outputs
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging
 from onnxshallow.errors import UsageError
-from onnxshallow.options.flags import DATA, GATES, MACHINE, PIXELS, TRAINING
+from onnxshallow.options.flags import DATA, GATES, MACHINE, PIXELS, RESULT, TRAINING
 
 __all__ = ["command"]
 
@@ -53,6 +53,7 @@ Output = Annotated[
 @options.takes("augment", "train_samples", before="resume")
 @options.takes("max_drop", GATES, before="output", instead={"max_drop": options.MAX_DROP})
 @options.takes(DATA, PIXELS, MACHINE, before="config")
+@options.takes(RESULT, before="config")
 def command(
     original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The model to learn from.")],
     optimized: Annotated[Path, typer.Argument(metavar="OPTIMIZED", help="The model that learns; it stays as it is.")],

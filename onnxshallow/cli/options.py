@@ -11,6 +11,7 @@ import typer
 
 from onnxshallow.cli.shell import LEVELS
 from onnxshallow.options.flags import FITTING, GATES, Flag, Group, Option
+from onnxshallow.options.flags import RESULT as RESULTS
 from onnxshallow.options.schema import OPTIONS
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
     "takes",
 ]
 
-RESULT = "Result"
+RESULT = RESULTS.title
 
 MAX_DROP = Flag(
     "Accuracy that may be lost; without labels disagreement, without classes the largest output error.",

@@ -5,8 +5,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from onnxshallow.cli.pages import WithPages
 from onnxshallow.cli.options import Card, Html
+from onnxshallow.cli.pages import WithPages
 from tests.runs import run
 
 

@@ -33,7 +33,9 @@ def run_action(folder, command, arguments):
         "GITHUB_OUTPUT": str(outputs),
         "GITHUB_STEP_SUMMARY": str(summary),
     }
-    done = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", step["run"]], cwd=folder, env=environment, check=False)
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", step["run"]], cwd=folder, env=environment, check=False
+    )
     said = summary.read_text() if summary.exists() else ""
     return done.returncode, dict(line.split("=", 1) for line in outputs.read_text().splitlines()), said
 

@@ -101,7 +101,7 @@ def test_options_may_come_from_a_file(olive_pass, model, tmp_path):
 
 
 def test_what_cannot_be_reached_ends_the_pass_and_leaves_no_model(olive_pass, model, tmp_path):
-    with pytest.raises(olive_pass.NotShallow, match="cannot be reached"):
+    with pytest.raises(olive_pass.NotShallowError, match="cannot be reached"):
         run_pass(olive_pass, model, tmp_path / "out.onnx", target_relus=1e-6)
     assert not (tmp_path / "out.onnx").exists()
 

@@ -14,6 +14,7 @@ from onnxshallow.options.config import Config
 from onnxshallow.private.tariff import Tariff
 from onnxshallow.report.build.changes import change_reports, decisions, plan_points
 from onnxshallow.report.build.nodes import node_reports
+from onnxshallow.report.build.provenance import provenance_report
 from onnxshallow.report.build.quantization import nodes_to_exclude
 from onnxshallow.report.build.validation import class_details
 from onnxshallow.report.build.verdict import verdict_report
@@ -83,6 +84,7 @@ def analysis_report(document: Document, analysis: Analysis) -> AnalysisReport:
         totals=cost_report(analysis),
         sites=site_reports(analysis),
         unknown=list(analysis.cost.unknown),
+        provenance=provenance_report(document.model),
     )
 
 

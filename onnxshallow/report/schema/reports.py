@@ -17,6 +17,7 @@ from onnxshallow.report.schema.sections import (
     NodeReport,
     PlanPoint,
     PrivateReport,
+    ProvenanceReport,
     SiteReport,
     TrainingReport,
     Verdict,
@@ -62,13 +63,14 @@ __all__ = [
 
 
 class AnalysisReport(Part):
-    """The result of `analyze`."""
+    """The result of `analyze`; `provenance` is there of a model that onnxshallow wrote."""
 
     schema_version: int = SCHEMA_VERSION
     model: FileReport
     totals: CostReport
     sites: list[SiteReport]
     unknown: list[str]
+    provenance: ProvenanceReport | None = None
 
 
 class SensitivityReport(Part):
