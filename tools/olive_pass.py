@@ -13,7 +13,7 @@ from olive.model import ONNXModelHandler
 from olive.passes import Pass
 from olive.passes.pass_config import BasePassConfig, PassConfigParam
 
-__all__ = ["OnnxShallow"]
+__all__ = ["NotShallowError", "OnnxShallow"]
 
 # Options of onnxshallow that a workflow can set, and what JSON may say of each.
 _KINDS: dict[str, Any] = {
@@ -26,6 +26,13 @@ _KINDS: dict[str, Any] = {
     "validate_data": str,
     "seed": int,
 }
+
+
+class NotShallowError(ValueError):
+    """No model was made, or it must not be used.
+
+    Olive logs most errors of a pass and goes on, so that `olive run` ends with 0; a `ValueError` ends it.
+    """
 
 
 class OnnxShallow(Pass):
@@ -50,20 +57,23 @@ class OnnxShallow(Pass):
         """Write the shallower model, and the report beside it.
 
         Raises:
-            onnxshallow.OnnxshallowError: the target or the accuracy budget cannot be met, or model or data cannot be
-                used; nothing is written, and Olive reports the pass as failed.
+            NotShallowError: the target or the accuracy budget cannot be met, or model or data cannot be used; nothing is
+                written, and the workflow ends.
         """
         import onnxshallow
         from onnxshallow.options.config import resolve
 
         given = {name: getattr(config, name) for name in _KINDS}
         source = Path(model.model_path)
-        resolved = resolve(given, source, Path(config.config_file) if config.config_file is not None else None)
-        result = onnxshallow.optimize(source, config=resolved)
+        settings = Path(config.config_file) if config.config_file is not None else None
         target = Path(output_model_path)
         # Olive names a folder where it leaves the name of the file to the pass.
         target = target if target.suffix == ".onnx" else target / "model.onnx"
         target.parent.mkdir(parents=True, exist_ok=True)
-        result.save(target)
+        try:
+            result = onnxshallow.optimize(source, config=resolve(given, source, settings))
+            result.save(target)
+        except onnxshallow.OnnxshallowError as error:
+            raise NotShallowError(str(error)) from error
         result.save_report(target.with_suffix(".json"))
         return ONNXModelHandler(str(target))

@@ -8,7 +8,7 @@ import typer
 from onnxshallow.cli import options
 from onnxshallow.cli.finish import finish, no_stale_output, outputs
 from onnxshallow.cli.shell import Bars, command_line, files_read, start_logging
-from onnxshallow.options.flags import DATA, GATES, MACHINE, PIXELS
+from onnxshallow.options.flags import DATA, GATES, MACHINE, PIXELS, RESULT
 
 __all__ = ["command"]
 
@@ -16,6 +16,7 @@ __all__ = ["command"]
 @command_line
 @options.takes("max_drop", GATES, before="output", instead={"max_drop": options.MAX_DROP})
 @options.takes(DATA, PIXELS, "ridge", "correction", "mask_form", MACHINE, before="config")
+@options.takes(RESULT, before="config")
 def command(
     model: options.Model,
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `optimize --plan-out`.")],
@@ -25,6 +26,8 @@ def command(
     config: options.ConfigPath = None,
     json: options.Json = None,
     html: options.Html = None,
+    markdown: options.Markdown = None,
+    card: options.Card = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
@@ -39,7 +42,9 @@ def command(
     from onnxshallow.workflows.apply import apply_plan
 
     resolved = resolve(given, model, config)
-    targets = outputs({**files_read(model, resolved, config), "the plan": plan}, output, json, None, html)
+    targets = outputs(
+        {**files_read(model, resolved, config), "the plan": plan}, output, json, None, html, markdown, card
+    )
     with no_stale_output(targets):
         result = apply_plan(model, plan, config=resolved, progress=Bars(), force=force)
     finish(result, targets, keep_rejected)

@@ -9,7 +9,7 @@ from onnxshallow.cli import options
 from onnxshallow.cli.finish import finish, no_stale_output, outputs
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging
 from onnxshallow.errors import UsageError
-from onnxshallow.options.flags import DATA, GATES, MACHINE, PIXELS, TRAINING
+from onnxshallow.options.flags import DATA, GATES, MACHINE, PIXELS, RESULT, TRAINING
 
 __all__ = ["command"]
 
@@ -53,6 +53,7 @@ Output = Annotated[
 @options.takes("augment", "train_samples", before="resume")
 @options.takes("max_drop", GATES, before="output", instead={"max_drop": options.MAX_DROP})
 @options.takes(DATA, PIXELS, MACHINE, before="config")
+@options.takes(RESULT, before="config")
 def command(
     original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The model to learn from.")],
     optimized: Annotated[Path, typer.Argument(metavar="OPTIMIZED", help="The model that learns; it stays as it is.")],
@@ -65,6 +66,8 @@ def command(
     force: options.Force = False,
     config: options.ConfigPath = None,
     json: options.Json = None,
+    markdown: options.Markdown = None,
+    card: options.Card = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
@@ -83,7 +86,7 @@ def command(
     resolved = resolve({**given, "finetune": _length(budget, steps, epochs)}, original, config)
     target = output if output is not None else optimized.with_name(f"{optimized.stem}.finetuned.onnx")
     read = {**files_read(original, resolved, config), "the optimized model": optimized}
-    targets = outputs(read, target, json)
+    targets = outputs(read, target, json, markdown=markdown, card=card)
     checkpoint = target.with_suffix(".checkpoint")
     check_outputs({"the checkpoint": checkpoint}, read)
     with no_stale_output(targets):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from onnxshallow.cli.html import BESIDE
-from onnxshallow.cli.shell import check_outputs, complain, show, write_json
+from onnxshallow.cli.pages import BESIDE
+from onnxshallow.cli.shell import check_outputs, complain, show, write_json, write_result
 from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
 
 if TYPE_CHECKING:
@@ -31,12 +31,16 @@ class Outputs:
         json: a copy of the report; `-` for stdout.
         plan: the plan.
         html: the report as a page.
+        markdown: a summary; `-` for stdout.
+        card: the model's card.
     """
 
     model: Path
     json: str | None = None
     plan: Path | None = None
     html: Path | None = None
+    markdown: str | None = None
+    card: Path | None = None
 
     @property
     def report(self) -> Path:
@@ -49,7 +53,9 @@ class Outputs:
         copy = None if self.json is None or self.json == "-" else Path(self.json)
         copy = None if copy == self.report else copy
         named = {"--output": self.model, "the report": self.report, "--json": copy}
-        return {**named, "--plan-out": self.plan, "--html": self.html}
+        summary = None if self.markdown is None or self.markdown == "-" else Path(self.markdown)
+        pages = {"--html": self.html, "--markdown": summary, "--card": self.card}
+        return {**named, "--plan-out": self.plan, **pages}
 
 
 def outputs(
@@ -58,6 +64,8 @@ def outputs(
     json: str | None,
     plan_out: Path | None = None,
     html: str | None = None,
+    markdown: str | None = None,
+    card: str | None = None,
 ) -> Outputs:
     """Where the optimized model goes, its report, which goes beside it with the suffix `.json`, and the rest.
 
@@ -67,16 +75,22 @@ def outputs(
         json: where a copy of the report goes.
         plan_out: where the plan goes.
         html: where the page goes; `BESIDE` for beside the model.
+        markdown: where the summary goes.
+        card: where the card goes; `BESIDE` for beside the model.
 
     Raises:
-        UsageError: something would be written over what is read or over another result.
+        UsageError: something would be written over what is read or over another result, or two go to stdout.
         ModelError: a folder cannot be written to.
     """
     model = next(iter(read.values()))
     target = output if output is not None else model.with_name(f"{model.stem}.shallow.onnx")
     check_outputs({"--output": target}, read)
-    page = target.with_suffix(".html") if html == BESIDE else None if html is None else Path(html)
-    found = Outputs(target, json, plan_out, page)
+    page, model_card = (
+        target.with_suffix(suffix) if path == BESIDE else None if path is None else Path(path)
+        for path, suffix in ((html, ".html"), (card, ".md"))
+    )
+    found = Outputs(target, json, plan_out, page, markdown, model_card)
+    check_outputs({"--json": json, "--markdown": markdown}, read)
     check_outputs(found.files, read)
     return found
 
@@ -132,7 +146,7 @@ def finish(result: "Result", targets: Outputs, keep_rejected: bool) -> None:
         raise
     if targets.json == "-":
         write_json(report, "-")
-    else:
+    elif targets.markdown != "-":
         print_result(report, targets.report, targets.html)
     if report.verdict.overridden:
         logger.warning("Written though refused, as --force asks: %s", " ".join(report.verdict.overridden))
@@ -179,4 +193,12 @@ def _write(result: "Result", targets: Outputs, keep_rejected: bool) -> "Report":
         from onnxshallow.report.page.html import html_report
 
         write_text(html_report(report), targets.html)
+    if targets.markdown is not None:
+        from onnxshallow.report.markdown.summary import run_summary
+
+        write_result(run_summary(report), targets.markdown)
+    if targets.card is not None:
+        from onnxshallow.report.markdown.card import model_card
+
+        write_text(model_card(report), targets.card)
     return report

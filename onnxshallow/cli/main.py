@@ -12,8 +12,9 @@ import typer.main
 
 from onnxshallow import __version__
 from onnxshallow.cli.help import Command
-from onnxshallow.cli.html import WithHtml
+from onnxshallow.cli.pages import WithPages
 from onnxshallow.cli.shell import complain
+from onnxshallow.cli.stdout import arriving
 from onnxshallow.errors import ExitCode
 
 __all__ = ["app", "main"]
@@ -31,7 +32,8 @@ _SUMMARIES = {
     "doctor": "Check versions, execution providers and extras.",
     "schema": "Print the JSON Schema of the options file or of a report.",
 }
-_WITH_PAGES = ("optimize", "apply")
+_WITH_PAGES = ("optimize", "apply", "finetune")
+_HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class _Commands(Mapping[str, typer.core.TyperCommand]):
@@ -50,8 +52,8 @@ class _Commands(Mapping[str, typer.core.TyperCommand]):
 @cache
 def _made(name: str, summary: str) -> typer.core.TyperCommand:
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    kind = WithHtml if name in _WITH_PAGES else Command
-    alone.command(name, cls=kind, short_help=summary)(
+    kind = WithPages if name in _WITH_PAGES else Command
+    alone.command(name, cls=kind, short_help=summary, context_settings=_HELP)(
         import_module(f"onnxshallow.cli.{name.replace('-', '_')}").command
     )
     command: typer.core.TyperCommand = typer.main.get_command(alone)  # type: ignore[assignment]
@@ -76,6 +78,7 @@ app = typer.Typer(
     help="Make trained ONNX convolutional networks shallower: remove ReLUs, fuse and re-fit convolutions. "
     "No training, no labels.",
     epilog="`onnxshallow COMMAND --help` shows a command's options, with examples.",
+    context_settings=_HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -91,7 +94,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+        bool, typer.Option("-V", "--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """Make trained ONNX convolutional networks shallower."""
@@ -100,7 +103,8 @@ def _root(
 def main() -> None:
     """Run the command line; what nobody foresaw is shown whole, with what to do about it."""
     try:
-        app()
+        with arriving():
+            app()
     except Exception:
         traceback.print_exc()
         complain(

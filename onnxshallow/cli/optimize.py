@@ -9,7 +9,7 @@ from onnxshallow.cli import options
 from onnxshallow.cli.finish import finish, no_stale_output, outputs, propose
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging
 from onnxshallow.errors import UsageError
-from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, PRIVATE, TRAINING
+from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, PRIVATE, RESULT, TRAINING
 
 __all__ = ["command"]
 
@@ -18,6 +18,7 @@ __all__ = ["command"]
 @options.takes(GOAL, PRIVATE, CHANGES, GATES, before="output")
 @options.takes(DATA, PIXELS, FITTING, before="no_cache")
 @options.takes(TRAINING, MACHINE, before="config")
+@options.takes(RESULT, before="config")
 def command(
     model: options.Model,
     output: options.Output = None,
@@ -41,6 +42,8 @@ def command(
     config: options.ConfigPath = None,
     json: options.Json = None,
     html: options.Html = None,
+    markdown: options.Markdown = None,
+    card: options.Card = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
@@ -65,6 +68,8 @@ def command(
         for option, given_too in (
             ("--output", output),
             ("--html", html),
+            ("--markdown", markdown),
+            ("--card", card),
             ("--keep-rejected", keep_rejected or None),
             ("--force", force or None),
         ):
@@ -73,7 +78,7 @@ def command(
         check_outputs({"--json": json, "--plan-out": plan_out}, files_read(model, resolved, config))
         propose(plan(model, config=resolved, progress=Bars(), cache=not no_cache), json, plan_out)
         return
-    targets = outputs(files_read(model, resolved, config), output, json, plan_out, html)
+    targets = outputs(files_read(model, resolved, config), output, json, plan_out, html, markdown, card)
     with no_stale_output(targets):
         result = optimize(model, config=resolved, progress=Bars(), cache=not no_cache, force=force)
     finish(result, targets, keep_rejected)

@@ -11,17 +11,20 @@ import typer
 
 from onnxshallow.cli.shell import LEVELS
 from onnxshallow.options.flags import FITTING, GATES, Flag, Group, Option
+from onnxshallow.options.flags import RESULT as RESULTS
 from onnxshallow.options.schema import OPTIONS
 
 __all__ = [
     "MAX_DROP",
     "RESULT",
+    "Card",
     "ConfigPath",
     "Force",
     "Html",
     "Json",
     "KeepRejected",
     "LogLevel",
+    "Markdown",
     "Model",
     "NoCache",
     "Output",
@@ -29,7 +32,7 @@ __all__ = [
     "takes",
 ]
 
-RESULT = "Result"
+RESULT = RESULTS.title
 
 MAX_DROP = Flag(
     "Accuracy that may be lost; without labels disagreement, without classes the largest output error.",
@@ -49,12 +52,30 @@ Json = Annotated[
     str | None,
     typer.Option("--json", metavar="PATH", help="Write the result as JSON; - for stdout.", rich_help_panel=RESULT),
 ]
+Markdown = Annotated[
+    str | None,
+    typer.Option(
+        "--markdown",
+        metavar="PATH",
+        help="Write a summary in Markdown, for a pull request; - for stdout.",
+        rich_help_panel=RESULT,
+    ),
+]
 Html = Annotated[
     str | None,
     typer.Option(
         "--html",
         metavar="[PATH]",
         help="Write the report as a page, too [default: MODEL.shallow.html].",
+        rich_help_panel=RESULT,
+    ),
+]
+Card = Annotated[
+    str | None,
+    typer.Option(
+        "--card",
+        metavar="[PATH]",
+        help="Write a model card in Markdown, with figures, data and limits [default: MODEL.shallow.md].",
         rich_help_panel=RESULT,
     ),
 ]

@@ -34,6 +34,7 @@ __all__ = [
     "show",
     "start_logging",
     "write_json",
+    "write_result",
 ]
 
 P = ParamSpec("P")
@@ -164,11 +165,15 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
         inputs: files that are read, by what they are.
 
     Raises:
-        UsageError: a result would overwrite an input or another result, is a folder, or its folder does not exist.
+        UsageError: a result would overwrite an input or another result, is a folder, its folder does not exist, or
+            two go to stdout.
         ModelError: its folder cannot be written to.
     """
     from onnxshallow.model.files import require_writable, same_file
 
+    to_stdout = [option for option, output in outputs.items() if output is not None and str(output) == "-"]
+    if len(to_stdout) > 1:
+        raise UsageError(f"{' and '.join(to_stdout)} would both go to stdout; give one of them a path.")
     taken = {f"{what}, which is never overwritten": path for what, path in inputs.items()}
     for option, output in outputs.items():
         if output is None or str(output) == "-":
@@ -205,10 +210,14 @@ def files_read(model: Path, config: "Config", options_file: Path | None) -> dict
 
 def write_json(value: BaseModel | dict[str, Any], target: str | Path | None) -> None:
     """Write a result as JSON to a file, or to stdout for `-`; nowhere for None."""
+    content = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    write_result(json.dumps(content, indent=2) + "\n", target)
+
+
+def write_result(text: str, target: str | Path | None) -> None:
+    """Write a result to a file, or to stdout for `-`; nowhere for None."""
     if target is None:
         return
-    content = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    text = json.dumps(content, indent=2) + "\n"
     if str(target) == "-":
         sys.stdout.write(text)
         return

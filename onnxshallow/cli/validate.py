@@ -1,13 +1,17 @@
-"""`onnxshallow validate`: compare two models on data."""
+"""`onnxshallow validate`: compare models with their original on data."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, complain, files_read, show, start_logging
+from onnxshallow.cli.several import each, show_each
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, complain, files_read, start_logging
 from onnxshallow.options.flags import GATES, PIXELS, Flag
+
+if TYPE_CHECKING:
+    from onnxshallow.report.schema.reports import ValidationReport
 
 __all__ = ["command"]
 
@@ -35,18 +39,20 @@ Metric = Annotated[
 )  # fmt: skip
 def command(
     original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The reference model.")],
-    optimized: Annotated[Path, typer.Argument(metavar="OPTIMIZED", help="The model to check.")],
+    optimized: Annotated[list[Path], typer.Argument(metavar="OPTIMIZED...", help="The model to check, or several.")],
     metric: Metric = None,
     config: options.ConfigPath = None,
     json: options.Json = None,
+    markdown: options.Markdown = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
-    """Compare accuracy, agreement and output error of two models; exit with 4 where a gate is broken.
+    """Compare accuracy, agreement and output error of two models or more; exit with 4 where a gate is broken.
 
     A gate is --max-drop, --min-agreement or --max-error. Outputs that none given here or in the options file speaks
     of have a default: --max-drop 0.05 for classes and the pixels of masks, 0.05 of the cosine of an embedding, else
-    --max-error 0.1. Outputs that are NaN or infinite break every gate.
+    --max-error 0.1. Outputs that are NaN or infinite break every gate. Of several models each is compared with the
+    original, and the exit code is the highest of theirs.
 
     Examples:
       onnxshallow validate net.onnx net.shallow.onnx --data test.npz
@@ -55,16 +61,25 @@ def command(
     start_logging(log_level)
     from onnxshallow.options.config import resolve
     from onnxshallow.options.forms import file_of
+    from onnxshallow.report.markdown.summary import validation_summary
+    from onnxshallow.report.schema.several import ValidationReports
     from onnxshallow.report.terminal.validation import print_validation
     from onnxshallow.workflows.validate import validate as compare
 
     resolved = resolve(given, original, config)
-    read = {**files_read(original, resolved, config), "the optimized model": optimized}
+    read = {**files_read(original, resolved, config), **{f"the optimized model {path}": path for path in optimized}}
     for source in metric or ():
         read[f"the file of --metric {source}"] = file_of(source)
-    check_outputs({"--json": json}, read)
-    report = compare(original, optimized, metrics=metric or (), config=resolved, progress=Bars())
-    show(report, json, print_validation)
-    if report.verdict.exit_code:
-        complain(" ".join(finding.text for finding in report.verdict.findings if finding.refuses))
-        raise typer.Exit(report.verdict.exit_code)
+    check_outputs({"--json": json, "--markdown": markdown}, read)
+
+    def check(path: Path) -> "ValidationReport":
+        return compare(original, path, metrics=metric or (), config=resolved, progress=Bars())
+
+    reports, failed = each(optimized, check)
+    whole = ValidationReports(reports=reports, failed=failed)
+    show_each(optimized, whole, json, markdown, print_validation, validation_summary)
+    for report in reports:
+        if report.verdict.exit_code:
+            name = f"{report.optimized.path}: " if len(optimized) > 1 else ""
+            complain(name + " ".join(finding.text for finding in report.verdict.findings if finding.refuses))
+    raise typer.Exit(whole.exit_code)

@@ -11,9 +11,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from onnxshallow.model.notes import notes_of, with_notes
+
 __all__ = ["scales_of", "with_scales"]
 
-_KEY = "onnxshallow.scales"
+_NAME = "scales"
 
 
 def scales_of(model: onnx.ModelProto) -> dict[str, NDArray[np.float64]]:
@@ -21,26 +23,15 @@ def scales_of(model: onnx.ModelProto) -> dict[str, NDArray[np.float64]]:
 
     A note that cannot be read counts as none.
     """
-    for entry in model.metadata_props:
-        if entry.key == _KEY:
-            try:
-                found = {str(name): np.array(values, np.float64) for name, values in json.loads(entry.value).items()}
-            except (ValueError, TypeError, AttributeError):
-                return {}
-            return {name: values for name, values in found.items() if values.ndim == 1 and np.all(values > 0)}
-    return {}
+    try:
+        stated = json.loads(notes_of(model).get(_NAME, "{}"))
+        found = {str(name): np.array(values, np.float64) for name, values in stated.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+    return {name: values for name, values in found.items() if values.ndim == 1 and np.all(values > 0)}
 
 
 def with_scales(model: onnx.ModelProto, scales: Mapping[str, NDArray[np.float64]]) -> onnx.ModelProto:
     """The model with a note of these scales in the place of the one that it has, if any."""
-    if not scales and not any(entry.key == _KEY for entry in model.metadata_props):
-        return model
-    noted = onnx.ModelProto()
-    noted.CopyFrom(model)
-    for index in reversed(range(len(noted.metadata_props))):
-        if noted.metadata_props[index].key == _KEY:
-            del noted.metadata_props[index]
-    if scales:
-        written = {name: [float(f"{value:.7g}") for value in values] for name, values in scales.items()}
-        noted.metadata_props.add(key=_KEY, value=json.dumps(written))
-    return noted
+    written = {name: [float(f"{value:.7g}") for value in values] for name, values in scales.items()}
+    return with_notes(model, {_NAME: json.dumps(written) if scales else None})

@@ -15,6 +15,7 @@ __all__ = [
     "MACHINE",
     "PIXELS",
     "PRIVATE",
+    "RESULT",
     "TRAINING",
     "Flag",
     "Group",
@@ -42,6 +43,7 @@ PIXELS = Group("Preprocessing of uint8 images")
 FITTING = Group("How to work")
 TRAINING = Group("Training, which needs torch")
 MACHINE = Group("How to work")
+RESULT = Group("Result")
 
 
 @dataclass(frozen=True)

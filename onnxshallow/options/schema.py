@@ -19,6 +19,7 @@ from onnxshallow.options.flags import (
     MACHINE,
     PIXELS,
     PRIVATE,
+    RESULT,
     TRAINING,
     Flag,
     Option,
@@ -167,6 +168,14 @@ class Config(BaseModel):
     correction: Annotated[
         bool,
         Flag("Re-fit the layers after a change.", FITTING, negative="Do not re-fit the layers after a change."),
+    ] = True
+    metadata: Annotated[
+        bool,
+        Flag(
+            "Say in the model's metadata of what it was made, and how.",
+            RESULT,
+            negative="Leave out of the model of what it was made, and how.",
+        ),
     ] = True
     mask_form: Annotated[
         Literal["split", "prelu"] | None,
@@ -322,6 +331,7 @@ class Options(TypedDict, total=False):
     sensitivity: Literal["kl", "mse", "disagreement", "magnitude"] | None
     ridge: float | None
     correction: bool | None
+    metadata: bool | None
     mask_form: Literal["split", "prelu"] | None
     finetune: str | None
     augment: Literal["none", "flip", "crop", "mixup"] | None

@@ -1,5 +1,6 @@
 """A plan: the chosen candidates as data that can be saved, read, edited by hand and applied again."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -36,6 +37,12 @@ class Plan:
     def keys(self) -> frozenset[str]:
         """What tells this plan from others: the keys of its candidates."""
         return frozenset(candidate.key for candidate in self.candidates)
+
+    @property
+    def digest(self) -> str:
+        """A sha256 of what tells this plan from others, whatever was measured of it."""
+        entries = [[c.action, list(c.sites), c.source, c.output, c.exactness, c.variant] for c in self.candidates]
+        return hashlib.sha256(json.dumps(sorted(entries, key=str), sort_keys=True).encode()).hexdigest()
 
     @property
     def predicted(self) -> float:

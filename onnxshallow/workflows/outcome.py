@@ -10,7 +10,10 @@ from onnxshallow.analysis import Analysis
 from onnxshallow.data.prepare import labelled_batches
 from onnxshallow.errors import ModelError, TargetError, UsageError
 from onnxshallow.model.document import Document
+from onnxshallow.model.provenance import with_provenance
+from onnxshallow.model.weights import byte_size
 from onnxshallow.options.config import Config
+from onnxshallow.report.build.provenance import provenance
 from onnxshallow.report.build.run import build_report
 from onnxshallow.report.build.training import training_report
 from onnxshallow.runtime.progress import Clock
@@ -106,6 +109,10 @@ def outcome(
     if trained is not None:
         told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})
+    said = provenance(inputs, attempt.plan, report, start) if config.metadata else None
+    model = with_provenance(model, said)
+    if report.optimized is not None:
+        report = report.model_copy(update={"optimized": replace(report.optimized, size_bytes=byte_size(model))})
     return Result(inputs.document, model, attempt.plan, report, judgement.error)
 
 

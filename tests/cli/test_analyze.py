@@ -120,3 +120,29 @@ def test_a_model_that_asks_for_too_much_is_refused_unless_allowed(tmp_path):
     assert_error(run("analyze", tmp_path / "a.onnx"), 3, "'c'", "takes 1 GiB", "limit is 512 MiB", "--max-tensor")
     assert run("analyze", tmp_path / "a.onnx", "--max-tensor", "1G").exit_code == 0
     assert_error(run("analyze", tmp_path / "a.onnx", "--max-tensor", "much"), 2, "--max-tensor", "write it like 4G")
+
+
+def test_several_models_have_a_report_each(tmp_path):
+    model, _ = save_case(tmp_path)
+    outcome = run("analyze", model, model, "--json", tmp_path / "all.json", "--markdown", tmp_path / "all.md")
+    assert outcome.exit_code == 0
+    assert outcome.stdout.count(f"{model}:\n") == 2
+    whole = read_json(tmp_path / "all.json")
+    alone = strict_json(run("analyze", model, "--json", "-").stdout)
+    assert (whole["reports"], whole["failed"], whole["exit_code"]) == ([alone, alone], [], 0)
+    assert (tmp_path / "all.md").read_text().count("### onnxshallow: `net.onnx`") == 2
+
+
+def test_a_model_that_cannot_be_used_keeps_no_other_from_its_report(tmp_path):
+    model, data = save_case(tmp_path)
+    outcome = run("analyze", data, model, "--json", "-")
+    assert_error(outcome, 3, "data.npz", "not an ONNX model")
+    whole = strict_json(outcome.stdout)
+    assert [report["model"]["path"] for report in whole["reports"]] == [str(model)]
+    assert [(one["path"], one["exit_code"]) for one in whole["failed"]] == [(str(data), 3)]
+    assert "data.npz" in run("analyze", data, model, "--markdown", "-").stdout
+
+
+def test_two_results_cannot_share_stdout(tmp_path):
+    model, _ = save_case(tmp_path)
+    assert_error(run("analyze", model, "--json", "-", "--markdown", "-"), 2, "--json and --markdown", "stdout")

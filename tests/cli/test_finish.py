@@ -7,7 +7,7 @@ import typer
 
 from onnxshallow import optimize
 from onnxshallow.cli.finish import Outputs, finish, no_stale_output, outputs
-from onnxshallow.cli.html import BESIDE
+from onnxshallow.cli.pages import BESIDE
 from onnxshallow.errors import AccuracyError, DataError, ModelError, TargetError, UsageError
 from onnxshallow.model.files import file_digest
 from tests.runs import assert_error, files, read_json, run, save_case

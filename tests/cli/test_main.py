@@ -32,6 +32,13 @@ def test_version_and_help():
     assert run("shrink").exit_code == 2
 
 
+def test_short_forms_do_the_same():
+    assert run("-V").stdout == run("--version").stdout
+    assert run("-h").stdout == run("--help").stdout
+    for command in ("analyze", "optimize", "validate", "doctor"):
+        assert run(command, "-h").stdout == run(command, "--help").stdout
+
+
 @pytest.mark.parametrize("asked", ["'--help'", "'optimize', '--help'", "'--version'"])
 def test_help_is_fast_since_nothing_heavy_is_imported(asked):
     code = (

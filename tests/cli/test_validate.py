@@ -224,3 +224,18 @@ def test_fewer_samples_than_the_models_batch_exit_with_3(tmp_path):
     proto = build(NET.replace("[N,", "[4,"), **NET_WEIGHTS)
     model, data = save_case(tmp_path, proto, x=smooth(3, 3, 6))
     assert_error(run("validate", model, model, "--data", data, "--max-drop", "0"), 3, "4", "3")
+
+
+def test_several_models_are_each_compared_with_the_original(tmp_path):
+    first, second, data = pair(tmp_path, flipped(net(), "w3"))
+    gates = ("--data", data, "--max-drop", "0.01")
+    outcome = run("validate", first, first, second, *gates, "--json", "-")
+    assert_error(outcome, 4, "other.onnx: ", "--max-drop 0.01")
+    whole = strict_json(outcome.stdout)
+    assert [report["verdict"]["exit_code"] for report in whole["reports"]] == [0, 4]
+    assert whole["exit_code"] == 4
+    outcome = run("validate", first, first, tmp_path / "gone.onnx", *gates, "--markdown", tmp_path / "all.md")
+    assert_error(outcome, 3, "gone.onnx")
+    said = (tmp_path / "all.md").read_text()
+    assert "`net.onnx` in the place of `net.onnx`" in said
+    assert "**There is no model file" in said

@@ -12,7 +12,6 @@ import onnx
 import pytest
 
 from onnxshallow import analyze
-from onnxshallow.errors import TargetError
 from onnxshallow.options.schema import OPTIONS
 from tests.networks import build, smooth
 from tests.runs import NET, NET_WEIGHTS
@@ -102,6 +101,14 @@ def test_options_may_come_from_a_file(olive_pass, model, tmp_path):
 
 
 def test_what_cannot_be_reached_ends_the_pass_and_leaves_no_model(olive_pass, model, tmp_path):
-    with pytest.raises(TargetError, match="cannot be reached"):
+    with pytest.raises(olive_pass.NotShallowError, match="cannot be reached"):
         run_pass(olive_pass, model, tmp_path / "out.onnx", target_relus=1e-6)
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_olive_is_told_by_an_error_that_ends_a_workflow(olive_pass, model, tmp_path):
+    """Olive goes on after most errors of a pass, but not after a `ValueError`."""
+    config = configured(olive_pass, calib="gone.npz", target_relus=0.7)
+    with pytest.raises(ValueError, match=r"gone.npz"):
+        olive_pass.OnnxShallow()._run_for_config(Handler(str(model)), config, str(tmp_path / "out"))
+    assert not (tmp_path / "out" / "model.onnx").exists()

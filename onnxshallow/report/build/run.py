@@ -15,6 +15,8 @@ from onnxshallow.options.config import Config
 from onnxshallow.private.tariff import Tariff
 from onnxshallow.report.build.changes import change_reports, decisions, plan_points
 from onnxshallow.report.build.nodes import node_reports
+from onnxshallow.report.build.provenance import provenance_report
+from onnxshallow.report.build.quantization import nodes_to_exclude
 from onnxshallow.report.build.validation import class_details
 from onnxshallow.report.build.verdict import verdict_report
 from onnxshallow.report.schema.reports import (
@@ -84,21 +86,24 @@ def analysis_report(document: Document, analysis: Analysis) -> AnalysisReport:
         sites=site_reports(analysis),
         unknown=list(analysis.cost.unknown),
         other_activations=list(other_activations(analysis.network)),
+        provenance=provenance_report(document.model),
     )
 
 
 def sensitivity_report(inputs: Inputs, measured: MeasuredDamages) -> SensitivityReport:
     """What `sensitivity` says of a model."""
+    sites = site_reports(inputs.analysis, measured)
     return SensitivityReport(
         model=file_report(inputs.document),
         totals=cost_report(inputs.analysis),
-        sites=site_reports(inputs.analysis, measured),
+        sites=sites,
         measure=inputs.config.sensitivity,
         samples=len(inputs.data.selection),
         source=inputs.data.selection.source,
         outputs=inputs.kinds,
         versions=versions(),
         seed=inputs.config.seed,
+        nodes_to_exclude=nodes_to_exclude(inputs.analysis, sites),
     )
 
 

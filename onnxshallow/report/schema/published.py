@@ -18,17 +18,20 @@ from onnxshallow.report.schema.reports import (
     SensitivityReport,
     ValidationReport,
 )
+from onnxshallow.report.schema.several import AnalysisReports, ValidationReports
 
 __all__ = ["PUBLISHED", "json_schema"]
 
 PUBLISHED: dict[str, type[BaseModel]] = {
     "options": Config,
     "analyze": AnalysisReport,
+    "analyze-several": AnalysisReports,
     "sensitivity": SensitivityReport,
     "optimize": Report,
     "dry-run": PlanReport,
     "pareto": ParetoReport,
     "validate": ValidationReport,
+    "validate-several": ValidationReports,
     "bench": BenchReport,
     "private-setup": SetupReport,
     "doctor": DoctorReport,

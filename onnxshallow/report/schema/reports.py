@@ -17,6 +17,7 @@ from onnxshallow.report.schema.sections import (
     NodeReport,
     PlanPoint,
     PrivateReport,
+    ProvenanceReport,
     SiteReport,
     TrainingReport,
     Verdict,
@@ -62,7 +63,7 @@ __all__ = [
 
 
 class AnalysisReport(Part):
-    """The result of `analyze`.
+    """The result of `analyze`; `provenance` is there of a model that onnxshallow wrote.
 
     `unknown` names what is not counted, as its shape is not known; `other_activations` says in words what is computed
     elementwise besides the sites.
@@ -74,12 +75,14 @@ class AnalysisReport(Part):
     sites: list[SiteReport]
     unknown: list[str]
     other_activations: list[str] = Field(default_factory=list)
+    provenance: ProvenanceReport | None = None
 
 
 class SensitivityReport(Part):
     """The result of `sensitivity`: sites with the damage of each candidate that removes them.
 
-    `outputs` says what the outputs are read as.
+    `outputs` says what the outputs are read as. `nodes_to_exclude` names the sites and the layers that feed them, the
+    most sensitive first, as a quantizer may leave some of them out.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -92,6 +95,7 @@ class SensitivityReport(Part):
     versions: dict[str, str]
     seed: int
     outputs: tuple[OutputKind, ...] = ()
+    nodes_to_exclude: list[str] = Field(default_factory=list)
 
 
 class ValidationReport(Part):

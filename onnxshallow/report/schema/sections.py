@@ -24,6 +24,7 @@ __all__ = [
     "NodeReport",
     "PlanPoint",
     "PrivateReport",
+    "ProvenanceReport",
     "SiteReport",
     "TrainingLook",
     "TrainingReport",
@@ -36,6 +37,20 @@ class FileReport(Part):
 
     path: str
     sha256: str | None
+
+
+class ProvenanceReport(Part):
+    """What a model says of itself that onnxshallow wrote; nobody vouches for it.
+
+    `plan_sha256` tells plans apart, `nodes` says what became of the original's nodes, and `training` for how long
+    weights learned from the original.
+    """
+
+    version: str
+    input_sha256: str
+    plan_sha256: str
+    nodes: dict[str, str] = Field(default_factory=dict)
+    training: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

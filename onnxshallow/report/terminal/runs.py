@@ -43,6 +43,14 @@ def print_analysis(report: AnalysisReport) -> None:
         f"{count(totals.params)} parameters, {totals.conv_layers} convolutions, depth {totals.depth}"
         + (f", {count(totals.squares)} squares." if totals.squares else ".")
     )
+    if (made := report.provenance) is not None:
+        console.print(
+            f"Made by onnxshallow {printable(made.version)} of the model with sha256 {printable(made.input_sha256)}"
+            + (f", trained {printable(made.training)}:" if made.training else ":"),
+            soft_wrap=True,
+        )
+        for name, what in made.nodes.items():
+            console.print(f"  {printable(name)}: {printable(what)}", soft_wrap=True)
     if report.unknown:
         named = ", ".join(repr(printable(name)) for name in report.unknown[:_MOST_NAMED])
         console.print(

@@ -7,6 +7,7 @@ from rich.box import SIMPLE
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from onnxshallow.report.build.figures import compared, count, lost, number
 from onnxshallow.text import printable
 
 if TYPE_CHECKING:  # `doctor` shows tables where what these need is missing
@@ -56,16 +57,6 @@ def show_table(console: Console, table: Table) -> None:
     console.print()
 
 
-def count(value: int | None) -> str:
-    """A whole number in groups of three."""
-    return "?" if value is None else f"{value:,}".replace(",", " ")
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many digits after the point; a dash for none."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
 def comparison_table(
     console: Console,
     original: "CostReport",
@@ -75,47 +66,15 @@ def comparison_table(
 ) -> Table:
     """Two models' figures, and the ratios between them; of the speed, which is one, its interval."""
     table = make_table(console, "", "original", what, "ratio")
-    for label, name in (
-        ("ReLUs", "relus"),
-        ("ReLU nodes", "relu_nodes"),
-        ("squares", "squares"),
-        ("MACs", "macs"),
-        ("parameters", "params"),
-        ("convolutions", "conv_layers"),
-        ("depth", "depth"),
-        *[("levels of products", "levels")] * (optimized.squares > 0 and not optimized.relus),
-        ("bytes", "size_bytes"),
-    ):
-        before, after = getattr(original, name), getattr(optimized, name)
-        if before is None or after is None or (name == "squares" and not before and not after):
-            continue
-        table.add_row(label, count(before), count(after), f"{after / before:.3f}" if before else "-")
-    if original.price is not None and optimized.price is not None:
-        unit = (original.price_of or "").split()[0]
-        ratio = optimized.price / original.price if original.price else 1.0
-        table.add_row(f"private inference, {unit}", f"{original.price:.4g}", f"{optimized.price:.4g}", f"{ratio:.3f}")
-    if original.latency_ms is not None and optimized.latency_ms is not None:
-        ratio = optimized.latency_ms / original.latency_ms
-        table.add_row("latency, ms", f"{original.latency_ms:.3f}", f"{optimized.latency_ms:.3f}", f"{ratio:.3f}")
-    if speed is not None:
-        low, high = speed.speedup_interval
-        table.add_row("times as fast", "1", f"{speed.speedup:.3f}", f"{low:.2f} to {high:.2f}")
-    if original.accuracy is not None and optimized.accuracy is not None:
-        before, after = original.accuracy, optimized.accuracy
-        table.add_row("top-1, %", f"{100 * before.top1:.2f}", f"{100 * after.top1:.2f}", "")
-        if before.top5 is not None and after.top5 is not None:
-            table.add_row("top-5, %", f"{100 * before.top5:.2f}", f"{100 * after.top5:.2f}", "")
+    for row in compared(original, optimized, speed):
+        table.add_row(*row)
     return table
 
 
 def print_lost(console: Console, verdict: "Verdict") -> None:
     """The accuracy that was lost, where it is known."""
-    if verdict.accuracy_lost is not None and verdict.accuracy_lost_interval is not None:
-        low, high = (100 * value for value in verdict.accuracy_lost_interval)
-        console.print(
-            f"Accuracy lost: {100 * verdict.accuracy_lost:.2f} points (95 % interval {low:.2f} to {high:.2f}; "
-            f"McNemar p = {verdict.mcnemar_p or 0:.3g})."
-        )
+    if sentence := lost(verdict):
+        console.print(sentence)
 
 
 def print_verdict(console: Console, verdict: "Verdict") -> None:

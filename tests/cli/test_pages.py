@@ -5,8 +5,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from onnxshallow.cli.html import WithHtml
-from onnxshallow.cli.options import Html
+from onnxshallow.cli.options import Card, Html
+from onnxshallow.cli.pages import WithPages
 from tests.runs import run
 
 
@@ -14,9 +14,9 @@ from tests.runs import run
 def app():
     made = typer.Typer()
 
-    @made.command(cls=WithHtml)
-    def command(model: str, html: Html = None, other: str = "none") -> None:
-        typer.echo(f"{model} {html!r} {other}")
+    @made.command(cls=WithPages)
+    def command(model: str, html: Html = None, card: Card = None, other: str = "none") -> None:
+        typer.echo(f"{model} {html!r} {other}" + (f" {card!r}" if card is not None else ""))
 
     return made
 
@@ -33,6 +33,8 @@ def app():
         (["m.onnx", "--html", "--other", "a"], "m.onnx '' a"),
         (["--html", "--", "--html"], "--html '' none"),
         (["--", "m.onnx"], "m.onnx None none"),
+        (["--card", "m.onnx", "--html"], "m.onnx '' none ''"),
+        (["--card", "card.md", "m.onnx"], "m.onnx None none 'card.md'"),
     ],
 )
 def test_a_page_is_named_or_not(app, arguments, said):

@@ -1,0 +1,95 @@
+"""A report in Markdown, as short as a comment on a pull request should be."""
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from onnxshallow.report.build.figures import compared, count, lost, number
+from onnxshallow.report.markdown.text import code, plain, table
+from onnxshallow.report.schema.reports import AnalysisReport, ChangeReport, Report, ValidationReport, Verdict
+from onnxshallow.report.schema.several import Failed
+from onnxshallow.validation.compare import Fidelity
+
+__all__ = ["analysis_summary", "change_table", "closeness", "failed_summary", "run_summary", "validation_summary"]
+
+
+def run_summary(report: Report) -> str:
+    """What `optimize`, `apply` or `finetune` did, before and after."""
+    name = code(PurePath(report.model.path).name)
+    parts = [f"### onnxshallow: {name}", _verdict(report.verdict)]
+    if report.optimized is not None:
+        rows = compared(report.original, report.optimized, report.speed)
+        parts.append(table(["", "original", "optimized", "ratio"], rows))
+    parts += [lost(report.verdict), closeness(report.fidelity), *_remarks(report.verdict)]
+    if report.changes:
+        heading = f"<summary>Changes: {len(report.changes)}</summary>"
+        parts.append(f"<details>{heading}\n\n{change_table(report.changes)}\n\n</details>")
+    return _joined(parts)
+
+
+def validation_summary(report: ValidationReport) -> str:
+    """What `validate` found of two models."""
+    first, second = (code(PurePath(file.path).name) for file in (report.original, report.optimized))
+    parts = [f"### onnxshallow: {second} in the place of {first}", _verdict(report.verdict)]
+    before, after = report.original_accuracy, report.optimized_accuracy
+    if before is not None and after is not None:
+        rows = [["top-1, %", f"{100 * before.top1:.2f}", f"{100 * after.top1:.2f}"]]
+        if before.top5 is not None and after.top5 is not None:
+            rows.append(["top-5, %", f"{100 * before.top5:.2f}", f"{100 * after.top5:.2f}"])
+        parts.append(table(["", "original", "optimized"], rows))
+    gates = [[code(f"--{g.name}"), f"{g.limit:g}", number(g.value), "holds" if g.met else "**broken**"]
+             for g in report.gates]  # fmt: skip
+    if gates:
+        parts.append(table(["gate", "allowed", "found", ""], gates))
+    parts += [lost(report.verdict), closeness(report.fidelity), *_remarks(report.verdict)]
+    return _joined(parts)
+
+
+def analysis_summary(report: AnalysisReport) -> str:
+    """What `analyze` counted."""
+    totals = report.totals
+    rows = [
+        ["ReLUs", count(totals.relus)],
+        ["sites", count(len(report.sites))],
+        ["of these removable", count(sum(site.removable for site in report.sites))],
+        ["MACs", count(totals.macs)],
+        ["parameters", count(totals.params)],
+        ["convolutions", count(totals.conv_layers)],
+        ["depth", count(totals.depth)],
+    ]
+    return _joined([f"### onnxshallow: {code(PurePath(report.model.path).name)}", table(["", "count"], rows)])
+
+
+def failed_summary(failed: Failed) -> str:
+    """A file that cannot be used, and why."""
+    return _joined([f"### onnxshallow: {code(PurePath(failed.path).name)}", f"**{plain(failed.error)}**"])
+
+
+def change_table(changes: Sequence[ChangeReport]) -> str:
+    """What became of which activations, and what that was measured to damage."""
+    rows = [
+        [", ".join(map(code, change.sites)) or code(change.output), plain(change.title or change.what),
+         count(change.relus_saved), count(change.macs_saved), number(change.damage)]
+        for change in changes
+    ]  # fmt: skip
+    return table(["sites", "change", "ReLUs saved", "MACs saved", "damage"], rows, left=2)
+
+
+def closeness(fidelity: Fidelity | None) -> str:
+    """How close the outputs are, in a sentence; empty where that was not looked at."""
+    if fidelity is None:
+        return ""
+    parts = [] if fidelity.agreement is None else [f"same class for {100 * fidelity.agreement:.2f} %"]
+    parts += [f"relative error of {code(name)} {number(value)}" for name, value in fidelity.relative_error.items()]
+    return f"Against the original on {fidelity.samples} samples of {plain(fidelity.source)}: {', '.join(parts)}."
+
+
+def _verdict(verdict: Verdict) -> str:
+    return f"**{plain(verdict.line)}** Exit code {verdict.exit_code}."
+
+
+def _remarks(verdict: Verdict) -> list[str]:
+    return [f"Note: {plain(remark)}." for remark in verdict.remarks]
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return "\n\n".join(filter(None, parts)) + "\n"
