@@ -1,4 +1,4 @@
-"""Figures as text, and two models' figures side by side, for whatever shows them: a terminal, Markdown, a notebook."""
+"""Figures as text, and two models' figures side by side, for what shows them: a terminal, Markdown, a notebook."""
 
 from typing import TYPE_CHECKING
 
