@@ -31,7 +31,8 @@ _HIDDEN: dict[str, Kind] = {"Relu": "relu", "ThresholdedRelu": "relu", "LeakyRel
 _CHANNEL_MAKERS = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization", "InstanceNormalization")
 _AXIS_KEEPERS = ("Add", "Sub", "Mul", "Div", "Sum", "Identity", "Dropout", "Concat", "MaxPool", "AveragePool", "Pad",
                  "Relu", "Clip", "LeakyRelu", "PRelu", "Resize", "Upsample", "Split", "Slice",
-                 "Where")  # fmt: skip
+                 "Where", "Cast", "CastLike", "Neg", "Abs", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu",
+                 "Softplus", "Sqrt", "Exp", "Reciprocal")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,8 @@ def _refusal(
         return "its shape is not known, not even the number of axes"
     if len(sizes) < 2:
         return "it has no channel axis"
+    if 0 in sizes:
+        return "it has no elements"
     if any(size is None for size in sizes):
         return "its shape is not known; give the open axes with --input-shape"
     return None
