@@ -99,7 +99,7 @@ def test_open_sizes_are_those_of_the_samples(tmp_path):
 def test_a_target_for_activations_of_unknown_size_is_refused(tmp_path, monkeypatch):
     path, options = open_case(tmp_path, target_relus=0.7)
     monkeypatch.setattr(inputs_module, "open_sizes", lambda samples, inputs: {})
-    with pytest.raises(ModelError, match=r"size of none of the 3 activations .* --input-shape"):
+    with pytest.raises(ModelError, match=r"activations of open sizes, .* and 2 more of 3, .* --input-shape"):
         onnxshallow.optimize(path, **options, cache=None)
 
 

@@ -11,13 +11,14 @@ from onnxshallow.model.spelling.casts import constant_casts
 from onnxshallow.model.spelling.changes import Change, changed, in_order, reads, undone
 from onnxshallow.model.spelling.clamps import clamps, merged_clamps
 from onnxshallow.model.spelling.fused import fused_layers
+from onnxshallow.model.spelling.idle import idle_nodes
 from onnxshallow.model.spelling.inlining import branches, calls
 
 __all__ = ["Plain", "plainly_spelled"]
 
-# What is rewritten one after the other, each until nothing more of its kind is found.
 _Rule = Callable[[Network], list[Change]]
-_RULES: tuple[_Rule, ...] = (branches, constant_casts, fused_layers, clamps, merged_clamps)
+# What is rewritten one after the other, each until nothing more of its kind is found.
+_RULES: tuple[_Rule, ...] = (branches, constant_casts, idle_nodes, fused_layers, clamps, merged_clamps)
 
 
 @dataclass(frozen=True, eq=False)
