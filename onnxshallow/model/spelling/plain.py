@@ -13,13 +13,22 @@ from onnxshallow.model.spelling.clamps import clamps, merged_clamps
 from onnxshallow.model.spelling.fused import fused_layers
 from onnxshallow.model.spelling.idle import idle_nodes
 from onnxshallow.model.spelling.inlining import branches, calls
+from onnxshallow.model.spelling.shape_readers import shape_readers
 from onnxshallow.model.spelling.sparse import with_dense_weights
 
 __all__ = ["Plain", "plainly_spelled"]
 
 _Rule = Callable[[Network], list[Change]]
 # What is rewritten one after the other, each until nothing more of its kind is found.
-_RULES: tuple[_Rule, ...] = (branches, constant_casts, idle_nodes, fused_layers, clamps, merged_clamps)
+_RULES: tuple[_Rule, ...] = (
+    branches,
+    constant_casts,
+    idle_nodes,
+    shape_readers,
+    fused_layers,
+    clamps,
+    merged_clamps,
+)
 
 
 @dataclass(frozen=True, eq=False)
