@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxshallow.data.images import describe_shape
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.samples import Samples
 from onnxshallow.data.sources import load_samples
@@ -193,7 +192,7 @@ def _require_batch_axes(inputs: Sequence[TensorInfo], firsts: Mapping[str, int |
             )
         if isinstance(firsts.get(info.name), int) and symbols & set(shape[1:]):
             raise DataError(
-                f"The first axis of input {info.name!r}, {describe_shape(info)}, is not the batch, as for the state "
+                f"The first axis of input {info.name!r}, of shape {shape}, is not the batch, as for the state "
                 "of a recurrent network; export the model with the batch as the first axis of every input."
             )
 
