@@ -10,7 +10,7 @@ one does nothing, and what it does nothing to is not counted. Other spellings ar
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 
 from onnxshallow.model.network import Network, Node, bodies, is_default_domain
+from onnxshallow.model.shapes import tensor_info
 from onnxshallow.model.spelling.clamps import clamp_of
 
 __all__ = ["Site", "find_sites", "rectifier_bound"]
@@ -31,7 +32,8 @@ _HIDDEN: dict[str, Kind] = {"Relu": "relu", "ThresholdedRelu": "relu", "LeakyRel
 _CHANNEL_MAKERS = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization", "InstanceNormalization")
 _AXIS_KEEPERS = ("Add", "Sub", "Mul", "Div", "Sum", "Identity", "Dropout", "Concat", "MaxPool", "AveragePool", "Pad",
                  "Relu", "Clip", "LeakyRelu", "PRelu", "Resize", "Upsample", "Split", "Slice",
-                 "Where")  # fmt: skip
+                 "Where", "Cast", "CastLike", "Neg", "Abs", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu",
+                 "Softplus", "Sqrt", "Exp", "Reciprocal")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ def _refusal(
         return "its shape is not known, not even the number of axes"
     if len(sizes) < 2:
         return "it has no channel axis"
+    if 0 in sizes:
+        return "it has no elements"
     if any(size is None for size in sizes):
         return "its shape is not known; give the open axes with --input-shape"
     return None
@@ -187,16 +191,21 @@ def _has_channels(network: Network, tensor: str) -> bool:
 
 
 def _hidden_sites(network: Network, holder: Node) -> Iterator[Site]:
-    """The sites in the bodies of `holder`, and in the local function that it calls; their sizes are not known."""
+    """The sites in the bodies of `holder`, and in the local function that it calls.
+
+    Of the branches of an If all are counted, where sizes are stated or known of what they read; what a loop or a
+    function does is not known.
+    """
     functions = {(function.domain, function.name): function for function in network.model.functions}
     conditional = f"inside the body of {holder.op} node {holder.name!r}, which runs conditionally"
     called = f"inside the local function {holder.op!r}, which is of another version of the operators"
 
-    def inside(node: onnx.NodeProto, where: str) -> Iterator[Site]:
+    def inside(node: onnx.NodeProto, where: str, sized: bool) -> Iterator[Site]:
         function = functions.get((node.domain, node.op_type))
+        sized = sized and function is None and node.op_type == "If"
         graphs = [*bodies(node), *([] if function is None else [function])]
         for inner in (each for graph in graphs for each in graph.node):
-            yield from inside(inner, where)
+            yield from inside(inner, where, sized)
             if is_default_domain(inner.domain) and inner.op_type in _HIDDEN:
                 yield Site(
                     name=f"{holder.name}/{inner.name or inner.output[0]}",
@@ -204,11 +213,24 @@ def _hidden_sites(network: Network, holder: Node) -> Iterator[Site]:
                     node=-1,
                     source=inner.input[0],
                     output=inner.output[0],
-                    size=None,
+                    size=_hidden_size(network, graphs, inner) if sized else None,
                     channels=1,
                     rank=0,
                     dtype=None,
                     refusal=f"it is {where}",
                 )
 
-    yield from inside(holder.proto, conditional if any(bodies(holder.proto)) else called)
+    yield from inside(holder.proto, conditional if any(bodies(holder.proto)) else called, sized=True)
+
+
+def _hidden_size(
+    network: Network, graphs: Sequence[onnx.GraphProto | onnx.FunctionProto], node: onnx.NodeProto
+) -> int | None:
+    """Elements per sample of an activation in a branch, by what it reads outside, or as the branch states."""
+    shape = network.full_shape(node.input[0])
+    stated = [tensor_info(v) for g in graphs for v in (*getattr(g, "output", ()), *g.value_info)
+              if isinstance(v, onnx.ValueInfoProto) and v.name in (node.input[0], node.output[0])]  # fmt: skip
+    for info in stated:
+        if shape is None and info.shape and all(isinstance(size, int) for size in info.shape[1:]):
+            shape = tuple(size if isinstance(size, int) else 1 for size in info.shape)
+    return None if shape is None else network.per_sample(math.prod(shape))

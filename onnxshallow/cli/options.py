@@ -47,7 +47,7 @@ def one_of(*values: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [value for value in values if value.startswith(incomplete)]
 
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.", readable=False)]
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="PATH", help="Write the result as JSON; - for stdout.", rich_help_panel=RESULT),

@@ -82,7 +82,7 @@ def _match(arrays: Arrays, inputs: Sequence[TensorInfo], source: str) -> dict[st
 def _column(array: NDArray[np.generic], tensor: TensorInfo, preprocessing: Preprocessing, where: str) -> Column:
     image = ImageInput.from_tensor(tensor)
     if array.dtype == np.uint8 and image is not None:
-        preprocessing.warn_if_bare(where)
+        preprocessing.check_values(where, image.dtype)
         return PixelColumn.from_array(array.view(np.uint8), image, preprocessing, where)
     dtype = tensor.dtype if tensor.dtype is not None else array.dtype
     _check_type(array, dtype, tensor, where)

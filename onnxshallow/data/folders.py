@@ -38,7 +38,7 @@ def samples_from_folder(folder: Path, inputs: Sequence[TensorInfo], preprocessin
             f"this one wants {wanted}; give an .npz instead."
         )
     preprocessing.check_channels(image.channels or 3)
-    preprocessing.warn_if_bare(str(folder))
+    preprocessing.check_values(str(folder), image.dtype)
     loose = [path for path in _visible(folder) if _is_image(path)]
     found = {path.name: _images_within(path) for path in _visible(folder) if path.is_dir()}
     classes = {name: images for name, images in found.items() if images}

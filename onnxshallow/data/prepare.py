@@ -88,6 +88,7 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
     """
     inputs = with_sizes(inputs, config.input_shape)
     preprocessing = Preprocessing.from_config(config)
+    _require_batch_axes(inputs, _firsts(inputs))
     batch = batch_size_of(inputs, config)
     if config.calib is None:
         unknown = "" if config.validate_data is not None else " The result is NOT validated."
@@ -140,6 +141,7 @@ def load_report_samples(config: Config, inputs: Sequence[TensorInfo]) -> tuple[S
     Raises:
         DataError: they cannot be read, do not fit the network, or are too few for its batch.
     """
+    _require_batch_axes(inputs, _firsts(inputs))
     samples = load_samples(
         "" if config.validate_data is None else config.validate_data,
         inputs,
@@ -165,7 +167,34 @@ def open_sizes(samples: Samples, inputs: Sequence[TensorInfo]) -> dict[str, tupl
 
 def is_fixed(inputs: Sequence[TensorInfo]) -> bool:
     """Whether a network runs on batches of one size only."""
-    return any(info.shape and len(info.shape) > 1 and isinstance(info.shape[0], int) for info in inputs)
+    return any(isinstance(size, int) for size in _firsts(inputs).values())
+
+
+def _firsts(inputs: Sequence[TensorInfo]) -> dict[str, int | str | None]:
+    """The sizes of the first axes by the inputs' names; a vector of fixed length is no batch, unless it is 1."""
+    return {i.name: i.shape[0] for i in inputs if i.shape and (len(i.shape) > 1 or i.shape[0] == 1)}
+
+
+def _require_batch_axes(inputs: Sequence[TensorInfo], firsts: Mapping[str, int | str | None]) -> None:
+    """Make sure that the first axis of every input can be the batch.
+
+    Raises:
+        DataError: one has no batch axis, or has it elsewhere.
+    """
+    symbols = {size for size in firsts.values() if isinstance(size, str)}
+    fixed = {size for size in firsts.values() if isinstance(size, int)}
+    for info in inputs:
+        shape = info.shape or ()
+        if len(shape) == 1 and isinstance(shape[0], int) and shape[0] != 1 and shape[0] not in fixed:
+            raise DataError(
+                f"Input {info.name!r} is a vector of {shape[0]} and has no batch axis, so a run is one sample; "
+                f"export the model with a batch as the first axis, such as (N, {shape[0]})."
+            )
+        if isinstance(firsts.get(info.name), int) and symbols & set(shape[1:]):
+            raise DataError(
+                f"The first axis of input {info.name!r}, of shape {shape}, is not the batch, as for the state "
+                "of a recurrent network; export the model with the batch as the first axis of every input."
+            )
 
 
 def batch_size_of(inputs: Sequence[TensorInfo], config: Config) -> int:
@@ -174,7 +203,7 @@ def batch_size_of(inputs: Sequence[TensorInfo], config: Config) -> int:
     Raises:
         DataError: the inputs fix different numbers.
     """
-    firsts = {info.name: info.shape[0] for info in inputs if info.shape and len(info.shape) > 1}
+    firsts = _firsts(inputs)
     fixed = {name: size for name, size in firsts.items() if isinstance(size, int)}
     if len(set(fixed.values())) > 1:
         stated = ", ".join(f"{name!r} to {size}" for name, size in fixed.items())

@@ -103,8 +103,24 @@ class Preprocessing:
         """The same for images that have the network's size."""
         return replace(self, resize=None, crop=None)
 
-    def warn_if_bare(self, where: str) -> None:
-        """Say that pixels become values from 0 to 1 and nothing else, where no option says that this is meant."""
+    def check_values(self, where: str, dtype: np.dtype) -> None:
+        """Check what becomes of pixels, and say that they become values from 0 to 1 where no option says so.
+
+        Args:
+            where: the images come from.
+            dtype: element type of the input; integers are given to the network as they are.
+
+        Raises:
+            UsageError: an option would change the values of integers.
+        """
+        if dtype.kind in "iu":
+            given = {"--mean": self.mean, "--std": self.std, "--scale": None if self.scale == 255 else self.scale}
+            if named := [option for option, value in given.items() if value is not None]:
+                raise UsageError(
+                    f"{' and '.join(named)} cannot be followed: the network takes {dtype} images and normalizes them "
+                    f"by itself, so pixels of {where} are given to it as they are; leave the options out."
+                )
+            return
         if self.mean is None and self.std is None and self.scale == 255:
             logger.warning(
                 "%s: pixels are divided by 255, and that is all; if the network was trained on standardized images, "

@@ -31,7 +31,8 @@ def read_external_data(model: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
 
     Args:
         model: a parsed model; it is changed.
-        path: its file; data files must lie in the same folder or below.
+        path: its file; data files must lie in the same folder or below. Where the file is a link, as in the cache of
+            the Hugging Face hub, they may be links beside it to the folder that the model itself lies in.
 
     Returns:
         The data files.
@@ -58,12 +59,14 @@ def read_external_data(model: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
 
 def _find(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int, int]:
     """The file, the first byte and the number of bytes of a tensor's values."""
-    folder = path.resolve().parent
+    folder, own = path.parent.resolve(), path.resolve().parent
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     try:
         target = (folder / location).resolve()
-        if not target.is_relative_to(folder):
+        if not target.is_file() and (own / location).is_file():  # the link stands elsewhere, the data by the model
+            target = (own / location).resolve()
+        if not (target.is_relative_to(folder) or target.is_relative_to(own)):
             raise ModelError(
                 f"Tensor {tensor.name!r} of {path} wants external data from {location!r}, outside the model's "
                 "folder; this is refused. Copy the data file beside the model and correct its location."

@@ -38,8 +38,7 @@ def load_config(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read, has an unknown option or an invalid value, or names code to run.
     """
     try:
-        with path.open("rb") as file:
-            table = tomllib.load(file)
+        table = tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise UsageError(
             f"{path}: cannot be read as a config file ({error}); correct it, or name another with --config."

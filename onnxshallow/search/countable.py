@@ -32,7 +32,7 @@ def require_countable(inputs: Inputs, budget: Budget) -> None:
 
 def _uncounted(analysis: Analysis) -> str | None:
     """Why no share of a network's activations can be asked for, as what goes on from its path."""
-    hidden = [site for site in analysis.sites if site.node < 0]
+    hidden = [site for site in analysis.sites if site.node < 0 and site.size is None]
     if hidden:
         return (
             f"has {len(hidden)} activations whose sizes are not known, so no share of all can be asked for: of "

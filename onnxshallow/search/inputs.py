@@ -113,6 +113,7 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         DataError: the data cannot be used.
         UsageError: options do not fit the model.
     """
+    _require_tensors(document)
     analysis = analyze(document.plain.model, config.input_shape)
     data = prepare(config, analysis.network.inputs)
     if analysis.cost.unknown and (sizes := open_sizes(data.fit, analysis.network.inputs)):
@@ -136,6 +137,16 @@ def load_inputs(document: Document, config: Config) -> Inputs:
     reduced = _affordable(analysis, calibration, config)
     kinds = find_kinds(analysis.network, config.output_kind, lambda: _labelled(document, config, data, whole))
     return Inputs(document, analysis, config, data, calibration, reduced, kinds)
+
+
+def _require_tensors(document: Document) -> None:
+    """Refuse outputs that cannot be compared before any work is done."""
+    for value in document.model.graph.output:
+        if value.type.WhichOneof("value") not in ("tensor_type", None):
+            raise ModelError(
+                f"Output {value.name!r} of {document.path} is no tensor but a sequence, a map or an optional value, "
+                "and models are compared by tensors; export the model without it."
+            )
 
 
 def _labelled(document: Document, config: Config, data: Prepared, whole: bool) -> LabelledOutputs | None:

@@ -122,9 +122,30 @@ def test_every_bound_takes_a_comparison(body, comparisons):
     assert sites(f"y = {body}")[0].comparisons == comparisons
 
 
+def test_a_site_without_elements_is_counted_as_none_and_stays():
+    nothing = {"start": np.array([0]), "axis": np.array([1])}
+    body = "s = Slice(x, start, start, axis) r = Relu(s) n = ReduceSum<keepdims=0>(r) y = Add(x, n)"
+    (site,) = sites(body, **nothing)
+    assert (site.size, site.refusal) == (0, "it has no elements")
+
+
+@pytest.mark.parametrize("between", ["Cast<to=10>", "Neg", "Sigmoid"])
+def test_what_works_elementwise_keeps_the_channels(between):
+    body = f"n = BatchNormalization(x, s, s, s, s) a = {between}(n) r = Relu(a) y = Cast<to=1>(r)"
+    assert sites(body, s=np.ones(3, np.float32))[0].channels == 3
+
+
 def test_bounds_of_integers_are_no_activations():
     low, high = np.array(-1), np.array(6)
     assert not sites("y = Clip(x, low, high)", kind="int64", low=low, high=high)
+
+
+def test_sites_of_branches_are_as_large_as_what_they_read_or_as_is_stated():
+    text = """(float[N,3] x, bool q) => (float[N,3] y) {
+        y = If(q) <then_branch = t () => (float[N,3] k) { a = Relu(x) k = Neg(a) },
+                   else_branch = e () => (float[N,3] l) { b = Neg(x) c = Relu(b) l = Relu(c) }> }"""
+    found = find_sites(Network(parse(text)))
+    assert [(site.output, site.size) for site in found] == [("a", 3), ("c", None), ("l", 3)]
 
 
 def test_sites_in_functions_that_cannot_be_written_out_are_counted_but_stay():

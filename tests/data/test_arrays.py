@@ -5,7 +5,7 @@ import pytest
 
 from onnxshallow.data.arrays import samples_from_arrays
 from onnxshallow.data.preprocessing import Preprocessing
-from onnxshallow.errors import DataError
+from onnxshallow.errors import DataError, UsageError
 from onnxshallow.model.tensors import TensorInfo
 
 IMAGE = TensorInfo("input", np.dtype(np.float32), ("N", 3, 8, 8))
@@ -32,6 +32,22 @@ def test_pixels_are_taken_whatever_their_name(name):
 @pytest.mark.parametrize("name", ["input", "anything"])
 def test_a_single_float_array_is_taken_as_it_is(name):
     np.testing.assert_array_equal(make([IMAGE], **{name: FLOATS}).batch(range(4))["input"], FLOATS)
+
+
+BYTES = TensorInfo("input", np.dtype(np.uint8), ("N", 3, 8, 8))
+
+
+def test_a_network_that_takes_bytes_gets_them_as_they_are(caplog):
+    with caplog.at_level(logging.WARNING):
+        samples = make([BYTES], x=PIXELS)
+    np.testing.assert_array_equal(samples.batch(range(4))["input"], PIXELS.transpose(0, 3, 1, 2))
+    assert "divided by 255" not in caplog.text
+
+
+@pytest.mark.parametrize("options", [{"mean": (0.5,)}, {"std": (0.2,)}, {"scale": 1.0}])
+def test_options_that_would_change_bytes_are_refused(options):
+    with pytest.raises(UsageError, match=r"normalizes them by itself.*leave the options out"):
+        make([BYTES], Preprocessing(**options), x=PIXELS)
 
 
 def test_the_inputs_own_name_goes_first():

@@ -136,8 +136,9 @@ def test_too_few_samples_are_an_error(tmp_path):
 
 @pytest.mark.parametrize(
     ("shapes", "expected"),
-    [([("N", 2)], False), ([(4, 2)], True), ([(4,)], False), ([None], False), ([("N", 2), (4, 2)], True)],
-)
+    [([("N", 2)], False), ([(4, 2)], True), ([(4,)], False), ([None], False), ([("N", 2), (4, 2)], True),
+     ([("N", 2), (1,)], True)],
+)  # fmt: skip
 def test_which_networks_fix_their_batch(shapes, expected):
     infos = [TensorInfo("x", np.dtype(np.float32), shape) for shape in shapes]
     assert is_fixed(infos) == expected
@@ -162,3 +163,23 @@ def test_batches_carry_their_labels(tmp_path):
 def test_batches_without_labels_say_so(tmp_path):
     samples, _ = load_report_samples(Config(validate_data=source(tmp_path, 10)), [INPUT])
     assert [labels for _, labels in labelled_batches(samples, 5, whole=True)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ([(12296,)], r"'x0' is a vector of 12296 and has no batch axis.*such as \(N, 12296\)"),
+        ([("N", 2), (5,)], "'x1' is a vector of 5"),
+        ([("N", 512), (2, "N", 128)], "first axis of input 'x1'.*is not the batch, as for the state"),
+    ],
+)
+def test_inputs_without_a_batch_axis_are_named(shapes, message):
+    infos = [TensorInfo(f"x{i}", np.dtype(np.float32), shape) for i, shape in enumerate(shapes)]
+    with pytest.raises(DataError, match=message):
+        prepare(Config(), infos)
+
+
+@pytest.mark.parametrize("side", [(1,), (1, 1, 1, 1), ("N",)])
+def test_a_side_input_may_fix_the_batch(side):
+    infos = [TensorInfo("x", np.dtype(np.float32), ("N", 2)), TensorInfo("k", np.dtype(np.float32), side)]
+    assert prepare(Config(), infos).batch == (1 if side[0] == 1 else Config().batch_size)

@@ -11,6 +11,7 @@ from onnxshallow.errors import ModelError
 from onnxshallow.model.document import load_document, save_model
 from onnxshallow.model.files import file_digest
 from tests.graphs import assert_same_function, frozen, parse, plain, signed
+from tests.networks import chain
 
 CONV = "(float[N,3,8,8] x) => (float[N,4,6,6] y) { y = Conv(x, w, b) }"
 
@@ -227,3 +228,23 @@ def test_unwritable_folder(tmp_path):
     for external in (False, True):
         with pytest.raises(ModelError, match="Cannot write"):
             save_model(large(), tmp_path / "none" / "a.onnx", external=external)
+
+
+def test_a_graph_without_a_name_gets_one(tmp_path):
+    model = chain()
+    model.graph.name = ""
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    made = load_document(tmp_path / "net.onnx").model
+    assert made.graph.name == "graph"
+    onnx.checker.check_model(made, full_check=True)
+
+
+def test_a_document_is_spelled_plainly_on_demand(tmp_path):
+    model = chain()
+    model.graph.node[1].op_type = "ThresholdedRelu"
+    model.graph.node[1].attribute.append(onnx.helper.make_attribute("alpha", 0.0))
+    onnx.save(model, tmp_path / "net.onnx")
+    document = load_document(tmp_path / "net.onnx")
+    assert document.model.graph.node[1].op_type == "ThresholdedRelu"
+    assert document.plain.model.graph.node[1].op_type == "Relu"
+    assert document.plain is document.plain

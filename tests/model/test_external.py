@@ -1,5 +1,6 @@
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ from onnxshallow.model.document import load_document, remove_model, save_model
 from onnxshallow.model.external import remove_stale_data
 from onnxshallow.model.weights import is_apart, value_of
 from tests.graphs import ENGINES, assert_same_function, feeds, parse, run_plain
+from tests.networks import chain
 from tests.runs import files
 
 GRAPH = "(float[N,3,8,8] x) => (float[N,40,8,8] y) { y = Conv(x, w, b) }"
@@ -142,3 +144,34 @@ def test_tensors_of_subgraphs_and_small_ones_are_read_at_once(tmp_path, monkeypa
     monkeypatch.setattr("onnxshallow.model.external._MOST_IN_MEMORY", 0)
     document = load_document(write(tmp_path)[0])
     assert not any(external_data_helper.uses_external_data(t) for t in document.model.graph.initializer)
+
+
+def _hub(folder, data: str) -> Path:
+    """A model as the cache of the Hugging Face hub keeps it: links to files with other names."""
+    onnx.save(chain(), folder / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
+    blobs, snapshot = folder / "blobs", folder / "snapshots" / "rev"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    (folder / "net.onnx").rename(blobs / "aaaa")
+    (folder / "net.data").rename(folder / data)
+    (snapshot / "net.onnx").symlink_to("../../blobs/aaaa")
+    (snapshot / "net.data").symlink_to(f"../../{data}")
+    return snapshot / "net.onnx"
+
+
+def test_links_of_the_hub_are_followed_to_where_the_model_lies(tmp_path):
+    document = load_document(_hub(tmp_path, "blobs/bbbb"))
+    assert document.data_files == ((tmp_path / "blobs" / "bbbb").resolve(),)
+    assert_same_function(document.model, chain())
+
+
+def test_links_to_anywhere_else_are_not_followed(tmp_path):
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        load_document(_hub(tmp_path, "elsewhere"))
+
+
+def test_a_link_to_a_model_finds_the_data_beside_it(tmp_path):
+    (tmp_path / "real").mkdir()
+    onnx.save(chain(), tmp_path / "real" / "n.onnx", save_as_external_data=True, location="n.data", size_threshold=0)
+    (tmp_path / "link.onnx").symlink_to("real/n.onnx")
+    assert load_document(tmp_path / "link.onnx").data_files == ((tmp_path / "real" / "n.data").resolve(),)

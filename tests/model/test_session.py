@@ -87,3 +87,11 @@ def test_inputs_that_do_not_fit():
         Session(parse(TWO)).run({"x": np.zeros((2, 4), np.float32)})
     with pytest.raises(ModelError, match="fails while running"):
         Session(parse(TWO)).run({})
+
+
+def test_a_batch_that_a_reshape_fixes_is_named():
+    text = "(float[N,3,4] x) => (float[1,12] y) { y = Reshape(x, shape) }"
+    session = Session(parse(text, shape=np.array([1, 12])), threads=1)
+    assert session.run({"x": np.zeros((1, 3, 4), np.float32)})[0].shape == (1, 12)
+    with pytest.raises(ModelError, match="--batch-size 1"):
+        session.run({"x": np.zeros((2, 3, 4), np.float32)})

@@ -255,3 +255,9 @@ def test_a_file_beside_the_model_does_not_raise_the_limits(write, tmp_path, capl
 def test_a_file_nested_too_deeply_is_named(write):
     with pytest.raises(UsageError, match=r"onnxshallow.toml: cannot be read as a config file"):
         load_config(write("a = " + "[" * 50_000))
+
+
+def test_a_mark_at_the_beginning_of_the_file_is_no_option(tmp_path):
+    path = tmp_path / "onnxshallow.toml"
+    path.write_text("target-relus = 0.6\n", encoding="utf-8-sig")
+    assert load_config(path) == {"target_relus": "0.6"} or load_config(path) == {"target_relus": 0.6}

@@ -10,7 +10,7 @@ from onnxshallow.search.solver import Budget
 from tests.graphs import parse
 
 IF = """(float[N,3,6,6] x) => (float[N,4,6,6] y) { h = Conv(x, w) s = ReduceSum<keepdims=0>(x) q = Greater(s, zero)
-    y = If(q) <then_branch = t () => (float[N,4,6,6] k) { k = Relu(h) },
+    y = If(q) <then_branch = t () => (float[N,4,H,W] k) { i = Abs(h) k = Relu(i) },
                else_branch = e () => (float[N,4,6,6] l) { l = Identity(h) }> }"""
 GATED = "(float[N,3,6,6] x) => (float[N,4,6,6] y) { h = Conv(x, w) s = Sigmoid(h) y = Mul(h, s) }"
 LINEAR = "(float[N,3,6,6] x) => (float[N,4,6,6] y) { y = Conv(x, w) }"

@@ -4,7 +4,7 @@ import pytest
 
 import onnxshallow
 from onnxshallow.errors import ModelError
-from onnxshallow.model.document import load_document
+from onnxshallow.model.document import as_document, load_document
 from onnxshallow.options.config import resolve
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import inputs as inputs_module
@@ -12,7 +12,7 @@ from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.inputs import load_inputs, observe
 from onnxshallow.search.plan import Plan
 from tests.graphs import run_plain
-from tests.networks import build, smooth
+from tests.networks import build, chain, smooth
 from tests.runs import NET, NET_WEIGHTS, load_case, save_case
 
 
@@ -99,7 +99,7 @@ def test_open_sizes_are_those_of_the_samples(tmp_path):
 def test_a_target_for_activations_of_unknown_size_is_refused(tmp_path, monkeypatch):
     path, options = open_case(tmp_path, target_relus=0.7)
     monkeypatch.setattr(inputs_module, "open_sizes", lambda samples, inputs: {})
-    with pytest.raises(ModelError, match=r"size of none of the 3 activations .* --input-shape"):
+    with pytest.raises(ModelError, match=r"activations of open sizes, .* and 2 more of 3, .* --input-shape"):
         onnxshallow.optimize(path, **options, cache=None)
 
 
@@ -153,3 +153,11 @@ def test_another_granularity_is_another_run_on_the_same_data(tmp_path):
     asked = load_case(tmp_path, target_relus=0.5, granularity="channel")
     sizes = [[len(batch["x"]) for batch in each.reduced.batches] for each in (finer, asked)]
     assert sizes[0] == sizes[1]
+
+
+def test_outputs_that_are_no_tensors_are_refused_before_any_work(tmp_path):
+    model = chain()
+    model.graph.node.append(onnx.helper.make_node("SplitToSequence", ["y"], ["s"], axis=1))
+    model.graph.output.append(onnx.helper.make_tensor_sequence_value_info("s", onnx.TensorProto.FLOAT, None))
+    with pytest.raises(ModelError, match="Output 's' of <memory> is no tensor"):
+        load_inputs(as_document(model), resolve({"target_relus": 0.5}, tmp_path / "net.onnx"))

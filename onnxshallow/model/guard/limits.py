@@ -171,9 +171,11 @@ def _require_small(network: Network, path: Path, max_tensor: int) -> None:
 
 def _require_small_tensor(info: TensorInfo, path: Path, max_tensor: int, what: str) -> None:
     if info.bytes > max_tensor:
+        first = (info.shape or (1,))[0]
+        each = f"for a batch of {first}" if isinstance(first, int) and first > 1 else "a sample"
         shape = "x".join("?" if not isinstance(size, int) else str(size) for size in info.shape or ())
         raise ModelError(
-            f"{what} {info.name!r} of {path} has shape {shape} and takes {_size(info.bytes)} a sample; the limit "
+            f"{what} {info.name!r} of {path} has shape {shape} and takes {_size(info.bytes)} {each}; the limit "
             f"is {_size(max_tensor)}. If you trust the file, raise --max-tensor."
         )
 

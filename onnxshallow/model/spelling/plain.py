@@ -1,6 +1,6 @@
 """A model in its plain spelling, and what was made of that in the spelling of the original."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import onnx
@@ -11,13 +11,24 @@ from onnxshallow.model.spelling.casts import constant_casts
 from onnxshallow.model.spelling.changes import Change, changed, in_order, reads, undone
 from onnxshallow.model.spelling.clamps import clamps, merged_clamps
 from onnxshallow.model.spelling.fused import fused_layers
+from onnxshallow.model.spelling.idle import idle_nodes
 from onnxshallow.model.spelling.inlining import branches, calls
+from onnxshallow.model.spelling.shape_readers import shape_readers
+from onnxshallow.model.spelling.sparse import with_dense_weights
 
 __all__ = ["Plain", "plainly_spelled"]
 
-# What is rewritten one after the other, each until nothing more of its kind is found.
 _Rule = Callable[[Network], list[Change]]
-_RULES: tuple[_Rule, ...] = (branches, constant_casts, fused_layers, clamps, merged_clamps)
+# What is rewritten one after the other, each until nothing more of its kind is found.
+_RULES: tuple[_Rule, ...] = (
+    branches,
+    constant_casts,
+    idle_nodes,
+    shape_readers,
+    fused_layers,
+    clamps,
+    merged_clamps,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +47,7 @@ class Plain:
 
     def restored(self, made: onnx.ModelProto) -> onnx.ModelProto:
         """What was made of `model`, with all that is left as it was in the spelling of the original."""
-        if not self.rounds:
+        if self.model is self.original:
             return made
         graph, first = made.graph, self.original.graph
         stored = {t.name for t in (*graph.initializer, *first.initializer)}
@@ -70,9 +81,9 @@ def plainly_spelled(model: onnx.ModelProto) -> Plain:
     Raises:
         ModelError: the graph is damaged.
     """
-    now = model
+    now = with_dense_weights(model)
     rounds: list[tuple[Change, ...]] = []
-    written_out, imports = calls(model)
+    written_out, imports = calls(now)
     if written_out:
         now = changed(now, written_out)
         _imports(now, onnx.ModelProto(opset_import=imports))
@@ -121,6 +132,7 @@ def _store(graph: onnx.GraphProto, plain: Plain) -> None:
     there = {tensor.name for tensor in graph.initializer}
     graph.initializer.extend(t for t in first.initializer if t.name in read and t.name not in there)
     before = {value.name for value in first.output}.union(*(reads(node) for node in first.node))
+    _make_sparse(graph, first, spelled, read)
     added = {t.name for t in spelled.initializer} - {t.name for t in first.initializer}
     listed = {value.name for value in graph.input}
     for place in reversed(range(len(graph.initializer))):
@@ -132,3 +144,18 @@ def _store(graph: onnx.GraphProto, plain: Plain) -> None:
     for place in reversed(range(len(graph.value_info))):
         if graph.value_info[place].name in lost:
             del graph.value_info[place]
+
+
+def _make_sparse(
+    graph: onnx.GraphProto, first: onnx.GraphProto, spelled: onnx.GraphProto, read: Collection[str]
+) -> None:
+    """Store by places again what the original stored so and is still read and unchanged."""
+    wanted = {tensor.values.name for tensor in first.sparse_initializer} & set(read)
+    dense = {tensor.name: tensor for tensor in spelled.initializer if tensor.name in wanted}
+    for place in reversed(range(len(graph.initializer))):
+        tensor = graph.initializer[place]
+        if dense.get(tensor.name) == tensor:
+            del graph.initializer[place]
+        else:
+            wanted.discard(tensor.name)
+    graph.sparse_initializer.extend(t for t in first.sparse_initializer if t.values.name in wanted)
