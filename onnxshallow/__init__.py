@@ -71,4 +71,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'onnxshallow' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ImportError as error:
+        from onnxshallow.errors import RuntimeMissingError
+        from onnxshallow.versions import runtime_problem
+
+        if (problem := runtime_problem()) is not None:
+            raise RuntimeMissingError(problem) from error
+        raise

@@ -57,8 +57,8 @@ class OnnxShallow(Pass):
         """Write the shallower model, and the report beside it.
 
         Raises:
-            NotShallowError: the target or the accuracy budget cannot be met, or model or data cannot be used; nothing is
-                written, and the workflow ends.
+            NotShallowError: the target or the accuracy budget cannot be met, or model or data cannot be used; nothing
+                is written, and the workflow ends.
         """
         import onnxshallow
         from onnxshallow.options.config import resolve

@@ -1,4 +1,4 @@
-"""Figures as text, and two models' figures side by side, for whatever shows them: a terminal, Markdown, a notebook."""
+"""Figures as text, and those of two models side by side: for a terminal, for Markdown, for a notebook."""
 
 from typing import TYPE_CHECKING
 
