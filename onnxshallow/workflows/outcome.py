@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from onnxshallow import __version__
 from onnxshallow.analysis import Analysis
 from onnxshallow.data.prepare import labelled_batches
 from onnxshallow.errors import ModelError, TargetError, UsageError
@@ -108,7 +109,7 @@ def outcome(
     if trained is not None:
         told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})
-    said = provenance(inputs, attempt.plan, report, start) if config.metadata else None
+    said = provenance(__version__, inputs, attempt.plan, report, start) if config.metadata else None
     model = with_provenance(attempt.realized.model, said)
     if report.optimized is not None:
         report = report.model_copy(update={"optimized": replace(report.optimized, size_bytes=byte_size(model))})
