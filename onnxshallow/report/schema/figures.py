@@ -6,7 +6,7 @@ if TYPE_CHECKING:  # `doctor` shows tables where what these need is missing
     from onnxshallow.report.schema.reports import CostReport, Verdict
     from onnxshallow.validation.speed import Speed
 
-__all__ = ["Row", "compared", "count", "lost", "number"]
+__all__ = ["Row", "change", "compared", "count", "lost", "number"]
 
 Row = tuple[str, str, str, str]
 """What is counted; of the original; of the other; the ratio, or what says more."""
@@ -42,6 +42,12 @@ def lost(verdict: "Verdict") -> str:
         f"Accuracy lost: {100 * verdict.accuracy_lost:.2f} points (95 % interval {low:.2f} to {high:.2f}; "
         f"McNemar p = {verdict.mcnemar_p or 0:.3g})."
     )
+
+
+def change(original: "CostReport", after: "CostReport") -> str:
+    """What became of ReLUs and depth, in a few words."""
+    share = f" ({after.relus / original.relus:.3f})" if original.relus else ""
+    return f"ReLUs {original.relus} -> {after.relus}{share}, depth {original.depth} -> {after.depth}"
 
 
 def compared(original: "CostReport", optimized: "CostReport", speed: "Speed | None" = None) -> list[Row]:
