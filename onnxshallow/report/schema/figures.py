@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `doctor` shows tables where what these need is missing
-    from onnxshallow.report.schema.reports import CostReport, Verdict
+    from onnxshallow.report.schema.sections import CostReport, Verdict
     from onnxshallow.validation.speed import Speed
 
 __all__ = ["Row", "change", "compared", "count", "lost", "number"]
