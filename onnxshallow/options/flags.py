@@ -102,9 +102,7 @@ class Option:
         choices = get_args(plain) if get_origin(plain) is Literal else ()
         kind = getattr(plain, "__origin__", plain)
         kind = kind if kind in (bool, int, float, dict) else str
-        # Older pydantic makes aliases when it builds the class, which is put off.
-        word = field.alias or name.replace("_", "-")
-        return cls(name, word, kind, choices, field.default, flag)
+        return cls(name, field.alias or name, kind, choices, field.default, flag)
 
     @property
     def metavar(self) -> str:
