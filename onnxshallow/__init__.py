@@ -66,9 +66,25 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that importing the package stays fast."""
+    """Import a public name when it is first used, so that importing the package stays fast.
+
+    Functions that are called so speak Python in their errors; the command line calls them by their modules.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module 'onnxshallow' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        found = getattr(import_module(_HOMES[name]), name)
+    except ImportError as error:
+        from onnxshallow.errors import RuntimeMissingError
+        from onnxshallow.versions import runtime_problem
+
+        if (problem := runtime_problem()) is not None:
+            raise RuntimeMissingError(problem) from error
+        raise
+    if isinstance(found, type):
+        return found
+    from onnxshallow.options.python import speaking_python
+
+    return speaking_python(found)

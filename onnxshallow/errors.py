@@ -11,6 +11,7 @@ __all__ = [
     "ExitCode",
     "ModelError",
     "OnnxshallowError",
+    "RuntimeMissingError",
     "TargetError",
     "UsageError",
 ]
@@ -41,6 +42,12 @@ class UsageError(OnnxshallowError):
 
 class ModelError(OnnxshallowError):
     """A model that cannot be read, is invalid, or does not run."""
+
+    exit_code = ExitCode.UNUSABLE_INPUT
+
+
+class RuntimeMissingError(OnnxshallowError, ImportError):
+    """There is no onnxruntime."""
 
     exit_code = ExitCode.UNUSABLE_INPUT
 

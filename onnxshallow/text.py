@@ -1,6 +1,9 @@
 """Text from files that nobody vouches for, made safe to print."""
 
-__all__ = ["first_line", "printable"]
+from collections.abc import Iterable, Sequence
+from html import escape
+
+__all__ = ["first_line", "html_table", "printable"]
 
 
 def printable(text: str) -> str:
@@ -16,3 +19,16 @@ def printable(text: str) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, printable and without a full stop; its type where it says nothing."""
     return printable((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip("."))
+
+
+def html_table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table for a notebook: its cells are text, the first of a row names it."""
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in headers)
+    body = "".join(
+        f'<tr><th scope="row">{escape(printable(first))}</th>'
+        + "".join(f"<td>{escape(printable(cell))}</td>" for cell in rest)
+        + "</tr>"
+        for first, *rest in rows
+    )
+    title = f"<caption>{escape(printable(caption))}</caption>"
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

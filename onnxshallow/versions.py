@@ -1,23 +1,77 @@
-"""Versions of what a result depends on."""
+"""Versions of what a result depends on, and which onnxruntime there is.
+
+onnxruntime comes in several packages that all bring one module, and hide each other where two are installed. Which is
+there is the user's choice, so it is asked here and never taken for granted.
+"""
 
 import platform
 from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 
-__all__ = ["PLUGINS", "versions"]
+__all__ = ["PLUGINS", "RUNTIMES", "runtime_problem", "runtimes", "versions"]
 
 PLUGINS = "onnxshallow.actions"
 """The group of entry points by which other packages add actions."""
 
+RUNTIMES = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "onnxruntime-qnn",
+    "onnxruntime-rocm",
+    "onnxruntime-migraphx",
+    "onnxruntime-windowsml",
+    "onnxruntime-training",
+    "onnxruntime-silicon",
+    "ort-nightly",
+    "ort-nightly-gpu",
+)
+"""The packages that bring onnxruntime."""
+
 _PACKAGES = ("onnxshallow", "onnx", "onnxruntime", "onnx-graphsurgeon", "numpy", "scipy")
+_CHOICES = (
+    "pip install 'onnxshallow[cpu]', or with [gpu], [openvino] or [directml] in its place where you have the hardware"
+)
 
 
 def versions() -> dict[str, str]:
-    """Python's version, and those of the packages that compute results or add actions, by name."""
+    """Python's version, and those of the packages that compute results or add actions, by name.
+
+    Where onnxruntime comes from a package of another name, that is named as well.
+    """
     found = {"python": platform.python_version()}
+    brought = runtimes()
     for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # run from a source tree that is not installed
-            found[name] = "unknown"
+        if name == "onnxruntime":
+            found[name] = next(iter(brought.values()), "unknown")
+        else:  # unknown where it is run from a source tree that is not installed
+            found[name] = _version(name) or "unknown"
+    found |= brought
     packages = (point.dist for point in entry_points(group=PLUGINS))
     return found | {package.name: package.version for package in packages if package is not None}
+
+
+def runtimes() -> dict[str, str]:
+    """The packages that bring onnxruntime and are installed, with their versions; more than one is a mistake."""
+    found = ((name, _version(name)) for name in RUNTIMES)
+    return {name: known for name, known in found if known is not None}
+
+
+def runtime_problem() -> str | None:
+    """Why there is no onnxruntime to run models with, and the line to type; None where there is one."""
+    brought = runtimes()
+    spec = find_spec("onnxruntime")
+    if spec is not None and spec.origin is not None:
+        return None
+    if brought:  # one package was removed, and took files of the other with it
+        names = " ".join(brought)
+        return f"Files of onnxruntime are missing; run: pip install --force-reinstall --no-deps {names}."
+    return f"onnxruntime is not installed, and which one is your choice; run: {_CHOICES}."
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

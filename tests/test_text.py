@@ -1,6 +1,6 @@
 import pytest
 
-from onnxshallow.text import printable
+from onnxshallow.text import html_table, printable
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,11 @@ def test_text_without_control_characters_stays(text):
 )
 def test_what_a_terminal_acts_on_is_spelt_out(text, shown):
     assert printable(text) == shown
+
+
+def test_cells_of_a_table_are_text():
+    shown = html_table("a <b>", ["", "x&y"], [["r\x1b", "<script>"]])
+    assert "<caption>a &lt;b&gt;</caption>" in shown
+    assert '<th scope="col">x&amp;y</th>' in shown
+    assert "<td>&lt;script&gt;</td>" in shown
+    assert "\x1b" not in shown

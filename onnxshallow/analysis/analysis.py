@@ -10,11 +10,12 @@ from onnxshallow.analysis.cost import Cost, count_cost, node_depths
 from onnxshallow.analysis.layers import Layers
 from onnxshallow.analysis.sites import Site, find_sites
 from onnxshallow.model.network import Network
+from onnxshallow.text import html_table
 
 __all__ = ["Analysis", "analyze"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Analysis:
     """A model's parts.
 
@@ -47,6 +48,18 @@ class Analysis:
     def site_by_name(self) -> Mapping[str, Site]:
         """Sites by name."""
         return {site.name: site for site in self.sites}
+
+    def __repr__(self) -> str:
+        cost = self.cost
+        return f"<Analysis: {len(self.sites)} sites, {cost.relus} ReLUs, {cost.macs} MACs, depth {cost.depth}>"
+
+    def _repr_html_(self) -> str:
+        """The sites as a table, for notebooks."""
+        rows = [
+            (site.name, site.kind, "?" if site.size is None else str(site.size), site.refusal or "yes")
+            for site in self.sites
+        ]
+        return html_table(repr(self)[1:-1], ["site", "kind", "size", "removable"], rows)
 
 
 def analyze(

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
 from onnxshallow.report.terminal.console import console, is_quiet, keeping_quiet
 from onnxshallow.text import printable
+from onnxshallow.versions import runtime_problem
 
 if TYPE_CHECKING:
     from onnxshallow.options.config import Config
@@ -66,6 +67,11 @@ def command_line(function: Callable[P, None]) -> Callable[P, None]:
             except OnnxshallowError as error:
                 complain(str(error))
                 raise typer.Exit(int(error.exit_code)) from error
+            except (ImportError, AttributeError):
+                if (problem := runtime_problem()) is None:
+                    raise
+                complain(problem)
+                raise typer.Exit(int(ExitCode.UNUSABLE_INPUT)) from None
             except MemoryError:
                 complain("There is not enough memory; set a lower --memory or --batch-size, or give fewer samples.")
                 raise typer.Exit(int(ExitCode.UNUSABLE_INPUT)) from None

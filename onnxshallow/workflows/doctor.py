@@ -5,7 +5,7 @@ Nothing heavy is imported before it is known to be there, since this is what peo
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from onnxshallow.errors import ExitCode
 from onnxshallow.report.schema.doctor import CacheReport, DoctorReport, PackageReport
 from onnxshallow.search.sensitivity.cache import cache_folder
 from onnxshallow.text import first_line
+from onnxshallow.versions import RUNTIMES, runtime_problem, runtimes
 
 __all__ = ["examine"]
 
@@ -61,8 +62,12 @@ def _packages(problems: list[str], hints: list[str]) -> tuple[list[PackageReport
         return [], {}
     packages: list[PackageReport] = []
     extras: dict[str, list[str]] = {}
+    runtime, needed = runtimes(), ">=0"
     for wanted in map(Requirement, stated.get_all("Requires-Dist", [])):
         name, marker, found = wanted.name, wanted.marker, _version(wanted.name)
+        if name in RUNTIMES:  # whichever is there will do
+            needed = str(wanted.specifier) or needed
+            continue
         ok = found is not None and wanted.specifier.contains(found, prereleases=True)
         if marker is not None and not marker.evaluate({"extra": ""}):
             for extra in stated.get_all("Provides-Extra", []):
@@ -74,17 +79,33 @@ def _packages(problems: list[str], hints: list[str]) -> tuple[list[PackageReport
         if not ok:
             what = "is missing" if found is None else f"is {found}, which is too old"
             problems.append(f"{name} {what}; run: pip install '{name}{wanted.specifier}'.")
+    packages += _runtime(runtime, Requirement(f"onnxruntime{needed}"), problems)
     return packages, extras
 
 
+def _runtime(brought: Mapping[str, str], wanted: Requirement, problems: list[str]) -> list[PackageReport]:
+    """The packages that bring onnxruntime; more than one, and one that is too old, are problems."""
+    least = next((limit.version for limit in wanted.specifier if limit.operator == ">="), None)
+    reports = []
+    for name, found in brought.items():
+        ok = wanted.specifier.contains(found, prereleases=True)
+        reports.append(PackageReport(name=name, version=found, least=least, ok=ok))
+        if not ok:
+            problems.append(f"{name} is {found}, which is too old; run: pip install '{name}{wanted.specifier}'.")
+    if len(brought) > 1:
+        names = list(brought)
+        problems.append(
+            f"{' and '.join(names)} bring the same module and hide each other; keep one of them, such as the last: "
+            f"pip uninstall -y {' '.join(names)} && pip install {names[-1]}."
+        )
+    return reports
+
+
 def _version(name: str) -> str | None:
-    names = [name, f"{name}-gpu"] if name == "onnxruntime" else [name]
-    for candidate in names:
-        try:
-            return version(candidate)
-        except PackageNotFoundError:
-            continue
-    return None
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _providers(problems: list[str]) -> list[str]:
@@ -93,7 +114,11 @@ def _providers(problems: list[str]) -> list[str]:
 
         return list(available_providers())
     except Exception as error:
-        problems.append(f"onnxruntime cannot be imported ({first_line(error)}); run: pip install -U onnxruntime.")
+        installed = next(iter(runtimes()), "onnxruntime")
+        problems.append(
+            runtime_problem()
+            or f"onnxruntime cannot be imported ({first_line(error)}); run: pip install -U {installed}."
+        )
         return []
 
 
@@ -111,10 +136,12 @@ def _runs(problems: list[str]) -> bool:
         (values,) = Session(model, threads=1).run({"x": np.array([-1, 2], dtype=np.float32)})
         if values.tolist() == [0, 2]:
             return True
-        problems.append(f"onnxruntime computes Relu(-1, 2) = {values.tolist()}; reinstall onnxruntime and numpy.")
+        installed = next(iter(runtimes()), "onnxruntime")
+        problems.append(f"{installed} computes Relu(-1, 2) = {values.tolist()}; reinstall it, and numpy.")
     except Exception as error:
         problems.append(
-            f"A model of one node does not run ({first_line(error)}); reinstall onnx, onnxruntime and numpy."
+            f"A model of one node does not run ({first_line(error)}); reinstall onnx, "
+            f"{next(iter(runtimes()), 'onnxruntime')} and numpy."
         )
     return False
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from onnxshallow import __version__
 from onnxshallow.analysis import Analysis
 from onnxshallow.data.prepare import labelled_batches
 from onnxshallow.errors import ModelError, TargetError, UsageError
@@ -109,8 +110,9 @@ def outcome(
     if trained is not None:
         told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})
-    said = provenance(inputs, attempt.plan, report, start) if config.metadata else None
-    model = with_provenance(model, said)
+    said = provenance(__version__, inputs, attempt.plan, report, start) if config.metadata else None
+    if attempt.plan.candidates or trained is not None:
+        model = with_provenance(model, said)
     if report.optimized is not None:
         report = report.model_copy(update={"optimized": replace(report.optimized, size_bytes=byte_size(model))})
     return Result(inputs.document, model, attempt.plan, report, judgement.error)

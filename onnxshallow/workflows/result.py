@@ -9,7 +9,8 @@ import onnx
 from onnxshallow.errors import OnnxshallowError, TargetError, UsageError
 from onnxshallow.model.document import Document, save_model
 from onnxshallow.model.files import write_text
-from onnxshallow.report.schema.reports import CostReport, PlanReport, Report
+from onnxshallow.report.schema.figures import change
+from onnxshallow.report.schema.reports import PlanReport, Report
 from onnxshallow.search.plan import Plan, save_plan
 
 __all__ = ["Proposal", "Result"]
@@ -87,16 +88,11 @@ class Result:
             raise UsageError(f"{path} belongs to the input model, which is never overwritten; give another path.")
 
     def __repr__(self) -> str:
-        report = self.report
-        parts: list[str] = [report.verdict.status]
-        if report.optimized is not None:
-            parts.append(_change(report.original, report.optimized))
-        accuracy = [cost.accuracy for cost in (report.original, report.optimized) if cost is not None]
-        if len(accuracy) == 2 and accuracy[0] is not None and accuracy[1] is not None:
-            parts.append(f"top-1 {100 * accuracy[0].top1:.2f} -> {100 * accuracy[1].top1:.2f} %")
-        elif report.fidelity is not None and report.fidelity.agreement is not None:
-            parts.append(f"same class for {100 * report.fidelity.agreement:.2f} %")
-        return f"<Result: {', '.join(parts)}>"
+        return repr(self.report).replace("<Report:", "<Result:")
+
+    def _repr_html_(self) -> str:
+        """The figures as a table, for notebooks."""
+        return self.report._repr_html_()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -124,9 +120,4 @@ class Proposal:
     def __repr__(self) -> str:
         changes = f"{len(self.plan.candidates)} changes"
         damage = f"damage about {self.report.damage:.4g}"
-        return f"<Proposal: {changes}, {_change(self.report.original, self.report.predicted)}, {damage}>"
-
-
-def _change(original: CostReport, after: CostReport) -> str:
-    share = f" ({after.relus / original.relus:.3f})" if original.relus else ""
-    return f"ReLUs {original.relus} -> {after.relus}{share}, depth {original.depth} -> {after.depth}"
+        return f"<Proposal: {changes}, {change(self.report.original, self.report.predicted)}, {damage}>"

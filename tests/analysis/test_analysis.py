@@ -4,6 +4,7 @@ import pytest
 from onnxshallow.analysis import analyze, find_regions
 from onnxshallow.errors import ModelError, UsageError
 from tests.graphs import frozen, parse
+from tests.networks import build
 
 TEXT = """(float[N,3,H,W] x, bool q) => (float[N,4,h,w] y) { z = Conv(x, w) r = Relu(z)
     y = If(q) <then_branch = a () => (float[N,4,h,w] k) { k = Relu(r) },
@@ -58,3 +59,9 @@ def test_deep_networks_with_a_long_shortcut_end_in_time():
     analysis = analyze(deep_residual(150))
     regions, _ = find_regions(analysis)
     assert {name for region in regions for name in region.sites} == {site.name for site in analysis.sites}
+
+
+def test_an_analysis_is_short_in_a_line_and_a_table_in_a_notebook():
+    found = analyze(build("(float[N,2,4,4] x) => (float[N,2,4,4] y) { y = Relu(x) }"))
+    assert repr(found) == "<Analysis: 1 sites, 32 ReLUs, 0 MACs, depth 0>"
+    assert found._repr_html_().count("<tr>") == 2

@@ -110,5 +110,5 @@ def test_blocks_that_are_not_run_are_programs_and_name_what_there_is():
 
 def test_the_readme_shows_the_two_commands():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"pip install . && {COMMAND}\n" in text
+    assert f"pip install '.[cpu]' && {COMMAND}\n" in text
     assert "pip install '.[test]' && pytest\n" in text

@@ -32,6 +32,7 @@ def stated(monkeypatch):
         return installed[name]
 
     monkeypatch.setattr(module, "version", version)
+    monkeypatch.setattr(module, "runtimes", dict)
     return said
 
 
@@ -74,11 +75,32 @@ def test_what_other_systems_need_is_no_problem(stated, requirement):
     assert examine().problems == []
 
 
-def test_onnxruntime_for_gpus_counts_as_onnxruntime(stated, monkeypatch):
-    stated.append("onnxruntime>=1.18")
-    known = module.version
-    monkeypatch.setattr(module, "version", lambda name: "1.20" if name == "onnxruntime-gpu" else known(name))
-    assert examine().problems == []
+RUNTIMES = ["onnxruntime>=1.23; extra == 'cpu'", "onnxruntime-gpu>=1.23; extra == 'gpu'"]
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"])
+def test_any_runtime_will_do_and_none_that_would_hide_it_is_advised(stated, monkeypatch, name):
+    stated += RUNTIMES
+    monkeypatch.setattr(module, "runtimes", lambda: {name: "1.24.1"})
+    report = examine()
+    assert report.problems == []
+    assert [(one.name, one.least, one.ok) for one in report.packages][-1] == (name, "1.23", True)
+    assert not any("onnxruntime" in lacking for lacks in report.extras.values() for lacking in lacks)
+
+
+def test_a_runtime_that_is_too_old_is_replaced_by_itself(stated, monkeypatch):
+    stated += RUNTIMES
+    monkeypatch.setattr(module, "runtimes", lambda: {"onnxruntime-gpu": "1.17"})
+    assert examine().problems == [
+        "onnxruntime-gpu is 1.17, which is too old; run: pip install 'onnxruntime-gpu>=1.23'."
+    ]
+
+
+def test_two_runtimes_hide_each_other(stated, monkeypatch):
+    stated += RUNTIMES
+    monkeypatch.setattr(module, "runtimes", lambda: {"onnxruntime": "1.24.1", "onnxruntime-gpu": "1.24.1"})
+    (problem,) = examine().problems
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu" in problem
 
 
 def test_sources_without_an_installation_are_only_a_hint(monkeypatch):
@@ -103,7 +125,8 @@ def test_an_onnxruntime_that_does_not_run_is_a_problem(stated, monkeypatch):
     assert "no such instruction" in report.problems[0]
     assert "reinstall" in report.problems[0]
     monkeypatch.setattr(onnxruntime, "get_available_providers", broken)
-    assert "pip install -U onnxruntime" in examine().problems[0]
+    monkeypatch.setattr(module, "runtimes", lambda: {"onnxruntime-openvino": "1.24.1"})
+    assert "pip install -U onnxruntime-openvino" in examine().problems[0]
 
 
 def test_a_cache_that_cannot_be_written_is_a_hint(stated, tmp_path, monkeypatch):

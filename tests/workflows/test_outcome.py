@@ -33,7 +33,7 @@ def asked(inputs, **options):
 
 def test_what_came_of_an_attempt_is_one_result(inputs, attempt):
     clock = Clock()
-    result = outcome(asked(inputs, target_relus=0.7), attempt, ["a remark"], clock)
+    result = outcome(asked(inputs, target_relus=0.7, metadata=False), attempt, ["a remark"], clock)
     assert result.error is None
     assert result.model.graph == attempt.realized.model.graph
     assert (result.plan, result.document) == (attempt.plan, inputs.document)

@@ -4,7 +4,6 @@ from dataclasses import asdict
 
 import onnx
 
-from onnxshallow import __version__
 from onnxshallow.model.document import Document
 from onnxshallow.model.provenance import Provenance, provenance_of
 from onnxshallow.report.schema.reports import Report
@@ -15,10 +14,11 @@ from onnxshallow.search.plan import Plan
 __all__ = ["provenance", "provenance_report"]
 
 
-def provenance(inputs: Inputs, plan: Plan, report: Report, start: Document | None = None) -> Provenance:
+def provenance(version: str, inputs: Inputs, plan: Plan, report: Report, start: Document | None = None) -> Provenance:
     """What a model that was made should say of itself.
 
     Args:
+        version: of onnxshallow.
         inputs: with the original.
         plan: that was carried out.
         report: of the run.
@@ -28,7 +28,7 @@ def provenance(inputs: Inputs, plan: Plan, report: Report, start: Document | Non
     what = {change.key: change.what for change in report.changes}
     learned = report.training
     return Provenance(
-        version=__version__,
+        version=version,
         input_sha256=inputs.document.sha256,
         plan_sha256=plan.digest if known is None else known.plan_sha256,
         nodes=(

@@ -2,9 +2,9 @@
 
 from pathlib import PurePath
 
-from onnxshallow.report.build.figures import compared, lost
 from onnxshallow.report.markdown.summary import change_table, closeness
 from onnxshallow.report.markdown.text import code, plain, table
+from onnxshallow.report.schema.figures import compared, lost
 from onnxshallow.report.schema.reports import Report
 
 __all__ = ["model_card"]

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from onnxshallow.report.build.figures import compared, count, lost, number
 from onnxshallow.report.markdown.text import code, plain, table
+from onnxshallow.report.schema.figures import compared, count, lost, number
 from onnxshallow.report.schema.reports import AnalysisReport, ChangeReport, Report, ValidationReport, Verdict
 from onnxshallow.report.schema.several import Failed
 from onnxshallow.validation.compare import Fidelity

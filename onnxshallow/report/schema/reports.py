@@ -6,6 +6,7 @@ from pydantic import Field
 
 from onnxshallow.report.schema.doctor import DoctorReport
 from onnxshallow.report.schema.engine import EngineReport
+from onnxshallow.report.schema.figures import change, compared, count
 from onnxshallow.report.schema.part import SCHEMA_VERSION, Part
 from onnxshallow.report.schema.sections import (
     ChangeReport,
@@ -22,6 +23,7 @@ from onnxshallow.report.schema.sections import (
     TrainingReport,
     Verdict,
 )
+from onnxshallow.text import html_table
 from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
 from onnxshallow.validation.fixed_point import FixedPoint
@@ -201,6 +203,19 @@ class ParetoPoint(Part):
     stability: Stability | None = None
     target: Number = None
 
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The target, what is left of ReLUs and MACs, what was lost, and why nothing was made, as text."""
+        after, agreement = self.optimized, None if self.fidelity is None else self.fidelity.agreement
+        return (
+            count(self.target_relus) if self.target is None else f"{self.target:.4g}",
+            "-" if after is None else count(after.relus),
+            "-" if after is None else count(after.macs),
+            "-" if agreement is None else f"{agreement:.2%}",
+            "-" if self.accuracy_lost is None else f"{100 * self.accuracy_lost:.2f}",
+            self.reason or "",
+        )
+
 
 class ParetoReport(Part):
     """The result of `pareto`; its verdict is `met` where a point may be used. `by` says what the targets are of."""
@@ -216,6 +231,18 @@ class ParetoReport(Part):
     seed: int
     verdict: Verdict | None = None
     by: Literal["relus", "private", "bytes", "messages"] = "relus"
+
+    def __repr__(self) -> str:
+        reached = sum(point.reason is None for point in self.points)
+        return f"<ParetoReport: {len(self.points)} targets of {self.by}, {reached} of them met>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """A row for each target, for notebooks."""
+        rows = [point.row for point in self.points]
+        headers = ["target", "ReLUs", "MACs", "same class", "points lost", ""]
+        return html_table(repr(self)[1:-1], headers, rows)
 
 
 class PlanReport(Part):
@@ -279,3 +306,21 @@ class Report(Part):
     stability: Stability | None = None
     fixed_point: FixedPoint | None = None
     training: TrainingReport | None = None
+
+    def __repr__(self) -> str:
+        parts: list[str] = [self.verdict.status]
+        if self.optimized is not None:
+            parts.append(change(self.original, self.optimized))
+        accuracy = [cost.accuracy for cost in (self.original, self.optimized) if cost is not None]
+        if len(accuracy) == 2 and accuracy[0] is not None and accuracy[1] is not None:
+            parts.append(f"top-1 {100 * accuracy[0].top1:.2f} -> {100 * accuracy[1].top1:.2f} %")
+        elif self.fidelity is not None and self.fidelity.agreement is not None:
+            parts.append(f"same class for {100 * self.fidelity.agreement:.2f} %")
+        return f"<Report: {', '.join(parts)}>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """The figures before and after as a table, for notebooks."""
+        rows = [] if self.optimized is None else compared(self.original, self.optimized, self.speed)
+        return html_table(self.verdict.line, ["", "original", "optimized", "ratio"], rows)

@@ -7,7 +7,7 @@ from rich.box import SIMPLE
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from onnxshallow.report.build.figures import compared, count, lost, number
+from onnxshallow.report.schema.figures import compared, count, lost, number
 from onnxshallow.text import printable
 
 if TYPE_CHECKING:  # `doctor` shows tables where what these need is missing

@@ -21,6 +21,7 @@ from onnxshallow.report.schema.reports import (
     Verdict,
 )
 from onnxshallow.validation.compare import Accuracy, Fidelity
+from tests.report.pages import REPORT
 from tests.runs import strict_json
 
 COST = CostReport(
@@ -149,3 +150,29 @@ def test_the_names_that_scripts_depend_on():
     assert {"target_relus", "reason", "optimized", "accuracy_lost", "fidelity", "decisions", "plan"} <= set(
         ParetoPoint.model_fields
     )
+
+
+def test_reports_are_short_in_a_line_and_a_table_in_a_notebook():
+    assert repr(REPORT) == str(REPORT) == "<Report: target>"
+    made = REPORT.model_copy(update={"optimized": REPORT.original})
+    assert repr(made) == "<Report: target, ReLUs 10 -> 10 (1.000), depth 3 -> 3>"
+    shown = made._repr_html_()
+    assert "<caption>Not met: The target cannot be reached.</caption>" in shown
+    assert '<th scope="row">ReLUs</th><td>10</td><td>10</td><td>1.000</td>' in shown
+
+
+def test_a_frontier_is_a_row_for_each_target():
+    points = [ParetoPoint(target_relus=5, reason="It is <out> of reach."), ParetoPoint(target_relus=8)]
+    report = ParetoReport(
+        model=REPORT.model,
+        original=REPORT.original,
+        points=points,
+        validated=False,
+        timings={},
+        versions={},
+        config={},
+        seed=0,
+    )
+    assert repr(report) == "<ParetoReport: 2 targets of relus, 1 of them met>"
+    assert report._repr_html_().count("<tr>") == 3
+    assert "It is &lt;out&gt; of reach." in report._repr_html_()

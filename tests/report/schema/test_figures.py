@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from onnxshallow.report.build.figures import compared, count, lost, number
+from onnxshallow.report.schema.figures import compared, count, lost, number
 from tests.report.pages import REPORT
 from tests.runs import speed_of
 

@@ -1,12 +1,12 @@
-"""Figures as text, and two models' figures side by side, for what shows them: a terminal, Markdown, a notebook."""
+"""Figures as text, and those of two models side by side: for a terminal, for Markdown, for a notebook."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `doctor` shows tables where what these need is missing
-    from onnxshallow.report.schema.reports import CostReport, Verdict
+    from onnxshallow.report.schema.sections import CostReport, Verdict
     from onnxshallow.validation.speed import Speed
 
-__all__ = ["Row", "compared", "count", "lost", "number"]
+__all__ = ["Row", "change", "compared", "count", "lost", "number"]
 
 Row = tuple[str, str, str, str]
 """What is counted; of the original; of the other; the ratio, or what says more."""
@@ -43,6 +43,12 @@ def lost(verdict: "Verdict") -> str:
         f"Accuracy lost: {100 * verdict.accuracy_lost:.2f} points (95 % interval {low:.2f} to {high:.2f}; "
         f"McNemar p = {verdict.mcnemar_p or 0:.3g})."
     )
+
+
+def change(original: "CostReport", after: "CostReport") -> str:
+    """What became of ReLUs and depth, in a few words."""
+    share = f" ({after.relus / original.relus:.3f})" if original.relus else ""
+    return f"ReLUs {original.relus} -> {after.relus}{share}, depth {original.depth} -> {after.depth}"
 
 
 def compared(original: "CostReport", optimized: "CostReport", speed: "Speed | None" = None) -> list[Row]:
