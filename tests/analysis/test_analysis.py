@@ -20,7 +20,7 @@ def test_parts_and_indices():
     assert [site.name for site in analysis.sites] == ["r", "y/k"]
     assert {index: site.name for index, site in analysis.site_of_node.items()} == {1: "r"}
     assert analysis.site_by_name["y/k"].refusal is not None
-    assert (analysis.cost.relus, analysis.cost.macs) == (4 * 36, 4 * 27 * 36)
+    assert (analysis.cost.relus, analysis.cost.macs) == (2 * 4 * 36, 4 * 27 * 36)
     assert analysis.cost is analysis.cost
 
 
