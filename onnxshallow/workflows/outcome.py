@@ -110,7 +110,7 @@ def outcome(
         told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})
     said = provenance(__version__, inputs, attempt.plan, report, start) if config.metadata else None
-    changed = attempt.plan.candidates or trained is not None
+    changed = attempt.plan.candidates or (report.training is not None and report.training.kept)
     model = with_provenance(attempt.realized.model, said) if changed else attempt.realized.model
     if report.optimized is not None:
         report = report.model_copy(update={"optimized": replace(report.optimized, size_bytes=byte_size(model))})
