@@ -111,7 +111,7 @@ def outcome(
         told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})
     said = provenance(__version__, inputs, attempt.plan, report, start) if config.metadata else None
-    if attempt.plan.candidates or trained is not None:
+    if attempt.plan.candidates or (report.training is not None and report.training.kept):
         model = with_provenance(model, said)
     if report.optimized is not None:
         report = report.model_copy(update={"optimized": replace(report.optimized, size_bytes=byte_size(model))})
