@@ -171,8 +171,14 @@ def is_fixed(inputs: Sequence[TensorInfo]) -> bool:
 
 
 def _firsts(inputs: Sequence[TensorInfo]) -> dict[str, int | str | None]:
-    """The sizes of the first axes by the inputs' names; a vector of fixed length is no batch, unless it is 1."""
-    return {i.name: i.shape[0] for i in inputs if i.shape and (len(i.shape) > 1 or i.shape[0] == 1)}
+    """The sizes of the first axes by the inputs' names.
+
+    A vector of fixed length is no batch, unless it is of one number, and no other input fixes more.
+    """
+    whole = {i.name: i.shape[0] for i in inputs if i.shape and len(i.shape) > 1}
+    if any(isinstance(size, int) and size != 1 for size in whole.values()):
+        return whole
+    return whole | {i.name: 1 for i in inputs if i.shape == (1,)}
 
 
 def _require_batch_axes(inputs: Sequence[TensorInfo], firsts: Mapping[str, int | str | None]) -> None:

@@ -131,7 +131,11 @@ def test_optimize_at_the_target_of_a_point_measures_nothing_anew(done, monkeypat
 def test_carrying_out_the_plan_of_a_point_gives_the_point(done, tmp_path):
     for point in done.reached:
         report = carried_out(done.model, point, tmp_path, calib=str(done.data))
-        assert replace(report.optimized, latency_ms=None) == replace(point.optimized, latency_ms=None)
+        # the written model says of what it was made, which takes bytes
+        first, second = (
+            replace(one, latency_ms=None, size_bytes=None) for one in (report.optimized, point.optimized)
+        )
+        assert first == second
         assert report.fidelity == point.fidelity
         assert report.decisions == point.decisions
         assert report.verdict.accuracy_lost == point.accuracy_lost
@@ -167,7 +171,7 @@ def counted(monkeypatch, owner, name):
 
 
 def test_points_of_one_plan_are_fitted_validated_and_timed_once(tmp_path, monkeypatch):
-    fits, validations = (counted(monkeypatch, run_module, name) for name in ("carry_out", "validate"))
+    fits, validations = (counted(monkeypatch, run_module, name) for name in ("carry_out", "judged"))
     report = quick(*save_case(tmp_path), [0.71, 0.7, 0.69])
     assert report.points[0].plan == report.points[1].plan == report.points[2].plan
     assert report.points[0].optimized == report.points[1].optimized == report.points[2].optimized

@@ -171,7 +171,7 @@ def _require_small(network: Network, path: Path, max_tensor: int) -> None:
 
 def _require_small_tensor(info: TensorInfo, path: Path, max_tensor: int, what: str) -> None:
     if info.bytes > max_tensor:
-        first = (info.shape or (1,))[0]
+        first = info.shape[0] if info.shape and len(info.shape) > 1 else None  # a vector has no batch
         each = f"for a batch of {first}" if isinstance(first, int) and first > 1 else "a sample"
         shape = "x".join("?" if not isinstance(size, int) else str(size) for size in info.shape or ())
         raise ModelError(
