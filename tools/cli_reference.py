@@ -54,7 +54,7 @@ def options_page() -> str:
 
 
 def _section(name: str, command: Any) -> str:
-    context = typer.Context(command, info_name=name)
+    context = typer.Context(command, info_name=name, **command.context_settings)
     lines = [f"## {name}", ""]
     for paragraph in inspect.cleandoc(command.help).split("\n\n"):
         if not paragraph.startswith("Example"):

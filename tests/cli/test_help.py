@@ -11,7 +11,8 @@ from onnxshallow.cli.main import app
 from tests.runs import run
 
 COMMANDS = typer.main.get_command(app).commands
-CONTEXT = typer.Context(next(iter(COMMANDS.values())))
+_FIRST = next(iter(COMMANDS.values()))
+CONTEXT = typer.Context(_FIRST, **_FIRST.context_settings)
 
 
 def options_of(command):
