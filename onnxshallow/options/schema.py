@@ -268,6 +268,11 @@ class Config(BaseModel):
         return self.polynomials or self.has_price
 
     @property
+    def form(self) -> Literal["split", "prelu"]:
+        """How activations that stay in part are written; masks of pixels have one form in any case."""
+        return self.mask_form or "split"
+
+    @property
     def in_part(self) -> bool:
         """Whether activations may stay in part or become squares, and not only go layer by layer.
 

@@ -185,7 +185,7 @@ def realize_with(
             observation.statistics,
             calibration,
             correction=inputs.config.correction,
-            form=inputs.config.mask_form or "split",
+            form=inputs.config.form,
             step=step,
         )
 

@@ -49,8 +49,7 @@ def possible_candidates(
     candidates, refusals = find_candidates(inputs.analysis, replace(find_options(inputs), statistics=statistics))
     tariff = Tariff.from_config(inputs.config)
     if statistics is not None and tariff is not None:
-        form = inputs.config.mask_form or "split"
-        candidates = priced(inputs.analysis, candidates, statistics, tariff, form)
+        candidates = priced(inputs.analysis, candidates, statistics, tariff, inputs.config.form)
     return candidates, refusals
 
 

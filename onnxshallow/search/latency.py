@@ -48,8 +48,7 @@ def measured_speeds(inputs: Inputs, models: Sequence[onnx.ModelProto]) -> list[S
 
 def unfitted(inputs: Inputs, observation: Observation, plan: Plan) -> onnx.ModelProto:
     """The model that a plan leads to, with weights that nothing was fitted to; as fast as the fitted one."""
-    form = inputs.config.mask_form or "split"
-    return realize.unfitted(inputs.analysis, plan.candidates, observation.statistics, form)
+    return realize.unfitted(inputs.analysis, plan.candidates, observation.statistics, inputs.config.form)
 
 
 def timed(

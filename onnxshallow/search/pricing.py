@@ -61,7 +61,7 @@ def kept_in_price(inputs: Inputs, observation: Observation, budget: Budget, plan
     tariff, analysis = Tariff.from_config(inputs.config), inputs.analysis
     if tariff is None or budget.price_saved is None:
         return list(plans)
-    limit, form, kept = tariff.charge(analysis) - budget.price_saved, inputs.config.mask_form or "split", []
+    limit, form, kept = tariff.charge(analysis) - budget.price_saved, inputs.config.form, []
     for plan in plans:
         charged = _charged(analysis, plan.candidates, observation.statistics, tariff, form)
         logger.info("A plan of damage %.4g costs %.4g of %.4g %s.", plan.damage or 0, charged, limit, tariff.unit)

@@ -59,12 +59,17 @@ def _bench_table(console: Console, report: BenchReport) -> Table:
     return table
 
 
+def _circumstances(found: PrivateReport | EngineReport) -> str:
+    """What figures of private inference hold for."""
+    link = f"{1000 * found.rtt:g} ms round trip, {found.bandwidth / 1e6:g} Mbit/s"
+    return f"one sample, {found.weights} weights, {link}"
+
+
 def _print_private(console: Console, report: BenchReport, estimates: Sequence[PrivateReport]) -> None:
     """One protocol's estimates, one model a line, and what they leave out."""
     first = estimates[0]
     console.print(
-        f"\nEstimate, not a measurement: private inference by {first.title}, one sample, "
-        f"{first.weights} weights, {1000 * first.rtt:g} ms round trip, {first.bandwidth / 1e6:g} Mbit/s.",
+        f"\nEstimate, not a measurement: private inference by {first.title}, {_circumstances(first)}.",
         soft_wrap=True,
     )
     table = make_table(
@@ -93,8 +98,7 @@ def _print_engine(console: Console, report: BenchReport, runs: Sequence[EngineRe
     """One protocol's measurements, one model a line, each beside its estimate."""
     first = runs[0]
     console.print(
-        f"\nMeasured with {first.engine.upper()}: private inference by {first.title}, one sample, {first.weights} "
-        f"weights, {1000 * first.rtt:g} ms round trip, {first.bandwidth / 1e6:g} Mbit/s.",
+        f"\nMeasured with {first.engine.upper()}: private inference by {first.title}, {_circumstances(first)}.",
         soft_wrap=True,
     )
     table = make_table(
