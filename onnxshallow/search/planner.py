@@ -237,7 +237,9 @@ def _unreachable(problem: Problem, budget: Budget) -> TargetError:
     if budget.depth_saved:
         goal = f" that reach {' and '.join(parts)}" if parts else ""
         return TargetError(f"--kernel exact finds no mergers{goal} and leave an activation on this model; use auto.")
-    reached = [f"{problem.fewest_relus()} ReLUs ({_share(problem.fewest_relus(), problem.relus)})"]
+    reached = []
+    if budget.relus is not None or budget.price_saved is None:
+        reached.append(f"{problem.fewest_relus()} ReLUs ({_share(problem.fewest_relus(), problem.relus)})")
     if budget.depth is not None:
         parts.append(f"a depth of {budget.depth}")
         reached.append(f"a depth of {problem.least_depth()}")

@@ -4,8 +4,8 @@
 
 The student is the optimized network, the teacher the original. Outputs are compared before a final Softmax or
 Sigmoid, where both networks end in one: logits still differ where probabilities are all but 0 and 1. Squared errors
-of logits taught more than divergences at any temperature (docs/decisions/training.md), and they serve outputs that
-are no classes, too. Each output is scaled by how much it varies, so that none of several drowns the others.
+of logits taught as much as divergences did (docs/decisions/training.md), and they serve outputs that are no classes,
+too. Each output is scaled by how much it varies, so that none of several drowns the others.
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from onnxshallow.analysis import analyze
+from onnxshallow.errors import TargetError
 from onnxshallow.private.tariff import Tariff
 from onnxshallow.rewriting.realize import unfitted
 from onnxshallow.search.candidates import possible_candidates
@@ -64,6 +65,17 @@ def test_the_plan_keeps_the_price_and_does_the_least_damage_for_it(bytes_of, obs
     assert sum(candidate.price for candidate in plan.candidates) >= budget.price_saved
     kept = sum(candidate.price for candidate in plan.candidates)
     assert all(kept - candidate.price < budget.price_saved for candidate in plan.candidates)  # none is for nothing
+
+
+def test_a_price_out_of_reach_says_how_much_can_be_saved(bytes_of, observation):
+    inputs = asking(bytes_of[0], target_bytes=0.001)
+    candidates, _ = possible_candidates(inputs, observation.statistics)
+    budget = read_budget(inputs.config, inputs.analysis)
+    with pytest.raises(
+        TargetError, match=r"the lowest possible on this model is \S+ less of that price; one"
+    ) as caught:
+        next(Planner(inputs.analysis, candidates, {c.key: 0.0 for c in candidates}, budget).proposals())
+    assert f"{budget.price_saved:.4g} less of the price of private inference" in str(caught.value)
 
 
 def test_prices_nearly_add_up(bytes_of, observation):
