@@ -3,6 +3,7 @@
 Relu                      max(x, 0)
 Clip(low, high)           min(max(x, low), high); with 0 and n also called ReLU6. A comparison for each bound
 LeakyRelu, PRelu          x where x > 0, slope * x elsewhere
+SiLU, GELU, HardSwish, ...    smooth ones (`onnxshallow.analysis.smooth`)
 
 Zero lies within the bounds of a Clip that is a site: what keeps a divisor above some small number is none. A slope of
 one does nothing, and what it does nothing to is not counted. Other spellings are written as one of these before
@@ -17,13 +18,14 @@ from typing import Literal
 import numpy as np
 import onnx
 
+from onnxshallow.analysis.smooth import Smooth, keeps_zero, smooth_kind
 from onnxshallow.model.network import Network, Node, bodies, is_default_domain
 from onnxshallow.model.shapes import tensor_info
 from onnxshallow.model.spelling.clamps import clamp_of
 
 __all__ = ["Site", "find_sites", "rectifier_bound"]
 
-Kind = Literal["relu", "clip", "leaky_relu", "prelu"]
+Kind = Literal["relu", "clip", "leaky_relu", "prelu", Smooth]
 
 _KINDS: dict[str, Kind] = {"Relu": "relu", "Clip": "clip", "LeakyRelu": "leaky_relu", "PRelu": "prelu"}
 # What may be a site in a graph whose tensors are not known.
@@ -38,7 +40,7 @@ _AXIS_KEEPERS = ("Add", "Sub", "Mul", "Div", "Sum", "Identity", "Dropout", "Conc
 
 @dataclass(frozen=True)
 class Site:
-    """One ReLU-like node.
+    """One activation.
 
     Attributes:
         name: the node's name.
@@ -52,7 +54,7 @@ class Site:
         rank: number of axes after the channel axis.
         dtype: element type.
         refusal: why it cannot be removed; None where it can.
-        comparisons: that each scalar takes under secure computation.
+        comparisons: that each scalar takes under secure computation; none where no number of them would do.
     """
 
     name: str
@@ -66,6 +68,11 @@ class Site:
     dtype: np.dtype | None
     refusal: str | None
     comparisons: int = 1
+
+    @property
+    def keeps_zero(self) -> bool:
+        """Whether it makes zero of zero."""
+        return keeps_zero(self.kind)
 
 
 def find_sites(network: Network) -> tuple[Site, ...]:
@@ -85,8 +92,9 @@ def find_sites(network: Network) -> tuple[Site, ...]:
 
 
 def _kind(network: Network, node: Node) -> Kind | None:
-    if not is_default_domain(node.domain) or node.op not in _KINDS:
-        return None
+    smooth = smooth_kind(network, node)
+    if smooth is not None or not is_default_domain(node.domain) or node.op not in _KINDS:
+        return smooth
     if node.op == "PRelu":
         slope = network.constant(node.inputs[1])
         return None if slope is not None and np.all(slope == 1) else "prelu"
@@ -135,14 +143,16 @@ def _site(network: Network, node: Node, kind: Kind) -> Site:
         rank=max(len(sizes) - 2, 0) if sizes is not None else 0,
         dtype=dtype,
         refusal=_refusal(network, node, kind, sizes, dtype),
-        comparisons=_comparisons(network, node),
+        comparisons=_comparisons(network, node, kind),
     )
 
 
-def _comparisons(network: Network, node: Node) -> int:
-    """One for each bound, of which a Clip that is computed may have two."""
+def _comparisons(network: Network, node: Node, kind: Kind) -> int:
+    """One for each bound, of which a Clip that is computed may have two; smooth ones are priced by none."""
     clamp = clamp_of(network, node)
-    return clamp.bounds if clamp is not None else 2 if node.op == "Clip" else 1
+    if clamp is not None:
+        return clamp.bounds
+    return {"clip": 2, "hard_sigmoid": 2, "hard_swish": 2}.get(kind, 1 if kind in _KINDS.values() else 0)
 
 
 def _elements(network: Network, node: Node, sizes: list[int]) -> int:
@@ -180,9 +190,13 @@ def _has_channels(network: Network, tensor: str) -> bool:
     while todo:
         name = todo.pop()
         node = network.producer(name)
-        if name in seen or node is None or not is_default_domain(node.domain):
+        if name in seen or node is None:
             continue
         seen.add(name)
+        if smooth_kind(network, node) is not None:
+            todo.append(node.inputs[0])
+        if not is_default_domain(node.domain):
+            continue
         if node.op in _CHANNEL_MAKERS:
             return True
         if node.op in _AXIS_KEEPERS or (node.op == "Gather" and node.attributes.get("axis", 0) == 1):

@@ -37,6 +37,8 @@ MaskForm = Literal["split", "prelu"]
 Values = NDArray[np.float64]
 
 _ACTIVE, _SQUARED, _OTHER = range(3)
+# Activations that are x above zero, and x times a slope below.
+_SLOPED = ("relu", "leaky_relu", "prelu")
 # What a layer before a sum adds is at most this.
 _MOST_ADDED = 2.0**10
 
@@ -56,7 +58,7 @@ def roles(site: Site, partial: Partial, form: MaskForm) -> NDArray[np.int64]:
 
 
 def _takes_prelu(site: Site, partial: Partial, form: MaskForm) -> bool:
-    return site.kind != "clip" and (form == "prelu" or partial.kept.ndim > 1)
+    return site.kind in _SLOPED and (form == "prelu" or partial.kept.ndim > 1)
 
 
 def write_parts(editor: GraphEditor, analysis: Analysis, site: Site, partial: Partial, form: MaskForm) -> None:
@@ -173,7 +175,7 @@ def _write_scaled(editor: GraphEditor, analysis: Analysis, layer: Layer, scale: 
 def _slope(analysis: Analysis, site: Site) -> Values | None:
     """The slope of an activation below zero, with an axis for the channels and for each after it."""
     node = analysis.network.producer(site.output)
-    if site.kind == "clip" or node is None:
+    if site.kind not in _SLOPED or node is None:
         return None
     if site.kind != "prelu":
         slope = float(node.attributes.get("alpha", 0.01)) if site.kind == "leaky_relu" else 0.0
