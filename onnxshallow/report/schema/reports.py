@@ -15,6 +15,7 @@ from onnxshallow.report.schema.sections import (
     FileReport,
     FixedPointReport,
     FrontierPoint,
+    LosslessReport,
     NodeReport,
     PlanPoint,
     PrivateReport,
@@ -276,7 +277,7 @@ class Report(Part):
     The fields from `classes` on are as in `ValidationReport`; nothing is said without real data. `speed` is what was
     measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where the optimized network
     squares more. `fixed_point` is what that arithmetic makes of it, where private inference is what it is for.
-    `training` tells how weights learned, where they did.
+    `training` tells how weights learned, where they did. `lossless` counts what went where there was no target.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -306,6 +307,7 @@ class Report(Part):
     stability: Stability | None = None
     fixed_point: FixedPoint | None = None
     training: TrainingReport | None = None
+    lossless: LosslessReport | None = None
 
     def __repr__(self) -> str:
         parts: list[str] = [self.verdict.status]
