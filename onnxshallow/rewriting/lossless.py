@@ -1,11 +1,11 @@
 """What can go from a network without moving its outputs by more than rounding does.
 
-folded      BatchNormalization, Pad and constant arithmetic, into the layer beside them
-computed    nodes that make constants of constants, where those are small
-idle        nodes that return what they read, and those on which no output depends
-channels    that are zero for all who read them
-flushed     weights so small that processors take long over them (denormal numbers), which become zero
-unused      initializers that nothing reads
+    folded      BatchNormalization, Pad and constant arithmetic, into the layer beside them
+    computed    nodes that make constants, where those are small
+    idle        nodes that return what they read, and those on which no output depends
+    channels    that are zero for all who read them
+    flushed     weights so small that processors take long over them (denormal numbers), which become zero
+    unused      initializers that nothing reads
 """
 
 from collections.abc import Mapping
@@ -116,8 +116,10 @@ def _with_constants(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
 
 
 def _is_computed(network: Network, node: Node) -> bool:
-    """Whether a node makes constants of constants."""
-    return bool(node.reads) and all(network.is_constant(name) for name in node.outputs if name)
+    """Whether a node makes constants, of constants or of nothing."""
+    return (bool(node.reads) or node.is_op("Constant")) and all(
+        network.is_constant(name) for name in node.outputs if name
+    )
 
 
 def _without_idle(model: onnx.ModelProto) -> onnx.ModelProto:

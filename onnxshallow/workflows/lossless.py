@@ -47,8 +47,8 @@ def _moved(attempt: Attempt) -> list[Finding]:
         most = _MOST_MOVED_IN_HALF if network.dtype(name) == "float16" else _MOST_MOVED
         if error is not None and not error <= most:
             text = (
-                f"{name!r} moved by {error:.2g} of its size though nothing was left out, more than {most:g}: this is a "
-                "defect of onnxshallow; please report it with the model."
+                f"{name!r} moved by {error:.2g} of its size though nothing was left out, more than {most:g}: this "
+                "is a defect of onnxshallow; please report it with the model."
             )
             return [Finding("accuracy", text, refuses=True)]
     return []
