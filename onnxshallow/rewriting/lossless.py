@@ -1,11 +1,11 @@
 """What can go from a network without moving its outputs by more than rounding does.
 
-    folded      BatchNormalization, Pad and constant arithmetic, into the layer beside them
-    computed    nodes that make constants, where those are small
-    idle        nodes that return what they read, and those on which no output depends
-    channels    that are zero for all who read them
-    flushed     weights so small that processors take long over them (denormal numbers), which become zero
-    unused      initializers that nothing reads
+folded      BatchNormalization, Pad and constant arithmetic, into the layer beside them
+computed    nodes that make constants, where those are small
+idle        nodes that return what they read, and those on which no output depends
+channels    that are zero for all who read them
+flushed     weights so small that processors take long over them (denormal numbers), which become zero
+unused      initializers that nothing reads
 """
 
 from collections.abc import Mapping

@@ -17,6 +17,7 @@ from onnxshallow.report.schema.sections import (
     FrontierPoint,
     LosslessReport,
     NodeReport,
+    PartingReport,
     PlanPoint,
     PrivateReport,
     ProvenanceReport,
@@ -107,6 +108,7 @@ class ValidationReport(Part):
     `changed` holds at most 100 of `changed_total` samples, those first of which the original was most sure.
     `labels_of` names the output that labels belong to, where others tell classes too; `unused_labels` says that there
     are labels which fit no output. `stability` is how far activations grow, where the optimized network squares more.
+    `parting` tells where they part inside, where that was asked for.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -124,6 +126,7 @@ class ValidationReport(Part):
     gates: list[Gate] = Field(default_factory=list)
     stability: Stability | None = None
     metrics: list[MetricResult] = Field(default_factory=list)
+    parting: PartingReport | None = None
 
 
 class BenchModel(Part):
