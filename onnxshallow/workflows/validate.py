@@ -149,7 +149,7 @@ def _parting(
     threads: int,
 ) -> PartingReport:
     """Where the two networks part on some of the samples."""
-    networks = [Network(document.model, shapes) for document in (first, second)]
+    networks = Network(first.model, shapes), Network(second.model, shapes)
     few = samples.take(np.arange(min(len(samples), max(_LOOKED_INTO, batch))))
     batches = [feeds for feeds, _ in labelled_batches(few, batch, whole=is_fixed(networks[0].inputs))]
     found = differences(*networks, batches, threads)
