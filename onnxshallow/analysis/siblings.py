@@ -1,8 +1,8 @@
 """Layers in branches beside each other that share their weights: Siamese networks, the heads of a feature pyramid.
 
 Such branches compute the same function, and a distance between their outputs means something for that alone: f(x, x)
-is zero. So they have to stay alike, and are left as they are. A weight that serves again further down a branch ties
-nothing: the layers are changed one by one, each with weights of its own.
+is zero. So they have to stay alike, and are left as they are. A weight that serves again further down a branch, or in
+another role, ties nothing: the layers are changed one by one, each with weights of its own.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def siblings(network: Network) -> frozenset[int]:
-    """Indices of the nodes whose weights another layer has too that neither leads to it nor follows from it."""
+    """Indices of the nodes whose weights a layer beside them has too, between nodes of the same operators."""
     readers: dict[str, list[Node]] = defaultdict(list)
     for node in network.nodes:
         if node.index in network.alive and node.is_op(*_LAYERS) and network.initializer(node.inputs[1]) is not None:
@@ -28,9 +28,17 @@ def siblings(network: Network) -> frozenset[int]:
     for nodes in readers.values():
         before = {node.index: network.ancestors(node.inputs) for node in nodes[1:]}
         for first, second in combinations(nodes, 2):  # in the order of the graph
-            if first.index not in before[second.index]:
+            beside = first.index not in before[second.index] and first.inputs[0] != second.inputs[0]
+            if beside and _role(network, first) == _role(network, second):
                 found |= {first.index, second.index}
     return frozenset(found)
+
+
+def _role(network: Network, node: Node) -> tuple[str, list[str]]:
+    """The operators before and behind a node."""
+    before = network.producer(node.inputs[0])
+    behind = sorted(reader.op for reader in network.consumers(node.outputs[0]))
+    return "" if before is None else before.op, behind
 
 
 def follows_sibling(network: Network, tensor: str, shared: frozenset[int]) -> bool:

@@ -37,6 +37,8 @@ def test_branches_that_share_weights_are_left_alike():
         "h = Conv(x, u) r = Relu(h) y = Conv(r, u)",  # one after the other
         "h = Conv(x, u) r = Relu(h) g = Conv(r, u) y = Add(g, h)",
         "h = Conv(x, u) g = Conv(x, k) y = Add(g, h)",
+        "h = Conv(x, u) r = Relu(h) g = Conv(x, u) y = Add(g, r)",  # of the same input
+        "s = Neg(x) h = Conv(x, u) g = Conv(s, u) y = Add(g, h)",  # of something else
     ],
 )
 def test_weights_that_serve_again_further_down_tie_nothing(body):
@@ -45,8 +47,9 @@ def test_weights_that_serve_again_further_down_tie_nothing(body):
 
 
 def test_heads_of_a_pyramid_are_siblings():
-    body = "p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(x) y = Conv(x, u) z = Conv(p, u)"
-    text = f"(float[N,4,6,6] x) => (float[N,4,6,6] y, float[N,4,3,3] z) {{ {body} }}"
+    levels = "m = MaxPool<kernel_shape=[1,1]>(x) p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(x)"
+    heads = "y = Conv(m, u) z = Conv(p, u)"
+    text = f"(float[N,4,6,6] x) => (float[N,4,6,6] y, float[N,4,3,3] z) {{ {levels} {heads} }}"
     assert len(siblings(Network(parse(text, u=(4, 4, 1, 1))))) == 2
 
 
