@@ -77,6 +77,8 @@ class Candidate:
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
         squares: squares per sample that it adds.
         price: how much it saves of what is paid for private inference, where that is limited.
+        params: parameters that it saves, where these or the size of the file are limited.
+        size_bytes: by how much the file gets smaller, likewise.
     """
 
     kind: ClassVar[Kind] = "removal"
@@ -93,6 +95,8 @@ class Candidate:
     nodes: frozenset[int] = field(default=frozenset(), repr=False)
     squares: int = 0
     price: float = field(default=0.0, compare=False)
+    params: int = field(default=0, compare=False)
+    size_bytes: int = field(default=0, compare=False)
 
     @property
     def what(self) -> str:

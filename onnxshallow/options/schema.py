@@ -27,6 +27,7 @@ from onnxshallow.options.flags import (
 from onnxshallow.options.forms import (
     Bytes,
     Data,
+    FileSize,
     Kept,
     Kinds,
     Latency,
@@ -75,6 +76,12 @@ class Config(BaseModel):
     ] = None
     target_macs: Annotated[
         Target, Flag("Keep at most this share or number of multiply-adds.", GOAL, "SHARE|COUNT")
+    ] = None
+    target_params: Annotated[
+        Target, Flag("Keep at most this share or number of parameters.", GOAL, "SHARE|COUNT")
+    ] = None
+    target_size: Annotated[
+        FileSize, Flag("Write a file of at most this share, or of this size (500kB).", GOAL, "SHARE|SIZE")
     ] = None
     target_depth: Annotated[
         Target,
@@ -253,8 +260,13 @@ class Config(BaseModel):
     @property
     def has_target(self) -> bool:
         """Whether there is any target besides an accuracy budget."""
-        targets = (self.target_relus, self.target_macs, self.target_depth, self.target_latency)
-        return self.has_price or any(target is not None for target in targets)
+        counted = (self.target_relus, self.target_macs, self.target_depth, self.target_latency)
+        return self.has_price or self.has_weight or any(target is not None for target in counted)
+
+    @property
+    def has_weight(self) -> bool:
+        """Whether the parameters or the size of the file are limited."""
+        return self.target_params is not None or self.target_size is not None
 
     @property
     def has_price(self) -> bool:
@@ -305,6 +317,8 @@ class Options(TypedDict, total=False):
 
     target_relus: float | str | None
     target_macs: float | str | None
+    target_params: float | str | None
+    target_size: float | str | None
     target_depth: float | str | None
     target_latency: float | str | None
     target_private: float | str | None

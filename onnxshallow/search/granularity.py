@@ -18,7 +18,7 @@ from onnxshallow.search.faster import faster_of, kept_in_time
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import MEASURED_TOLERANCE, about_equal
-from onnxshallow.search.pricing import kept_in_price
+from onnxshallow.search.pricing import kept_in_budget
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 
@@ -190,7 +190,7 @@ def _is_better(found: Ranked | TargetError, whole: Plan) -> bool:
 def _rank(run: Run, budget: Budget, plans: Sequence[Plan]) -> Ranked:
     inputs, cost = run.inputs, run.inputs.analysis.cost
     plans = kept_in_time(inputs, run.observation, plans)
-    plans = kept_in_price(inputs, run.observation, budget, plans)
+    plans = kept_in_budget(inputs, run.observation, budget, plans)
     best = faster_of(inputs, run.observation, about_equal(plans, cost, budget))
     others = sorted((plan for plan in plans if plan is not best), key=lambda plan: plan.damage or 0.0)
     return Ranked(run, [best, *others])

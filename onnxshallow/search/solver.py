@@ -1,7 +1,7 @@
 """The integer program: least damage under budgets, conflicts excluded.
 
     minimise     sum damage_c x_c
-    subject to   sum relus_c x_c >= relus to save,   sum macs_c x_c >= MACs to save
+    subject to   sum relus_c x_c >= ReLUs to save, and so for multiply-adds, parameters and bytes of the file
                  sum x_c over candidates that exclude each other <= 1
                  sum depth_c x_c >= layers to save,   at least one activation site stays
                  x_c in {0, 1}
@@ -27,7 +27,10 @@ from numpy.typing import NDArray
 from onnxshallow.actions.base import Candidate
 from onnxshallow.search.estimates import Pair
 
-__all__ = ["NEIGHBOURHOOD", "Budget", "Problem", "conflicts"]
+__all__ = ["COUNTED", "NEIGHBOURHOOD", "Budget", "Problem", "conflicts"]
+
+COUNTED = {"relus": "ReLUs", "macs": "MACs", "params": "parameters", "size_bytes": "bytes of the file"}
+"""What candidates save in whole numbers that add up, in words by its name in `Candidate`, `Cost` and `Budget`."""
 
 NEIGHBOURHOOD = 4
 """How many candidates a neighbour of a plan adds or drops."""
@@ -51,6 +54,8 @@ class Budget:
     Attributes:
         relus: the largest ReLU count that is allowed, or None.
         macs: the largest number of multiply-adds that is allowed, or None.
+        params: the largest number of parameters that is allowed, or None.
+        size_bytes: the largest size of the file that is allowed, or None.
         depth: the largest number of linear layers on the longest path that is allowed, or None.
         squares: the largest number of squares that may be added, or None.
         price_saved: the least to save of what private inference costs, in the unit that is asked for, or None.
@@ -67,6 +72,8 @@ class Budget:
     depth: int | None = None
     shallower: bool = True
     harmless: float = 0.0
+    params: int | None = None
+    size_bytes: int | None = None
 
 
 def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
@@ -104,6 +111,8 @@ class Problem:
         budget: what has to be reached.
         pairs: places whose joint change does damage of its own.
         depth: depth of the network that a choice leaves; with it a budget's depth is looked at.
+        params: parameters of the original.
+        size_bytes: bytes of the original's file.
     """
 
     candidates: tuple[Candidate, ...]
@@ -114,6 +123,8 @@ class Problem:
     budget: Budget
     pairs: tuple[Pair, ...] = ()
     depth: Callable[[Sequence[Candidate]], int] | None = None
+    params: int = 0
+    size_bytes: int = 0
     _exclusions: list[tuple[int, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -146,17 +157,12 @@ class Problem:
         slack = 1e-3 / max(most, 1e-9)  # of plans that save the same, the one with less damage
         return self._solve(slack * damage - self._padded(self._saving_row()), [(damage, -np.inf, most)], tried)
 
-    def fewest_relus(self) -> int:
-        """The lowest ReLU count that any plan reaches, whatever the damage."""
-        free = replace(self, budget=Budget(), pairs=())
-        chosen = free._solve(-self._column("relus") / max(self.relus, 1), [], ())
-        return self.relus - sum(c.relus for c in chosen or ())
-
-    def fewest_macs(self) -> int:
-        """The lowest number of multiply-adds that any plan reaches, whatever the damage."""
-        free = replace(self, budget=Budget(), pairs=())
-        chosen = free._solve(-self._column("macs") / max(self.macs, 1), [], ())
-        return self.macs - sum(c.macs for c in chosen or ())
+    def fewest(self, name: str) -> int:
+        """The least that any plan leaves, whatever the damage, of what is counted under a name of `COUNTED`."""
+        free, total = replace(self, budget=Budget(), pairs=()), self._total(name)
+        chosen = free._solve(-self._column(name) / max(total, 1), [], ())
+        saved: int = sum(getattr(c, name) for c in chosen or ())
+        return total - saved
 
     def least_depth(self) -> int:
         """The smallest depth that was found, whatever the damage; 0 where depth is not looked at."""
@@ -169,6 +175,16 @@ class Problem:
         column = self._column("price")
         chosen = free._solve(-column / max(float(np.abs(column).max(initial=0.0)), 1e-12), [], ())
         return sum(c.price for c in chosen or ())
+
+    def _total(self, name: str) -> int:
+        total: int = getattr(self, name)
+        return total
+
+    @property
+    def limits(self) -> list[tuple[str, int, int]]:
+        """What is counted and limited: its name, what the original has, and the most that is allowed."""
+        allowed = ((name, getattr(self.budget, name)) for name in COUNTED)
+        return [(name, self._total(name), most) for name, most in allowed if most is not None]
 
     def _column(self, name: str) -> NDArray[np.float64]:
         return np.array([getattr(c, name) for c in self.candidates], dtype=np.float64)
@@ -246,9 +262,7 @@ class Problem:
 
     def reached(self, chosen: Sequence[Candidate]) -> bool:
         """Whether `chosen` keeps the budget, in whole numbers."""
-        relus = self.relus - sum(c.relus for c in chosen)
-        macs = self.macs - sum(c.macs for c in chosen)
-        within = self.budget.relus is None or relus <= self.budget.relus
+        within = all(total - sum(getattr(c, name) for c in chosen) <= most for name, total, most in self.limits)
         within &= self.budget.squares is None or sum(c.squares for c in chosen) <= self.budget.squares
         least = self.budget.depth_saved
         shallow = least is None or sum(c.depth for c in chosen) >= least
@@ -256,7 +270,7 @@ class Problem:
             return False
         if self.budget.price_saved is not None and sum(c.price for c in chosen) < self.budget.price_saved:
             return False
-        return within and shallow and (self.budget.macs is None or macs <= self.budget.macs)
+        return within and shallow
 
     def _budget_rows(self) -> list[_Row]:
         rows: list[_Row] = [(np.array([float(c.removed) for c in self.candidates]), 0, self.sites - 1)]
@@ -268,14 +282,10 @@ class Problem:
             rows.append((self._column("depth"), self.budget.depth_saved, np.inf))
         if self.budget.depth is not None and self.depth is not None:
             rows.append((self._column("depth"), self.depth(()) - self.budget.depth, np.inf))
-        for name, total, allowed in (
-            ("relus", self.relus, self.budget.relus),
-            ("macs", self.macs, self.budget.macs),
-        ):
-            if allowed is not None:
-                column = self._column(name)
-                unit = max(int(np.gcd.reduce(column.astype(np.int64))), 1)
-                rows.append((column / unit, np.ceil((total - allowed) / unit), np.inf))
+        for name, total, allowed in self.limits:
+            column = self._column(name)
+            unit = max(int(np.gcd.reduce(column.astype(np.int64))), 1)
+            rows.append((column / unit, np.ceil((total - allowed) / unit), np.inf))
         return rows
 
     def _exclusion_rows(self) -> list[_Row]:

@@ -137,8 +137,8 @@ def optimize(
 def _check_goal(config: Config) -> None:
     if not config.has_target and not Limits.from_config(config).given:
         raise UsageError(
-            "Say how far to go: --target-relus 0.58, --target-macs 0.7, --target-depth 0.8, "
-            "--target-latency 0.7 or --max-drop 0.01."
+            "Say how far to go: --target-relus 0.58, --target-macs 0.7, --target-params 0.5, --target-size 500kB, "
+            "--target-depth 0.8, --target-latency 0.7 or --max-drop 0.01."
         )
 
 

@@ -65,7 +65,7 @@ class CostReport(Cost):
         price_of: of what, in words, and in which unit.
     """
 
-    size_bytes: int | None = None
+    size_bytes: int | None = None  # type: ignore[assignment]  # plans told it not, and are still read
     accuracy: Accuracy | None = None
     latency_ms: Number = None
     price: Number = None
