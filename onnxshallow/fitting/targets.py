@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxshallow.analysis import Layer, Layers
 from onnxshallow.analysis.partial import Partial, along
@@ -24,12 +25,14 @@ class Target:
         minus: the rewritten network's tensor to subtract from it, or None.
         through: where the layer is the first of two that one was split into, the second.
         partial: what reads the tensor, where an activation is kept in part.
+        dead: which channels hold zeros from now on, (C,); None for none.
     """
 
     tensor: str
     minus: str | None = None
     through: Layer | None = None
     partial: Partial | None = None
+    dead: NDArray[np.bool_] | None = None
 
     @property
     def originals(self) -> list[str]:
@@ -39,6 +42,8 @@ class Target:
     def values(self, original: Cursor, batch: int) -> np.ndarray:
         """What is wanted of one batch; where an element passes the activation by, what that makes of it."""
         values, partial = original[self.tensor][batch], self.partial
+        if self.dead is not None:
+            values = np.where(along(self.dead, values), np.zeros((), values.dtype), values)
         if partial is None or not partial.passed.any():
             return values
         return np.where(along(partial.passed, values), original[partial.output][batch], values)

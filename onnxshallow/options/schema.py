@@ -269,6 +269,12 @@ class Config(BaseModel):
         return self.target_params is not None or self.target_size is not None
 
     @property
+    def lighter(self) -> bool:
+        """Whether less work, fewer weights or less time are asked for, and damage is measured."""
+        asked = self.has_weight or self.target_macs is not None or self.target_latency is not None
+        return asked and self.kernel != "exact" and self.sensitivity != "magnitude"
+
+    @property
     def has_price(self) -> bool:
         """Whether what private inference costs is limited."""
         targets = (self.target_private, self.target_bytes, self.target_messages)

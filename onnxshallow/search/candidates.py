@@ -52,14 +52,13 @@ def possible_candidates(
 
 
 def find_options(inputs: Inputs) -> FindOptions:
-    """Layers are added only where fewer multiply-adds, weights or less time are asked for, and damage is measured."""
+    """Layers are added and channels left out only where less work, fewer weights or less time are asked for."""
     config = inputs.config
-    lighter = config.has_weight or config.target_macs is not None or config.target_latency is not None
-    measured = config.kernel != "exact" and config.sensitivity != "magnitude"
     return FindOptions(
         config.kernel,
         inputs.calibration.fit.memory,
-        deeper=measured and lighter,
+        deeper=config.lighter,
+        narrower=config.lighter,
         granularity="layer" if config.granularity == "auto" else config.granularity,
         polynomials=config.squares,
         poolings=config.has_price,
@@ -69,7 +68,8 @@ def find_options(inputs: Inputs) -> FindOptions:
 def find_every_candidate(inputs: Inputs) -> tuple[Candidate, ...]:
     """Every candidate with every kernel size and exactness, for plans that people write."""
     memory = inputs.calibration.fit.memory
-    channels = FindOptions("auto", memory, deeper=True, every_size=True, granularity="channel", polynomials=True)
+    lighter = FindOptions("auto", memory, deeper=True, narrower=True, every_size=True)
+    channels = replace(lighter, granularity="channel", polynomials=True)
     options = (channels, replace(channels, granularity="pixel"), FindOptions("exact", memory))
     found = {c.key: c for option in options for c in find_candidates(inputs.analysis, option)[0]}
     return tuple(found.values())

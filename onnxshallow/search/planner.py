@@ -29,6 +29,7 @@ from onnxshallow.options.config import Config
 from onnxshallow.options.quantities import parse_size, parse_target
 from onnxshallow.private.tariff import Tariff
 from onnxshallow.search.estimates import Pair, interactions
+from onnxshallow.search.overlaps import saved
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.solver import COUNTED, Budget, Problem
 
@@ -239,7 +240,7 @@ def _saving(plan: Plan, cost: Cost) -> float:
     layers = sum(c.depth for c in plan.candidates) / max(cost.depth, 1)
     if any(c.exactness != "fitted" for c in plan.candidates):
         return layers
-    return layers + sum(c.macs for c in plan.candidates) / max(cost.macs, 1)
+    return layers + saved(plan.candidates, "macs") / max(cost.macs, 1)
 
 
 def _unreachable(problem: Problem, budget: Budget) -> TargetError:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from onnxshallow.actions.base import Candidate
 from onnxshallow.search.estimates import Pair
+from onnxshallow.search.overlaps import Overlap, find_overlaps, saved
 
 __all__ = ["COUNTED", "NEIGHBOURHOOD", "Budget", "Problem", "conflicts"]
 
@@ -79,15 +80,21 @@ class Budget:
 def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
     """Sets of candidates, by position, of which at most one may be taken.
 
-    Candidates exclude each other when they replace the same node. A merger up to a tensor and the removal of the
+    Candidates exclude each other when they replace the same node, or one of them a node of a layer that the other
+    thins; those that thin the same layer do not. A merger up to a tensor and the removal of the
     activation that reads it make the same network as the merger of both, and exclude each other where that one is a
     candidate too.
     """
     at_node: dict[int, list[int]] = {}
+    thinning: dict[int, dict[str, list[int]]] = {}
     for position, candidate in enumerate(candidates):
         for node in candidate.nodes:
             at_node.setdefault(node, []).append(position)
+        for node in candidate.ends:
+            thinning.setdefault(node, {}).setdefault(candidate.place, []).append(position)
     found = {tuple(positions) for positions in at_node.values() if len(positions) > 1}
+    for node, places in thinning.items():
+        found |= {tuple(sorted({*at_node[node], *positions})) for positions in places.values() if node in at_node}
     mergers = {(c.action, c.source, c.label, frozenset(c.sites)) for c in candidates if c.kind == "merger"}
     removals = [(n, c) for n, c in enumerate(candidates) if c.kind == "removal" and len(c.sites) == 1]
     for position, c in enumerate(candidates):
@@ -126,9 +133,11 @@ class Problem:
     params: int = 0
     size_bytes: int = 0
     _exclusions: list[tuple[int, ...]] = field(init=False, repr=False)
+    _overlaps: list[Overlap] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_exclusions", conflicts(self.candidates))
+        object.__setattr__(self, "_overlaps", find_overlaps(self.candidates))
 
     def least_damage(
         self,
@@ -160,9 +169,8 @@ class Problem:
     def fewest(self, name: str) -> int:
         """The least that any plan leaves, whatever the damage, of what is counted under a name of `COUNTED`."""
         free, total = replace(self, budget=Budget(), pairs=()), self._total(name)
-        chosen = free._solve(-self._column(name) / max(total, 1), [], ())
-        saved: int = sum(getattr(c, name) for c in chosen or ())
-        return total - saved
+        chosen = free._solve(-free._saved_row(name) / max(total, 1), [], ())
+        return total - saved(chosen or (), name)
 
     def least_depth(self) -> int:
         """The smallest depth that was found, whatever the damage; 0 where depth is not looked at."""
@@ -189,14 +197,19 @@ class Problem:
     def _column(self, name: str) -> NDArray[np.float64]:
         return np.array([getattr(c, name) for c in self.candidates], dtype=np.float64)
 
+    def _saved_row(self, name: str) -> NDArray[np.float64]:
+        """What is saved of what `name` counts: an entry a candidate, none a pair, and less for each overlap."""
+        twice = [-overlap.shared(self.candidates, name) for overlap in self._overlaps]
+        return np.array([*self._column(name), *[0.0] * len(self.pairs), *twice])
+
     def _damage_row(self, damages: Mapping[str | Pair, float]) -> NDArray[np.float64]:
         """One entry a candidate, then one a pair."""
         alone = [max(damages[c.key], 0.0) for c in self.candidates]
         return np.array([*alone, *(max(damages[pair], 0.0) for pair in self.pairs)])
 
     def _saving_row(self) -> NDArray[np.float64]:
-        saving = self._column("depth") / max(self.layers, 1)
-        return saving + (self._column("macs") / max(self.macs, 1) if self.budget.macs is not None else 0.0)
+        saving = self._padded(self._column("depth") / max(self.layers, 1))
+        return saving + (self._saved_row("macs") / max(self.macs, 1) if self.budget.macs is not None else 0.0)
 
     def _near_row(self, plan: frozenset[str]) -> _Row:
         inside = np.array([c.key in plan for c in self.candidates])
@@ -234,12 +247,15 @@ class Problem:
         if count == 0:
             return () if self.reached(()) and frozenset() not in tried else None
         rows = [*extra, *self._budget_rows(), *self._exclusion_rows(), *self._pair_rows(), *self._tried_rows(tried)]
+        first = count + len(self.pairs)
+        rows += [row for n, each in enumerate(self._overlaps, first) for row in each.rows(self._width, n)]
+        whole = np.array([1] * first + [0] * len(self._overlaps), dtype=np.int64)
         matrix = np.stack([self._padded(row) for row, _, _ in rows])
         with _silenced():
             result = milp(
                 _well_scaled(self._padded(cost)),
                 constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
-                integrality=np.ones(count + len(self.pairs), dtype=np.int64),
+                integrality=whole,
                 bounds=Bounds(0, 1),
                 options=(
                     {"mip_rel_gap": _ROUGH_GAP, "node_limit": _ROUGH_NODES} if roughly else {"mip_rel_gap": self._gap}
@@ -252,17 +268,22 @@ class Problem:
     @property
     def _gap(self) -> float:
         """How far from the least a plan may be."""
-        limited = self.budget.relus is not None or self.budget.price_saved is not None
+        limited = self.budget.relus is not None or self.budget.price_saved is not None or bool(self._overlaps)
         partial = limited and any(c.kind == "partial" for c in self.candidates)
         return _PARTIAL_GAP if partial else 0.0
 
+    @property
+    def _width(self) -> int:
+        """How many unknowns there are: candidates, pairs, overlaps."""
+        return len(self.candidates) + len(self.pairs) + len(self._overlaps)
+
     def _padded(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
-        """`row` with a zero for each pair that it has no entry for."""
-        return np.pad(row, (0, len(self.candidates) + len(self.pairs) - len(row)))
+        """`row` with a zero for each pair and overlap that it has no entry for."""
+        return np.pad(row, (0, self._width - len(row)))
 
     def reached(self, chosen: Sequence[Candidate]) -> bool:
         """Whether `chosen` keeps the budget, in whole numbers."""
-        within = all(total - sum(getattr(c, name) for c in chosen) <= most for name, total, most in self.limits)
+        within = all(total - saved(chosen, name) <= most for name, total, most in self.limits)
         within &= self.budget.squares is None or sum(c.squares for c in chosen) <= self.budget.squares
         least = self.budget.depth_saved
         shallow = least is None or sum(c.depth for c in chosen) >= least
@@ -284,6 +305,9 @@ class Problem:
             rows.append((self._column("depth"), self.depth(()) - self.budget.depth, np.inf))
         for name, total, allowed in self.limits:
             column = self._column(name)
+            if self._overlaps:
+                rows.append((self._saved_row(name) / max(total, 1), (total - allowed) / max(total, 1), np.inf))
+                continue
             unit = max(int(np.gcd.reduce(column.astype(np.int64))), 1)
             rows.append((column / unit, np.ceil((total - allowed) / unit), np.inf))
         return rows

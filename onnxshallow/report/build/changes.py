@@ -7,6 +7,7 @@ from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis, Cost
 from onnxshallow.report.schema.reports import ChangeReport, Decision, PlanPoint
 from onnxshallow.report.schema.sections import Change
+from onnxshallow.search.overlaps import saved
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 
@@ -99,7 +100,7 @@ def plan_points(cost: Cost, plans: Sequence[Plan], chosen: Plan) -> list[PlanPoi
     points = [
         PlanPoint(
             relus=cost.relus - sum(c.relus for c in plan.candidates),
-            macs=cost.macs - sum(c.macs for c in plan.candidates),
+            macs=cost.macs - saved(plan.candidates, "macs"),
             damage=plan.damage,
             predicted=plan.predicted,
             chosen=plan.keys == chosen.keys,
