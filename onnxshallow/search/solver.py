@@ -164,7 +164,7 @@ class Problem:
         """The plan with the largest saving of multiply-adds and layers whose total damage is at most `most`."""
         damage = self._damage_row(damages)
         slack = 1e-3 / max(most, 1e-9)  # of plans that save the same, the one with less damage
-        return self._solve(slack * damage - self._padded(self._saving_row()), [(damage, -np.inf, most)], tried)
+        return self._solve(slack * self._padded(damage) - self._saving_row(), [(damage, -np.inf, most)], tried)
 
     def fewest(self, name: str) -> int:
         """The least that any plan leaves, whatever the damage, of what is counted under a name of `COUNTED`."""
