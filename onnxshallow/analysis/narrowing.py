@@ -90,8 +90,6 @@ def _refusal(analysis: Analysis, narrowable: Narrowable) -> str | None:
         return narrowable.sites[0].refusal
     if narrowable.stream.channels < 2:
         return "it has one channel only"
-    if not narrowable.makers or not narrowable.readers:
-        return "no layer with weights makes its channels, or none reads them"
     names = narrowable.stream.tensors
     for node in _nodes(analysis, narrowable):
         if joins_channels(network, node):
@@ -100,6 +98,8 @@ def _refusal(analysis: Analysis, narrowable: Narrowable) -> str | None:
             return f"{node.name!r} adds channels to those of another tensor"
         if node.outputs[0] in names and not keeps_zero(analysis, node):
             return f"{node.name!r} may make other numbers of zeros"
+    if not narrowable.makers or not narrowable.readers:
+        return "no layer with weights makes its channels, or none reads them"
     layers = (*narrowable.makers, *narrowable.inner, *narrowable.readers)
     if any(layer_macs(network, network.nodes[layer.main]) is None for layer in layers if layer.kind != "affine"):
         return "the sizes of its tensors are not known; say --input-shape"
