@@ -3,7 +3,7 @@
     python benchmarks/pruning.py MODEL.onnx --macs 0.7,0.5 --results FOLDER -- --calib train.npz ...
 
     l2              the same share of each stream's channels goes, those of the smallest weights; nothing is fitted
-    wanda           those of the smallest weights times the norm of what they read (arXiv 2306.11695); nothing is fitted
+    wanda           those of the smallest weights times what they read (Wanda, arXiv 2306.11695); nothing is fitted
     order           those that the others can make up for best; nothing is fitted
     l2, fitted      as l2, and all layers are fitted as this tool does
     order, fitted   as order, likewise
