@@ -96,7 +96,7 @@ def _may_be_finer(inputs: Inputs) -> bool:
 
 def remark(config: Config, plan: Plan) -> list[str]:
     """A remark where `auto` led to masks."""
-    if config.granularity != "auto" or all(candidate.whole for candidate in plan.candidates):
+    if config.granularity != "auto" or all(c.whole or c.thinned for c in plan.candidates):
         return []
     return [
         "some ReLUs stay for a part of their channels, since whole layers miss what was asked for; --granularity "
