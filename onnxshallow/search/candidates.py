@@ -60,6 +60,7 @@ def find_options(inputs: Inputs) -> FindOptions:
         config.kernel,
         inputs.calibration.fit.memory,
         deeper=measured and lighter,
+        grouped=config.target_latency is None,
         granularity="layer" if config.granularity == "auto" else config.granularity,
         polynomials=config.squares,
         poolings=config.has_price,
