@@ -70,7 +70,8 @@ class Split(Candidate):
     @property
     def what(self) -> str:
         """Which layer it was."""
-        return f"the layer that makes {self.output!r} became two, {self._form}"
+        first = {"all": "", "rows": ", k x 1 and 1 x k", "none": ", 1 x 1 and k x k"}[self.taps]
+        return f"the layer that makes {self.output!r} became two{first}, with {self._channels} between them"
 
     @property
     def short(self) -> str:
@@ -85,8 +86,12 @@ class Split(Candidate):
     @property
     def _form(self) -> str:
         first = {"all": "", "rows": "k x 1 first, ", "none": "1 x 1 first, "}[self.taps]
+        return f"{first}{self._channels} between"
+
+    @property
+    def _channels(self) -> str:
         groups = f" in {self.groups} groups" if self.groups > 1 else ""
-        return f"{first}{self.form.between} channels{groups} between"
+        return f"{self.form.between} channels{groups}"
 
     @property
     def label(self) -> str:
@@ -101,7 +106,7 @@ class Split(Candidate):
 
     def power(self, measured: Candidate) -> float:
         """Damage grows faster than with the square of what the weights lack: a fit makes up for more of less."""
-        return _POWER
+        return 2.0 if self.left is None else _POWER
 
 
 class Decompose(Action[Split]):
