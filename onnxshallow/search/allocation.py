@@ -20,7 +20,7 @@ from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import Planner
 from onnxshallow.search.solver import Budget
 
-__all__ = ["beside_measured", "evenly_split", "least_largest_error"]
+__all__ = ["beside_measured", "evenly_split", "least_largest_error", "split_candidates"]
 
 
 def evenly_split(inputs: Inputs, budget: Budget) -> Plan:
@@ -33,10 +33,14 @@ def evenly_split(inputs: Inputs, budget: Budget) -> Plan:
     Raises:
         TargetError: no splits reach it.
     """
+    return Plan(least_largest_error(inputs.analysis, split_candidates(inputs), budget), {})
+
+
+def split_candidates(inputs: Inputs) -> list[Candidate]:
+    """Every way to split a layer in two, at every rank."""
     every_size = replace(find_options(inputs), deeper=True, every_size=True)
     candidates, _ = find_candidates(inputs.analysis, every_size)
-    splits = [candidate for candidate in candidates if candidate.kind == "split"]
-    return Plan(least_largest_error(inputs.analysis, splits, budget), {})
+    return [candidate for candidate in candidates if candidate.kind == "split"]
 
 
 def beside_measured(inputs: Inputs, budgets: Sequence[Budget]) -> list[Plan]:
