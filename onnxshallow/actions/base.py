@@ -54,6 +54,7 @@ class FindOptions:
         memory: bytes that a candidate's fit may take.
         deeper: whether candidates that add layers, to save multiply-adds, are wanted.
         narrower: whether candidates that leave channels out are wanted.
+        grouped: whether layers may become ones of groups, which engines run slowly.
         every_size: list also candidates that are not worth trying, for plans written by hand.
         granularity: `layer`, or of what elements of an activation some may be kept and others not.
         polynomials: whether activations may become parabolas.
@@ -65,6 +66,7 @@ class FindOptions:
     memory: int = 2 << 30
     deeper: bool = False
     narrower: bool = False
+    grouped: bool = True
     every_size: bool = False
     granularity: Granularity = "layer"
     polynomials: bool = False
@@ -112,6 +114,7 @@ class Candidate:
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
         squares: squares per sample that it adds.
         price: how much it saves of what is paid for private inference, where that is limited.
+        error: of the weights that it leaves, relative to those that were there, where it is known without samples.
         params: parameters that it saves, where these or the size of the file are limited.
         size_bytes: by how much the file gets smaller, likewise.
         thinned: layers at its ends that lose a part. Candidates that replace one of their nodes are excluded; others
@@ -132,6 +135,7 @@ class Candidate:
     nodes: frozenset[int] = field(default=frozenset(), repr=False)
     squares: int = 0
     price: float = field(default=0.0, compare=False)
+    error: float | None = field(default=None, compare=False)
     params: int = field(default=0, compare=False)
     size_bytes: int = field(default=0, compare=False)
     thinned: tuple[Thinned, ...] = field(default=(), compare=False, repr=False)

@@ -221,17 +221,17 @@ def _fit_parts(
     """The fit of `layer` and what to start from with `target.through`, into which one layer was split."""
     second = target.through
     assert second is not None
-    narrow = layers.convolution(layer)
+    parts = layers.convolution(layer), layers.convolution(second)
     whole = known.by_output.get(second.output) if known is not None else None
     if known is not None and whole is not None and whole.source == layer.source:
         convolution = known.convolution(whole)
     else:
-        convolution = compose(narrow, layers.convolution(second))
+        convolution = compose(*parts)
     _advance(original, rewritten, layer, target)
     unknowns = int(np.prod(convolution.weight.shape[1:]))
     few = _are_few(unknowns, original[target.tensor][:fit_batches], options)
     rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
-    return fit_bottleneck(convolution, narrow.out_channels, rows, options.ridge, few=few)
+    return fit_bottleneck(convolution, parts, rows, options.ridge, few=few)
 
 
 def _advance(original: Cursor, rewritten: Cursor, layer: Layer, target: Target) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnxshallow.analysis import Layer, Layers
 from onnxshallow.analysis.partial import Partial, along
 from onnxshallow.analysis.sites import rectifier_bound
+from onnxshallow.convolution import form_of
 from onnxshallow.fitting.rectifier import Curves, Rectifier
 from onnxshallow.model.network import Network
 from onnxshallow.runtime.cursor import Cursor
@@ -68,12 +69,14 @@ def find_target(original: Network, rewritten: Network, layers: Layers, layer: La
 
 
 def _second_part(network: Network, layers: Layers, layer: Layer) -> Layer | None:
-    """The pointwise layer that alone reads `layer`."""
+    """The layer that alone reads `layer`, if the two may be what one was split into."""
     readers = layers.sources.get(layer.output, ())
     if len(readers) != 1 or layer.kind == "affine" or not network.is_private(layer.output):
         return None
     (second,) = readers
-    return second if layers.groups(second) == 1 and layers.geometry(second).is_pointwise else None
+    if layers.groups(second) != 1 or second.kind == "affine":
+        return None
+    return second if form_of(layers.geometry(layer), layers.geometry(second)) is not None else None
 
 
 def _is_computed(network: Network, tensor: str) -> bool:

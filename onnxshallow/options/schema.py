@@ -145,6 +145,14 @@ class Config(BaseModel):
             CHANGES,
         ),
     ] = "auto"
+    allocation: Annotated[
+        Literal["measured", "minmax"],
+        Flag(
+            "How ranks are spread over layers that are split in two: by measured damage, or so that the largest "
+            "relative error of their weights is least, which needs no samples.",
+            CHANGES,
+        ),
+    ] = "measured"
     polynomials: Annotated[bool, Flag("Also replace ReLUs by squares.", CHANGES)] = False
 
     calib: Annotated[Data, Flag(".npz, image folder, or file.py:function; no labels needed.", DATA, "DATA")] = None
@@ -339,6 +347,7 @@ class Options(TypedDict, total=False):
     max_error: float | None
     kernel: Literal["auto", "exact", "3", "5", 3, 5] | None
     granularity: Literal["auto", "layer", "channel", "pixel"] | None
+    allocation: Literal["measured", "minmax"] | None
     polynomials: bool | None
     calib: object
     calib_samples: int | None

@@ -59,6 +59,7 @@ def find_options(inputs: Inputs) -> FindOptions:
         inputs.calibration.fit.memory,
         deeper=config.lighter,
         narrower=config.lighter,
+        grouped=config.target_latency is None,
         granularity="layer" if config.granularity == "auto" else config.granularity,
         polynomials=config.squares,
         poolings=config.has_price,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from onnxshallow.analysis import Cost
 from onnxshallow.errors import TargetError
 from onnxshallow.options.config import Config
+from onnxshallow.search.allocation import beside_measured, evenly_split
 from onnxshallow.search.candidates import require_reachable
 from onnxshallow.search.faster import faster_of, kept_in_time
 from onnxshallow.search.inputs import Inputs
@@ -110,6 +111,8 @@ def proposed(run: Run, budget: Budget) -> tuple[Run, Plan]:
     Raises:
         TargetError: no plan reaches the budget; says what can be reached.
     """
+    if run.inputs.config.allocation == "minmax":
+        return run, evenly_split(run.inputs, budget)
     plan = run.proposal(budget)
     if not misses(plan, run.inputs.analysis.cost, budget) or (refined := finer(run)) is None:
         return run, plan
@@ -158,7 +161,7 @@ def ranked_alone(
     """
     plain = [replace(budget, squares=0) for budget in budgets if budget.price_saved is not None]
     carried_out = tries(run.inputs, len(budgets)) * (3 if plain else 2) // 2
-    found = run.search([*budgets, *plain], carried_out, beside)
+    found = run.search([*budgets, *plain], carried_out, [*beside, *beside_measured(run.inputs, budgets)])
     if plain:  # all budgets limit the price, or none does
         found = [_either(*both) for both in zip(found[: len(budgets)], found[len(budgets) :], strict=True)]
     return [

@@ -171,6 +171,11 @@ class Planner:
         if plan.keys <= self._place.keys():
             self._tried[plan.keys] = damage
 
+    @property
+    def limits(self) -> list[tuple[str, int, int]]:
+        """What is counted and limited, see `Problem.limits`."""
+        return self._problem.limits
+
     def reaches(self, plan: Plan) -> bool:
         """Whether `plan` keeps the budget."""
         return self._problem.reached(plan.candidates)

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -290,3 +291,10 @@ def test_only_what_goes_as_a_whole_makes_pairs():
     assert interactions(candidates, damages(candidates, 0.3, 0.2), order) == {}
     candidates = [remove("a"), remove("b")]
     assert len(interactions(candidates, damages(candidates, 0.3, 0.2), order)) == 1
+
+
+def test_the_damage_of_a_split_grows_with_what_its_weights_lack():
+    near, middle, far = (replace(c, left=left) for c, left in zip(splits("h", 8, 6, 4), (0.2, 0.4, 0.8), strict=True))
+    estimates = estimated_damages([near, middle, far], {middle.key: 0.2})
+    assert estimates[near.key] == pytest.approx(0.2 * 0.5**3.5)
+    assert estimates[far.key] == pytest.approx(0.2 * 2**3.5)

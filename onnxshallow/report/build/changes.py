@@ -84,6 +84,7 @@ def _change(candidate: Candidate, plan: Plan) -> dict[str, Any]:
         "action": candidate.action,
         "exactness": candidate.exactness,
         "damage": plan.damages.get(candidate.key),
+        "relative_error": candidate.error,
         "squares": candidate.squares,
     }
 
@@ -102,7 +103,7 @@ def plan_points(cost: Cost, plans: Sequence[Plan], chosen: Plan) -> list[PlanPoi
             relus=cost.relus - sum(c.relus for c in plan.candidates),
             macs=cost.macs - saved(plan.candidates, "macs"),
             damage=plan.damage,
-            predicted=plan.predicted,
+            predicted=plan.predicted if plan.damages or not plan.candidates else None,
             chosen=plan.keys == chosen.keys,
         )
         for plan in different.values()
