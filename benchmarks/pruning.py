@@ -5,18 +5,19 @@
     l2              the same share of each stream's channels goes, those of the smallest weights; nothing is fitted
     wanda           those of the smallest weights times what they read (Wanda, arXiv 2306.11695); nothing is fitted
     order           those that the others can make up for best; nothing is fitted
-    l2, fitted      as l2, and all layers are fitted as this tool does
-    order, fitted   as order, likewise
+    ..., fitted     as each of these, and all layers are fitted as this tool does
     onnxsim l2      `onnxsim.pruning.apply_structured_pruning` at the same multiply-adds, where onnxsim is installed
     onnxsim wanda   `onnxsim.pruning.apply_structured_wanda_pruning`, likewise
     optimize        `onnxshallow optimize --target-macs`, which may split layers, too
 
-Writes pruning-NAME.json and prints a Markdown table. What follows `--` are options of `onnxshallow optimize`.
+Writes pruning-NAME.json, goes on with what that lacks, and prints a Markdown table. What follows `--` are options of
+`onnxshallow optimize`.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ import numpy as np
 import onnx
 from arguments import benchmark_parser, by_name, read
 
-import onnxshallow
 from onnxshallow.actions.base import Candidate, FindOptions, Statistics
 from onnxshallow.actions.prune import Prune
 from onnxshallow.analysis import analyze
@@ -38,6 +38,7 @@ from onnxshallow.runtime.whole import run_batches
 from onnxshallow.search.attempt import validate
 from onnxshallow.search.inputs import Inputs, load_inputs, observe
 from onnxshallow.search.overlaps import saved
+from onnxshallow.workflows.optimize import optimize
 
 Row = dict[str, Any]
 
@@ -114,29 +115,33 @@ def onnxsim_ways(inputs: Inputs) -> dict[str, Callable[[onnx.ModelProto, float],
     }
 
 
-def rows_of(inputs: Inputs, share: float, ways: Sequence[str] | None) -> Iterator[Row]:
-    """All ways at one share of the multiply-adds."""
+def ways_of(inputs: Inputs, share: float) -> dict[str, Callable[[], onnx.ModelProto | None]]:
+    """What makes a model with a share of the multiply-adds, by way."""
     analysis = inputs.analysis
     most = int(share * analysis.cost.macs)
-    statistics = observe(inputs, Silent()).statistics
-    chosen = same_share(inputs, most)
-    orders = {
-        "l2": by_norms(inputs, statistics, activations=False),
-        "wanda": by_norms(inputs, statistics, activations=True),
-        "order": statistics,
-    }
-    models: dict[str, Callable[[], onnx.ModelProto | None]] = {}
-    for name, found in orders.items():
-        models[name] = lambda found=found: unfitted(analysis, chosen, found)
-        if name != "wanda":
-            whole = replace(inputs.calibration, everything=True)
-            models[f"{name}, fitted"] = lambda found=found, whole=whole: realize(analysis, chosen, found, whole).model
+    whole = replace(inputs.calibration, everything=True)
+    found: dict[str, Callable[[], onnx.ModelProto | None]] = {}
+    for name, rank in RANKINGS.items():
+        found[name] = lambda rank=rank: unfitted(analysis, same_share(inputs, most), rank(inputs))
+        found[f"{name}, fitted"] = lambda rank=rank: (
+            realize(analysis, same_share(inputs, most), rank(inputs), whole).model
+        )
     for name, prune in onnxsim_ways(inputs).items():
-        models[name] = lambda prune=prune: onnxsim_at(inputs.document.plain.model, most, prune)
-    for name, make in models.items():
-        if ways is None or name in ways:
-            model = make()
-            yield {"way": name, "target": share} if model is None else _row(inputs, name, share, model)
+        found[name] = lambda prune=prune: onnxsim_at(inputs.document.plain.model, most, prune)
+    return found
+
+
+@cache
+def ranked(inputs: Inputs) -> Statistics:
+    """Statistics whose orders are this tool's."""
+    return observe(inputs, Silent()).statistics
+
+
+RANKINGS: dict[str, Callable[[Inputs], Statistics]] = {
+    "l2": lambda inputs: by_norms(inputs, ranked(inputs), activations=False),
+    "wanda": lambda inputs: by_norms(inputs, ranked(inputs), activations=True),
+    "order": ranked,
+}
 
 
 def _row(inputs: Inputs, way: str, share: float, model: onnx.ModelProto) -> Row:
@@ -155,8 +160,7 @@ def _row(inputs: Inputs, way: str, share: float, model: onnx.ModelProto) -> Row:
 
 def own_row(model: Path, share: float, options: dict[str, Any]) -> Row:
     """`onnxshallow optimize`."""
-    named = {name.replace("-", "_"): value for name, value in options.items()}
-    report = onnxshallow.optimize(model, target_macs=share, **named).report
+    report = optimize(model, config=resolve({**options, "target-macs": share}, model)).report
     before, after = report.original, report.optimized
     return {
         "way": "optimize",
@@ -176,20 +180,28 @@ def main() -> None:
     parser.add_argument("--macs", default="0.85,0.7,0.5")
     parser.add_argument("--ways", help="only these, with semicolons between")
     arguments, rest = read(parser)
-    ways = arguments.ways.split(";") if arguments.ways else None
-    options = by_name(rest)
-    rows: list[Row] = []
-    for share in map(float, arguments.macs.split(",")):
-        inputs = load_inputs(
-            load_document(arguments.model), resolve({**options, "target-macs": share}, arguments.model)
-        )
-        rows += rows_of(inputs, share, ways)
-        if ways is None or "optimize" in ways:
-            rows.append(own_row(arguments.model, share, options))
-    name = arguments.model.stem
+    options, shares = by_name(rest), [float(share) for share in arguments.macs.split(",")]
     arguments.results.mkdir(parents=True, exist_ok=True)
-    (arguments.results / f"pruning-{name}.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    print(f"{name}\n\n| way | MACs | parameters | points lost | KL |\n|---|---|---|---|---|")
+    path = arguments.results / f"pruning-{arguments.model.stem}.json"
+    rows: list[Row] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    inputs = load_inputs(
+        load_document(arguments.model), resolve({**options, "target-macs": shares[0]}, arguments.model)
+    )
+    for share in shares:
+        makers = ways_of(inputs, share)
+        wanted = arguments.ways.split(";") if arguments.ways else [*makers, "optimize"]
+        known = {row["way"] for row in rows if row["target"] == share}
+        for way in wanted:
+            if way in known or way not in (*makers, "optimize"):
+                continue
+            if way == "optimize":
+                rows.append(own_row(arguments.model, share, options))
+            else:
+                model = makers[way]()
+                rows.append({"way": way, "target": share} if model is None else _row(inputs, way, share, model))
+            path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    rows.sort(key=lambda row: -row["target"])
+    print(f"{arguments.model.stem}\n\n| way | MACs | parameters | points lost | KL |\n|---|---|---|---|---|")
     for row in rows:
         if "lost" in row:
             print(f"| {row['way']} | {row['macs']:.3f} | {row['params']:.3f} | {row['lost']:.2f} | {row['kl']:.4f} |")
