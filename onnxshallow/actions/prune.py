@@ -21,7 +21,7 @@ from onnxshallow.actions.base import Action, Candidate, FindOptions, Found, Kind
 from onnxshallow.actions.emission import write_layer
 from onnxshallow.analysis import Analysis, Layer, NotLinearError
 from onnxshallow.analysis.cost import layer_macs
-from onnxshallow.analysis.narrowing import Narrowable, find_narrowable
+from onnxshallow.analysis.narrowing import FEWEST, Narrowable, find_narrowable
 from onnxshallow.fitting.regression import bytes_needed
 from onnxshallow.model.editor import GraphEditor
 
@@ -115,7 +115,7 @@ class Prune(Action[Narrow]):
 
     def _candidates(self, analysis: Analysis, place: Narrowable, options: FindOptions) -> Iterator[Narrow]:
         width = place.stream.channels
-        for kept in range(1, width) if options.every_size else _levels(width):
+        for kept in range(FEWEST, width) if options.every_size else _levels(width):
             part = (width - kept) / width
             yield Narrow(
                 action=self.name,
@@ -153,7 +153,9 @@ class Prune(Action[Narrow]):
 def _levels(width: int) -> list[int]:
     """How many of so many channels may stay."""
     block = next(size for size in _BLOCKS if size <= max(width / 8, 1))
-    return sorted({kept for eighth in _EIGHTHS if 0 < (kept := round(width * eighth / 8 / block) * block) < width})
+    return sorted(
+        {kept for eighth in _EIGHTHS if FEWEST <= (kept := round(width * eighth / 8 / block) * block) < width}
+    )
 
 
 def _bytes(layer: Layer) -> int:

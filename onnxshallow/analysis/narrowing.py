@@ -17,7 +17,10 @@ from onnxshallow.analysis.streams import Stream, adds_channels, find_streams, is
 from onnxshallow.analysis.zeros import keeps_zero
 from onnxshallow.model.network import Node
 
-__all__ = ["Narrowable", "find_narrowable"]
+__all__ = ["FEWEST", "Narrowable", "find_narrowable"]
+
+FEWEST = 2
+"""How many channels stay at least: what scales a single one is written as a convolution, which costs more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +91,8 @@ def _refusal(analysis: Analysis, narrowable: Narrowable) -> str | None:
     removable = [site for site in narrowable.sites if site.refusal is None]
     if not removable:
         return narrowable.sites[0].refusal
-    if narrowable.stream.channels < 2:
-        return "it has one channel only"
+    if narrowable.stream.channels <= FEWEST:
+        return f"it has {narrowable.stream.channels} channels only"
     names = narrowable.stream.tensors
     for node in _nodes(analysis, narrowable):
         if joins_channels(network, node):

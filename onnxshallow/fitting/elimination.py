@@ -23,6 +23,8 @@ from onnxshallow.fitting.patches import weight_columns
 
 __all__ = ["Reader", "elimination_order"]
 
+# The share of the mean square by which float32 sums may be off; less variance than that is none.
+_NOISE = 2e-5
 # Channels that go between two looks, as a part of all.
 _AT_ONCE = 1 / 64
 
@@ -54,7 +56,8 @@ class Reader:
         covariance = np.tril(sums.gram[0]) / sums.count
         covariance = covariance + np.tril(covariance, -1).T - np.outer(mean, mean)
         strength = max(ridge, (unknowns / sums.count) ** 2)
-        covariance[np.diag_indices(unknowns)] += strength * max(float(np.trace(covariance)) / unknowns, 1e-30)
+        variance, square = (float(np.trace(each)) / unknowns for each in (covariance, sums.gram[0] / sums.count))
+        covariance[np.diag_indices(unknowns)] += max(strength * variance, _NOISE * square, 1e-30)
         each = unknowns // channels
         if convolution.rank == 0:
             order = np.arange(unknowns)

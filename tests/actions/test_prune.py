@@ -89,15 +89,15 @@ def test_counts_come_in_eighths_and_whole_blocks():
     def counts(width):
         return [c.kept for c in find(chain(w1=(width, 3, 3, 3), b1=(width,), w2=(4, width, 3, 3))).candidates]
 
-    assert counts(5) == [1, 2, 3, 4]
-    assert counts(8) == [1, 2, 3, 4, 5, 6, 7]
+    assert counts(5) == [2, 3, 4]
+    assert counts(8) == [2, 3, 4, 5, 6, 7]
     assert counts(48) == [8, 12, 16, 24, 32, 36, 40]
     assert counts(64) == [8, 16, 24, 32, 40, 48, 56]
     assert counts(128) == [16, 32, 48, 64, 80, 96, 112]
 
 
 def test_every_count_is_listed_for_plans_by_hand():
-    assert [c.kept for c in find(chain(), every_size=True).candidates] == [1, 2, 3, 4]
+    assert [c.kept for c in find(chain(), every_size=True).candidates] == [2, 3, 4]
 
 
 def test_a_fit_beyond_the_memory_is_refused():

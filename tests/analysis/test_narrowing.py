@@ -108,16 +108,16 @@ def test_channels_that_a_pad_adds_stay():
     assert ["adds channels to those of another tensor" in text for text in reasons.values()] == [True]
 
 
-def test_one_channel_stays():
+def test_two_channels_stay():
     places, reasons = found(
         build(
             "(float[N,3,8,8] x) => (float[N,4,8,8] y) { h = Conv(x, w) r = Relu(h) y = Conv(r, v) }",
-            w=(1, 3, 1, 1),
-            v=(4, 1, 1, 1),
+            w=(2, 3, 1, 1),
+            v=(4, 2, 1, 1),
         )
     )
     assert places == {}
-    assert list(reasons.values()) == ["it has one channel only"]
+    assert list(reasons.values()) == ["it has 2 channels only"]
 
 
 def test_sizes_that_are_not_known_are_asked_for():

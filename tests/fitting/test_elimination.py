@@ -85,3 +85,13 @@ def test_many_channels_go_a_few_at_a_time():
     assert sorted(order) == list(range(256))
     assert np.mean(order[:64]) < np.mean(order[-64:])
     np.testing.assert_array_equal(order, elimination_order([reader(Convolution.of(weight), x)]))
+
+
+def test_channels_that_do_not_vary_go_first():
+    x = smooth(40, 4, 8)
+    x[:, 2] = 7.0
+    assert elimination_order([reader(Convolution.of(signed((3, 4, 3, 3))), x)])[0] == 2
+    x[:] = 7.0
+    assert sorted(elimination_order([reader(Convolution.of(signed((3, 4, 3, 3))), x)])) == [0, 1, 2, 3]
+    x[:] = 0.0
+    assert sorted(elimination_order([reader(Convolution.of(signed((3, 4, 3, 3))), x)])) == [0, 1, 2, 3]

@@ -164,13 +164,13 @@ def with_some_orders(analysis: Analysis, statistics: Statistics) -> Statistics:
 
 
 def _check_narrower(case: Case, candidate: Candidate, rewritten: Rewritten) -> None:
-    """Channels of zeros can be left out without a change, and what that saves is what was promised."""
+    """Channels of zeros can be left out without a change, and that saves what was promised, or more."""
     lowered = lower(rewritten.analysis, [], "split", rewritten.dead)
     _assert_same(case, lowered, rewritten.model, f"{candidate.key}, lowered")
     before, after = case.analysis.cost, analyze(lowered, case.input_shapes).cost
     for name in ("macs", "relus"):
         saved, promised = getattr(before, name) - getattr(after, name), getattr(candidate, name)
-        assert saved == promised, f"{candidate.key} saves {saved} {name} of the {promised} that it promised"
+        assert saved >= promised, f"{candidate.key} saves {saved} {name} of the {promised} that it promised"
 
 
 def _partly(case: Case, candidate: Candidate, rewritten: Rewritten, statistics: Statistics) -> onnx.ModelProto:
