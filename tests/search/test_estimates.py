@@ -11,6 +11,7 @@ from onnxshallow.actions.decompose import Decompose, Split
 from onnxshallow.actions.fuse import Fuse, Merger
 from onnxshallow.actions.linearize import Linearize, Removal
 from onnxshallow.actions.partial import InPart
+from onnxshallow.actions.prune import Narrow
 from onnxshallow.analysis import analyze
 from onnxshallow.search.estimates import estimated_damages, first_look, interactions
 from tests.networks import residual
@@ -60,6 +61,14 @@ def test_a_single_candidate_is_looked_at_first():
 
 def test_runs_of_several_sites_wait():
     assert first_look([*fuse("ab", 1, 3, 5), remove("a")]) == [remove("a")]
+
+
+def test_a_stream_of_several_sites_that_stay_is_looked_at_first():
+    kept = {"sites": ("a", "b"), "source": "x", "output": "y", "width": 16}
+    found = [Narrow("prune", kept=count, **kept) for count in (4, 8, 12)]
+    assert first_look(found) == [found[1]]
+    damages = estimated_damages(found, {found[1].key: 0.4})
+    assert [round(damages[c.key], 3) for c in found] == [0.6, 0.4, 0.1]
 
 
 def test_every_place_is_looked_at_whatever_is_done_there():
