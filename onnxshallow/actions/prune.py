@@ -9,7 +9,7 @@ tensors can be compared with the original's while layers are fitted; `onnxshallo
 them out in the end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from onnxshallow.actions.base import Action, Candidate, FindOptions, Found, Kind, Rewrite, Statistics, Thinned
 from onnxshallow.actions.emission import write_layer
-from onnxshallow.analysis import Analysis, Layer, NotLinearError
+from onnxshallow.analysis import Analysis, Layer, NotLinearError, Site
 from onnxshallow.analysis.cost import layer_macs
 from onnxshallow.analysis.narrowing import FEWEST, Narrowable, find_narrowable
 from onnxshallow.fitting.regression import bytes_needed
@@ -106,8 +106,12 @@ class Prune(Action[Narrow]):
         candidates: list[Narrow] = []
         for each in narrowable:
             heavy = [layer for layer in each.readers if _bytes(layer) > options.memory]
+            reason = None
             if heavy:
                 reason = f"a fit of {heavy[0].name!r} takes more memory than --memory allows"
+            elif options.statistics is not None and _order(each.sites, options.statistics) is None:
+                reason = "what reads its channels was not looked at, or reads numbers that are not finite"
+            if reason is not None:
                 refusals.update((site.name, reason) for site in each.sites)
             else:
                 candidates += self._candidates(analysis, each, options)
@@ -135,8 +139,7 @@ class Prune(Action[Narrow]):
         place = next((each for each in find_narrowable(analysis)[0] if each.output == candidate.output), None)
         if place is None:
             raise NotLinearError(f"no stream of channels begins at tensor {candidate.output!r}")
-        found = (statistics.get(name) for name in candidate.sites)
-        order = next((each.order for each in found if each is not None and each.order is not None), None)
+        order = _order(place.sites, statistics)
         if order is None:
             raise NotLinearError(f"the channels of {candidate.sites[0]!r} were not measured")
         gone = np.zeros(place.stream.channels, dtype=np.bool_)
@@ -148,6 +151,12 @@ class Prune(Action[Narrow]):
             silent = replace(convolution, weight=weight, bias=np.where(rows, 0.0, convolution.bias))
             write_layer(editor, analysis.network, analysis.layers, layer, silent)
         return Rewrite(fit=tuple(layer.output for layer in place.readers), dead=dead)
+
+
+def _order(sites: Sequence[Site], statistics: Statistics) -> NDArray[np.int64] | None:
+    """The channels of a stream that these sites are in, those that are easiest to do without first."""
+    found = (statistics.get(site.name) for site in sites)
+    return next((each.order for each in found if each is not None and each.order is not None), None)
 
 
 def _levels(width: int) -> list[int]:

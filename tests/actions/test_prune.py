@@ -107,6 +107,16 @@ def test_a_fit_beyond_the_memory_is_refused():
     assert "takes more memory than --memory allows" in reason
 
 
+def test_channels_that_were_not_looked_at_are_refused_once_samples_are_known():
+    analysis = analyze(chain())
+    statistics = statistics_of(analysis, calibration_of({"x": smooth(32, 3, 8)}))
+    found = find(chain(), statistics=statistics)
+    assert found.candidates == ()
+    assert all(reason.startswith("what reads its channels was not looked at") for reason in found.refusals.values())
+    ranked = with_orders(analysis, statistics, find_narrowable(analysis)[0], calibration_of({"x": smooth(32, 3, 8)}))
+    assert find(chain(), statistics=ranked).candidates == find(chain()).candidates
+
+
 def test_a_stream_that_keeps_its_channels_says_why():
     model = build("(float[N,3,8,8] x) => (float[N,6,8,8] y) { h = Conv(x, w) y = Relu(h) }", w=(6, 3, 1, 1))
     ((reason),) = find(model).refusals.values()
