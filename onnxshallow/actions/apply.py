@@ -1,9 +1,11 @@
 """Apply candidates to a model, one after the other."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from onnxshallow.actions.base import Candidate, Statistics
 from onnxshallow.actions.registry import actions
@@ -23,12 +25,14 @@ class Rewritten:
         fit: outputs of the layers that must be fitted.
         frozen: outputs of the layers that must not be.
         partials: activations of which a part is kept, in graph order.
+        dead: by tensor, which channels hold zeros and are left out in the end, (C,).
     """
 
     analysis: Analysis
     fit: frozenset[str]
     frozen: frozenset[str]
     partials: tuple[Partial, ...] = ()
+    dead: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -58,6 +62,7 @@ def apply_candidates(
     fit: set[str] = set()
     frozen: set[str] = set()
     partials: list[Partial] = []
+    dead: dict[str, NDArray[np.bool_]] = {}
     shapes = analysis.network.input_shapes
     ordered = sorted(candidates, key=lambda c: (rank[c.action], min(c.nodes, default=0)))
     for position, candidate in enumerate(ordered, start=1):
@@ -73,8 +78,9 @@ def apply_candidates(
         fit.update(outcome.fit)
         frozen.update(outcome.frozen)
         partials.extend(outcome.partials)
+        dead.update(outcome.dead)
     fitted, kept = (_outputs_of_layers(analysis, tensors) for tensors in (fit, frozen))
-    return Rewritten(analysis, fitted, kept, tuple(partials))
+    return Rewritten(analysis, fitted, kept, tuple(partials), dead)
 
 
 def _outputs_of_layers(analysis: Analysis, tensors: Collection[str]) -> frozenset[str]:

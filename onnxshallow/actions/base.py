@@ -10,12 +10,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onnxshallow.analysis import Analysis
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.fitting.moments import SiteStatistics
 from onnxshallow.model.editor import GraphEditor
 
-__all__ = ["Action", "Candidate", "Exactness", "FindOptions", "Found", "Granularity", "Kind", "Rewrite", "Statistics"]
+__all__ = [
+    "Action",
+    "Candidate",
+    "Exactness",
+    "FindOptions",
+    "Found",
+    "Granularity",
+    "Kind",
+    "Rewrite",
+    "Statistics",
+    "Thinned",
+]
 
 Exactness = Literal["exact", "border", "fitted"]
 """`exact`: composed, right everywhere; `border`: composed, wrong at the border; `fitted`: to activations."""
@@ -39,6 +53,8 @@ class FindOptions:
         kernel: `auto`, `exact`, or the largest kernel size of a fitted convolution as a string.
         memory: bytes that a candidate's fit may take.
         deeper: whether candidates that add layers, to save multiply-adds, are wanted.
+        narrower: whether candidates that leave channels out are wanted.
+        grouped: whether layers may become ones of groups, which engines run slowly.
         every_size: list also candidates that are not worth trying, for plans written by hand.
         granularity: `layer`, or of what elements of an activation some may be kept and others not.
         polynomials: whether activations may become parabolas.
@@ -49,11 +65,32 @@ class FindOptions:
     kernel: str = "auto"
     memory: int = 2 << 30
     deeper: bool = False
+    narrower: bool = False
+    grouped: bool = True
     every_size: bool = False
     granularity: Granularity = "layer"
     polynomials: bool = False
     poolings: bool = False
     statistics: Statistics | None = None
+
+
+@dataclass(frozen=True)
+class Thinned:
+    """A layer of whose work a change takes a part, while others may take a part of what is left.
+
+    Attributes:
+        nodes: the graph nodes that the layer stands for.
+        part: which part goes.
+        macs: multiply-adds of the whole layer per sample.
+        params: its weights without its bias.
+        size_bytes: what these take in the file.
+    """
+
+    nodes: frozenset[int]
+    part: float
+    macs: int
+    params: int
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -77,6 +114,11 @@ class Candidate:
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
         squares: squares per sample that it adds.
         price: how much it saves of what is paid for private inference, where that is limited.
+        error: of the weights that it leaves, relative to those that were there, where it is known without samples.
+        params: parameters that it saves, where these or the size of the file are limited.
+        size_bytes: by how much the file gets smaller, likewise.
+        thinned: layers at its ends that lose a part. Candidates that replace one of their nodes are excluded; others
+            that thin the same layer are not, and `twice` says what both save.
     """
 
     kind: ClassVar[Kind] = "removal"
@@ -93,6 +135,27 @@ class Candidate:
     nodes: frozenset[int] = field(default=frozenset(), repr=False)
     squares: int = 0
     price: float = field(default=0.0, compare=False)
+    error: float | None = field(default=None, compare=False)
+    params: int = field(default=0, compare=False)
+    size_bytes: int = field(default=0, compare=False)
+    thinned: tuple[Thinned, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The nodes of the layers that it thins."""
+        return frozenset().union(*(layer.nodes for layer in self.thinned))
+
+    def excludes(self, other: "Candidate") -> bool:
+        """Whether the two cannot both be carried out, as both replace the same nodes, or one what the other thins."""
+        return not (self.nodes.isdisjoint(other.nodes | other.ends) and self.ends.isdisjoint(other.nodes))
+
+    def twice(self, other: "Candidate", name: str) -> int:
+        """What this and another, at another place, both save, and so save once: `macs`, `params` or another field."""
+        if name not in ("macs", "params", "size_bytes"):
+            return 0
+        by_nodes = {layer.nodes: layer for layer in other.thinned}
+        pairs = [(layer, by_nodes[layer.nodes]) for layer in self.thinned if layer.nodes in by_nodes]
+        return sum(round(getattr(one, name) * one.part * two.part) for one, two in pairs)
 
     @property
     def what(self) -> str:
@@ -146,6 +209,11 @@ class Candidate:
         return False
 
     @property
+    def by_order(self) -> bool:
+        """Whether it goes by an order of channels, so that statistics of these are needed."""
+        return False
+
+    @property
     def removed(self) -> int:
         """How many sites go altogether and leave nothing nonlinear."""
         return len(self.sites) if self.whole and not self.squares else 0
@@ -186,11 +254,13 @@ class Rewrite:
         fit: outputs of layers whose weights are to be fitted.
         frozen: outputs of layers that must stay as they were written.
         partials: activations of which a part is kept.
+        dead: by tensor, which channels hold zeros from now on, (C,), and are left out in the end.
     """
 
     fit: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     partials: tuple[Partial, ...] = ()
+    dead: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 class Action(ABC, Generic[C]):

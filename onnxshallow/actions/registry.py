@@ -10,6 +10,7 @@ from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
 from onnxshallow.actions.mask import Mask
 from onnxshallow.actions.pool import Pool
+from onnxshallow.actions.prune import Prune
 from onnxshallow.actions.quadratic import Quadratic
 from onnxshallow.analysis import Site
 from onnxshallow.errors import UsageError
@@ -18,7 +19,7 @@ from onnxshallow.versions import PLUGINS
 
 __all__ = ["BUILT_IN", "actions", "removal"]
 
-BUILT_IN: tuple[Action[Any], ...] = (Decompose(), Fuse(), Linearize(), Mask(), Pool(), Quadratic())
+BUILT_IN: tuple[Action[Any], ...] = (Decompose(), Fuse(), Linearize(), Mask(), Pool(), Prune(), Quadratic())
 """The actions of this package, in the order in which their candidates are applied."""
 
 

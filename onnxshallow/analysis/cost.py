@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 
 from onnxshallow.analysis.sites import Site
 from onnxshallow.model.network import Network, Node
+from onnxshallow.model.weights import byte_size
 
 __all__ = ["Cost", "count_cost", "is_linear", "is_square", "layer_macs", "node_depths"]
 
@@ -35,6 +36,7 @@ class Cost:
         levels: products on the longest path from an input to an output: linear layers, products of computed tensors
             and with constants of several values, averages. The multiplicative depth of a homomorphic evaluation,
             which can have neither activations nor max poolings.
+        size_bytes: of the model's file, with its weights; names make it differ between models that are alike.
 
     Nodes on which no output depends are not run, and count for nothing but their parameters.
     """
@@ -50,6 +52,7 @@ class Cost:
     unknown: tuple[str, ...] = ()
     squares: int = 0
     levels: int = 0
+    size_bytes: int = field(default=0, compare=False)
 
 
 def count_cost(network: Network, sites: Sequence[Site]) -> Cost:
@@ -76,6 +79,7 @@ def count_cost(network: Network, sites: Sequence[Site]) -> Cost:
         unknown=tuple(unknown),
         squares=sum(count or 0 for count in squares.values()),
         levels=max((count for index, count in enumerate(_levels(network)) if index in alive), default=0),
+        size_bytes=byte_size(network.model),
     )
 
 

@@ -13,11 +13,22 @@ from onnxshallow.analysis.sites import Site
 from onnxshallow.analysis.streams import Stream, adds_channels, is_depthwise, joins_channels
 from onnxshallow.model.network import Node
 
-__all__ = ["unneeded_channels"]
+__all__ = ["keeps_zero", "unneeded_channels"]
 
 # Operators other than sites that make zeros of zeros, in each channel by itself.
 _KEEP_ZERO = ("Add", "Sub", "Sum", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Flatten",
               "Reshape", "Squeeze", "ReduceMean", "ReduceSum", "Slice", "Pad", "Neg", "Abs")  # fmt: skip
+
+
+def keeps_zero(analysis: Analysis, node: Node) -> bool:
+    """Whether a node that belongs to no layer makes zeros of zeros, in each channel by itself."""
+    network = analysis.network
+    if node.index in analysis.site_of_node or is_passthrough(network, node):
+        return True
+    sums = node.is_op("Add", "Sub", "Sum")
+    if sums and any(network.is_constant(name) for name in node.inputs):
+        return False
+    return node.is_op(*_KEEP_ZERO) and not adds_channels(network, node)
 
 
 def unneeded_channels(analysis: Analysis, stream: Stream, partials: Mapping[str, Partial]) -> NDArray[np.bool_]:

@@ -10,22 +10,26 @@ from onnxshallow.convolution.composition import compose
 from onnxshallow.convolution.evaluation import convolve, output_size
 from onnxshallow.convolution.grouping import dense, regroup
 from onnxshallow.convolution.kernel import Convolution, identity
-from onnxshallow.convolution.rank import project, split
+from onnxshallow.convolution.rank import Form, Taps, form_of, own_taps, spectra, split
 from onnxshallow.convolution.shortcut import add_shortcut
 from onnxshallow.convolution.window import resize_kernel
 
 __all__ = [
     "Convolution",
+    "Form",
+    "Taps",
     "add_shortcut",
     "compose",
     "composes_exactly",
     "convolve",
     "dense",
+    "form_of",
     "identity",
     "output_size",
-    "project",
+    "own_taps",
     "regroup",
     "resize_kernel",
     "scale_output",
+    "spectra",
     "split",
 ]

@@ -1,55 +1,172 @@
-"""A convolution as the product of two of smaller rank."""
+"""A convolution as two in a row with few channels between them.
 
-from dataclasses import replace
+    taps of the first    first    second   after
+    all                  k x k    1 x 1    Zhang et al. (arXiv 1505.06798); with groups ALDS (arXiv 2107.11442)
+    rows                 k x 1    1 x k    Jaderberg et al. (arXiv 1405.3866)
+    none                 1 x 1    k x k
+
+Where the first has groups, each block of input channels has channels of its own between the two. Written as a matrix
+whose rows are what the second does (outputs, and its taps) and whose columns are what the first does (the input
+channels of one group, and its taps), each group's weights become a product of rank r.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.convolution.kernel import Convolution
 
-__all__ = ["project", "split"]
+__all__ = ["Form", "Taps", "form_of", "own_taps", "spectra", "split"]
+
+Taps = Literal["all", "rows", "none"]
+"""Which taps the first of two convolutions has: all, those along the first axis, or one alone; the second has the
+others."""
 
 
-def split(convolution: Convolution, rank: int) -> tuple[Convolution, Convolution]:
-    """The two convolutions whose composite is the closest of that rank, in the Frobenius norm of the weights.
+@dataclass(frozen=True)
+class Form:
+    """How a convolution is split in two.
 
-    The closest matrix of a given rank is the truncated singular value decomposition (Eckart and Young, 1936).
+    Attributes:
+        rank: channels between the two, of each group.
+        groups: of the first.
+        taps: of the first.
+    """
+
+    rank: int
+    groups: int = 1
+    taps: Taps = "all"
+
+    @property
+    def between(self) -> int:
+        """Channels between the two."""
+        return self.rank * self.groups
+
+
+def split(convolution: Convolution, form: Form) -> tuple[Convolution, Convolution]:
+    """The two convolutions whose composite is the closest of that form, in the Frobenius norm of the weights.
+
+    The closest matrix of a given rank is the truncated singular value decomposition (Eckart and Young, 1936), and
+    groups share no weight.
 
     Args:
         convolution: of one group.
-        rank: channels between the two.
+        form: of the two.
 
     Returns:
-        The convolution with the given geometry that writes `rank` channels, and the pointwise one that follows.
+        The first, which has no bias, as what the second pads with is zero; and the second.
 
     Raises:
-        ValueError: there are groups, or the rank is not between 1 and the number of output channels.
+        ValueError: there are groups already, the form's groups do not divide the channels, or its rank is not between
+            1 and the full rank.
     """
-    if convolution.groups != 1:
-        raise ValueError(f"A convolution of {convolution.groups} groups is not split.")
-    if not 1 <= rank <= convolution.out_channels:
-        raise ValueError(f"A rank of {rank} is not between 1 and {convolution.out_channels}.")
-    weight = convolution.weight.reshape(convolution.out_channels, -1)
-    directions = np.linalg.svd(weight, full_matrices=False)[0][:, :rank]
-    if directions.shape[1] < rank:
-        raise ValueError(f"A rank of {rank} is more than the {weight.shape[1]} inputs under the kernel.")
-    return project(convolution, directions, convolution.bias)
+    blocks = _blocks(convolution, form.groups, form.taps)
+    full = min(blocks.shape[1:])
+    if not 1 <= form.rank <= full:
+        raise ValueError(f"A rank of {form.rank} is not between 1 and {full}.")
+    directions, values, rows = np.linalg.svd(blocks, full_matrices=False)
+    root = np.sqrt(values[:, np.newaxis, : form.rank])
+    second, first = (
+        directions[:, :, : form.rank] * root,
+        (rows.swapaxes(1, 2)[:, :, : form.rank] * root).swapaxes(1, 2),
+    )
+    return _parts(convolution, form, first, second)
 
 
-def project(
-    convolution: Convolution, directions: NDArray[np.float64], mean: NDArray[np.float64]
-) -> tuple[Convolution, Convolution]:
-    """`convolution` with its outputs projected: y becomes V V'(y - mean) + mean.
+def spectra(convolution: Convolution, groups: int, taps: Taps) -> NDArray[np.float64]:
+    """Squared singular values of each group, (groups, full rank), the largest first.
+
+    What a rank leaves out is the squared error of `split`; all together are the squared norm of the weights.
+
+    Raises:
+        ValueError: as for `split`.
+    """
+    blocks = _blocks(convolution, groups, taps)
+    if blocks.shape[1] > blocks.shape[2]:
+        blocks = blocks.swapaxes(1, 2)
+    values = np.linalg.eigvalsh(blocks @ blocks.swapaxes(1, 2))[:, ::-1]
+    squares: NDArray[np.float64] = np.maximum(values, 0.0)
+    return squares
+
+
+def own_taps(convolution: Convolution, taps: Taps) -> tuple[int, int]:
+    """How many of a kernel's taps the first of two convolutions has, and how many the second."""
+    own = int(np.prod([convolution.kernel_shape[axis] for axis in _own_axes(convolution.rank, taps)], dtype=np.int64))
+    return own, int(np.prod(convolution.kernel_shape, dtype=np.int64)) // own
+
+
+def form_of(first: Convolution, second: Convolution) -> Form | None:
+    """The form of two convolutions in a row, of any weights; None where no split makes such.
 
     Args:
-        convolution: of one group, with N output channels.
-        directions: V, (N, rank), with orthonormal columns.
-        mean: (N,) the point that the projection leaves where it is.
-
-    Returns:
-        The convolution that computes V'(y - mean), and the pointwise one that computes V z + mean.
+        first: the one that the other reads.
+        second: the other.
     """
-    weight = np.tensordot(directions.T, convolution.weight, axes=1)
-    narrow = replace(convolution, weight=weight, bias=directions.T @ (convolution.bias - mean))
-    wide = Convolution.of(directions.reshape(*directions.shape, *(1,) * convolution.rank), mean)
-    return narrow, wide
+    if second.groups != 1 or first.rank != second.rank:
+        return None
+    for taps in ("all", "rows", "none"):
+        own = set(_own_axes(first.rank, taps))
+        if all(_is_still(second, a) if a in own else _is_still(first, a) for a in range(first.rank)):
+            return Form(first.out_channels // first.groups, first.groups, taps)
+    return None
+
+
+def _own_axes(rank: int, taps: Taps) -> Sequence[int]:
+    """The axes along which the first of two has taps."""
+    return range(rank) if taps == "all" else range(min(rank, 1)) if taps == "rows" else ()
+
+
+def _is_still(convolution: Convolution, axis: int) -> bool:
+    """Whether a convolution has one tap along an axis, and moves along it pixel by pixel."""
+    pads = convolution.pads_begin[axis], convolution.pads_end[axis]
+    return convolution.kernel_shape[axis] == 1 and convolution.strides[axis] == 1 and not any(pads)
+
+
+def _blocks(convolution: Convolution, groups: int, taps: Taps) -> NDArray[np.float64]:
+    """The weights as matrices (groups, outputs and taps of the second, channels and taps of the first)."""
+    if convolution.groups != 1:
+        raise ValueError(f"A convolution of {convolution.groups} groups is not split.")
+    if groups < 1 or convolution.in_channels % groups:
+        raise ValueError(f"{convolution.in_channels} input channels cannot be split into {groups} groups.")
+    weight = convolution.weight.reshape(convolution.out_channels, groups, -1, *convolution.kernel_shape)
+    own = [3 + axis for axis in _own_axes(convolution.rank, taps)]
+    other = [3 + axis for axis in range(convolution.rank) if 3 + axis not in own]
+    ordered = weight.transpose(1, 0, *other, 2, *own)
+    columns = int(np.prod([ordered.shape[2 + len(other)], *(weight.shape[axis] for axis in own)]))
+    return ordered.reshape(groups, -1, columns)
+
+
+def _parts(
+    convolution: Convolution, form: Form, first: NDArray[np.float64], second: NDArray[np.float64]
+) -> tuple[Convolution, Convolution]:
+    """The two of these weights: (groups, rank, columns) and (groups, rows, rank) of the matrices."""
+    own = set(_own_axes(convolution.rank, form.taps))
+    kernel = convolution.kernel_shape
+    inner = tuple(size if axis in own else 1 for axis, size in enumerate(kernel))
+    outer = tuple(1 if axis in own else size for axis, size in enumerate(kernel))
+    narrow = first.reshape(form.between, convolution.in_channels // form.groups, *inner)
+    wide = second.transpose(1, 0, 2).reshape(convolution.out_channels, -1, form.between)
+    wide = wide.swapaxes(1, 2).reshape(convolution.out_channels, form.between, *outer)
+    bias = np.zeros(form.between)
+    return (
+        replace(_moving(convolution, own), weight=narrow, bias=bias, groups=form.groups),
+        replace(_moving(convolution, set(range(convolution.rank)) - own), weight=wide),
+    )
+
+
+def _moving(convolution: Convolution, axes: set[int]) -> Convolution:
+    """`convolution` with the geometry of its own along some axes, and none along the others."""
+
+    def along(values: tuple[int, ...], still: int) -> tuple[int, ...]:
+        return tuple(value if axis in axes else still for axis, value in enumerate(values))
+
+    return replace(
+        convolution,
+        strides=along(convolution.strides, 1),
+        dilations=along(convolution.dilations, 1),
+        pads_begin=along(convolution.pads_begin, 0),
+        pads_end=along(convolution.pads_end, 0),
+    )

@@ -13,11 +13,12 @@ earlier ones left behind, also that of a shortcut.
 """
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxshallow.analysis import Layer, Layers
 from onnxshallow.analysis.partial import Partial
@@ -99,6 +100,7 @@ def correct(
     changed: Collection[str] = (),
     known: Layers | None = None,
     partials: Sequence[Partial] = (),
+    dead: Mapping[str, NDArray[np.bool_]] | None = None,
     polynomial_batches: int | None = None,
 ) -> dict[str, Convolution]:
     """Re-fit layers and polynomials of the rewritten network in order.
@@ -115,6 +117,7 @@ def correct(
         known: the original network's layers; the one that was split in two is what these start from.
         partials: the rewritten network's partial activations, whose polynomials are fitted as well
             (`rewritten.partials`).
+        dead: by tensor, which channels are to hold zeros, (C,).
         polynomial_batches: number of leading batches that these are fitted to, whose ranges are those of all; None
             for `fit_batches`.
 
@@ -129,7 +132,8 @@ def correct(
             logger.debug("Layer %s makes a tensor that the original lacks; it is left as it is.", layer.name)
             step()
         else:
-            places.append((layer, replace(target, partial=by_source.get(target.tensor))))
+            gone = (dead or {}).get(target.tensor)
+            places.append((layer, replace(target, partial=by_source.get(target.tensor), dead=gone)))
     places.sort(key=lambda place: _position(rewritten.network, place))
     goals = original.goals, rewritten.goals
     for position, place in enumerate(places):
@@ -217,17 +221,17 @@ def _fit_parts(
     """The fit of `layer` and what to start from with `target.through`, into which one layer was split."""
     second = target.through
     assert second is not None
-    narrow = layers.convolution(layer)
+    parts = layers.convolution(layer), layers.convolution(second)
     whole = known.by_output.get(second.output) if known is not None else None
     if known is not None and whole is not None and whole.source == layer.source:
         convolution = known.convolution(whole)
     else:
-        convolution = compose(narrow, layers.convolution(second))
+        convolution = compose(*parts)
     _advance(original, rewritten, layer, target)
     unknowns = int(np.prod(convolution.weight.shape[1:]))
     few = _are_few(unknowns, original[target.tensor][:fit_batches], options)
     rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
-    return fit_bottleneck(convolution, narrow.out_channels, rows, options.ridge, few=few)
+    return fit_bottleneck(convolution, parts, rows, options.ridge, few=few)
 
 
 def _advance(original: Cursor, rewritten: Cursor, layer: Layer, target: Target) -> None:

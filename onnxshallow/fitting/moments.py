@@ -58,6 +58,8 @@ class SiteStatistics:
         least: the smallest y.
         most: the largest y.
         pixels: the same for each element by itself, (C, *spatial), where that was asked for.
+        order: the channels of the site's stream, those first that what reads them can do without best; (C,), where
+            that was asked for.
     """
 
     scale: NDArray[np.float64]
@@ -70,6 +72,7 @@ class SiteStatistics:
     least: NDArray[np.float64]
     most: NDArray[np.float64]
     pixels: "SiteStatistics | None" = None
+    order: NDArray[np.int64] | None = None
 
     @property
     def peak(self) -> float:

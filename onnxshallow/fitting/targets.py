@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxshallow.analysis import Layer, Layers
 from onnxshallow.analysis.partial import Partial, along
 from onnxshallow.analysis.sites import rectifier_bound
+from onnxshallow.convolution import form_of
 from onnxshallow.fitting.rectifier import Curves, Rectifier
 from onnxshallow.model.network import Network
 from onnxshallow.runtime.cursor import Cursor
@@ -24,12 +26,14 @@ class Target:
         minus: the rewritten network's tensor to subtract from it, or None.
         through: where the layer is the first of two that one was split into, the second.
         partial: what reads the tensor, where an activation is kept in part.
+        dead: which channels hold zeros from now on, (C,); None for none.
     """
 
     tensor: str
     minus: str | None = None
     through: Layer | None = None
     partial: Partial | None = None
+    dead: NDArray[np.bool_] | None = None
 
     @property
     def originals(self) -> list[str]:
@@ -39,6 +43,8 @@ class Target:
     def values(self, original: Cursor, batch: int) -> np.ndarray:
         """What is wanted of one batch; where an element passes the activation by, what that makes of it."""
         values, partial = original[self.tensor][batch], self.partial
+        if self.dead is not None:
+            values = np.where(along(self.dead, values), np.zeros((), values.dtype), values)
         if partial is None or not partial.passed.any():
             return values
         return np.where(along(partial.passed, values), original[partial.output][batch], values)
@@ -63,12 +69,14 @@ def find_target(original: Network, rewritten: Network, layers: Layers, layer: La
 
 
 def _second_part(network: Network, layers: Layers, layer: Layer) -> Layer | None:
-    """The pointwise layer that alone reads `layer`."""
+    """The layer that alone reads `layer`, if the two may be what one was split into."""
     readers = layers.sources.get(layer.output, ())
     if len(readers) != 1 or layer.kind == "affine" or not network.is_private(layer.output):
         return None
     (second,) = readers
-    return second if layers.groups(second) == 1 and layers.geometry(second).is_pointwise else None
+    if layers.groups(second) != 1 or second.kind == "affine":
+        return None
+    return second if form_of(layers.geometry(layer), layers.geometry(second)) is not None else None
 
 
 def _is_computed(network: Network, tensor: str) -> bool:

@@ -11,7 +11,7 @@ import onnx
 
 from onnxshallow.model.notes import notes_of, with_notes
 
-__all__ = ["Provenance", "provenance_of", "with_provenance"]
+__all__ = ["Provenance", "note_bytes", "provenance_of", "with_provenance"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,12 @@ class Provenance:
     plan_sha256: str
     nodes: Mapping[str, str] = field(default_factory=dict)
     training: str | None = None
+
+
+def note_bytes(nodes: Mapping[str, str]) -> int:
+    """The most bytes that notes take which say this of the original's nodes."""
+    most = Provenance("0" * 16, "0" * 64, "0" * 64, nodes, "0" * 32)
+    return int(with_provenance(onnx.ModelProto(), most).ByteSize())
 
 
 def provenance_of(model: onnx.ModelProto) -> Provenance | None:

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PlainSerializer, TypeAdapter
 from pydantic_core import core_schema
 
-from onnxshallow.options.quantities import read_bytes, read_latency, read_length, read_target
+from onnxshallow.options.quantities import read_bytes, read_latency, read_length, read_size, read_target
 
 __all__ = [
     "CODE",
     "Bytes",
     "Data",
+    "FileSize",
     "Kept",
     "Kind",
     "Kinds",
@@ -143,6 +144,7 @@ _NotNegative = Annotated[float, Field(ge=0)]
 
 Target = Annotated[float | str | None, Reads(_checked(read_target), _Positive | str)]
 Kept = Annotated[float | str | None, Reads(_checked(partial(read_target, zero=True)), _NotNegative | str)]
+FileSize = Annotated[float | str | None, Reads(_checked(read_size), _Positive | str)]
 Latency = Annotated[float | str | None, Reads(_checked(read_latency), _Positive | str)]
 Long = Annotated[str | None, Reads(_checked(read_length), str)]
 Bytes = Annotated[str | None, Reads(text_of, Size | str), AfterValidator(_checked(read_bytes))]

@@ -15,10 +15,12 @@ __all__ = [
     "Length",
     "parse_bytes",
     "parse_latency",
+    "parse_size",
     "parse_target",
     "read_bytes",
     "read_latency",
     "read_length",
+    "read_size",
     "read_target",
 ]
 
@@ -65,6 +67,23 @@ def parse_target(value: float | str, total: int, *, zero: bool = False) -> int:
     return target
 
 
+def parse_size(value: float | str, total: int) -> int:
+    """The bytes of a file that a target stands for.
+
+    Args:
+        value: a fraction of `total` up to 1, or a size such as "500kB" or "1.5 MiB"; suffixes are powers of 1024.
+        total: bytes of the original.
+
+    Raises:
+        UsageError: the value is neither.
+    """
+    try:
+        target = read_size(value)
+    except ValueError as error:
+        raise UsageError(f"The target {value!r} cannot be used: {error}.") from error
+    return math.floor(target * total) if isinstance(target, Fraction) else target
+
+
 def parse_latency(value: float | str, original: float) -> float:
     """The milliseconds that a target stands for.
 
@@ -109,6 +128,15 @@ def read_target(value: object, *, zero: bool = False) -> Fraction | int:
     return int(number)
 
 
+def read_size(value: object) -> Fraction | int:
+    """A fraction, or a number of bytes; ValueError says what is wrong."""
+    hint = "it must be a fraction up to 1 or a size such as 500kB or 1.5M"
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(hint)
+    number, suffix = _read_number(_without_byte(str(value)), BYTE_SUFFIXES, hint)
+    return number if number <= 1 and not suffix else int(number)
+
+
 def read_latency(value: object) -> tuple[float, bool]:
     """A number, and whether it is milliseconds; ValueError says what is wrong."""
     hint = "it must be a fraction up to 1 or a time such as 3.5ms"
@@ -145,9 +173,13 @@ def read_length(value: object) -> Length:
 
 def read_bytes(text: str) -> int:
     """A number of bytes; ValueError says what is wrong."""
-    plain = re.sub(r"(?<=[kmgt])i?b$", "", text.strip().lower())
-    number, _ = _read_number(plain, BYTE_SUFFIXES, "write it like 4G or 512M")
+    number, _ = _read_number(_without_byte(text), BYTE_SUFFIXES, "write it like 4G or 512M")
     return int(number)
+
+
+def _without_byte(text: str) -> str:
+    """A size without the B of kB or KiB."""
+    return re.sub(r"(?<=[kmgt])i?b$", "", text.strip().lower())
 
 
 def _read_number(text: str, suffixes: Mapping[str, int], hint: str) -> tuple[Fraction, str]:

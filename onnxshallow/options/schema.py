@@ -27,6 +27,7 @@ from onnxshallow.options.flags import (
 from onnxshallow.options.forms import (
     Bytes,
     Data,
+    FileSize,
     Kept,
     Kinds,
     Latency,
@@ -75,6 +76,12 @@ class Config(BaseModel):
     ] = None
     target_macs: Annotated[
         Target, Flag("Keep at most this share or number of multiply-adds.", GOAL, "SHARE|COUNT")
+    ] = None
+    target_params: Annotated[
+        Target, Flag("Keep at most this share or number of parameters.", GOAL, "SHARE|COUNT")
+    ] = None
+    target_size: Annotated[
+        FileSize, Flag("Write a file of at most this share, or of this size (500kB).", GOAL, "SHARE|SIZE")
     ] = None
     target_depth: Annotated[
         Target,
@@ -138,6 +145,14 @@ class Config(BaseModel):
             CHANGES,
         ),
     ] = "auto"
+    allocation: Annotated[
+        Literal["measured", "minmax"],
+        Flag(
+            "How ranks are spread over layers that are split in two: by measured damage, or so that the largest "
+            "relative error of their weights is least, which needs no samples.",
+            CHANGES,
+        ),
+    ] = "measured"
     polynomials: Annotated[bool, Flag("Also replace ReLUs by squares.", CHANGES)] = False
 
     calib: Annotated[Data, Flag(".npz, image folder, or file.py:function; no labels needed.", DATA, "DATA")] = None
@@ -256,8 +271,19 @@ class Config(BaseModel):
     @property
     def has_target(self) -> bool:
         """Whether there is any target besides an accuracy budget."""
-        targets = (self.target_relus, self.target_macs, self.target_depth, self.target_latency)
-        return self.has_price or any(target is not None for target in targets)
+        counted = (self.target_relus, self.target_macs, self.target_depth, self.target_latency)
+        return self.has_price or self.has_weight or any(target is not None for target in counted)
+
+    @property
+    def has_weight(self) -> bool:
+        """Whether the parameters or the size of the file are limited."""
+        return self.target_params is not None or self.target_size is not None
+
+    @property
+    def lighter(self) -> bool:
+        """Whether less work, fewer weights or less time are asked for, and damage is measured."""
+        asked = self.has_weight or self.target_macs is not None or self.target_latency is not None
+        return asked and self.kernel != "exact" and self.sensitivity != "magnitude"
 
     @property
     def has_price(self) -> bool:
@@ -308,6 +334,8 @@ class Options(TypedDict, total=False):
 
     target_relus: float | str | None
     target_macs: float | str | None
+    target_params: float | str | None
+    target_size: float | str | None
     target_depth: float | str | None
     target_latency: float | str | None
     target_private: float | str | None
@@ -322,6 +350,7 @@ class Options(TypedDict, total=False):
     max_error: float | None
     kernel: Literal["auto", "exact", "3", "5", 3, 5] | None
     granularity: Literal["auto", "layer", "channel", "pixel"] | None
+    allocation: Literal["measured", "minmax"] | None
     polynomials: bool | None
     calib: object
     calib_samples: int | None

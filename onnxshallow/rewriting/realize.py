@@ -1,11 +1,12 @@
 """Carry out a plan: apply its candidates, fit what they leave to fit, correct what follows, write the model."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from onnxshallow.actions.apply import Rewritten, apply_candidates
 from onnxshallow.actions.base import Candidate, Statistics
@@ -87,18 +88,19 @@ def realize(
     rewritten = apply_candidates(analysis, apart, statistics, ends)
     chosen = _layers_to_fit(rewritten, rewritten.fit, correction)
     model, partials = _fit(analysis, rewritten, chosen, rewritten.fit, calibration, step)
-    apart_only = _finished(analysis, model, partials, form, calibration)
+    dead = rewritten.dead
+    apart_only = _finished(analysis, model, partials, dead, form, calibration)
     if not composed:
         return apart_only
     separate = analyze(model, analysis.network.input_shapes, ends)
     merged = apply_candidates(separate, [_relocated(analysis, separate, c) for c in composed], statistics)
-    merged = replace(merged, partials=tuple(partials))
-    result = _finished(analysis, merged.model, partials, form, calibration)
+    merged = replace(merged, partials=tuple(partials), dead=dead)
+    result = _finished(analysis, merged.model, partials, dead, form, calibration)
     error = max(relative_error(a, b) for a, b in zip(apart_only.outputs, result.outputs, strict=True))
     if correction and any(c.exactness != "exact" for c in composed):
         chosen = [layer for layer in _layers_to_fit(merged, merged.frozen, True) if layer.output not in merged.frozen]
         model, partials = _fit(analysis, merged, chosen, rewritten.fit, calibration, step)
-        result = _finished(analysis, model, partials, form, calibration)
+        result = _finished(analysis, model, partials, dead, form, calibration)
     return replace(result, composition_error=error)
 
 
@@ -117,7 +119,7 @@ def unfitted(
         NotLinearError: a candidate cannot be carried out, as another gets in its way.
     """
     rewritten = apply_candidates(analysis, candidates, statistics)
-    return _written(analysis, rewritten.analysis, rewritten.partials, form)
+    return _written(analysis, rewritten.analysis, rewritten.partials, rewritten.dead, form)
 
 
 def _ends(analysis: Analysis, candidate: Candidate) -> list[str]:
@@ -176,28 +178,36 @@ def _fit(
         changed=changed,
         known=original.layers,
         partials=rewritten.partials,
+        dead=rewritten.dead,
         polynomial_batches=len(fitted),
     )
     partials = [after.partials.get(partial.output, partial) for partial in rewritten.partials]
     return write_layers(rewritten.analysis.network, layers, after.replaced), partials
 
 
-def _written(original: Analysis, made: Analysis, partials: Sequence[Partial], form: MaskForm) -> onnx.ModelProto:
-    """What was made, with partial activations by their parts, and with layers that take up the factors it added."""
+def _written(
+    original: Analysis,
+    made: Analysis,
+    partials: Sequence[Partial],
+    dead: Mapping[str, NDArray[np.bool_]],
+    form: MaskForm,
+) -> onnx.ModelProto:
+    """What was made, without dead channels, with partial activations by their parts, and with factors taken up."""
     known = {layer.output for layer in original.layers if layer.kind == "affine"}
     added = any(layer.kind == "affine" and layer.output not in known for layer in made.layers)
-    return lower(made, partials, form) if partials or added else made.network.model
+    return lower(made, partials, form, dead) if partials or added or dead else made.network.model
 
 
 def _finished(
     analysis: Analysis,
     model: onnx.ModelProto,
     partials: Sequence[Partial],
+    dead: Mapping[str, NDArray[np.bool_]],
     form: MaskForm,
     calibration: Calibration,
 ) -> Realized:
     """The model as it is written, its partial activations by their parts, and what is known of it."""
     shapes = analysis.network.input_shapes
-    written = Network(_written(analysis, analyze(model, shapes), partials, form), shapes)
+    written = Network(_written(analysis, analyze(model, shapes), partials, dead, form), shapes)
     outputs = run_batches(written.model, calibration.batches[calibration.selection], calibration.threads)
     return Realized(written, outputs)

@@ -9,7 +9,6 @@ from onnxshallow.actions.registry import actions
 from onnxshallow.analysis import Analysis
 from onnxshallow.errors import TargetError
 from onnxshallow.model.session import Session
-from onnxshallow.private.tariff import Tariff
 from onnxshallow.search.countable import require_countable
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.planner import Planner
@@ -47,21 +46,20 @@ def possible_candidates(
         statistics: what the sites do, once samples have been seen.
     """
     candidates, refusals = find_candidates(inputs.analysis, replace(find_options(inputs), statistics=statistics))
-    tariff = Tariff.from_config(inputs.config)
-    if statistics is not None and tariff is not None:
-        candidates = priced(inputs.analysis, candidates, statistics, tariff, inputs.config.form)
+    if statistics is not None:
+        candidates = priced(inputs.analysis, candidates, statistics, inputs.config)
     return candidates, refusals
 
 
 def find_options(inputs: Inputs) -> FindOptions:
-    """Layers are added only where multiply-adds or latency are asked for, and what that does is measured."""
+    """Layers are added and channels left out only where less work, fewer weights or less time are asked for."""
     config = inputs.config
-    faster = config.target_macs is not None or config.target_latency is not None
-    measured = config.kernel != "exact" and config.sensitivity != "magnitude"
     return FindOptions(
         config.kernel,
         inputs.calibration.fit.memory,
-        deeper=measured and faster,
+        deeper=config.lighter,
+        narrower=config.lighter,
+        grouped=config.target_latency is None,
         granularity="layer" if config.granularity == "auto" else config.granularity,
         polynomials=config.squares,
         poolings=config.has_price,
@@ -71,7 +69,8 @@ def find_options(inputs: Inputs) -> FindOptions:
 def find_every_candidate(inputs: Inputs) -> tuple[Candidate, ...]:
     """Every candidate with every kernel size and exactness, for plans that people write."""
     memory = inputs.calibration.fit.memory
-    channels = FindOptions("auto", memory, deeper=True, every_size=True, granularity="channel", polynomials=True)
+    lighter = FindOptions("auto", memory, deeper=True, narrower=True, every_size=True)
+    channels = replace(lighter, granularity="channel", polynomials=True)
     options = (channels, replace(channels, granularity="pixel"), FindOptions("exact", memory))
     found = {c.key: c for option in options for c in find_candidates(inputs.analysis, option)[0]}
     return tuple(found.values())
@@ -104,7 +103,8 @@ def require_reachable(inputs: Inputs, budget: Budget) -> None:
     """
     require_countable(inputs, budget)
     candidates, _ = possible_candidates(inputs)
-    free = replace(budget, price_saved=None)  # what candidates save of it is not known before samples are seen
+    # what candidates save of these is not known before samples are seen
+    free = replace(budget, price_saved=None, params=None, size_bytes=None)
     try:
         next(Planner(inputs.analysis, candidates, {c.key: 0.0 for c in candidates}, free).proposals())
     except TargetError:

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 from onnxshallow.errors import TargetError
+from onnxshallow.search.allocation import evenly_split
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_alone
 from onnxshallow.search.granularity import Ranked, finer, ranked, ranked_alone
@@ -32,6 +33,8 @@ def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
     """
     if not run.inputs.config.has_target:
         return _deepest(run)
+    if run.inputs.config.allocation == "minmax":
+        return run, run.attempt(evenly_split(run.inputs, budget)), []
     (found,) = ranked(run, [budget], tries_alone)
     if isinstance(found, TargetError):
         raise found

@@ -5,8 +5,8 @@ the others there is an estimate, rather too good than too bad:
 
     another one at a place     the measured one's damage times (its capacity / this one's)^p; what capacity is, and p,
                                the action says: a kernel's taps, a rank, how few activations go
-    a run of several sites     the sum over its sites of the least damage that was measured there; measured runs have
-                               done more than their parts in every network tried
+    a run of several sites     that all go: the sum over its sites of the least damage that was measured there;
+                               measured runs have done more than their parts in every network tried
 
 What the best plan by these numbers contains is measured next, until it contains nothing unmeasured.
 
@@ -32,9 +32,9 @@ _REACH = 2
 
 
 def first_look(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates to measure in any case: the one of middle capacity at each place with at most one site."""
+    """The candidates to measure in any case: the middle one of each place, but for runs of several sites."""
     groups = _by_place(candidates)
-    return [_middle(group) for group in groups.values() if len(group[0].sites) <= 1]
+    return [_middle(group) for group in groups.values() if len(group[0].sites) <= 1 or not group[0].whole]
 
 
 def estimated_damages(candidates: Sequence[Candidate], damages: Mapping[str, float]) -> dict[str, float]:

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from onnxshallow.analysis import Cost
 from onnxshallow.errors import TargetError
 from onnxshallow.options.config import Config
+from onnxshallow.search.allocation import beside_measured, evenly_split
 from onnxshallow.search.candidates import require_reachable
 from onnxshallow.search.faster import faster_of, kept_in_time
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import MEASURED_TOLERANCE, about_equal
-from onnxshallow.search.pricing import kept_in_price
+from onnxshallow.search.pricing import kept_in_budget
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 
@@ -96,7 +97,7 @@ def _may_be_finer(inputs: Inputs) -> bool:
 
 def remark(config: Config, plan: Plan) -> list[str]:
     """A remark where `auto` led to masks."""
-    if config.granularity != "auto" or all(candidate.whole for candidate in plan.candidates):
+    if config.granularity != "auto" or all(c.whole or c.thinned for c in plan.candidates):
         return []
     return [
         "some ReLUs stay for a part of their channels, since whole layers miss what was asked for; --granularity "
@@ -110,6 +111,8 @@ def proposed(run: Run, budget: Budget) -> tuple[Run, Plan]:
     Raises:
         TargetError: no plan reaches the budget; says what can be reached.
     """
+    if run.inputs.config.allocation == "minmax":
+        return run, evenly_split(run.inputs, budget)
     plan = run.proposal(budget)
     if not misses(plan, run.inputs.analysis.cost, budget) or (refined := finer(run)) is None:
         return run, plan
@@ -158,7 +161,7 @@ def ranked_alone(
     """
     plain = [replace(budget, squares=0) for budget in budgets if budget.price_saved is not None]
     carried_out = tries(run.inputs, len(budgets)) * (3 if plain else 2) // 2
-    found = run.search([*budgets, *plain], carried_out, beside)
+    found = run.search([*budgets, *plain], carried_out, [*beside, *beside_measured(run.inputs, budgets)])
     if plain:  # all budgets limit the price, or none does
         found = [_either(*both) for both in zip(found[: len(budgets)], found[len(budgets) :], strict=True)]
     return [
@@ -190,7 +193,7 @@ def _is_better(found: Ranked | TargetError, whole: Plan) -> bool:
 def _rank(run: Run, budget: Budget, plans: Sequence[Plan]) -> Ranked:
     inputs, cost = run.inputs, run.inputs.analysis.cost
     plans = kept_in_time(inputs, run.observation, plans)
-    plans = kept_in_price(inputs, run.observation, budget, plans)
+    plans = kept_in_budget(inputs, run.observation, budget, plans)
     best = faster_of(inputs, run.observation, about_equal(plans, cost, budget))
     others = sorted((plan for plan in plans if plan is not best), key=lambda plan: plan.damage or 0.0)
     return Ranked(run, [best, *others])

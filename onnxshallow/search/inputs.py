@@ -8,12 +8,14 @@ import numpy as np
 
 from onnxshallow.actions.base import Statistics
 from onnxshallow.analysis import Analysis, analyze
+from onnxshallow.analysis.narrowing import find_narrowable
 from onnxshallow.data.prepare import Prepared, is_fixed, labelled_batches, open_sizes, prepare
 from onnxshallow.errors import ModelError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.model.document import Document
 from onnxshallow.options.config import Config
+from onnxshallow.rewriting.channel_orders import with_orders
 from onnxshallow.rewriting.site_statistics import collect_statistics
 from onnxshallow.runtime.progress import Progress
 from onnxshallow.runtime.store import ActivationStore
@@ -201,4 +203,13 @@ def observe(inputs: Inputs, progress: Progress, plan: Plan | None = None) -> Obs
             step,
             pixels=pixels and inputs.analysis.network.has_fixed_sizes,
         )
-        return Observation(statistics, reference)
+    if config.lighter or any(c.by_order for c in known):
+        statistics = _with_orders(inputs, statistics, progress)
+    return Observation(statistics, reference)
+
+
+def _with_orders(inputs: Inputs, statistics: Statistics, progress: Progress) -> Statistics:
+    """Statistics with the orders of channels that go by what the samples of the search show."""
+    narrowable, _ = find_narrowable(inputs.analysis)
+    with progress.stage("Ranking channels", len(narrowable)) as step:
+        return with_orders(inputs.analysis, statistics, narrowable, inputs.calibration, step)

@@ -17,6 +17,7 @@ from onnxshallow.errors import TargetError
 from onnxshallow.options.quantities import parse_latency
 from onnxshallow.rewriting import realize
 from onnxshallow.search.inputs import Inputs, Observation
+from onnxshallow.search.overlaps import saved
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import Planner
 from onnxshallow.search.sensitivity.meter import DamageMeter
@@ -152,7 +153,7 @@ class _LatencySearch:
 
 def _left(inputs: Inputs, plan: Plan, name: str) -> int:
     """How many ReLUs or multiply-adds a plan leaves."""
-    left: int = getattr(inputs.analysis.cost, name) - sum(getattr(c, name) for c in plan.candidates)
+    left: int = getattr(inputs.analysis.cost, name) - saved(plan.candidates, name)
     return left
 
 

@@ -154,7 +154,7 @@ def _fitting_together(
                 f"enclose {', '.join(found.sites) or 'none'}; change both, or leave sites out."
             )
         for other in chosen:
-            if other.nodes & found.nodes:
+            if other.excludes(found):
                 raise UsageError(f"Entries {other.key} and {found.key} of {source} change the same nodes; keep one.")
         chosen.append(found)
     return tuple(chosen)

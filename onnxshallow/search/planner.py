@@ -24,12 +24,14 @@ from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis, Cost
 from onnxshallow.analysis.cost import node_depths
 from onnxshallow.errors import TargetError
+from onnxshallow.model.provenance import note_bytes
 from onnxshallow.options.config import Config
-from onnxshallow.options.quantities import parse_target
+from onnxshallow.options.quantities import parse_size, parse_target
 from onnxshallow.private.tariff import Tariff
 from onnxshallow.search.estimates import Pair, interactions
+from onnxshallow.search.overlaps import saved
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.solver import Budget, Problem
+from onnxshallow.search.solver import COUNTED, Budget, Problem
 
 __all__ = ["MEASURED_TOLERANCE", "Planner", "about_equal", "read_budget"]
 
@@ -64,10 +66,14 @@ def read_budget(config: Config, analysis: Analysis) -> Budget:
     relus = None if config.target_relus is None else parse_target(config.target_relus, analysis.cost.relus, zero=True)
     macs = None if config.target_macs is None else parse_target(config.target_macs, analysis.cost.macs)
     depth = None if config.target_depth is None else parse_target(config.target_depth, analysis.cost.depth)
+    params = None if config.target_params is None else parse_target(config.target_params, analysis.cost.params)
+    size = None if config.target_size is None else parse_size(config.target_size, analysis.cost.size_bytes)
     tariff = Tariff.from_config(config)
     price_saved = None if tariff is None else max(tariff.charge(analysis) - tariff.limit(analysis), 0.0)
     if config.kernel == "exact":
-        return Budget(relus, macs, price_saved=price_saved, depth_saved=1, depth=depth)
+        return Budget(
+            relus, macs, price_saved=price_saved, depth_saved=1, depth=depth, params=params, size_bytes=size
+        )
     return Budget(
         relus,
         analysis.cost.macs if macs is None and tariff is None else macs,
@@ -75,6 +81,8 @@ def read_budget(config: Config, analysis: Analysis) -> Budget:
         depth=depth,
         shallower=not config.in_part,
         harmless=_HARMLESS.get(config.sensitivity, 0.0),
+        params=params,
+        size_bytes=size,
     )
 
 
@@ -102,7 +110,16 @@ class Planner:
         self._interactions = interactions(usable, self.damages, order)
         pairs = tuple(self._interactions)
         self._problem = Problem(
-            usable, cost.relus, cost.macs, cost.depth, cost.relu_nodes, self.budget, pairs, self._depth
+            usable,
+            cost.relus,
+            cost.macs,
+            cost.depth,
+            cost.relu_nodes,
+            self.budget,
+            pairs,
+            self._depth,
+            cost.params,
+            cost.size_bytes + note_bytes({}),
         )
         self._place = {c.key: c.place for c in usable}
 
@@ -153,6 +170,11 @@ class Planner:
         """Take note of what a plan really did; of no use where it contains what cannot be chosen here."""
         if plan.keys <= self._place.keys():
             self._tried[plan.keys] = damage
+
+    @property
+    def limits(self) -> list[tuple[str, int, int]]:
+        """What is counted and limited, see `Problem.limits`."""
+        return self._problem.limits
 
     def reaches(self, plan: Plan) -> bool:
         """Whether `plan` keeps the budget."""
@@ -223,28 +245,27 @@ def _saving(plan: Plan, cost: Cost) -> float:
     layers = sum(c.depth for c in plan.candidates) / max(cost.depth, 1)
     if any(c.exactness != "fitted" for c in plan.candidates):
         return layers
-    return layers + sum(c.macs for c in plan.candidates) / max(cost.macs, 1)
+    return layers + saved(plan.candidates, "macs") / max(cost.macs, 1)
 
 
 def _unreachable(problem: Problem, budget: Budget) -> TargetError:
     parts = []
     if budget.depth_saved and not any(c.depth > 0 for c in problem.candidates):
         return TargetError("--kernel exact finds no two convolutions that can be merged on this model; use auto.")
-    if budget.relus is not None and budget.relus < problem.relus:
-        parts.append(f"{budget.relus} ReLUs ({_share(budget.relus, problem.relus)})")
-    if budget.macs is not None and budget.macs < problem.macs:
-        parts.append(f"{budget.macs} MACs ({_share(budget.macs, problem.macs)})")
+    limited = [(name, total, most) for name, total, most in problem.limits if most < total]
+    parts += [f"{most} {COUNTED[name]} ({_share(most, total)})" for name, total, most in limited]
     if budget.depth_saved:
         goal = f" that reach {' and '.join(parts)}" if parts else ""
         return TargetError(f"--kernel exact finds no mergers{goal} and leave an activation on this model; use auto.")
     reached = []
     if budget.relus is not None or budget.price_saved is None:
-        reached.append(f"{problem.fewest_relus()} ReLUs ({_share(problem.fewest_relus(), problem.relus)})")
+        reached.append(f"{problem.fewest('relus')} ReLUs ({_share(problem.fewest('relus'), problem.relus)})")
     if budget.depth is not None:
         parts.append(f"a depth of {budget.depth}")
         reached.append(f"a depth of {problem.least_depth()}")
-    if budget.macs is not None and budget.macs < problem.macs:
-        reached.append(f"{problem.fewest_macs()} MACs ({_share(problem.fewest_macs(), problem.macs)})")
+    for name, total, _ in limited:
+        if name != "relus":
+            reached.append(f"{problem.fewest(name)} {COUNTED[name]} ({_share(problem.fewest(name), total)})")
     if budget.price_saved is not None:
         parts.append(f"{budget.price_saved:.4g} less of the price of private inference")
         reached.append(f"{problem.most_saved():.4g} less of that price")

@@ -1,7 +1,7 @@
 """The integer program: least damage under budgets, conflicts excluded.
 
     minimise     sum damage_c x_c
-    subject to   sum relus_c x_c >= relus to save,   sum macs_c x_c >= MACs to save
+    subject to   sum relus_c x_c >= ReLUs to save, and so for multiply-adds, parameters and bytes of the file
                  sum x_c over candidates that exclude each other <= 1
                  sum depth_c x_c >= layers to save,   at least one activation site stays
                  x_c in {0, 1}
@@ -26,8 +26,12 @@ from numpy.typing import NDArray
 
 from onnxshallow.actions.base import Candidate
 from onnxshallow.search.estimates import Pair
+from onnxshallow.search.overlaps import Overlap, find_overlaps, saved
 
-__all__ = ["NEIGHBOURHOOD", "Budget", "Problem", "conflicts"]
+__all__ = ["COUNTED", "NEIGHBOURHOOD", "Budget", "Problem", "conflicts"]
+
+COUNTED = {"relus": "ReLUs", "macs": "MACs", "params": "parameters", "size_bytes": "bytes of the file"}
+"""What candidates save in whole numbers that add up, in words by its name in `Candidate`, `Cost` and `Budget`."""
 
 NEIGHBOURHOOD = 4
 """How many candidates a neighbour of a plan adds or drops."""
@@ -51,6 +55,8 @@ class Budget:
     Attributes:
         relus: the largest ReLU count that is allowed, or None.
         macs: the largest number of multiply-adds that is allowed, or None.
+        params: the largest number of parameters that is allowed, or None.
+        size_bytes: the largest size of the file that is allowed, or None.
         depth: the largest number of linear layers on the longest path that is allowed, or None.
         squares: the largest number of squares that may be added, or None.
         price_saved: the least to save of what private inference costs, in the unit that is asked for, or None.
@@ -67,20 +73,28 @@ class Budget:
     depth: int | None = None
     shallower: bool = True
     harmless: float = 0.0
+    params: int | None = None
+    size_bytes: int | None = None
 
 
 def conflicts(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
     """Sets of candidates, by position, of which at most one may be taken.
 
-    Candidates exclude each other when they replace the same node. A merger up to a tensor and the removal of the
+    Candidates exclude each other when they replace the same node, or one of them a node of a layer that the other
+    thins; those that thin the same layer do not. A merger up to a tensor and the removal of the
     activation that reads it make the same network as the merger of both, and exclude each other where that one is a
     candidate too.
     """
     at_node: dict[int, list[int]] = {}
+    thinning: dict[int, dict[str, list[int]]] = {}
     for position, candidate in enumerate(candidates):
         for node in candidate.nodes:
             at_node.setdefault(node, []).append(position)
+        for node in candidate.ends:
+            thinning.setdefault(node, {}).setdefault(candidate.place, []).append(position)
     found = {tuple(positions) for positions in at_node.values() if len(positions) > 1}
+    for node, places in thinning.items():
+        found |= {tuple(sorted({*at_node[node], *positions})) for positions in places.values() if node in at_node}
     mergers = {(c.action, c.source, c.label, frozenset(c.sites)) for c in candidates if c.kind == "merger"}
     removals = [(n, c) for n, c in enumerate(candidates) if c.kind == "removal" and len(c.sites) == 1]
     for position, c in enumerate(candidates):
@@ -104,6 +118,8 @@ class Problem:
         budget: what has to be reached.
         pairs: places whose joint change does damage of its own.
         depth: depth of the network that a choice leaves; with it a budget's depth is looked at.
+        params: parameters of the original.
+        size_bytes: bytes of the original's file.
     """
 
     candidates: tuple[Candidate, ...]
@@ -114,10 +130,14 @@ class Problem:
     budget: Budget
     pairs: tuple[Pair, ...] = ()
     depth: Callable[[Sequence[Candidate]], int] | None = None
+    params: int = 0
+    size_bytes: int = 0
     _exclusions: list[tuple[int, ...]] = field(init=False, repr=False)
+    _overlaps: list[Overlap] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_exclusions", conflicts(self.candidates))
+        object.__setattr__(self, "_overlaps", find_overlaps(self.candidates))
 
     def least_damage(
         self,
@@ -144,19 +164,13 @@ class Problem:
         """The plan with the largest saving of multiply-adds and layers whose total damage is at most `most`."""
         damage = self._damage_row(damages)
         slack = 1e-3 / max(most, 1e-9)  # of plans that save the same, the one with less damage
-        return self._solve(slack * damage - self._padded(self._saving_row()), [(damage, -np.inf, most)], tried)
+        return self._solve(slack * self._padded(damage) - self._saving_row(), [(damage, -np.inf, most)], tried)
 
-    def fewest_relus(self) -> int:
-        """The lowest ReLU count that any plan reaches, whatever the damage."""
-        free = replace(self, budget=Budget(), pairs=())
-        chosen = free._solve(-self._column("relus") / max(self.relus, 1), [], ())
-        return self.relus - sum(c.relus for c in chosen or ())
-
-    def fewest_macs(self) -> int:
-        """The lowest number of multiply-adds that any plan reaches, whatever the damage."""
-        free = replace(self, budget=Budget(), pairs=())
-        chosen = free._solve(-self._column("macs") / max(self.macs, 1), [], ())
-        return self.macs - sum(c.macs for c in chosen or ())
+    def fewest(self, name: str) -> int:
+        """The least that any plan leaves, whatever the damage, of what is counted under a name of `COUNTED`."""
+        free, total = replace(self, budget=Budget(), pairs=()), self._total(name)
+        chosen = free._solve(-free._saved_row(name) / max(total, 1), [], ())
+        return total - saved(chosen or (), name)
 
     def least_depth(self) -> int:
         """The smallest depth that was found, whatever the damage; 0 where depth is not looked at."""
@@ -170,8 +184,23 @@ class Problem:
         chosen = free._solve(-column / max(float(np.abs(column).max(initial=0.0)), 1e-12), [], ())
         return sum(c.price for c in chosen or ())
 
+    def _total(self, name: str) -> int:
+        total: int = getattr(self, name)
+        return total
+
+    @property
+    def limits(self) -> list[tuple[str, int, int]]:
+        """What is counted and limited: its name, what the original has, and the most that is allowed."""
+        allowed = ((name, getattr(self.budget, name)) for name in COUNTED)
+        return [(name, self._total(name), most) for name, most in allowed if most is not None]
+
     def _column(self, name: str) -> NDArray[np.float64]:
         return np.array([getattr(c, name) for c in self.candidates], dtype=np.float64)
+
+    def _saved_row(self, name: str) -> NDArray[np.float64]:
+        """What is saved of what `name` counts: an entry a candidate, none a pair, and less for each overlap."""
+        twice = [-overlap.shared(self.candidates, name) for overlap in self._overlaps]
+        return np.array([*self._column(name), *[0.0] * len(self.pairs), *twice])
 
     def _damage_row(self, damages: Mapping[str | Pair, float]) -> NDArray[np.float64]:
         """One entry a candidate, then one a pair."""
@@ -179,8 +208,8 @@ class Problem:
         return np.array([*alone, *(max(damages[pair], 0.0) for pair in self.pairs)])
 
     def _saving_row(self) -> NDArray[np.float64]:
-        saving = self._column("depth") / max(self.layers, 1)
-        return saving + (self._column("macs") / max(self.macs, 1) if self.budget.macs is not None else 0.0)
+        saving = self._padded(self._column("depth") / max(self.layers, 1))
+        return saving + (self._saved_row("macs") / max(self.macs, 1) if self.budget.macs is not None else 0.0)
 
     def _near_row(self, plan: frozenset[str]) -> _Row:
         inside = np.array([c.key in plan for c in self.candidates])
@@ -218,12 +247,15 @@ class Problem:
         if count == 0:
             return () if self.reached(()) and frozenset() not in tried else None
         rows = [*extra, *self._budget_rows(), *self._exclusion_rows(), *self._pair_rows(), *self._tried_rows(tried)]
+        first = count + len(self.pairs)
+        rows += [row for n, each in enumerate(self._overlaps, first) for row in each.rows(self._width, n)]
+        whole = np.array([1] * first + [0] * len(self._overlaps), dtype=np.int64)
         matrix = np.stack([self._padded(row) for row, _, _ in rows])
         with _silenced():
             result = milp(
                 _well_scaled(self._padded(cost)),
                 constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
-                integrality=np.ones(count + len(self.pairs), dtype=np.int64),
+                integrality=whole,
                 bounds=Bounds(0, 1),
                 options=(
                     {"mip_rel_gap": _ROUGH_GAP, "node_limit": _ROUGH_NODES} if roughly else {"mip_rel_gap": self._gap}
@@ -236,19 +268,22 @@ class Problem:
     @property
     def _gap(self) -> float:
         """How far from the least a plan may be."""
-        limited = self.budget.relus is not None or self.budget.price_saved is not None
+        limited = self.budget.relus is not None or self.budget.price_saved is not None or bool(self._overlaps)
         partial = limited and any(c.kind == "partial" for c in self.candidates)
         return _PARTIAL_GAP if partial else 0.0
 
+    @property
+    def _width(self) -> int:
+        """How many unknowns there are: candidates, pairs, overlaps."""
+        return len(self.candidates) + len(self.pairs) + len(self._overlaps)
+
     def _padded(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
-        """`row` with a zero for each pair that it has no entry for."""
-        return np.pad(row, (0, len(self.candidates) + len(self.pairs) - len(row)))
+        """`row` with a zero for each pair and overlap that it has no entry for."""
+        return np.pad(row, (0, self._width - len(row)))
 
     def reached(self, chosen: Sequence[Candidate]) -> bool:
         """Whether `chosen` keeps the budget, in whole numbers."""
-        relus = self.relus - sum(c.relus for c in chosen)
-        macs = self.macs - sum(c.macs for c in chosen)
-        within = self.budget.relus is None or relus <= self.budget.relus
+        within = all(total - saved(chosen, name) <= most for name, total, most in self.limits)
         within &= self.budget.squares is None or sum(c.squares for c in chosen) <= self.budget.squares
         least = self.budget.depth_saved
         shallow = least is None or sum(c.depth for c in chosen) >= least
@@ -256,7 +291,7 @@ class Problem:
             return False
         if self.budget.price_saved is not None and sum(c.price for c in chosen) < self.budget.price_saved:
             return False
-        return within and shallow and (self.budget.macs is None or macs <= self.budget.macs)
+        return within and shallow
 
     def _budget_rows(self) -> list[_Row]:
         rows: list[_Row] = [(np.array([float(c.removed) for c in self.candidates]), 0, self.sites - 1)]
@@ -268,14 +303,13 @@ class Problem:
             rows.append((self._column("depth"), self.budget.depth_saved, np.inf))
         if self.budget.depth is not None and self.depth is not None:
             rows.append((self._column("depth"), self.depth(()) - self.budget.depth, np.inf))
-        for name, total, allowed in (
-            ("relus", self.relus, self.budget.relus),
-            ("macs", self.macs, self.budget.macs),
-        ):
-            if allowed is not None:
-                column = self._column(name)
-                unit = max(int(np.gcd.reduce(column.astype(np.int64))), 1)
-                rows.append((column / unit, np.ceil((total - allowed) / unit), np.inf))
+        for name, total, allowed in self.limits:
+            column = self._column(name)
+            if self._overlaps:
+                rows.append((self._saved_row(name) / max(total, 1), (total - allowed) / max(total, 1), np.inf))
+                continue
+            unit = max(int(np.gcd.reduce(column.astype(np.int64))), 1)
+            rows.append((column / unit, np.ceil((total - allowed) / unit), np.inf))
         return rows
 
     def _exclusion_rows(self) -> list[_Row]:

@@ -67,6 +67,7 @@ def plan(
             "A plan that is not carried out needs a target, such as --target-relus 0.58; what --max-drop allows is "
             "only known of models that are made."
         )
+    _check_allocation(config)
     if Limits.from_config(config).given:
         logger.warning("--max-drop is not looked at, nor any other gate: it takes a model to know what is lost.")
     with computing(config.threads), running_on(config.providers):
@@ -117,6 +118,7 @@ def optimize(
     aimless = not config.has_target and not Limits.from_config(config).given
     if aimless and config.finetune is not None:
         raise UsageError("--finetune regains what a target costs; say how far to go, such as --target-relus 0.58.")
+    _check_allocation(config)
     require_data_for_gates(config)
     if config.finetune is not None:
         require_lesson(config.calib is not None)
@@ -137,6 +139,24 @@ def optimize(
             return outcome(inputs, attempt, remarks, clock, run, force=force)
         trained = train(run.inputs, attempt.plan, attempt.realized, run.progress, clock)
         return outcome(inputs, trained.attempt, remarks, clock, run, force=force, trained=trained)
+
+
+def _check_allocation(config: Config) -> None:
+    """Make sure that splits alone can do what is asked for, where ranks are spread without measuring.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if config.allocation == "measured":
+        return
+    others = (config.target_relus, config.target_depth, config.target_latency)
+    if config.has_price or any(target is not None for target in others):
+        raise UsageError(
+            "--allocation minmax splits layers and does nothing else, which saves multiply-adds and weights alone; "
+            "leave the other targets out, or take --allocation measured."
+        )
+    if config.target_macs is None and not config.has_weight:
+        raise UsageError("--allocation minmax needs --target-macs, --target-params or --target-size.")
 
 
 def _begun(inputs: Inputs, progress: Progress, clock: Clock, cache: Path | bool | None) -> tuple[Run, Budget]:

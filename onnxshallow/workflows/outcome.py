@@ -114,6 +114,14 @@ def outcome(
         model = inputs.document.plain.restored(attempt.realized.model)
     with clock("latency"):
         (measured,) = measured_speeds(inputs, [model])
+    told = None
+    if trained is not None:
+        told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
+    changed = tidied.removed.anything if tidied is not None else bool(attempt.plan.candidates)
+    if changed or (told is not None and told.kept):
+        said = provenance(__version__, inputs, attempt.plan, told, start) if config.metadata else None
+        model = with_provenance(model, said)
+    size = byte_size(model)
     speed = speed_finding(measured, config.target_latency)
     rounded = _in_fixed_point(inputs, made)
     judgement = judge(
@@ -122,30 +130,23 @@ def outcome(
             *([] if tidied is None else tidied.findings),
             *_lost_in_fixed_point(inputs, rounded),
             *attempt.against_the_data(inputs),
-            *missed_targets(config, inputs.budget, original, made),
+            *missed_targets(config, inputs.budget, original, made, size),
             *([speed] if speed.refuses else []),
         ],
         forced=force,
     )
     steady = [] if attempt.stability is None else [attempt.stability.in_short]
-    facts = [*shares_kept(config, original, made), *(gate.in_short() for gate in attempt.gates), *steady, speed.text]
+    kept = shares_kept(config, original, made, size)
+    facts = [*kept, *(gate.in_short() for gate in attempt.gates), *steady, speed.text]
     learned = () if trained is None else trained.remarks
     remarks = [*remarks, *learned, *_remarks_on_squares(inputs, attempt)]
     report = build_report(inputs, attempt, measured, judgement, facts, remarks, clock.seconds, run, rounded)
-    if trained is not None:
-        told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
+    if told is not None:
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})
     if tidied is not None:
         report = report.model_copy(update={"lossless": tidied.removed})
-    said = provenance(__version__, inputs, attempt.plan, report, start) if config.metadata else None
-    if (
-        attempt.plan.candidates
-        or (tidied is not None and tidied.removed.anything)
-        or (report.training is not None and report.training.kept)
-    ):
-        model = with_provenance(model, said)
     if report.optimized is not None:
-        report = report.model_copy(update={"optimized": replace(report.optimized, size_bytes=byte_size(model))})
+        report = report.model_copy(update={"optimized": replace(report.optimized, size_bytes=size)})
     return Result(inputs.document, model, attempt.plan, report, judgement.error)
 
 

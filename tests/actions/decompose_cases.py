@@ -19,17 +19,19 @@ def find(model, shapes=None, **options):
     return Decompose().find(analyze(model, shapes), replace(DEEPER, **options))
 
 
-def ranks(model, output, **options):
-    return [candidate.rank for candidate in find(model, **options).candidates if candidate.output == output]
-
-
 def splits_of(model, output):
     return [candidate for candidate in find(model).candidates if candidate.output == output]
 
 
 def best(model, output):
-    """The candidate of highest rank that splits the layer that makes `output`."""
+    """The candidate that splits the layer that makes `output` and saves least."""
     return splits_of(model, output)[0]
+
+
+def plain(model, output):
+    """The candidates of one group whose first layer has all taps, the largest rank first."""
+    found = (c for c in find(model, every_size=True).candidates if (c.output, c.groups, c.taps) == (output, 1, "all"))
+    return sorted(found, key=lambda candidate: -candidate.rank)
 
 
 def whole(model, output):

@@ -110,7 +110,11 @@ def test_reports_say_of_what_so_many_are_kept():
 
 
 def test_tables_say_how_much_is_kept():
-    assert [c.title for c in (part(1200), part(0), SPLIT)] == ["mask, keeps 1 200", "mask", "decompose"]
+    assert [c.title for c in (part(1200), part(0), SPLIT)] == [
+        "mask, keeps 1 200",
+        "mask",
+        "decompose: 4 channels between",
+    ]
 
 
 def test_variants_share_their_place_and_actions_do_not():

@@ -20,7 +20,7 @@ from tests.actions.decompose_cases import (
     layer,
     normalized,
     others,
-    ranks,
+    plain,
     splits_of,
     whole,
     wide_conv,
@@ -33,48 +33,96 @@ from tests.networks import applied, assert_near, build, feeds_of, operators, res
 def test_nothing_is_found_unless_layers_may_be_added():
     analysis = analyze(wide_conv())
     assert Decompose().find(analysis, FindOptions()).candidates == ()
-    assert len(Decompose().find(analysis, DEEPER).candidates) == 3
+    assert Decompose().find(analysis, DEEPER).candidates
 
 
-def test_a_layer_is_found_with_three_ranks():
-    found = find(wide_conv())
-    assert [c.key for c in found.candidates] == [f"decompose:rank{rank}:x->h" for rank in (8, 6, 4)]
-    assert found.refusals == {}
+def test_a_layer_is_found_at_many_costs_with_the_closest_form_of_each():
+    model = wide_conv()
+    found, every = (find(model, every_size=size).candidates for size in (False, True))
+    whole_macs = analyze(model).cost.macs
+    assert len(found) > 8
+    for candidate in found:
+        assert candidate in every
+        assert whole_macs - candidate.macs <= 0.8 * whole_macs
+        assert candidate.left == min(other.left for other in every if other.macs >= candidate.macs)
+
+
+def test_the_more_is_saved_the_more_is_lacking():
+    found = find(wide_conv()).candidates
+    for name in ("macs", "left"):
+        values = [getattr(candidate, name) for candidate in found]
+        assert values == sorted(values)
+        assert len(set(values)) == len(values)
+
+
+def test_every_form_is_there_to_be_asked_for_by_hand():
+    every = find(wide_conv(), every_size=True).candidates
+    assert {(c.groups, c.taps) for c in every} == {(1, "all"), (2, "all"), (4, "all"), (1, "rows"), (1, "none")}
+    assert [c.rank for c in plain(wide_conv(), "h")] == list(range(11, 0, -1))  # 12 (36 + 16) is more than 16 * 36
+    assert len({c.key for c in every}) == len(every)
+
+
+def test_groups_may_be_left_out():
+    assert {c.groups for c in find(wide_conv(), grouped=False).candidates} == {1}
+
+
+def test_a_matrix_product_has_neither_groups_nor_taps():
+    model = build("(float[N,30] x) => (float[N,20] y) { y = MatMul(x, w) }", w=(30, 20))
+    assert {(c.groups, c.taps) for c in find(model, every_size=True).candidates} == {(1, "all")}
+
+
+def test_rows_of_a_kernel_along_one_axis_are_the_whole_kernel():
+    model = build("(float[N,8,9] x) => (float[N,8,7] y) { y = Conv(x, w) }", w=(8, 8, 3))
+    assert {c.taps for c in find(model, every_size=True).candidates} == {"all", "none"}
 
 
 def test_what_a_candidate_saves_is_counted():
-    for candidate in find(wide_conv()).candidates:
+    for candidate in plain(wide_conv(), "h"):
         assert candidate.macs == 36 * 16 * 36 - 36 * candidate.rank * (36 + 16)
+        assert candidate.params == 16 * 36 - candidate.rank * (36 + 16 + 1)
         assert candidate.depth == -1
         assert candidate.relus == 0
         assert candidate.sites == ()
         assert candidate.exactness == "fitted"
 
 
-def test_the_smaller_the_rank_the_more_is_saved():
-    saved = [candidate.macs for candidate in find(wide_conv()).candidates]
-    assert saved == sorted(saved)
-    assert len(set(saved)) == 3
+def test_both_errors_are_those_of_the_weights():
+    model = wide_conv()
+    weight = initializers(model)["w"].reshape(16, -1)
+    values = np.linalg.svd(weight, compute_uv=False)
+    for candidate in plain(model, "h"):
+        assert candidate.left == pytest.approx(np.linalg.norm(values[candidate.rank :]) / np.linalg.norm(values))
+        assert candidate.error == pytest.approx(values[candidate.rank] / values[0], rel=1e-6)
+
+
+def test_the_error_of_several_groups_is_that_of_the_worst():
+    model = wide_conv()
+    weight = initializers(model)["w"].reshape(16, 2, -1)
+    halves = [np.linalg.svd(weight[:, group], compute_uv=False) for group in range(2)]
+    top = np.linalg.svd(weight.reshape(16, -1), compute_uv=False)[0]
+    found = [c for c in find(model, every_size=True).candidates if (c.groups, c.taps) == (2, "all")]
+    assert found
+    for candidate in found:
+        assert candidate.error == pytest.approx(max(half[candidate.rank] for half in halves) / top, rel=1e-6)
 
 
 def test_the_full_rank_is_that_of_the_inputs_where_these_are_fewer():
     model = build("(float[N,8,5,5] x) => (float[N,64,5,5] y) { y = Conv(x, w) }", w=(64, 8, 1, 1))
-    assert ranks(model, "y") == [4, 3, 2]
+    assert [c.rank for c in plain(model, "y")] == [7, 6, 5, 4, 3, 2, 1]
 
 
-def test_a_rank_that_saves_less_than_a_fifth_is_not_listed():
-    model = build("(float[N,8,5,5] x) => (float[N,8,5,5] y) { y = Conv(x, w) }", w=(8, 8, 1, 1))
-    assert ranks(model, "y") == [3, 2]  # a rank of 4 saves nothing, one of 3 a quarter
-
-
-def test_ranks_that_are_equal_are_listed_once():
-    model = build("(float[N,30] x) => (float[N,2] y) { y = MatMul(x, w) }", w=(30, 2))
-    assert ranks(model, "y") == [1]
-
-
-def test_a_layer_of_one_output_is_not_split():
+def test_a_layer_of_one_output_is_split_only_where_the_kernel_can_be():
     model = build("(float[N,3,8,8] x) => (float[N,1,6,6] y) { y = Conv(x, w) }", w=(1, 3, 3, 3))
-    assert ranks(model, "y") == []
+    assert plain(model, "y") == []
+    assert {c.taps for c in find(model, every_size=True).candidates} <= {"rows", "none"}
+
+
+def test_the_words_for_a_form():
+    said = {c.label: c.short for c in find(wide_conv(), every_size=True).candidates}
+    assert said[":rank3"] == "split in two, 3 channels between"
+    assert said[":rank3:groups2"] == "split in two, 6 channels in 2 groups between"
+    assert said[":rank3:rows"] == "split in two, k x 1 first, 3 channels between"
+    assert said[":rank3:none"] == "split in two, 1 x 1 first, 3 channels between"
 
 
 def test_every_layer_of_a_network_is_found():
@@ -142,8 +190,8 @@ def test_sizes_that_are_given_make_it_possible():
 
 
 def test_a_fit_beyond_the_memory_is_not_offered():
-    assert ranks(wide_conv(), "h", memory=1 << 20) == [8, 6, 4]
-    assert ranks(wide_conv(), "h", memory=1000) == []
+    assert find(wide_conv(), memory=1 << 20).candidates
+    assert find(wide_conv(), memory=1000).candidates == ()
 
 
 def test_what_is_computed_from_constants_alone_is_left():
@@ -168,16 +216,16 @@ def test_a_layer_of_full_rank_stays_what_it_was(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_every_candidate_is_the_closest_pair_of_its_rank_and_costs_what_it_promises(name):
+def test_every_candidate_is_the_closest_pair_of_its_form_and_costs_what_it_promises(name):
     model = layer(name)
     analysis, feeds = analyze(model), feeds_of(model)
     convolution = analysis.layers.convolution(analysis.layers.by_output["y"])
-    candidates = find(model).candidates
+    candidates = {(c.groups, c.taps, c.rank % 2): c for c in find(model, every_size=True).candidates}.values()
     assert len(candidates) >= 2
     for candidate in candidates:
         result = applied(model, [candidate], {})
-        narrow, wide = split(convolution, candidate.rank)
-        assert_near(run_exactly(result, feeds)[0], convolve(wide, convolve(narrow, feeds["x"])), 1e-5)
+        first, second = split(convolution, candidate.form)
+        assert_near(run_exactly(result, feeds)[0], convolve(second, convolve(first, feeds["x"])), 1e-5)
         assert_costs_as_promised(model, result, [candidate])
         assert analyze(result).cost.depth == 2
 
@@ -215,7 +263,7 @@ def test_any_geometry_survives_the_split(model):
 def test_a_layer_of_low_rank_loses_nothing():
     weight = np.einsum("or,rchw->ochw", signed((16, 4)), signed((4, 4, 3, 3), 1)).astype(np.float32)
     model = build("(float[N,4,6,6] x) => (float[N,16,6,6] y) { y = Conv<pads=[1,1,1,1]>(x, w) }", w=weight)
-    assert_same(model, applied(model, splits_of(model, "y")[-1:], {}))
+    assert_same(model, applied(model, [c for c in plain(model, "y") if c.rank == 4], {}))
 
 
 def test_normalization_and_padding_are_folded():

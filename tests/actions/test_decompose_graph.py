@@ -14,6 +14,7 @@ from tests.actions.decompose_cases import (
     best,
     initializers,
     others,
+    plain,
     splits_of,
     whole,
     wide_conv,
@@ -103,7 +104,7 @@ def test_the_tensor_between_and_its_node_are_named_after_the_layer_and_the_rank(
     model.graph.node[0].name = "stem"
     for candidate in splits_of(model, "h"):
         narrow, wide, _ = applied(model, [candidate], {}).graph.node
-        assert [narrow.name] == list(narrow.output) == [f"stem_rank{candidate.rank}"]
+        assert [narrow.name] == list(narrow.output) == [f"stem_rank{candidate.form.between}"]
         assert (wide.name, list(wide.output)) == ("stem", ["h"])
 
 
@@ -139,7 +140,7 @@ def test_what_was_split_can_be_split_again():
 
 def test_the_first_of_two_layers_can_be_split_again():
     model = wide_conv(32)
-    once = applied(model, [best(model, "h")], {})
+    once = applied(model, plain(model, "h")[:1], {})
     twice = applied(once, [whole(once, analyze(once).layers.all[0].output)], {})
     assert operators(twice) == ["Conv", "Conv", "Conv", "Relu"]
     assert_same(once, twice, 1e-5)

@@ -57,7 +57,7 @@ def installed(monkeypatch):
 
 
 def test_splits_come_before_mergers_and_these_before_single_sites():
-    names = ["decompose", "fuse", "linearize", "mask", "pool", "quadratic"]
+    names = ["decompose", "fuse", "linearize", "mask", "pool", "prune", "quadratic"]
     assert [action.name for action in registry.BUILT_IN] == names
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from onnxshallow.analysis import analyze
 from onnxshallow.analysis.streams import find_streams
-from onnxshallow.analysis.zeros import unneeded_channels
+from onnxshallow.analysis.zeros import keeps_zero, unneeded_channels
 from tests.graphs import parse
 from tests.partials import partial
 
@@ -87,3 +87,35 @@ def test_every_reader_counts():
     analysis = analyze(parse(text, w=(4, 3, 1, 1), v=(2, 4, 1, 1), k=(2, 4, 1, 1)))
     found = unneeded_channels(analysis, find_streams(analysis)["a"], {"a": partial("c", "a", OFF)})
     assert not np.any(found)
+
+
+@pytest.mark.parametrize(
+    ("body", "keeps"),
+    [
+        ("n = Relu(c)", True),
+        ("n = Clip(c, zero, one)", True),
+        ("n = Identity(c)", True),
+        ("n = MaxPool<kernel_shape=[2,2]>(c)", True),
+        ("n = Add(c, c)", True),
+        ("n = Add(c, k)", False),
+        ("n = Sigmoid(c)", False),
+        ("n = Pad(c, pads)", False),
+    ],
+)
+def test_what_makes_zeros_of_zeros(body, keeps):
+    weights = {
+        "k": (4, 1, 1),
+        "zero": np.float32(0),
+        "one": np.float32(1),
+        "pads": np.array([0, 1, 0, 0, 0, 1, 0, 0]),
+    }
+    text = f"(float[N,3,6,6] x) => (float[N,c,h,w] n) {{ c = Conv(x, w) {body} }}"
+    analysis = analyze(
+        parse(
+            text,
+            w=(4, 3, 1, 1),
+            **{name: np.asarray(v) if not isinstance(v, tuple) else v for name, v in weights.items()},
+        )
+    )
+    (node,) = (node for node in analysis.network.nodes if node.outputs[0] == "n")
+    assert keeps_zero(analysis, node) is keeps

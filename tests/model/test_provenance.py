@@ -1,7 +1,7 @@
 import pytest
 
 from onnxshallow.model.notes import notes_of, with_notes
-from onnxshallow.model.provenance import Provenance, provenance_of, with_provenance
+from onnxshallow.model.provenance import Provenance, note_bytes, provenance_of, with_provenance
 from tests.networks import build
 
 MADE = Provenance("1.2", "a" * 64, "b" * 64, {"r1": "became 'nothing'", "é": "stayed"}, "3 of 5 steps")
@@ -32,3 +32,9 @@ def test_nothing_is_read_where_nothing_is_said():
 @pytest.mark.parametrize("nodes", ["", "[]", "3", "{", "[" * 100_000])
 def test_what_cannot_be_read_counts_as_nothing(nodes):
     assert provenance_of(with_notes(with_provenance(plain(), MADE), {"nodes": nodes})) is None
+
+
+def test_notes_take_no_more_bytes_than_was_said():
+    grown = with_provenance(plain(), MADE).ByteSize() - plain().ByteSize()
+    assert grown <= note_bytes(MADE.nodes) <= grown + 100
+    assert note_bytes({}) < note_bytes({"conv": "gone"}) < note_bytes({"conv": "gone for good"})

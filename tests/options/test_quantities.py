@@ -3,7 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxshallow.errors import UsageError
-from onnxshallow.options.quantities import Length, parse_bytes, parse_latency, parse_target, read_length
+from onnxshallow.options.quantities import (
+    Length,
+    parse_bytes,
+    parse_latency,
+    parse_size,
+    parse_target,
+    read_length,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +72,20 @@ def test_bytes(text, expected):
 def test_bytes_that_are_none(text):
     with pytest.raises(UsageError, match=f"The size '{text}' cannot be used: write it like 4G or 512M"):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.5, 4096), ("0.35", 2867), (1, 8192), ("500kB", 512_000), ("1.5M", 3 << 19), ("2 KiB", 2048), (700, 700)],
+)
+def test_a_file_is_to_have_a_share_or_a_size(value, expected):
+    assert parse_size(value, 8192) == expected
+
+
+@pytest.mark.parametrize("value", [0, "-1kB", "small", True, "kB"])
+def test_what_is_neither_share_nor_size_is_refused(value):
+    with pytest.raises(UsageError, match="a fraction up to 1 or a size such as 500kB"):
+        parse_size(value, 8192)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ import onnx
 
 from onnxshallow import optimize
 from onnxshallow.analysis import NotLinearError, analyze
+from onnxshallow.analysis.narrowing import find_narrowable
 from onnxshallow.errors import ExitCode, ModelError, OnnxshallowError, TargetError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.model.session import Session
 from onnxshallow.model.spelling import plainly_spelled
+from onnxshallow.rewriting.channel_orders import with_orders
 from onnxshallow.rewriting.lowering.lower import MaskForm
 from onnxshallow.rewriting.realize import realize
 from onnxshallow.rewriting.site_statistics import collect_statistics
@@ -57,6 +59,7 @@ def check_fits(case: Case, random: random.Random, counts: Counts) -> None:
     removable = [site for site in case.analysis.sites if site.refusal is None]
     pixels = case.analysis.network.has_fixed_sizes
     statistics = collect_statistics(case.analysis, removable, calibration, pixels=pixels)
+    statistics = with_orders(case.analysis, statistics, find_narrowable(case.analysis)[0], calibration)
     candidates = find_all(case.analysis)
     chosen = [[candidate] for candidate in random.sample(candidates, min(len(candidates), _FITS))]
     for together in (*chosen, disjoint(random.sample(candidates, len(candidates)))):

@@ -51,10 +51,11 @@ def test_for_plans_by_hand_every_kernel_is_there(inputs):
     ],
     ids=["macs", "relus", "exact", "magnitude"],
 )
-def test_layers_are_split_only_where_multiply_adds_are_asked_for_and_measured(tmp_path, options, deeper):
+def test_layers_are_split_and_narrowed_only_where_multiply_adds_are_asked_for_and_measured(tmp_path, options, deeper):
     inputs = load_case(tmp_path, **options)
     candidates, _ = find_candidates(inputs.analysis, find_options(inputs))
     assert any(candidate.kind == "split" for candidate in candidates) is deeper
+    assert any(candidate.thinned for candidate in candidates) is deeper
 
 
 def test_a_budget_out_of_reach_is_known_before_anything_is_measured(inputs):

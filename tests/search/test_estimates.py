@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from onnxshallow.actions.decompose import Decompose, Split
 from onnxshallow.actions.fuse import Fuse, Merger
 from onnxshallow.actions.linearize import Linearize, Removal
 from onnxshallow.actions.partial import InPart
+from onnxshallow.actions.prune import Narrow
 from onnxshallow.analysis import analyze
 from onnxshallow.search.estimates import estimated_damages, first_look, interactions
 from tests.networks import residual
@@ -59,6 +61,14 @@ def test_a_single_candidate_is_looked_at_first():
 
 def test_runs_of_several_sites_wait():
     assert first_look([*fuse("ab", 1, 3, 5), remove("a")]) == [remove("a")]
+
+
+def test_a_stream_of_several_sites_that_stay_is_looked_at_first():
+    kept = {"sites": ("a", "b"), "source": "x", "output": "y", "width": 16}
+    found = [Narrow("prune", kept=count, **kept) for count in (4, 8, 12)]
+    assert first_look(found) == [found[1]]
+    damages = estimated_damages(found, {found[1].key: 0.4})
+    assert [round(damages[c.key], 3) for c in found] == [0.6, 0.4, 0.1]
 
 
 def test_every_place_is_looked_at_whatever_is_done_there():
@@ -290,3 +300,10 @@ def test_only_what_goes_as_a_whole_makes_pairs():
     assert interactions(candidates, damages(candidates, 0.3, 0.2), order) == {}
     candidates = [remove("a"), remove("b")]
     assert len(interactions(candidates, damages(candidates, 0.3, 0.2), order)) == 1
+
+
+def test_the_damage_of_a_split_grows_with_what_its_weights_lack():
+    near, middle, far = (replace(c, left=left) for c, left in zip(splits("h", 8, 6, 4), (0.2, 0.4, 0.8), strict=True))
+    estimates = estimated_damages([near, middle, far], {middle.key: 0.2})
+    assert estimates[near.key] == pytest.approx(0.2 * 0.5**3.5)
+    assert estimates[far.key] == pytest.approx(0.2 * 2**3.5)

@@ -11,7 +11,7 @@ from onnxshallow.rewriting.realize import unfitted
 from onnxshallow.search.candidates import possible_candidates
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import Planner, read_budget
-from onnxshallow.search.pricing import kept_in_price, priced
+from onnxshallow.search.pricing import kept_in_budget, priced
 
 
 def asking(inputs, **options):
@@ -87,10 +87,10 @@ def test_prices_nearly_add_up(bytes_of, observation):
 
 
 def test_a_candidate_that_cannot_be_carried_out_saves_nothing(bytes_of, observation):
-    inputs, tariff = bytes_of
+    inputs, _ = bytes_of
     first = possible_candidates(inputs, observation.statistics)[0][0]
     gone = replace(first, source="nowhere", output="nowhere")
-    (found,) = priced(inputs.analysis, [gone], observation.statistics, tariff, "split")
+    (found,) = priced(inputs.analysis, [gone], observation.statistics, inputs.config)
     assert found.price == 0
 
 
@@ -102,8 +102,35 @@ def test_plans_that_cost_more_are_left_out_unless_all_do(inputs, bytes_of, obser
 
     def kept(**options):
         asked = asking(inputs, **options)
-        return kept_in_price(asked, observation, read_budget(asked.config, asked.analysis), [dear, cheap])
+        return kept_in_budget(asked, observation, read_budget(asked.config, asked.analysis), [dear, cheap])
 
     assert kept(target_bytes=needed + 0.01) == [cheap]
     assert kept(target_bytes=0.001) == [dear, cheap]
     assert kept() == [dear, cheap]
+
+
+def test_candidates_save_the_weights_and_bytes_that_their_models_lack(inputs, observation):
+    asked = asking(inputs, target_size=0.8)
+    candidates, _ = possible_candidates(asked, observation.statistics)
+    splits = [c for c in candidates if c.kind == "split"]
+    assert splits
+    for candidate in candidates:
+        made = analyze(unfitted(inputs.analysis, [candidate], observation.statistics)).cost
+        assert candidate.params == inputs.analysis.cost.params - made.params
+        assert candidate.size_bytes < inputs.analysis.cost.size_bytes - made.size_bytes  # the file says what was done
+    assert {c.price for c in candidates} == {0.0}
+    assert max(c.params for c in candidates) > 0
+
+
+def test_plans_that_keep_too_many_weights_are_left_out(inputs, observation):
+    asked = asking(inputs, target_params=0.8)
+    candidates, _ = possible_candidates(asked, observation.statistics)
+    light, heavy = Plan((max(candidates, key=lambda c: c.params),), {}), Plan((), {})
+    left = inputs.analysis.cost.params - light.candidates[0].params
+
+    def kept(params):
+        budget = replace(read_budget(asked.config, asked.analysis), params=params)
+        return kept_in_budget(asked, observation, budget, [heavy, light])
+
+    assert kept(left) == [light]
+    assert kept(left - 1) == [heavy, light]

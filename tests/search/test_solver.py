@@ -129,8 +129,8 @@ def test_no_allowed_choice_within_the_damage_saves_more(drawn, most):
 def test_what_can_be_reached_is_reached(drawn):
     task, _ = drawn
     free = problem(task.candidates, sites=task.sites)
-    assert task.fewest_relus() == min(task.relus - sum(c.relus for c in chosen) for chosen in feasible(free))
-    assert task.fewest_macs() == min(task.macs - sum(c.macs for c in chosen) for chosen in feasible(free))
+    assert task.fewest("relus") == min(task.relus - sum(c.relus for c in chosen) for chosen in feasible(free))
+    assert task.fewest("macs") == min(task.macs - sum(c.macs for c in chosen) for chosen in feasible(free))
 
 
 def test_candidates_that_replace_the_same_node_exclude_each_other():
@@ -171,7 +171,7 @@ def test_one_site_always_stays():
     values = damages(candidates, [0.1, 0.2])
     assert problem(candidates, sites=2, budget=Budget(relus=0)).least_damage(values) is None
     assert names(problem(candidates, sites=3, budget=Budget(relus=0)).least_damage(values)) == {"a", "b"}
-    assert problem(candidates, sites=2).fewest_relus() == 50
+    assert problem(candidates, sites=2).fewest("relus") == 50
 
 
 def test_a_budget_that_cannot_be_reached_has_no_solution():

@@ -71,3 +71,17 @@ def test_what_is_kept_of_a_price_is_told_as_an_estimate():
     ]
     both = shares_kept(Config(target_messages=0.5, target_relus=0.5), ORIGINAL, ORIGINAL)
     assert [words.split(" % of the ")[1].split()[0] for words in both] == ["messages", "ReLUs"]
+
+
+def test_the_file_that_is_written_counts_and_not_what_was_analysed():
+    config, size = Config(target_size=0.5, target_params=0.9), ORIGINAL.cost.size_bytes
+    budget = Budget(params=COST.params, size_bytes=size // 2)
+    assert missed_targets(config, budget, ORIGINAL, ORIGINAL, size // 2) == []
+    (missed,) = missed_targets(config, budget, ORIGINAL, SMALLER, size // 2 + 1)
+    assert missed.text.startswith(
+        f"The best plan leaves {size // 2 + 1} bytes of the file of the {size // 2} that --target-size"
+    )
+    assert shares_kept(config, ORIGINAL, ORIGINAL, size // 4) == [
+        "100.0 % of the parameters",
+        f"{100 * (size // 4) / size:.1f} % of the bytes of the file",
+    ]

@@ -7,6 +7,7 @@ from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis, Cost
 from onnxshallow.report.schema.reports import ChangeReport, Decision, PlanPoint
 from onnxshallow.report.schema.sections import Change
+from onnxshallow.search.overlaps import saved
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 
@@ -83,6 +84,7 @@ def _change(candidate: Candidate, plan: Plan) -> dict[str, Any]:
         "action": candidate.action,
         "exactness": candidate.exactness,
         "damage": plan.damages.get(candidate.key),
+        "relative_error": candidate.error,
         "squares": candidate.squares,
     }
 
@@ -99,9 +101,9 @@ def plan_points(cost: Cost, plans: Sequence[Plan], chosen: Plan) -> list[PlanPoi
     points = [
         PlanPoint(
             relus=cost.relus - sum(c.relus for c in plan.candidates),
-            macs=cost.macs - sum(c.macs for c in plan.candidates),
+            macs=cost.macs - saved(plan.candidates, "macs"),
             damage=plan.damage,
-            predicted=plan.predicted,
+            predicted=plan.predicted if plan.damages or not plan.candidates else None,
             chosen=plan.keys == chosen.keys,
         )
         for plan in different.values()

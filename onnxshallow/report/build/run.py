@@ -10,7 +10,6 @@ from onnxshallow.analysis.affine_ops import training_nodes
 from onnxshallow.analysis.others import other_activations
 from onnxshallow.data.prepare import Prepared
 from onnxshallow.model.document import Document
-from onnxshallow.model.weights import byte_size
 from onnxshallow.options.config import Config
 from onnxshallow.private.tariff import Tariff
 from onnxshallow.report.build.changes import change_reports, decisions, plan_points
@@ -62,7 +61,6 @@ def cost_report(
     """Counts and figures of one model, and what private inference is charged by a tariff."""
     return CostReport(
         **vars(analysis.cost),
-        size_bytes=byte_size(analysis.network.model),
         accuracy=accuracy,
         latency_ms=latency_ms,
         **_price(analysis, tariff),

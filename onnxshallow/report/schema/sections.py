@@ -66,7 +66,7 @@ class CostReport(Cost):
         price_of: of what, in words, and in which unit.
     """
 
-    size_bytes: int | None = None
+    size_bytes: int | None = None  # type: ignore[assignment]  # plans told it not, and are still read
     accuracy: Accuracy | None = None
     latency_ms: Number = None
     price: Number = None
@@ -107,7 +107,10 @@ class Change(Part):
     Attributes:
         action: its name.
         kernel: of the convolution that a merger leaves.
-        rank: channels between the two layers that a split leaves.
+        rank: channels between the two layers that a split leaves, of each group.
+        groups: of the first of the two.
+        taps: which of the kernel's taps the first of the two has: all, those of the rows, or none but one.
+        relative_error: of the weights, in the operator norm, before anything was fitted.
         kept: how many of its `kept_unit` keep their activation.
         kept_unit: what `kept` counts.
         variant: what else tells the change from others at its place, by name; of actions of other packages.
@@ -119,6 +122,9 @@ class Change(Part):
     action: str
     kernel: list[int] | None = None
     rank: int | None = None
+    groups: int | None = None
+    taps: Literal["all", "rows", "none"] | None = None
+    relative_error: Number = None
     kept: int | None = None
     kept_unit: Literal["channels", "elements"] | None = None
     variant: dict[str, Any] = Field(default_factory=dict)

@@ -113,7 +113,9 @@ def print_plan(report: PlanReport) -> None:
     console = terminal.console()
     sites = {decision.name: decision for decision in report.decisions}
     squared = any(change.squares for change in report.changes)
-    headers = ("sites", "change", "kernel", "ReLUs saved", *["squares added"] * squared, "MACs saved", "damage")
+    split = any(change.relative_error is not None for change in report.changes)
+    counted = ("ReLUs saved", *["squares added"] * squared, "MACs saved")
+    headers = ("sites", "change", "kernel", *counted, *["relative error"] * split, "damage")
     table = make_table(console, *headers)
     for change in report.changes:
         table.add_row(
@@ -123,6 +125,7 @@ def print_plan(report: PlanReport) -> None:
             count(change.relus_saved),
             *[count(change.squares)] * squared,
             count(change.macs_saved),
+            *[number(change.relative_error)] * split,
             number(change.damage),
         )
     show_table(console, table)

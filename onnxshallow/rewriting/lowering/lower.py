@@ -6,7 +6,7 @@ left out. Then each site is written by the roles of its channels (`roles`), and 
 that factors go (`rescale`); the model says by which (`onnxshallow.model.scales`). All of it is exact.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -26,7 +26,9 @@ from onnxshallow.rewriting.lowering.roles import MaskForm, roles, write_parts
 __all__ = ["MaskForm", "lower"]
 
 
-def lower(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> onnx.ModelProto:
+def lower(
+    analysis: Analysis, partials: Sequence[Partial], form: MaskForm, dead: Collection[str] = ()
+) -> onnx.ModelProto:
     """The model with its partial activations in the written form.
 
     Args:
@@ -36,6 +38,7 @@ def lower(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> on
         form: `split` lets channels that lie together go through nodes of their own; `prelu` writes a PRelu whose
             slope is one where nothing is activated. Masks of single places are always written as the latter, unless
             they square or clip.
+        dead: tensors of further streams from which channels of zeros are left out.
 
     Raises:
         NotLinearError: the graph holds no activation that makes a partial's output.
@@ -45,7 +48,7 @@ def lower(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> on
     sites = {site.output: site for site in bare.sites}
     if missing := {partial.output for partial in partials} - set(sites):
         raise NotLinearError(f"no activation makes the tensors {sorted(missing)}")
-    orders = _orders(bare, partials, form)
+    orders = _orders(bare, partials, form, dead)
     if orders:
         bare = analyze(reindex(bare, orders), shapes)
     known = scales_of(analysis.network.model)
@@ -80,14 +83,17 @@ def _whole(analysis: Analysis, partials: Sequence[Partial]) -> onnx.ModelProto:
     return editor.finish()
 
 
-def _orders(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> Mapping[str, NDArray[np.int64]]:
+def _orders(
+    analysis: Analysis, partials: Sequence[Partial], form: MaskForm, dead: Collection[str]
+) -> Mapping[str, NDArray[np.int64]]:
     """By tensor of the streams whose channels change, which elements of axis 1 are taken."""
     streams = find_streams(analysis)
     by_output = {partial.output: partial for partial in partials}
     orders: dict[str, NDArray[np.int64]] = {}
-    for stream in dict.fromkeys(streams[name] for name in by_output if name in streams):
+    changed = dict.fromkeys(streams[name] for name in (*by_output, *dead) if name in streams)
+    for stream in changed:
         _set(orders, analysis, stream, _order(analysis, stream, by_output, form))
-    decided = {streams[name] for name in by_output if name in streams}
+    decided = set(changed)
     for node in analysis.network.nodes:
         if node.outputs[0] in streams and joins_channels(analysis.network, node):
             stream, order = streams[node.outputs[0]], joined_order(analysis, node, orders)

@@ -148,6 +148,7 @@ def _damage_of(
             changed=rewritten.fit,
             known=known,
             partials=rewritten.partials,
+            dead=rewritten.dead,
         )
     after.restrict(calibration.selection)
     return damage(options.measure, reference, join_batches(after.outputs()), options.kinds)

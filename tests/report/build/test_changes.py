@@ -51,7 +51,10 @@ def test_every_change_is_listed_also_one_that_removes_no_site(inputs, candidates
         (split.key, None, []),
         (merged.key, 0.5, ["r0"]),
     ]
-    assert f"became two, with {split.rank} channels" in found[0].what
+    assert found[0].what.endswith(" between them")
+    assert str(split.form.between) in found[0].what
+    assert (found[0].rank, found[0].groups, found[0].taps) == (split.rank, split.groups, split.taps)
+    assert (found[0].relative_error, found[1].relative_error) == (split.error, None)
     assert found[1].relus_saved == merged.relus > 0
 
 
@@ -124,5 +127,8 @@ def test_plans_come_in_the_order_of_what_they_keep(inputs, candidates):
     small = Plan((candidates["linearize:h2->r2"],), {}, 0.1)
     large = Plan((candidates["linearize:h2->r2"], candidates["linearize:h1->r1"]), {"linearize:h1->r1": 0.5}, 0.2)
     points = plan_points(cost, [large, small, small], large)
-    assert [(point.damage, point.predicted, point.chosen) for point in points] == [(0.1, 0, False), (0.2, 0.5, True)]
+    assert [(point.damage, point.predicted, point.chosen) for point in points] == [
+        (0.1, None, False),
+        (0.2, 0.5, True),
+    ]
     assert points[0].relus > points[1].relus == cost.relus - sum(c.relus for c in large.candidates)

@@ -10,7 +10,7 @@ from onnxshallow.model.scales import scales_of, with_scales
 from onnxshallow.private.operations import count_operations
 from onnxshallow.rewriting.lowering.lower import lower
 from onnxshallow.validation.growth import Peaks
-from tests.graphs import feeds, frozen, ops, parse, run_plain
+from tests.graphs import assert_same_function, feeds, frozen, ops, parse, run_plain, signed
 from tests.networks import RESIDUAL, RESIDUAL_WEIGHTS
 from tests.partials import intermediate, partial
 from tests.rewriting.lowering.lower_cases import (
@@ -339,3 +339,14 @@ def test_what_channels_were_multiplied_by_before_is_multiplied_on():
     assert sorted(again["r1"].tolist()) == [1, 2, 3, 4, 5, 6]
     assert set(again["r1"][:3]) in ({1, 3, 5}, {2, 4, 6})  # in the order of the parts
     np.testing.assert_allclose(again["r2"], plain["r2"])
+
+
+def test_dead_channels_are_left_out_without_any_partial_activation():
+    w, b = signed("w1", (5, 3, 3, 3)), signed("b1", (5,))
+    w[[1, 4]], b[[1, 4]] = 0, 0
+    model = parse(CHAIN, w1=w, b1=b, w2=(4, 5, 3, 3), b2=(4,))
+    result = lower(analyze(model), [], "split", {"h", "r"})
+    assert_same_function(result, model)
+    assert analyze(result).layers.all[0].weight_shape == (3, 3, 3, 3)
+    untouched = lower(analyze(model), [], "split")
+    assert analyze(untouched).layers.all[0].weight_shape == (5, 3, 3, 3)
