@@ -30,7 +30,7 @@ def test_an_error_names_the_argument_and_its_neighbour():
     with pytest.raises(UsageError, match=r"^target_relu is not an option; the nearest is 'target_relus'\.$"):
         onnxshallow.optimize(net(), target_relu=0.5)
     with pytest.raises(UsageError, match=r"target_relus=0\.58"):
-        onnxshallow.optimize(net())
+        onnxshallow.plan(net())
 
 
 @dataclass(frozen=True)
@@ -46,4 +46,4 @@ def test_an_error_that_a_result_holds_speaks_likewise():
 
 def test_a_function_stays_the_same_function():
     assert onnxshallow.optimize is onnxshallow.optimize
-    assert onnxshallow.optimize.__doc__.startswith("Make a model shallower.")
+    assert onnxshallow.optimize.__doc__.startswith("Make a model shallower;")

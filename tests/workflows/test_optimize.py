@@ -99,7 +99,7 @@ def test_plan_needs_a_target_that_can_be_reached(case, caplog):
     ("error", "options"),
     [
         (UsageError, {"target_relus": 1.5}),
-        (UsageError, {}),
+        (UsageError, {"finetune": "5steps"}),
         (UsageError, {"target_relu": 0.5}),
         (DataError, {"target_relus": 0.5, "validate": "none.npz"}),
     ],
