@@ -51,6 +51,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """The usual preprocessing of a data set: options by name, channels in RGB order."""
 
+_PRICES = ("target_private", "target_bytes", "target_messages")
 _PRESETS = tuple(PRESETS)
 if TYPE_CHECKING:
     Preset = str
@@ -178,8 +179,12 @@ class Config(BaseModel):
         ),
     ] = True
     mask_form: Annotated[
-        Literal["split", "prelu"] | None,
-        Flag("How a ReLU that stays in part is written.", FITTING, default="split for channels, prelu for pixels"),
+        Literal["split", "prelu", "max"] | None,
+        Flag(
+            "How a ReLU that stays in part is written; max is fast, and of no use to private inference.",
+            FITTING,
+            default="split for channels, prelu for pixels",
+        ),
     ] = None
 
     finetune: Annotated[
@@ -248,6 +253,11 @@ class Config(BaseModel):
                 "pixel masks have only the prelu form; leave it out, or take granularity channel, whose masks can be "
                 "split"
             )
+        if value == "max" and any(info.data.get(name) is not None for name in _PRICES):
+            raise ValueError(
+                "a Max compares every element, which saves nothing under secure computation; leave it out, or "
+                "take split"
+            )
         return value
 
     @property
@@ -259,8 +269,7 @@ class Config(BaseModel):
     @property
     def has_price(self) -> bool:
         """Whether what private inference costs is limited."""
-        targets = (self.target_private, self.target_bytes, self.target_messages)
-        return any(target is not None for target in targets)
+        return any(getattr(self, name) is not None for name in _PRICES)
 
     @property
     def squares(self) -> bool:
@@ -268,7 +277,7 @@ class Config(BaseModel):
         return self.polynomials or self.has_price
 
     @property
-    def form(self) -> Literal["split", "prelu"]:
+    def form(self) -> Literal["split", "prelu", "max"]:
         """How activations that stay in part are written; masks of pixels have one form in any case."""
         return self.mask_form or "split"
 
@@ -337,7 +346,7 @@ class Options(TypedDict, total=False):
     ridge: float | None
     correction: bool | None
     metadata: bool | None
-    mask_form: Literal["split", "prelu"] | None
+    mask_form: Literal["split", "prelu", "max"] | None
     finetune: str | None
     augment: Literal["none", "flip", "crop", "mixup"] | None
     train_samples: int | None

@@ -193,7 +193,7 @@ def _operations(analysis: Analysis, node: Node, layer: Layer | None, site: Site 
 def _site_operations(network: Network, node: Node, site: Site) -> Iterator[Operation]:
     """max(x, 0), and with a slope s for what is left of it: s (x - max(x, 0))."""
     size = site.size or 0
-    yield Operation(node.index, "comparison", size * site.comparisons, site.comparisons)
+    yield Operation(node.index, "comparison", site.compared, site.comparisons)
     if site.kind == "leaky_relu":
         yield Operation(node.index, "scale", size)
     elif site.kind == "prelu":

@@ -25,6 +25,9 @@ from onnxshallow.rewriting.lowering.roles import MaskForm, roles, write_parts
 
 __all__ = ["MaskForm", "lower"]
 
+# From this opset on onnxruntime has a Max of half precision too.
+_MAX_OF_ANY_TYPE = 12
+
 
 def lower(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> onnx.ModelProto:
     """The model with its partial activations in the written form.
@@ -34,12 +37,15 @@ def lower(analysis: Analysis, partials: Sequence[Partial], form: MaskForm) -> on
             (`onnxshallow.actions.partial`).
         partials: the activations. Their values count, not those in the graph.
         form: `split` lets channels that lie together go through nodes of their own; `prelu` writes a PRelu whose
-            slope is one where nothing is activated. Masks of single places are always written as the latter, unless
-            they square or clip.
+            slope is one where nothing is activated; `max` a Max with the lowest number there, of a Relu without
+            squares, and all else as `split` does. Masks of single places are written as a PRelu where `split` is
+            asked for, unless they square or clip.
 
     Raises:
         NotLinearError: the graph holds no activation that makes a partial's output.
     """
+    if form == "max" and analysis.network.opset < _MAX_OF_ANY_TYPE:
+        form = "split"
     shapes = analysis.network.input_shapes
     bare = analyze(_whole(analysis, partials), shapes)
     sites = {site.output: site for site in bare.sites}
