@@ -135,6 +135,17 @@ def test_a_max_of_half_precision_needs_a_later_opset(opset, written):
     assert ops(lowered(model, [partial("h", "r", KEPT, linear=0.5)], "max")).count(written) == 1
 
 
+@pytest.mark.parametrize(
+    ("form", "dead", "left"), [("split", 2, 34), ("max", 2, 36), ("max", 6, 32), ("max", 22, 16)]
+)
+def test_the_max_form_leaves_whole_blocks_of_channels(form, dead, left):
+    text = CHAIN.replace("r, w2, b2", "r, w2")
+    model = parse(text, w1=(36, 3, 3, 3), b1=(36,), w2=(4, 36, 3, 3))
+    kept = np.arange(36) >= dead
+    result = lowered(model, [partial("h", "r", kept)], form)
+    assert value(result, result.graph.node[-1].input[1]).shape[1] == left
+
+
 def test_the_max_form_of_a_residual_sum_needs_no_factors():
     masks = [[1, 0, 1, 0, 1, 0]] * 5
     result = lowered(parse(RESIDUAL, **RESIDUAL_WEIGHTS), residual_partials(*masks, linear=0.5, constant=0.1), "max")
