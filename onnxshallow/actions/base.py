@@ -77,6 +77,7 @@ class Candidate:
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
         squares: squares per sample that it adds.
         price: how much it saves of what is paid for private inference, where that is limited.
+        time: how many seconds it saves on this machine, where these are limited.
     """
 
     kind: ClassVar[Kind] = "removal"
@@ -93,6 +94,7 @@ class Candidate:
     nodes: frozenset[int] = field(default=frozenset(), repr=False)
     squares: int = 0
     price: float = field(default=0.0, compare=False)
+    time: float = field(default=0.0, compare=False)
 
     @property
     def what(self) -> str:

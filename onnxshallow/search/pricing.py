@@ -6,7 +6,7 @@ program has one row more. What a plan really costs is counted on the model that 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from onnxshallow.actions.base import Candidate, Statistics
@@ -18,9 +18,11 @@ from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.solver import Budget
 
-__all__ = ["kept_in_price", "priced"]
+__all__ = ["kept_in_price", "priced", "savings"]
 
 logger = logging.getLogger(__name__)
+
+Charge = Callable[[Analysis], float]
 
 # How far below the limit a plan has to be, as a fit may leave more, or less, to be written.
 _MARGIN = 0.995
@@ -38,15 +40,35 @@ def priced(
         tariff: what is paid.
         form: how activations that are kept in part are written.
     """
-    whole = tariff.charge(analysis)
+    saved = savings(analysis, candidates, statistics, tariff.charge, form)
+    return tuple(replace(each, price=price) for each, price in zip(candidates, saved, strict=True))
+
+
+def savings(
+    analysis: Analysis,
+    candidates: Sequence[Candidate],
+    statistics: Statistics,
+    charge: Charge,
+    form: MaskForm,
+) -> list[float]:
+    """What a network with each candidate alone is cheaper than the original; zero for one that cannot be alone.
+
+    Args:
+        analysis: of the original.
+        candidates: what to look at.
+        statistics: what the original's sites do.
+        charge: what a network costs.
+        form: how activations that are kept in part are written.
+    """
+    whole = charge(analysis)
 
     def saved(candidate: Candidate) -> float:
         try:
-            return whole - _charged(analysis, [candidate], statistics, tariff, form)
+            return whole - _charged(analysis, [candidate], statistics, charge, form)
         except NotLinearError:
             return 0.0
 
-    return tuple(replace(candidate, price=saved(candidate)) for candidate in candidates)
+    return [saved(candidate) for candidate in candidates]
 
 
 def kept_in_price(inputs: Inputs, observation: Observation, budget: Budget, plans: Sequence[Plan]) -> list[Plan]:
@@ -63,7 +85,7 @@ def kept_in_price(inputs: Inputs, observation: Observation, budget: Budget, plan
         return list(plans)
     limit, form, kept = tariff.charge(analysis) - budget.price_saved, inputs.config.form, []
     for plan in plans:
-        charged = _charged(analysis, plan.candidates, observation.statistics, tariff, form)
+        charged = _charged(analysis, plan.candidates, observation.statistics, tariff.charge, form)
         logger.info("A plan of damage %.4g costs %.4g of %.4g %s.", plan.damage or 0, charged, limit, tariff.unit)
         if charged <= _MARGIN * limit:
             kept.append(plan)
@@ -71,6 +93,6 @@ def kept_in_price(inputs: Inputs, observation: Observation, budget: Budget, plan
 
 
 def _charged(
-    analysis: Analysis, candidates: Sequence[Candidate], statistics: Statistics, tariff: Tariff, form: MaskForm
+    analysis: Analysis, candidates: Sequence[Candidate], statistics: Statistics, charge: Charge, form: MaskForm
 ) -> float:
-    return tariff.charge(analyze(unfitted(analysis, candidates, statistics, form), analysis.network.input_shapes))
+    return charge(analyze(unfitted(analysis, candidates, statistics, form), analysis.network.input_shapes))
