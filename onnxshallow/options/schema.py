@@ -21,6 +21,7 @@ from onnxshallow.options.flags import (
     PRIVATE,
     RESULT,
     TRAINING,
+    WORKERS,
     Flag,
     Option,
 )
@@ -229,6 +230,13 @@ class Config(BaseModel):
     ] = None
     batch_size: Annotated[Size, Flag("Samples a batch.", MACHINE)] = 64
     threads: Annotated[Size | None, Flag("Of onnxruntime.", MACHINE, default="all cores")] = None
+    workers: Annotated[
+        Size | None, Flag("Processes to work on candidates and plans with.", WORKERS, default="this one")
+    ] = None
+    cluster: Annotated[
+        str | None,
+        Flag("A dask cluster that is running, to work on them there.", WORKERS, "tcp://HOST:PORT"),
+    ] = None
     providers: Annotated[
         Names,
         Flag(
@@ -356,6 +364,8 @@ class Options(TypedDict, total=False):
     memory: int | str | None
     batch_size: int | None
     threads: int | None
+    workers: int | None
+    cluster: str | None
     providers: str | Sequence[str] | None
     max_tensor: int | str | None
     max_data: int | str | None

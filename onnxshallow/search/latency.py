@@ -143,8 +143,8 @@ class _LatencySearch:
         Raises:
             TargetError: no plan reaches the budget.
         """
-        (found,) = self._meter.measure_for([budget])
-        plan = next(Planner(self._inputs.analysis, found.candidates, found.damages, budget).proposals())
+        (known,) = self._meter.measure_for([budget])
+        plan = next(Planner(self._inputs.analysis, known.candidates, known.damages, budget).proposals())
         original, made = (timing.median for timing in timed(self._inputs, self._observation, [plan], _SECONDS))
         expected = 1 - sum(candidate.time for candidate in plan.candidates) / self._whole
         found = _Timed(made / original, expected, _allowed(self._inputs, original) / original)

@@ -35,7 +35,7 @@ def test_a_layer_of_every_shape_is_measured(shape):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """The shapes that are measured, with times as if a unit of effort took a nanosecond, and 5x5 kernels twice that."""
+    """The shapes that are measured, as if a unit of effort took a nanosecond, and 5x5 kernels twice that."""
     seen = []
 
     def measure(shape, threads):

@@ -1,0 +1,283 @@
+"""Work whose parts do not depend on each other, on this machine's cores or on those of others.
+
+    in this process     one part after the other, the default
+    --workers N         so many processes on this machine, of the standard library
+    --cluster ADDRESS   a dask cluster that is running (extra `distributed`)
+
+What a part gives is what it gives alone, so the number of workers changes how long it takes and nothing else. What
+all parts need, the *context*, is pickled once. A part whose worker was lost is done again.
+
+The choice is set once around a run, as that of threads and providers is, which the workers are told.
+"""
+
+import importlib
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from onnxshallow.errors import UsageError, WorkersError
+from onnxshallow.fitting.threads import computing
+from onnxshallow.model.providers import current_providers, running_on
+from onnxshallow.model.session import usable_cores
+from onnxshallow.options.config import Config
+from onnxshallow.runtime.store import spill_folder
+from onnxshallow.versions import versions
+
+__all__ = ["run_all", "worker_count", "working"]
+
+logger = logging.getLogger(__name__)
+
+Context = TypeVar("Context")
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+# How often in a row workers may be lost before anything is done.
+_MOST_LOSSES = 3
+# Seconds to wait for a cluster to answer.
+_PATIENCE = 15
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a worker is asked for.
+
+    Attributes:
+        work: a function of a module, of the context and the item.
+        item: what to work on.
+        threads: to compute with.
+        providers: of onnxruntime.
+        versions: of all that computes, which must be the worker's as well.
+    """
+
+    work: Callable[[Any, Any], Any]
+    item: Any
+    threads: int
+    providers: tuple[str, ...]
+    versions: dict[str, str]
+
+    def done(self, context: object) -> Any:
+        """What comes of it.
+
+        Raises:
+            WorkersError: other versions are installed here.
+        """
+        if (here := versions()) != self.versions:
+            other = next(name for name in {**here, **self.versions} if here.get(name) != self.versions.get(name))
+            raise WorkersError(
+                f"A worker has {other} {here.get(other)}, and this process {self.versions.get(other)}, so that "
+                "results would differ; install the same versions everywhere."
+            )
+        with computing(self.threads), running_on(self.providers):
+            return self.work(context, self.item)
+
+
+class _Workers(Protocol):
+    """Several workers."""
+
+    count: int
+
+    def results(self, parts: Sequence[_Part], context: object) -> Iterator[Any]:
+        """What comes of each part, in their order."""
+
+    def close(self) -> None:
+        """Let the workers go."""
+
+
+_workers: ContextVar[_Workers | None] = ContextVar("workers", default=None)
+
+
+@contextmanager
+def working(config: Config) -> Iterator[None]:
+    """Let `run_all` use the workers that the options name in the block.
+
+    Raises:
+        UsageError: both kinds are named, or what a cluster needs is not installed.
+        WorkersError: the cluster does not answer.
+    """
+    workers = _chosen(config)
+    token = _workers.set(workers)
+    try:
+        yield
+    finally:
+        _workers.reset(token)
+        if workers is not None:
+            workers.close()
+
+
+def _chosen(config: Config) -> _Workers | None:
+    if config.cluster is not None:
+        if config.workers is not None:
+            raise UsageError("--workers and --cluster are two kinds of workers; give one of them.")
+        return _Cluster(config.cluster)
+    count = config.workers or 1
+    return _Processes(count) if count > 1 else None
+
+
+def worker_count() -> int:
+    """How many parts are worked on at a time."""
+    workers = _workers.get()
+    return 1 if workers is None else workers.count
+
+
+def run_all(work: Callable[[Context, Item], Value], context: Context, items: Sequence[Item]) -> Iterator[Value]:
+    """What `work` makes of each item, in their order.
+
+    Args:
+        work: a function that stands in a module by its name. It must depend on nothing else than what it is given.
+        context: what all items need; it can be pickled, as can items and results.
+        items: what to work on.
+
+    Raises:
+        WorkersError: workers are lost again and again, or the cluster went away.
+    """
+    workers = _workers.get()
+    if workers is None or len(items) < 2:
+        yield from (work(context, item) for item in items)
+        return
+    threads = max(1, usable_cores() // workers.count) if isinstance(workers, _Processes) else 0
+    known, providers = versions(), current_providers()
+    parts = [_Part(work, item, threads, providers, known) for item in items]
+    yield from workers.results(parts, context)
+
+
+class _Processes:
+    """Processes of this machine."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def results(self, parts: Sequence[_Part], context: object) -> Iterator[Any]:
+        """See `_Workers`."""
+        with tempfile.TemporaryDirectory(prefix="onnxshallow-", dir=spill_folder()) as folder:
+            path = Path(folder) / "context"
+            path.write_bytes(pickle.dumps(context, pickle.HIGHEST_PROTOCOL))
+            done = losses = 0
+            while done < len(parts):
+                before = done
+                try:
+                    for value in self._tried(parts[done:], str(path)):
+                        done += 1
+                        yield value
+                except BrokenProcessPool as error:
+                    self.close()
+                    losses = losses + 1 if done == before else 1
+                    if losses > _MOST_LOSSES:
+                        raise WorkersError(
+                            f"Worker processes were lost {losses} times without anything done, perhaps for want of "
+                            "memory; take fewer --workers or less --memory."
+                        ) from error
+                    logger.warning("A worker process was lost; what it did is done again.")
+
+    def _tried(self, parts: Sequence[_Part], path: str) -> Iterator[Any]:
+        """What comes of each part, in their order, as long as no worker is lost."""
+        if self._pool is None:
+            spawned = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.count, spawned, initializer=_begin)
+        futures: list[Future[Any]] = [self._pool.submit(_from_file, path, part) for part in parts]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def close(self) -> None:
+        """See `_Workers`."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+def _begin() -> None:
+    """Let a worker process end with the one that began it, and leave an interruption to that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            connection.wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _from_file(path: str, part: _Part) -> Any:
+    return part.done(_loaded(path))
+
+
+@cache
+def _known_contexts() -> dict[str, object]:
+    return {}
+
+
+def _loaded(path: str) -> object:
+    """The context of a file, of which the last is kept."""
+    known = _known_contexts()
+    if path not in known:
+        known.clear()
+        known[path] = pickle.loads(Path(path).read_bytes())
+    return known[path]
+
+
+class _Cluster:
+    """The workers of a dask cluster."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        try:
+            distributed: Any = importlib.import_module("distributed")
+        except ImportError as error:
+            raise UsageError("--cluster needs dask; run: pip install 'onnxshallow[distributed]'.") from error
+        try:
+            self._client: Any = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise WorkersError(
+                f"No dask scheduler answers at {address}; check the address, or start one with `dask scheduler`."
+            ) from error
+        self._gone: tuple[type[Exception], ...] = (OSError, CancelledError, TimeoutError, *_errors(distributed))
+        self.count = max(1, sum(self._client.nthreads().values()))
+
+    def results(self, parts: Sequence[_Part], context: object) -> Iterator[Any]:
+        """See `_Workers`."""
+        try:
+            shared = self._client.scatter(pickle.dumps(context, pickle.HIGHEST_PROTOCOL), hash=False)
+            futures = [self._client.submit(_from_bytes, shared, part, pure=False) for part in parts]
+            for future in futures:
+                yield future.result()
+        except self._gone as error:
+            raise WorkersError(
+                f"The dask cluster at {self._address} went away ({type(error).__name__}). Run the same command again "
+                "when it is there: what was measured is in the cache."
+            ) from error
+
+    def close(self) -> None:
+        """See `_Workers`."""
+        with suppress(*self._gone):
+            self._client.close(timeout=_PATIENCE)
+
+
+def _errors(distributed: Any) -> tuple[type[Exception], ...]:
+    """What a cluster that goes away raises, besides errors of the system."""
+    names = ("KilledWorker", "NoSchedulerDelegated", "FutureCancelledError", "CommClosedError")
+    places = (distributed, distributed.client, distributed.comm)
+    found: set[type[Exception]] = {getattr(place, name) for name in names for place in places if hasattr(place, name)}
+    return tuple(found)
+
+
+def _from_bytes(context: bytes, part: _Part) -> Any:
+    return part.done(pickle.loads(context))
