@@ -32,7 +32,7 @@ from typing import Any, Protocol, TypeVar
 from onnxshallow.errors import UsageError, WorkersError
 from onnxshallow.fitting.threads import computing
 from onnxshallow.model.providers import current_providers, running_on
-from onnxshallow.model.session import usable_cores
+from onnxshallow.model.session import share_cores, usable_cores
 from onnxshallow.options.config import Config
 from onnxshallow.runtime.store import spill_folder
 from onnxshallow.versions import versions
@@ -58,7 +58,7 @@ class _Part:
     Attributes:
         work: a function of a module, of the context and the item.
         item: what to work on.
-        threads: to compute with.
+        threads: to compute with; 0 for all cores that the worker may use.
         providers: of onnxruntime.
         versions: of all that computes, which must be the worker's as well.
     """
@@ -86,9 +86,15 @@ class _Part:
 
 
 class _Workers(Protocol):
-    """Several workers."""
+    """Several workers.
+
+    Attributes:
+        count: how many.
+        threads: that each computes with; 0 for all cores that it may use.
+    """
 
     count: int
+    threads: int
 
     def results(self, parts: Sequence[_Part], context: object) -> Iterator[Any]:
         """What comes of each part, in their order."""
@@ -122,9 +128,9 @@ def _chosen(config: Config) -> _Workers | None:
     if config.cluster is not None:
         if config.workers is not None:
             raise UsageError("--workers and --cluster are two kinds of workers; give one of them.")
-        return _Cluster(config.cluster)
+        return _Cluster(config.cluster, config.threads or 0)
     count = config.workers or 1
-    return _Processes(count) if count > 1 else None
+    return _Processes(count, config.threads or max(1, usable_cores() // count)) if count > 1 else None
 
 
 def worker_count() -> int:
@@ -148,17 +154,16 @@ def run_all(work: Callable[[Context, Item], Value], context: Context, items: Seq
     if workers is None or len(items) < 2:
         yield from (work(context, item) for item in items)
         return
-    threads = max(1, usable_cores() // workers.count) if isinstance(workers, _Processes) else 0
     known, providers = versions(), current_providers()
-    parts = [_Part(work, item, threads, providers, known) for item in items]
+    parts = [_Part(work, item, workers.threads, providers, known) for item in items]
     yield from workers.results(parts, context)
 
 
 class _Processes:
     """Processes of this machine."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, count: int, threads: int) -> None:
+        self.count, self.threads = count, threads
         self._pool: ProcessPoolExecutor | None = None
 
     def results(self, parts: Sequence[_Part], context: object) -> Iterator[Any]:
@@ -187,7 +192,7 @@ class _Processes:
         """What comes of each part, in their order, as long as no worker is lost."""
         if self._pool is None:
             spawned = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.count, spawned, initializer=_begin)
+            self._pool = ProcessPoolExecutor(self.count, spawned, initializer=_begin, initargs=(self.threads,))
         futures: list[Future[Any]] = [self._pool.submit(_from_file, path, part) for part in parts]
         try:
             for future in futures:
@@ -203,8 +208,9 @@ class _Processes:
             self._pool = None
 
 
-def _begin() -> None:
-    """Let a worker process end with the one that began it, and leave an interruption to that."""
+def _begin(threads: int) -> None:
+    """Let a worker process take its share, end with the one that began it, and leave an interruption to that."""
+    share_cores(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
@@ -237,8 +243,8 @@ def _loaded(path: str) -> object:
 class _Cluster:
     """The workers of a dask cluster."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, address: str, threads: int) -> None:
+        self._address, self.threads = address, threads
         try:
             distributed: Any = importlib.import_module("distributed")
         except ImportError as error:

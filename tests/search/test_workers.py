@@ -12,6 +12,7 @@ import pytest
 from onnxshallow.errors import ExitCode, UsageError, WorkersError
 from onnxshallow.fitting import threads
 from onnxshallow.model.providers import CPU, current_providers
+from onnxshallow.model.session import usable_cores
 from onnxshallow.options.config import Config
 from onnxshallow.runtime.store import ActivationStore
 from onnxshallow.search import workers as module
@@ -28,7 +29,7 @@ def times(context, item):
 
 def settings(context, item):
     """What a worker was told."""
-    return threads._threads.get(), current_providers()
+    return threads._threads.get(), usable_cores(), current_providers()
 
 
 def lost_once(flag, item):
@@ -67,7 +68,7 @@ def test_processes_give_the_same_in_the_same_order():
         np.testing.assert_array_equal([value for _, value in found], np.outer(range(8), context))
         np.testing.assert_array_equal([value for _, value in again], np.outer(range(3), 2 * context))
         assert os.getpid() not in {process for process, _ in (*found, *again)}
-        assert set(run_all(settings, None, range(3))) == {(1, (CPU,))}
+        assert set(run_all(settings, None, range(3))) == {(1, 1, (CPU,))}
         with pytest.raises(UsageError, match="It cannot be done"):
             list(run_all(refused, None, range(2)))
     assert worker_count() == 1
