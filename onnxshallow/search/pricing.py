@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import onnx
+
 from onnxshallow.actions.base import Candidate, Statistics
 from onnxshallow.analysis import Analysis, NotLinearError, analyze
 from onnxshallow.private.tariff import Tariff
@@ -22,7 +24,7 @@ __all__ = ["kept_in_price", "priced", "savings"]
 
 logger = logging.getLogger(__name__)
 
-Charge = Callable[[Analysis], float]
+Charge = Callable[[onnx.ModelProto], float]
 
 # How far below the limit a plan has to be, as a fit may leave more, or less, to be written.
 _MARGIN = 0.995
@@ -40,7 +42,7 @@ def priced(
         tariff: what is paid.
         form: how activations that are kept in part are written.
     """
-    saved = savings(analysis, candidates, statistics, tariff.charge, form)
+    saved = savings(analysis, candidates, statistics, _charge(analysis, tariff), form)
     return tuple(replace(each, price=price) for each, price in zip(candidates, saved, strict=True))
 
 
@@ -57,14 +59,14 @@ def savings(
         analysis: of the original.
         candidates: what to look at.
         statistics: what the original's sites do.
-        charge: what a network costs.
+        charge: what a model costs.
         form: how activations that are kept in part are written.
     """
-    whole = charge(analysis)
+    whole = charge(analysis.network.model)
 
     def saved(candidate: Candidate) -> float:
         try:
-            return whole - _charged(analysis, [candidate], statistics, charge, form)
+            return whole - charge(unfitted(analysis, [candidate], statistics, form))
         except NotLinearError:
             return 0.0
 
@@ -84,15 +86,15 @@ def kept_in_price(inputs: Inputs, observation: Observation, budget: Budget, plan
     if tariff is None or budget.price_saved is None:
         return list(plans)
     limit, form, kept = tariff.charge(analysis) - budget.price_saved, inputs.config.form, []
+    charge = _charge(analysis, tariff)
     for plan in plans:
-        charged = _charged(analysis, plan.candidates, observation.statistics, tariff.charge, form)
+        charged = charge(unfitted(analysis, plan.candidates, observation.statistics, form))
         logger.info("A plan of damage %.4g costs %.4g of %.4g %s.", plan.damage or 0, charged, limit, tariff.unit)
         if charged <= _MARGIN * limit:
             kept.append(plan)
     return kept or list(plans)
 
 
-def _charged(
-    analysis: Analysis, candidates: Sequence[Candidate], statistics: Statistics, charge: Charge, form: MaskForm
-) -> float:
-    return charge(analyze(unfitted(analysis, candidates, statistics, form), analysis.network.input_shapes))
+def _charge(analysis: Analysis, tariff: Tariff) -> Charge:
+    """What models that are made of an original cost."""
+    return lambda model: tariff.charge(analyze(model, analysis.network.input_shapes))

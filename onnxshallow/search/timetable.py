@@ -107,7 +107,8 @@ def with_times(
         table: what layers take.
         form: how activations that are kept in part are written.
     """
-    saved = savings(analysis, candidates, statistics, lambda made: table.seconds(made.network), form)
+    shapes = analysis.network.input_shapes
+    saved = savings(analysis, candidates, statistics, lambda made: table.seconds(Network(made, shapes)), form)
     return tuple(replace(each, time=time) for each, time in zip(candidates, saved, strict=True))
 
 
