@@ -3,6 +3,8 @@
     python tools/train_zoo.py digits
     python tools/train_zoo.py vgg --images FOLDER
     python tools/train_zoo.py mobilenetv2 --images FOLDER
+    python tools/train_zoo.py efficientnet --images FOLDER
+    python tools/train_zoo.py convnext --images FOLDER
 
 The first writes the network (`digits-resnet.onnx`), its calibration and validation images and the
 `onnxshallow.toml` that lets `onnxshallow optimize digits-resnet.onnx --target-relus 0.58` find them. The
@@ -19,12 +21,14 @@ and another number of cores may round differently.
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 from zoo.files import export, write_data
 from zoo.images import ImagesError, load_cifar10, load_digits
 from zoo.networks import cifar10_mobilenetv2, cifar10_vgg, digits_resnet
+from zoo.smooth import cifar10_convnext, cifar10_efficientnet
 from zoo.training import Recipe, accuracy, train
 
 __all__ = ["RECIPES", "main"]
@@ -40,6 +44,10 @@ def _cifar10(model_file: str, build: Callable[[], nn.Module], epochs: int) -> Re
 RECIPES = {
     "digits": Recipe("digits-resnet.onnx", "digits", load_digits, digits_resnet),
     "vgg": _cifar10("vgg-cifar10.onnx", cifar10_vgg, epochs=80),
+    "efficientnet": _cifar10("efficientnet-cifar10.onnx", cifar10_efficientnet, epochs=40),
+    "convnext": replace(
+        _cifar10("convnext-cifar10.onnx", cifar10_convnext, epochs=40), learning_rate=0.05, weight_decay=1e-3
+    ),
     "mobilenetv2": _cifar10("mobilenetv2-cifar10.onnx", cifar10_mobilenetv2, epochs=60),
 }
 

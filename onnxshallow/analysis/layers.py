@@ -221,7 +221,7 @@ class Layers:
             return None
         if self.network.is_overridable(stored):
             self.reasons[node.index] = (
-                "its weights are listed as inputs, by which they may be overridden; take them off the model's inputs"
+                "its weights are listed as inputs, by which they may be overridden; --freeze-weights takes them off"
             )
             return None
         if not self.network.is_constant(weight) or self.network.constant(weight) is None:

@@ -1,13 +1,18 @@
-"""Activations that are no sites: smooth functions, and products with a gate. They are named, never taken for none."""
+"""Activations that are no sites: gates, and functions that are not known or stand at the end.
+
+They are named, and never taken for none.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
 
-from onnxshallow.model.network import Network, Node
+from onnxshallow.analysis.smooth import is_gate, smooth_kind
+from onnxshallow.model.network import Network
 
 __all__ = ["other_activations"]
 
 _GATES = ("Sigmoid", "HardSigmoid", "Tanh")
+# What may be part of an activation that is not recognised, or stands behind the last layer.
 _SMOOTH = ("Elu", "Selu", "Celu", "Gelu", "Mish", "Softplus", "Softsign", "HardSwish", "Swish", "Erf",
            "ThresholdedRelu")  # fmt: skip
 # Of onnxruntime's own operators.
@@ -28,18 +33,12 @@ def _named(network: Network) -> Iterator[str]:
     for node in network.nodes:
         if node.index not in network.alive or network.is_constant(node.outputs[0]):
             continue
+        if smooth_kind(network, node) is not None:
+            continue  # a site
         if node.is_op(*_GATES):
-            yield f"{node.op}-gated" if _gates(network, node) else node.op
+            yield f"{node.op}-gated" if is_gate(network, node) else node.op
         elif node.is_op(*_SMOOTH) or (node.domain == "com.microsoft" and node.op in _CONTRIBUTED):
             yield node.op
-
-
-def _gates(network: Network, node: Node) -> bool:
-    """Whether a product reads what a node makes, perhaps scaled or shifted by constants."""
-    for reader in network.consumers(node.outputs[0]):
-        if reader.is_op("Mul") and not any(network.is_constant(name) for name in reader.inputs):
-            return True
-    return False
 
 
 def _in_words(name: str, count: int) -> str:

@@ -7,6 +7,7 @@ residual additions, and shortcut paths:
     x -> Conv -> Relu -> Conv -> Add(x) -> s                a residual block up to its sum, shortcut folded in
     x -> Conv -> Relu -> Conv -> Add(x) -> Relu -> y        the whole block
     x -> 1x1 -> Clip -> depthwise -> Clip -> 1x1 -> y       an inverted residual
+    x -> Conv -> Relu -> AveragePool -> Conv -> y           a chain over a pooling
 
 Nothing outside may read what lies inside. The merging of blocks is the idea of "Making Models Shallow Again"
 (arXiv 2304.13274); here the region is found in the graph, not given by layer numbers.
@@ -333,7 +334,7 @@ def _possible_sources(analysis: Analysis, output: str) -> list[str]:
             continue
         sums += node.is_op("Add", "Sum")
         if sums <= _MAX_LAYERS and (
-            node.index in analysis.site_of_node or node.is_op("Add", "Sum", "Identity", "Dropout")
+            node.index in analysis.site_of_node or node.is_op("Add", "AveragePool", "Sum", "Identity", "Dropout")
         ):
             todo.extend((name, passed, sums) for name in node.inputs if name)
     return list(found)

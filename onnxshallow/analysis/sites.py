@@ -4,6 +4,7 @@ Relu                      max(x, 0)
 Clip(low, high)           min(max(x, low), high); with 0 and n also called ReLU6. A comparison for each bound
 LeakyRelu, PRelu          x where x > 0, slope * x elsewhere
 Max(x, floors)            max(x, 0) where the floor is zero, x where it is the lowest number
+SiLU, GELU, HardSwish, ...    smooth ones (`onnxshallow.analysis.smooth`)
 
 Zero lies within the bounds of a Clip that is a site: what keeps a divisor above some small number is none. A slope of
 one does nothing, nor does the lowest floor, and what they do nothing to is not counted. Other spellings are written
@@ -19,13 +20,14 @@ import numpy as np
 import onnx
 
 from onnxshallow.analysis.floors import floors_of
+from onnxshallow.analysis.smooth import Smooth, keeps_zero, smooth_kind
 from onnxshallow.model.network import Network, Node, bodies, is_default_domain
 from onnxshallow.model.shapes import tensor_info
 from onnxshallow.model.spelling.clamps import clamp_of
 
 __all__ = ["Site", "find_sites", "rectifier_bound"]
 
-Kind = Literal["relu", "clip", "leaky_relu", "prelu", "max"]
+Kind = Literal["relu", "clip", "leaky_relu", "prelu", "max", Smooth]
 
 _KINDS: dict[str, Kind] = {
     "Relu": "relu", "Clip": "clip", "LeakyRelu": "leaky_relu", "PRelu": "prelu", "Max": "max",
@@ -42,7 +44,7 @@ _AXIS_KEEPERS = ("Add", "Sub", "Mul", "Div", "Sum", "Identity", "Dropout", "Conc
 
 @dataclass(frozen=True)
 class Site:
-    """One ReLU-like node.
+    """One activation.
 
     Attributes:
         name: the node's name.
@@ -56,7 +58,7 @@ class Site:
         rank: number of axes after the channel axis.
         dtype: element type.
         refusal: why it cannot be removed; None where it can.
-        comparisons: that each scalar takes under secure computation.
+        comparisons: that each scalar takes under secure computation; none where no number of them would do.
         idle: further elements of a sample that are compared although they pass, as those of a Max do.
     """
 
@@ -78,6 +80,11 @@ class Site:
         """Comparisons that secure computation makes for one sample."""
         return ((self.size or 0) + self.idle) * self.comparisons
 
+    @property
+    def keeps_zero(self) -> bool:
+        """Whether it makes zero of zero."""
+        return keeps_zero(self.kind)
+
 
 def find_sites(network: Network) -> tuple[Site, ...]:
     """All sites of a network, in graph order; those in subgraphs follow the node that holds them.
@@ -96,8 +103,9 @@ def find_sites(network: Network) -> tuple[Site, ...]:
 
 
 def _kind(network: Network, node: Node) -> Kind | None:
-    if not is_default_domain(node.domain) or node.op not in _KINDS:
-        return None
+    smooth = smooth_kind(network, node)
+    if smooth is not None or not is_default_domain(node.domain) or node.op not in _KINDS:
+        return smooth
     if node.op == "PRelu":
         slope = network.constant(node.inputs[1])
         return None if slope is not None and np.all(slope == 1) else "prelu"
@@ -150,15 +158,17 @@ def _site(network: Network, node: Node, kind: Kind) -> Site:
         rank=max(len(sizes) - 2, 0) if sizes is not None else 0,
         dtype=dtype,
         refusal=_refusal(network, node, kind, sizes, dtype),
-        comparisons=_comparisons(network, node),
+        comparisons=_comparisons(network, node, kind),
         idle=idle,
     )
 
 
-def _comparisons(network: Network, node: Node) -> int:
-    """One for each bound, of which a Clip that is computed may have two."""
+def _comparisons(network: Network, node: Node, kind: Kind) -> int:
+    """One for each bound, of which a Clip that is computed may have two; smooth ones are priced by none."""
     clamp = clamp_of(network, node)
-    return clamp.bounds if clamp is not None else 2 if node.op == "Clip" else 1
+    if clamp is not None:
+        return clamp.bounds
+    return {"clip": 2, "hard_sigmoid": 2, "hard_swish": 2}.get(kind, 1 if kind in _KINDS.values() else 0)
 
 
 def _elements(network: Network, node: Node, sizes: list[int]) -> int:
@@ -199,9 +209,13 @@ def _has_channels(network: Network, tensor: str) -> bool:
     while todo:
         name = todo.pop()
         node = network.producer(name)
-        if name in seen or node is None or not is_default_domain(node.domain):
+        if name in seen or node is None:
             continue
         seen.add(name)
+        if smooth_kind(network, node) is not None:
+            todo.append(node.inputs[0])
+        if not is_default_domain(node.domain):
+            continue
         if node.op in _CHANNEL_MAKERS:
             return True
         if node.op in _AXIS_KEEPERS or (node.op == "Gather" and node.attributes.get("axis", 0) == 1):

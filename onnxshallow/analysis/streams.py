@@ -64,7 +64,7 @@ def find_streams(analysis: Analysis) -> dict[str, Stream]:
             continue
         layer = layers.by_node.get(node.index)
         if layer is None:
-            tied = _tied_by_node(network, node)
+            tied = _tied_by_node(analysis, node)
             touched = (*node.reads, *(name for name in node.outputs if name))
         elif layer.main != node.index:
             continue  # what lies within a layer is written with it
@@ -113,8 +113,9 @@ def _tied_by_layer(analysis: Analysis, layer: Layer) -> tuple[tuple[str, ...], .
     return ((layer.source,), (layer.output,)) if analysis.layers.groups(layer) == 1 else None
 
 
-def _tied_by_node(network: Network, node: Node) -> tuple[tuple[str, ...], ...] | None:
+def _tied_by_node(analysis: Analysis, node: Node) -> tuple[tuple[str, ...], ...] | None:
     """Like `_tied_by_layer`, of a node that belongs to no layer."""
+    network = analysis.network
     if any(network.consumers(name) or network.is_output(name) for name in node.outputs[1:] if name):
         return None
     if node.is_op(*ARITHMETIC):
@@ -122,6 +123,7 @@ def _tied_by_node(network: Network, node: Node) -> tuple[tuple[str, ...], ...] |
     if adds_channels(network, node) or joins_channels(network, node):
         return tuple((name,) for name in (*node.inputs, node.outputs[0]) if not network.is_constant(name))
     alike = node.is_op(*_ELEMENTWISE, *_POOLINGS) or is_passthrough(network, node)
+    alike = alike or node.index in analysis.site_of_node
     return ((node.inputs[0], node.outputs[0]),) if alike or keeps_channels(network, node) else None
 
 

@@ -9,6 +9,7 @@ from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.analysis import Analysis
 from onnxshallow.analysis.layers import Layer
 from onnxshallow.analysis.partial import Partial
+from onnxshallow.analysis.sites import Site
 from onnxshallow.analysis.streams import Stream, adds_channels, is_depthwise, joins_channels
 from onnxshallow.model.network import Node
 
@@ -68,17 +69,18 @@ class _Zeros:
         network = self._analysis.network
         partial = self._partials.get(node.outputs[0])
         if partial is not None:
-            return self._of_partial(partial)
-        site = node.index in self._analysis.site_of_node
-        keeps = is_passthrough(network, node) or node.is_op(*_KEEP_ZERO)
-        if not (site or keeps) or adds_channels(network, node):
+            return self._of_partial(partial, self._analysis.site_of_node.get(node.index))
+        site = self._analysis.site_of_node.get(node.index)
+        keeps = is_passthrough(network, node) or node.is_op(*_KEEP_ZERO) or (site is not None and site.keeps_zero)
+        if not keeps or adds_channels(network, node):
             return np.zeros(self._stream.channels, bool)
         none = np.zeros(self._stream.channels, bool)
         read = node.inputs if node.is_op("Add", "Sub", "Sum") else node.inputs[:1]
         return np.asarray(np.all([self._known.get(name, none) for name in read], axis=0))
 
-    def _of_partial(self, partial: Partial) -> NDArray[np.bool_]:
-        of_zero = self._by_channel(partial.kept | (partial.constant == 0))
+    def _of_partial(self, partial: Partial, site: Site | None) -> NDArray[np.bool_]:
+        activated = partial.kept & (site is None or site.keeps_zero)
+        of_zero = self._by_channel(activated | (~partial.kept & (partial.constant == 0)))
         silent = ~partial.kept & (partial.square == 0) & (partial.linear == 0) & (partial.constant == 0)
         return (of_zero & self._known[partial.source]) | self._by_channel(silent)
 

@@ -16,7 +16,7 @@ __all__ = ["command"]
 
 
 @command_line
-@takes("input_shape", "max_tensor", before="log_level")
+@takes("input_shape", "freeze_weights", "max_tensor", before="log_level")
 def command(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="One .onnx file or several.")],
     json: Json = None,
@@ -36,7 +36,7 @@ def command(
     start_logging(log_level)
     check_outputs({"--json": json, "--markdown": markdown}, {f"the input model {path}": path for path in models})
     from onnxshallow.analysis import analyze
-    from onnxshallow.model.document import load_document
+    from onnxshallow.model.document import as_document
     from onnxshallow.options.config import resolve
     from onnxshallow.report.build.run import analysis_report
     from onnxshallow.report.markdown.summary import analysis_summary
@@ -45,7 +45,7 @@ def command(
 
     def examine(path: Path) -> "AnalysisReport":
         config = resolve(given, path)
-        document = load_document(path, config.tensor_limit)
+        document = as_document(path, config.tensor_limit, freeze=config.freeze_weights)
         return analysis_report(document, analyze(document.plain.model, config.input_shape))
 
     reports, failed = each(models, examine)

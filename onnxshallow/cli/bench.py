@@ -35,7 +35,7 @@ _MEASURED = Group("Private inference, measured (`onnxshallow private-setup` firs
         "validate_samples": Flag("How many to compare with onnxruntime.", _MEASURED, default="16"),
     },
 )  # fmt: skip
-@options.takes(PIXELS, "input_shape", "seed", "max_tensor", "max_data", "providers", before="json")
+@options.takes(PIXELS, "input_shape", "freeze_weights", "seed", "max_tensor", "max_data", "providers", before="json")
 def command(
     original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The model to compare with.")],
     optimized: Annotated[Path, typer.Argument(metavar="OPTIMIZED", help="The model to time.")],

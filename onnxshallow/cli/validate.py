@@ -34,7 +34,8 @@ Metric = Annotated[
     },
 )  # fmt: skip
 @options.takes(
-    PIXELS, "input_shape", "output_kind", "seed", "batch_size", "threads", "max_tensor", "max_data", "providers",
+    PIXELS, "input_shape", "freeze_weights", "output_kind", "seed", "batch_size", "threads", "max_tensor", "max_data",
+    "providers",
     before="config",
 )  # fmt: skip
 def command(

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias, Union
@@ -41,12 +41,14 @@ class Document:
             changed.
         sha256: digest of the file at `path`, without its data files; in memory, of what such a file would hold.
         data_files: the files that hold some of its tensors.
+        is_frozen: whether weights were taken off the model's inputs.
     """
 
     path: Path
     model: onnx.ModelProto
     sha256: str
     data_files: tuple[Path, ...] = ()
+    is_frozen: bool = False
 
     @cached_property
     def plain(self) -> Plain:
@@ -64,10 +66,14 @@ class Document:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the model with its data files."""
-        if not self.data_files:
+        """Digest of the model with its data files, and of what was done to it."""
+        if not self.data_files and not self.is_frozen:
             return self.sha256
-        parts = [self.sha256, *(file_digest(path) for path in self.data_files)]
+        parts = [
+            self.sha256,
+            *(file_digest(path) for path in self.data_files),
+            *(["frozen"] if self.is_frozen else []),
+        ]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
@@ -75,19 +81,37 @@ ModelSource: TypeAlias = Union[str, os.PathLike[str], onnx.ModelProto, "Document
 """What functions take for a model: the path of a file, a model in memory, or what was loaded before."""
 
 
-def as_document(model: ModelSource, max_tensor: int = MAX_TENSOR) -> Document:
+def as_document(model: ModelSource, max_tensor: int = MAX_TENSOR, *, freeze: bool = False) -> Document:
     """The document of a model, which is read and checked where it was not before.
 
     Args:
         model: a path, a model in memory, which is copied and never changed, or a document.
         max_tensor: the most bytes that a tensor may take for one sample.
+        freeze: take weights off the model's inputs, by which a caller could replace them.
 
     Raises:
         ModelError: see `load_document`; or a model in memory is over 2 GiB, or keeps weights in a data file.
     """
     if isinstance(model, Document):
-        return model
-    return _from_memory(model, max_tensor) if isinstance(model, onnx.ModelProto) else load_document(model, max_tensor)
+        document = model
+    elif isinstance(model, onnx.ModelProto):
+        document = _from_memory(model, max_tensor)
+    else:
+        document = load_document(model, max_tensor)
+    return _frozen(document) if freeze and not document.is_frozen else document
+
+
+def _frozen(document: Document) -> Document:
+    """A document whose model lists no weights as inputs; from IR 4 on that makes them constants."""
+    stored = {tensor.name for tensor in document.model.graph.initializer}
+    stored |= {tensor.values.name for tensor in document.model.graph.sparse_initializer}
+    model = onnx.ModelProto()
+    model.CopyFrom(document.model)
+    given = [value for value in document.model.graph.input if value.name not in stored]
+    del model.graph.input[:]
+    model.graph.input.extend(given)
+    model.ir_version = max(model.ir_version, 4)  # before, every weight has to be listed
+    return replace(document, model=model, is_frozen=True)
 
 
 def _from_memory(model: onnx.ModelProto, max_tensor: int) -> Document:

@@ -10,6 +10,7 @@ from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.tensors import TensorInfo
 
 __all__ = [
+    "OWN_DOMAIN",
     "all_names",
     "bodies",
     "every_node",
@@ -21,6 +22,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+OWN_DOMAIN = "onnxshallow"
+"""Of the local functions that a model calls while it is spelled plainly (`onnxshallow.model.spelling.smooth`)."""
 
 # Operators whose values onnx's inference follows, and the most elements that it may follow.
 _FOLLOWED = frozenset(
@@ -178,7 +182,7 @@ def _may_follow_values(skeleton: onnx.ModelProto, infos: Mapping[str, TensorInfo
     outputs = [name for node in nodes for name in node.output if name]
     if all(name in infos and infos[name].is_complete for name in outputs):
         return False
-    if skeleton.functions or any(
+    if any(function.domain != OWN_DOMAIN for function in skeleton.functions) or any(
         inside.op_type in _FOLLOWED for node in nodes for body in bodies(node) for inside in every_node(body)
     ):
         return False

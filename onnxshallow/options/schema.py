@@ -209,6 +209,9 @@ class Config(BaseModel):
     ] = None
 
     input_shape: Annotated[Shapes, Flag("Sizes for an input with open axes.", MACHINE, "NAME:1,3,224,224")] = None
+    freeze_weights: Annotated[
+        bool, Flag("Take weights off the model's inputs, so that they cannot be replaced there.", MACHINE)
+    ] = False
     output_kind: Annotated[
         Kinds,
         Flag(
@@ -359,6 +362,7 @@ class Options(TypedDict, total=False):
     augment: Literal["none", "flip", "crop", "mixup"] | None
     train_samples: int | None
     input_shape: Mapping[str, Sequence[int]] | str | Sequence[str] | None
+    freeze_weights: bool | None
     output_kind: Mapping[str, str] | str | Sequence[str] | None
     seed: int | None
     memory: int | str | None

@@ -149,6 +149,9 @@ def count_operations(analysis: Analysis) -> Operations:
             continue  # folded into the layer's weights
         if site is not None and site.size is None:
             continue
+        if site is not None and not site.comparisons:
+            others[site.kind] += 1
+            continue
         try:
             made = list(_operations(analysis, node, layer, site))
         except _UnknownShapeError:
@@ -191,11 +194,13 @@ def _operations(analysis: Analysis, node: Node, layer: Layer | None, site: Site 
 
 
 def _site_operations(network: Network, node: Node, site: Site) -> Iterator[Operation]:
-    """max(x, 0), and with a slope s for what is left of it: s (x - max(x, 0))."""
+    """max(x, 0), and with a slope s for what is left of it: s (x - max(x, 0)); x times a clamp for a HardSwish."""
     size = site.size or 0
     yield Operation(node.index, "comparison", site.compared, site.comparisons)
-    if site.kind == "leaky_relu":
+    if site.kind in ("leaky_relu", "hard_sigmoid", "hard_swish"):
         yield Operation(node.index, "scale", size)
+        if site.kind == "hard_swish":
+            yield Operation(node.index, "product", size)
     elif site.kind == "prelu":
         slope = network.constant(node.inputs[1])
         if slope is None:

@@ -20,7 +20,7 @@ from onnxshallow.model.session import Session
 from onnxshallow.model.weights import value_of
 from onnxshallow.runtime.segment import build_segment
 from onnxshallow.training.operators.call import Call, Operator
-from onnxshallow.training.operators.table import OPERATORS, lacking
+from onnxshallow.training.operators.table import lacking, operator_of
 from onnxshallow.training.trainable import trainable
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class TorchGraph:
                 done.setdefault(place, []).append(name)
         opset = self.network.opset
         return [
-            _Step(Call(node, opset), OPERATORS[node.op], tuple(done.get(place, ())))
+            _Step(Call(node, opset), operator_of(node), tuple(done.get(place, ())))
             for place, node in enumerate(nodes)
         ]
 

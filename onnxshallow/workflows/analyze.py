@@ -11,7 +11,11 @@ __all__ = ["analyze"]
 
 
 def analyze(
-    model: ModelSource, *, input_shape: Mapping[str, Sequence[int]] | None = None, max_tensor: str | None = None
+    model: ModelSource,
+    *,
+    input_shape: Mapping[str, Sequence[int]] | None = None,
+    max_tensor: str | None = None,
+    freeze_weights: bool = False,
 ) -> Analysis:
     """Find the parts of a model and count what it costs, without running it on data.
 
@@ -19,10 +23,13 @@ def analyze(
         model: a path, a model in memory, or a document.
         input_shape: sizes for open axes, by input name.
         max_tensor: see `Config`.
+        freeze_weights: see `Config`.
 
     Raises:
         UsageError: an option is invalid.
         ModelError: a model that cannot be used.
     """
-    config = read_arguments(model, None, {"input_shape": input_shape, "max_tensor": max_tensor})
-    return analyze_model(as_document(model, config.tensor_limit).plain.model, config.input_shape)
+    options = {"input_shape": input_shape, "max_tensor": max_tensor, "freeze_weights": freeze_weights}
+    config = read_arguments(model, None, options)
+    document = as_document(model, config.tensor_limit, freeze=config.freeze_weights)
+    return analyze_model(document.plain.model, config.input_shape)

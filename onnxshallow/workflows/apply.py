@@ -55,7 +55,7 @@ def apply_plan(
     require_data_for_gates(config)
     with computing(config.threads), running_on(config.providers):
         with clock("load"):
-            inputs = load_inputs(as_document(model, config.tensor_limit), config)
+            inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
             possible = find_every_candidate(inputs)
             wanted = match_plan(plan, possible) if isinstance(plan, Plan) else load_plan(Path(plan), possible)
         _check_form(config, wanted)

@@ -13,6 +13,7 @@ from onnxshallow.data.sources import load_samples
 from onnxshallow.data.synthetic import synthesize
 from onnxshallow.model.document import Document
 from onnxshallow.model.session import Session
+from onnxshallow.model.spelling.smooth import written_out
 from onnxshallow.model.tensors import TensorInfo, with_sizes
 from onnxshallow.options.config import Config
 from onnxshallow.private.engine.environment import engine_python
@@ -96,7 +97,7 @@ def measure_engine(
     with progress.stage("Running under SPU", len(documents) * len(protocols)) as step:
         for protocol in protocols:
             for index, document in enumerate(documents):
-                case = _Case(document.plain.model, protocol, weights, link)
+                case = _Case(written_out(document.plain.model), protocol, weights, link)
                 found.append(_report(index, case, analyze(document.plain.model, config.input_shape), samples))
                 step()
     return found

@@ -72,7 +72,7 @@ def plan(
     with computing(config.threads), running_on(config.providers), working(config):
         clock = Clock()
         with clock("load"):
-            inputs = load_inputs(as_document(model, config.tensor_limit), config)
+            inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
         run, budget = _begun(inputs, progress or Silent(), clock, cache)
         run, chosen = proposed(run, budget)
         with clock("plan"):
@@ -121,7 +121,7 @@ def optimize(
     clock = Clock()
     with computing(config.threads), running_on(config.providers), working(config):
         with clock("load"):
-            inputs = load_inputs(as_document(model, config.tensor_limit), config)
+            inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
         try:
             run, budget = _begun(inputs, progress or Silent(), clock, cache)
             run, attempt, remarks = choose(run, budget)

@@ -76,7 +76,7 @@ def pareto(
     clock = Clock()
     with computing(config.threads), running_on(config.providers), working(config):
         with clock("load"):
-            inputs = load_inputs(as_document(model, config.tensor_limit), config)
+            inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
         wanted = [config.model_copy(update={f"target_{by}": target}) for target in targets]
         asked = {read_budget(c, inputs.analysis): c for c in wanted}
         budgets = sorted(asked, key=lambda b: (b.price_saved or 0, -(b.relus or 0)))

@@ -32,6 +32,6 @@ def measure_sensitivity(
     """Measure the damage of every candidate; see `optimize` for the arguments and errors."""
     config = read_arguments(model, config, options, calibration, validation)
     with computing(config.threads), running_on(config.providers), working(config):
-        inputs = load_inputs(as_document(model, config.tensor_limit), config)
+        inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
         run = Run.begin(inputs, progress or Silent(), Clock(), cache)
         return sensitivity_report(inputs, run.meter.measure_all())

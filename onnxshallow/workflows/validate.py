@@ -149,7 +149,7 @@ def load_models(
     Raises:
         ModelError: one cannot be used, or has other inputs or outputs than the first.
     """
-    documents = tuple(as_document(source, config.tensor_limit) for source in sources)
+    documents = tuple(as_document(source, config.tensor_limit, freeze=config.freeze_weights) for source in sources)
     networks = [Network(document.model) for document in documents]
     inputs = networks[0].inputs
     for document, network in zip(documents[1:], networks[1:], strict=True):

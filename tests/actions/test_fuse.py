@@ -98,9 +98,9 @@ PAIR = "y = Conv<pads=[1,1,1,1]>(r, w2)"
 W2 = {"w2": (4, 5, 3, 3)}
 REFUSED = {
     "is no convolution": conv_pair("y = MaxPool<kernel_shape=[1,1]>(r)", outputs="float[N,5,8,8] y"),
-    "Sigmoid node 'g' is no convolution": build(
+    "Exp node 'g' is no convolution": build(
         "(float[N,3,8,8] x) => (float[N,4,8,8] y) "
-        "{ h = Conv(x, w1) g = Sigmoid(h) s = Add(h, g) r = Relu(s) y = Conv(r, w2) }",
+        "{ h = Conv(x, w1) g = Exp(h) s = Add(h, g) r = Relu(s) y = Conv(r, w2) }",
         w1=(5, 3, 1, 1),
         w2=(4, 5, 1, 1),
     ),

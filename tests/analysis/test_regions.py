@@ -208,7 +208,7 @@ def test_open_height_and_width():
 
 REFUSALS = {
     "does not come from 'x' alone": "a = Conv(x, w) r = Relu(a) c = Conv(r, u) y = Add(c, other)",
-    "Sigmoid node 'r' is no convolution": "a = Conv(x, w) r = Sigmoid(a) y = Conv(r, u)",
+    "Exp node 'r' is no convolution": "a = Conv(x, w) r = Exp(a) y = Conv(r, u)",
     "'r' cannot be removed: its bounds": "a = Conv(x, w) r = Clip(a, low) y = Conv(r, u)",
     "are broadcast or of unknown shape": """a = Conv(x, w) r = Relu(a) g = GlobalAveragePool(r)
         c = Conv(r, u) y = Add(c, g)""",
@@ -299,6 +299,33 @@ def test_the_reason_for_a_site_names_what_is_wrong_with_its_neighbour():
     assert reasons["r"].startswith("Conv node 'y' beside it cannot be merged: its weights are computed")
 
 
+@pytest.mark.parametrize(
+    ("pooling", "shape"),
+    [
+        ("AveragePool<kernel_shape=[2,2], strides=[2,2]>", ((6, 6), (2, 2))),
+        ("AveragePool<kernel_shape=[3,3], pads=[1,1,1,1], count_include_pad=1>", ((7, 7), (1, 1))),
+    ],
+)
+def test_a_pooling_by_averages_is_part_of_a_chain(pooling, shape):
+    text = (
+        f"(float[N,3,8,8] x) => (float[N,5,H,W] y) {{ h = Conv(x, w) r = Relu(h) p = {pooling}(r) y = Conv(p, v) }}"
+    )
+    analysis = analyze(
+        parse(text, w=(4, 3, 3, 3), v=(5, 4, 2 if "2,2" in pooling else 3, 2 if "2,2" in pooling else 3))
+    )
+    (region,), _ = find_regions(analysis)
+    assert (region.source, region.output, region.sites) == ("x", "y", ("r",))
+    assert (region.shape.kernel_shape, region.shape.strides) == shape
+
+
+def test_what_a_pooling_does_at_a_border_by_counting_is_no_convolution():
+    text = """(float[N,3,8,8] x) => (float[N,5,H,W] y) {
+        h = Conv(x, w) r = Relu(h) p = AveragePool<kernel_shape=[3,3], pads=[1,1,1,1]>(r) y = Conv(p, v) }"""
+    regions, reasons = find_regions(analyze(parse(text, w=(4, 3, 3, 3), v=(5, 4, 3, 3))))
+    assert not regions
+    assert reasons == {"r": "AveragePool node 'p' follows it and is no convolution"}
+
+
 def test_constants_that_vary_along_a_map_are_named():
     text = """(float[N,3,6,6] x) => (float[N,4,6,6] y) {
         h = Conv<pads=[1,1,1,1]>(x, w) s = Add(h, c) r = Relu(s) y = Conv(r, v) }"""
@@ -313,7 +340,7 @@ def test_constants_that_vary_along_a_map_are_named():
             "h = Conv(x, w) r = Relu(h) p = MaxPool<kernel_shape=[2,2]>(r) y = Conv(p, v)",
             "MaxPool node 'p' follows it",
         ),
-        ("h = Sigmoid(x) r = Relu(h) y = Conv(r, w)", "Sigmoid node 'h' comes before it and is no convolution"),
+        ("h = Exp(x) r = Relu(h) y = Conv(r, w)", "Exp node 'h' comes before it and is no convolution"),
         ("h = Conv(x, w) y = Relu(h)", "what it makes is an output of the model"),
     ],
 )

@@ -32,6 +32,9 @@ def unneeded(body: str, partials: dict[str, object] | None = None, **weights: ob
         ("r = Add(a, k)", []),
         ("r = Sigmoid(a)", []),
         ("s = Sigmoid(a) r = Add(a, s)", []),
+        ("r = Softplus(a)", []),
+        ("r = Tanh(a)", [1, 3]),
+        ("r = HardSwish(a)", [1, 3]),
         ("r = Add(a, c)", []),
         ("e = Relu(a) r = Add(a, e)", [1, 3]),
         ("t = Sigmoid(c) r = Mul(a, t)", []),
@@ -45,6 +48,13 @@ def test_a_later_site_may_silence_more():
     assert unneeded("r = Sigmoid(a)", {"r": None}) == []
     later = partial("n", "r", [0, 0, 1, 1])
     assert unneeded("n = Conv<group=4>(a, d, b) r = Relu(n)", {"r": later}) == [0, 1]
+
+
+def test_a_kept_sigmoid_makes_something_of_zero():
+    text = "n = Conv<group=4>(a, d) r = {}(n)"
+    kept = partial("n", "r", [1, 1, 0, 1])
+    assert unneeded(text.format("Sigmoid"), {"r": kept}) == [2]
+    assert unneeded(text.format("Tanh"), {"r": kept}) == [1, 2, 3]
 
 
 def test_rows_of_zeros_are_not_needed():

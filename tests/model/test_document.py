@@ -8,8 +8,9 @@ import pytest
 from onnx import external_data_helper, numpy_helper
 
 from onnxshallow.errors import ModelError
-from onnxshallow.model.document import load_document, save_model
+from onnxshallow.model.document import as_document, load_document, save_model
 from onnxshallow.model.files import file_digest
+from onnxshallow.model.network import Network
 from tests.graphs import assert_same_function, frozen, parse, plain, signed
 from tests.networks import chain
 
@@ -248,3 +249,18 @@ def test_a_document_is_spelled_plainly_on_demand(tmp_path):
     assert document.model.graph.node[1].op_type == "ThresholdedRelu"
     assert document.plain.model.graph.node[1].op_type == "Relu"
     assert document.plain is document.plain
+
+
+@pytest.mark.parametrize("ir", [3, 4, 8])
+def test_weights_are_taken_off_the_inputs_where_asked(ir):
+    model = parse(
+        "(float[N,3,6,6] x) => (float[N,4,6,6] y) { y = Conv(x, w) }", opset=8, ir=ir, as_inputs=True, w=(4, 3, 1, 1)
+    )
+    free, fixed = as_document(model), as_document(model, freeze=True)
+    assert [value.name for value in fixed.model.graph.input] == ["x"]
+    assert fixed.model.ir_version == max(ir, 4)
+    assert fixed.fingerprint != free.fingerprint
+    assert fixed.sha256 == free.sha256
+    assert not Network(fixed.model).is_overridable("w")
+    assert as_document(fixed, freeze=True) is fixed
+    assert [value.name for value in model.graph.input] == ["x", "w"]

@@ -98,6 +98,19 @@ def test_hard_functions_and_extremes_are_comparisons():
     assert done(found) == [*hard, ("product", 18, 1), *hard, ("comparison", 36, 2), ("comparison", 18, 1)]
 
 
+def test_hard_functions_before_a_layer_cost_the_same():
+    text = "(float[N,3,4,4] x) => (float[N,2,4,4] y) {{ h = {}(x) y = Conv(h, w) }}"
+    swish = [("comparison", 96, 2), ("scale", 48, 1), ("product", 48, 1)]
+    assert done(operations(text.format("HardSwish"), w=(2, 3, 1, 1)))[:-1] == swish
+    assert done(operations(text.format("HardSigmoid"), w=(2, 3, 1, 1)))[:-1] == swish[:2]
+
+
+def test_smooth_activations_are_not_priced():
+    found = operations("(float[N,3] x) => (float[N,2] y) { h = Gelu(x) y = Gemm(h, w) }", w=(3, 2), opset=20)
+    assert found.uncounted == (("gelu", 1),)
+    assert done(found) == [("linear", 2, 1)]
+
+
 def test_a_transposed_convolution_has_a_row_for_each_place_of_its_output():
     text = "(float[N,2,4,4] x) => (float[N,3,h,w] y) { y = ConvTranspose<strides=[2,2]>(x, w) }"
     (layer,) = operations(text, w=(2, 3, 3, 3)).all

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["InvertedResidual", "ResidualBlock", "cifar10_mobilenetv2", "cifar10_vgg", "digits_resnet"]
+__all__ = [
+    "InvertedResidual",
+    "ResidualBlock",
+    "cifar10_mobilenetv2",
+    "cifar10_vgg",
+    "classifier",
+    "convolution",
+    "digits_resnet",
+]
 
 
 def digits_resnet() -> nn.Module:
@@ -32,13 +40,13 @@ def cifar10_mobilenetv2() -> nn.Module:
 def _resnet(channels: int, classes: int, stages: Sequence[tuple[int, int]]) -> nn.Module:
     """A 3x3 stem and stages of two residual blocks each, of (width, stride)."""
     width = stages[0][0]
-    stem = _convolution(channels, width, activation=nn.ReLU())
+    stem = convolution(channels, width, activation=nn.ReLU())
     body = nn.Sequential()
     for number, (outputs, stride) in enumerate(stages, start=1):
         first, second = ResidualBlock(width, outputs, stride), ResidualBlock(outputs, outputs, 1)
         body.add_module(f"stage{number}", nn.Sequential(OrderedDict(block1=first, block2=second)))
         width = outputs
-    return _classifier(OrderedDict(stem=stem, stages=body), width, classes)
+    return classifier(OrderedDict(stem=stem, stages=body), width, classes)
 
 
 def _vgg(channels: int, classes: int, stages: Sequence[Sequence[int]]) -> nn.Module:
@@ -50,10 +58,10 @@ def _vgg(channels: int, classes: int, stages: Sequence[Sequence[int]]) -> nn.Mod
         if number > 1:
             stage.add_module("pool", nn.MaxPool2d(2))
         for layer, outputs in enumerate(widths, start=1):
-            stage.add_module(f"layer{layer}", _convolution(width, outputs, activation=nn.ReLU()))
+            stage.add_module(f"layer{layer}", convolution(width, outputs, activation=nn.ReLU()))
             width = outputs
         body.add_module(f"stage{number}", stage)
-    return _classifier(OrderedDict(stages=body), width, classes)
+    return classifier(OrderedDict(stages=body), width, classes)
 
 
 def _mobilenetv2(
@@ -79,11 +87,11 @@ def _mobilenetv2(
             width = outputs
         body.add_module(f"stage{number}", stage)
     parts = OrderedDict(
-        stem=_convolution(channels, stem, activation=nn.ReLU6()),
+        stem=convolution(channels, stem, activation=nn.ReLU6()),
         stages=body,
-        head=_convolution(width, head, kernel=1, activation=nn.ReLU6()),
+        head=convolution(width, head, kernel=1, activation=nn.ReLU6()),
     )
-    return _classifier(parts, head, classes)
+    return classifier(parts, head, classes)
 
 
 class ResidualBlock(nn.Module):
@@ -98,7 +106,7 @@ class ResidualBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = _convolution(inputs, outputs, kernel=1, stride=stride)
+            self.shortcut = convolution(inputs, outputs, kernel=1, stride=stride)
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,9 +122,9 @@ class InvertedResidual(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
         inner = inputs * expansion
-        self.expand = _convolution(inputs, inner, kernel=1, activation=nn.ReLU6())
-        self.depthwise = _convolution(inner, inner, stride=stride, groups=inner, activation=nn.ReLU6())
-        self.project = _convolution(inner, outputs, kernel=1)
+        self.expand = convolution(inputs, inner, kernel=1, activation=nn.ReLU6())
+        self.depthwise = convolution(inner, inner, stride=stride, groups=inner, activation=nn.ReLU6())
+        self.project = convolution(inner, outputs, kernel=1)
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,7 +144,7 @@ class _StridedDepthwise(nn.Conv2d):
             return result
 
 
-def _convolution(
+def convolution(
     inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, activation: nn.Module | None = None
 ) -> nn.Sequential:
     """A padded convolution without bias, BatchNormalization, and the activation if there is one."""
@@ -148,7 +156,7 @@ def _convolution(
     return nn.Sequential(layers)
 
 
-def _classifier(parts: OrderedDict[str, nn.Module], width: int, classes: int) -> nn.Module:
+def classifier(parts: OrderedDict[str, nn.Module], width: int, classes: int) -> nn.Module:
     """The parts, then global average pooling and a linear layer: (N, C, H, W) to (N, classes) logits."""
     end = OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), classifier=nn.Linear(width, classes))
     return nn.Sequential(OrderedDict(**parts, **end))

@@ -19,7 +19,7 @@ from onnxshallow.model.network import Network, Node
 from onnxshallow.model.shapes import all_names
 from onnxshallow.model.spelling.changes import Change, fresh
 
-__all__ = ["Clamp", "clamp_of", "clamps", "merged_clamps"]
+__all__ = ["Clamp", "clamp_of", "clamps", "fits", "merged_clamps"]
 
 _ABOVE, _BELOW = ("Greater", "GreaterOrEqual"), ("Less", "LessOrEqual")
 
@@ -145,7 +145,7 @@ def _bounded(network: Network, node: Node) -> _Read | None:
     for value in values:
         if value is None or value.dtype.kind != "f" or not value.size or np.any(value != value.flat[0]):
             return None
-        if not _fits(network, value, computed[0]):
+        if not fits(network, value, computed[0]):
             return None
         numbers.append(float(value.flat[0]))
     most = Clamp(max(numbers), math.inf) if node.op == "Max" else Clamp(-math.inf, min(numbers))
@@ -174,7 +174,7 @@ def _chosen(network: Network, node: Node) -> _Read | None:
         other = node.inputs[2 if sign > 0 else 1]
         value = network.constant(other)
         if value is not None and value.dtype.kind == "f" and value.size and not np.any(value):
-            if _fits(network, value, source):
+            if fits(network, value, source):
                 return _Read(source, Clamp(0.0, math.inf), value.dtype, helpers)
             continue
         slope, helper = _scaled(network, other, source)
@@ -204,7 +204,7 @@ def _scaled(network: Network, tensor: str, source: str) -> tuple[NDArray[np.floa
     value = network.constant(node.inputs[1 - node.inputs.index(source)])
     if value is None or value.dtype.kind != "f" or not value.size:
         return None, None
-    if not _fits(network, value, source):
+    if not fits(network, value, source):
         return None, None
     return value, node
 
@@ -219,7 +219,7 @@ def _sign(network: Network, tensor: str, source: str) -> tuple[int, tuple[Node, 
         return 0, ()
     side = node.inputs.index(source)
     value = network.constant(node.inputs[1 - side])
-    if value is None or np.any(value) or not value.size or not _fits(network, value, source):
+    if value is None or np.any(value) or not value.size or not fits(network, value, source):
         return 0, ()
     return (1 if node.is_op(*_ABOVE) == (side == 0) else -1), (node,)
 
@@ -229,7 +229,7 @@ def _dtype(network: Network, tensor: str) -> np.dtype | None:
     return None if info is None else info.dtype
 
 
-def _fits(network: Network, value: np.ndarray, source: str) -> bool:
+def fits(network: Network, value: np.ndarray, source: str) -> bool:
     """Whether `value` is broadcast against `source`, and the result is as large as that."""
     if value.ndim == 0:
         return True

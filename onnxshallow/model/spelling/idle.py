@@ -18,11 +18,15 @@ def idle_nodes(network: Network) -> list[Change]:
     """Nodes, and pairs of nodes, that return what they read; no node is in two of these."""
     found = []
     gone: set[int] = set()
+    busy: set[int] = set()
     for node in network.nodes:
         if node.index not in network.alive or network.is_constant(node.outputs[0]):
             continue
         before = network.producer(node.inputs[0]) if node.inputs else None
+        if before is not None and before.index in busy:
+            continue  # in the next round, so that the last pair takes it along
         if before is not None and before.index not in gone and _undoes(network, before, node):
+            busy.add(before.index)
             source = before.inputs[0]
             places = {node.index} | ({before.index} if network.is_private(node.inputs[0]) else set())
         elif _is_idle(network, node):

@@ -1,19 +1,21 @@
 """A model in its plain spelling, and what was made of that in the spelling of the original."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import onnx
 
 from onnxshallow.model.network import Network
-from onnxshallow.model.shapes import every_node
+from onnxshallow.model.shapes import OWN_DOMAIN, every_node
 from onnxshallow.model.spelling.casts import constant_casts
 from onnxshallow.model.spelling.changes import Change, changed, in_order, reads, undone
 from onnxshallow.model.spelling.clamps import clamps, merged_clamps
 from onnxshallow.model.spelling.fused import fused_layers
 from onnxshallow.model.spelling.idle import idle_nodes
 from onnxshallow.model.spelling.inlining import branches, calls
+from onnxshallow.model.spelling.layouts import channels_first, sunk_transposes
 from onnxshallow.model.spelling.shape_readers import shape_readers
+from onnxshallow.model.spelling.smooth import smooth_activations, written_out
 from onnxshallow.model.spelling.sparse import with_dense_weights
 
 __all__ = ["Plain", "plainly_spelled"]
@@ -28,6 +30,9 @@ _RULES: tuple[_Rule, ...] = (
     fused_layers,
     clamps,
     merged_clamps,
+    channels_first,
+    sunk_transposes,
+    idle_nodes,
 )
 
 
@@ -60,10 +65,11 @@ class Plain:
         result = onnx.ModelProto()
         result.CopyFrom(made)
         _imports(result, self.original)
+        del result.graph.node[:]
+        result.graph.node.extend(in_order(_as_before(nodes, first)))
+        result = written_out(result)
         del result.functions[:]
         result.functions.extend(self.original.functions)
-        del result.graph.node[:]
-        result.graph.node.extend(in_order(nodes))
         dead = _makers_of_nothing(result.graph) - dead_before
         kept = [node for node in result.graph.node if not dead & set(node.output)]
         del result.graph.node[:]
@@ -94,7 +100,24 @@ def plainly_spelled(model: onnx.ModelProto) -> Plain:
         while changes := rule(network):
             network = Network(changed(network.model, changes))
             rounds.append(tuple(changes))
+    changes, functions = smooth_activations(network)
+    if changes:
+        now = changed(network.model, changes)
+        now.functions.extend(functions)
+        now.opset_import.append(onnx.helper.make_opsetid(OWN_DOMAIN, 1))
+        rounds.append(tuple(changes))
+        return Plain(now, model, tuple(rounds))
     return Plain(network.model, model, tuple(rounds))
+
+
+def _as_before(nodes: Sequence[onnx.NodeProto], first: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes in the order in which a graph has them; what it does not have stays behind what it stood behind."""
+    before = {name: place for place, node in enumerate(first.node) for name in node.output if name}
+    places, last = list[int](), -1
+    for node in nodes:
+        last = next((before[name] for name in node.output if name in before), last)
+        places.append(last)
+    return [nodes[index] for index in sorted(range(len(nodes)), key=places.__getitem__)]
 
 
 def _imports(model: onnx.ModelProto, other: onnx.ModelProto) -> None:

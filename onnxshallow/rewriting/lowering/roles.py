@@ -38,6 +38,8 @@ MaskForm = Literal["split", "prelu", "max"]
 Values = NDArray[np.float64]
 
 _ACTIVE, _SQUARED, _OTHER = range(3)
+# Activations that are x above zero, and x times a slope below.
+_SLOPED = ("relu", "leaky_relu", "prelu")
 # What a layer before a sum adds is at most this.
 _MOST_ADDED = 2.0**10
 
@@ -60,7 +62,7 @@ def _own_form(site: Site, partial: Partial, form: MaskForm) -> MaskForm:
     """The form that a site is written in where `form` is asked for: one that has it."""
     if site.kind == "max" or (site.kind == "relu" and form == "max"):
         return "split" if np.any(partial.squared) else "max"
-    return "prelu" if site.kind != "clip" and (form == "prelu" or partial.kept.ndim > 1) else "split"
+    return "prelu" if site.kind in _SLOPED and (form == "prelu" or partial.kept.ndim > 1) else "split"
 
 
 def write_parts(editor: GraphEditor, analysis: Analysis, site: Site, partial: Partial, form: MaskForm) -> None:
@@ -180,7 +182,7 @@ def _write_scaled(editor: GraphEditor, analysis: Analysis, layer: Layer, scale: 
 def _slope(analysis: Analysis, site: Site) -> Values | None:
     """The slope of an activation below zero, with an axis for the channels and for each after it."""
     node = analysis.network.producer(site.output)
-    if site.kind in ("clip", "max") or node is None:
+    if site.kind not in _SLOPED or node is None:
         return None
     if site.kind != "prelu":
         slope = float(node.attributes.get("alpha", 0.01)) if site.kind == "leaky_relu" else 0.0

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 
 from onnxshallow.model.network import Node, is_default_domain
+from onnxshallow.model.shapes import OWN_DOMAIN
+from onnxshallow.model.spelling.smooth import called
 from onnxshallow.training.operators import elementwise, layers, pools, reductions, resampling, shapes
 from onnxshallow.training.operators.call import Call, Operator, Refusal
 
-__all__ = ["OPERATORS", "lacking"]
+__all__ = ["OPERATORS", "lacking", "operator_of"]
 
 OPERATORS: Mapping[str, Operator] = {
     **elementwise.OPERATORS,
@@ -18,11 +20,27 @@ OPERATORS: Mapping[str, Operator] = {
 }
 """By type."""
 
+_CALLED: Mapping[str, Operator] = {
+    "FastGelu": lambda call, x: 0.5 * x * (1 + (0.7978845608 * (x + 0.044715 * x**3)).tanh()),
+    "Gelu": lambda call, x: 0.5 * x * (1 + (x * 0.5**0.5).erf()),
+    "HardSigmoid": lambda call, x: (x / 6 + 0.5).clamp(0, 1),
+    "HardSwish": OPERATORS["HardSwish"],
+    "Mish": OPERATORS["Mish"],
+    "QuickGelu": lambda call, x: x * (1.702 * x).sigmoid(),
+    "Silu": lambda call, x: x * x.sigmoid(),
+}
 _REFUSALS: Mapping[str, Refusal] = {**layers.REFUSALS, **pools.REFUSALS, **resampling.REFUSALS}
+
+
+def operator_of(node: Node) -> Operator:
+    """What runs a node that is not `lacking`."""
+    return _CALLED[called(node) or ""] if node.domain == OWN_DOMAIN else OPERATORS[node.op]
 
 
 def lacking(node: Node, opset: int) -> str | None:
     """The operator of a node, in words, where it is not known, or not in this form; None where it is."""
+    if called(node) in _CALLED:
+        return None
     if not is_default_domain(node.domain):
         return f"{node.domain}.{node.op}"
     if node.op not in OPERATORS or opset < 7:

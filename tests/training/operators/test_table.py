@@ -1,5 +1,11 @@
+import numpy as np
+import pytest
+
 from onnxshallow.model.network import Network
-from onnxshallow.training.operators.table import OPERATORS, lacking
+from onnxshallow.model.shapes import OWN_DOMAIN
+from onnxshallow.model.spelling.smooth import FORMULAS
+from onnxshallow.training.operators.call import Call
+from onnxshallow.training.operators.table import OPERATORS, lacking, operator_of
 from tests.graphs import parse
 
 
@@ -12,3 +18,14 @@ def test_other_domains_and_old_opsets_are_not_known():
 
 def test_operators_that_hold_other_operators_are_not_known():
     assert not {"If", "Loop", "Scan", "LSTM"} & set(OPERATORS)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_calls_of_smooth_activations_are_known(name):
+    torch = pytest.importorskip("torch")
+    text = f"(float[9] x) => (float[9] y) {{ y = {OWN_DOMAIN}.{name}_2(x) }}"
+    (node,) = Network(parse(text, domains=(OWN_DOMAIN,))).nodes
+    assert lacking(node, 17) is None
+    x = np.linspace(-5, 5, 9)
+    made = operator_of(node)(Call(node, 17), torch.from_numpy(x.astype(np.float32)))
+    np.testing.assert_allclose(made.numpy(), FORMULAS[name](x), atol=1e-5)

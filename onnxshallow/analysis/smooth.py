@@ -1,0 +1,80 @@
+"""Smooth activations, and hard forms of them, that are sites like a ReLU.
+
+A Sigmoid or Tanh is one where its output is multiplied with nothing that is computed, as a gate is, and where layers
+follow, as behind the network's last one it says what an output means.
+"""
+
+from typing import Literal
+
+from onnxshallow.model.network import Network, Node
+from onnxshallow.model.spelling.smooth import called
+
+__all__ = ["Smooth", "is_gate", "keeps_zero", "smooth_kind"]
+
+Smooth = Literal["celu", "elu", "fast_gelu", "gelu", "hard_sigmoid", "hard_swish", "mish", "quick_gelu", "selu",
+                 "sigmoid", "silu", "softplus", "softsign", "tanh", "thresholded_relu"]  # fmt: skip
+
+_OPERATORS: dict[str, Smooth] = {
+    "Celu": "celu",
+    "Elu": "elu",
+    "Gelu": "gelu",
+    "HardSigmoid": "hard_sigmoid",
+    "HardSwish": "hard_swish",
+    "Mish": "mish",
+    "Selu": "selu",
+    "Sigmoid": "sigmoid",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "Swish": "silu",
+    "Tanh": "tanh",
+    "ThresholdedRelu": "thresholded_relu",
+}
+_CALLED: dict[str, Smooth] = {
+    "FastGelu": "fast_gelu",
+    "Gelu": "gelu",
+    "HardSigmoid": "hard_sigmoid",
+    "HardSwish": "hard_swish",
+    "Mish": "mish",
+    "QuickGelu": "quick_gelu",
+    "Silu": "silu",
+}
+_CONTRIBUTED = ("FastGelu", "Gelu", "QuickGelu")
+_NO_ZERO: tuple[Smooth, ...] = ("hard_sigmoid", "sigmoid", "softplus")
+_LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+def smooth_kind(network: Network, node: Node) -> Smooth | None:
+    """The smooth activation that a node is; None for other nodes, for gates, and behind the last layer."""
+    kind = _CALLED.get(called(node) or "")
+    if node.domain == "com.microsoft" and node.op in _CONTRIBUTED and len(node.reads) == 1:
+        kind = _CALLED[node.op]
+    elif kind is None and node.is_op(*_OPERATORS):
+        kind = _OPERATORS[node.op]
+    if kind is None or (kind in ("sigmoid", "tanh") and is_gate(network, node)):
+        return None
+    return kind if _is_before_a_layer(network, node) else None
+
+
+def keeps_zero(kind: str) -> bool:
+    """Whether an activation of a kind makes zero of zero."""
+    return kind not in _NO_ZERO
+
+
+def is_gate(network: Network, node: Node) -> bool:
+    """Whether a product reads what a node makes, perhaps scaled or shifted by constants."""
+    for reader in network.consumers(node.outputs[0]):
+        if reader.is_op("Mul") and not any(network.is_constant(name) for name in reader.inputs):
+            return True
+    return False
+
+
+def _is_before_a_layer(network: Network, node: Node) -> bool:
+    seen, todo = set[int](), [node]
+    while todo:
+        for reader in (each for name in todo.pop().outputs for each in network.consumers(name)):
+            if reader.is_op(*_LAYERS):
+                return True
+            if reader.index not in seen:
+                seen.add(reader.index)
+                todo.append(reader)
+    return False
