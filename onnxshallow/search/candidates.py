@@ -15,7 +15,6 @@ from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.planner import Planner
 from onnxshallow.search.pricing import priced
 from onnxshallow.search.solver import Budget
-from onnxshallow.search.timetable import Timetable, with_times
 
 __all__ = [
     "find_candidates",
@@ -39,21 +38,18 @@ def find_candidates(
 
 
 def possible_candidates(
-    inputs: Inputs, statistics: Statistics | None = None, table: Timetable | None = None
+    inputs: Inputs, statistics: Statistics | None = None
 ) -> tuple[tuple[Candidate, ...], dict[str, str]]:
     """The candidates that the options allow, and the reason for each site that has none.
 
     Args:
         inputs: model, data and options.
         statistics: what the sites do, once samples have been seen.
-        table: what layers take on this machine, where that is limited.
     """
     candidates, refusals = find_candidates(inputs.analysis, replace(find_options(inputs), statistics=statistics))
     tariff = Tariff.from_config(inputs.config)
     if statistics is not None and tariff is not None:
         candidates = priced(inputs.analysis, candidates, statistics, tariff, inputs.config.form)
-    if statistics is not None and table is not None:
-        candidates = with_times(inputs.analysis, candidates, statistics, table, inputs.config.form)
     return candidates, refusals
 
 

@@ -6,10 +6,8 @@ program has one row more. What a plan really costs is counted on the model that 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-
-import onnx
 
 from onnxshallow.actions.base import Candidate, Statistics
 from onnxshallow.analysis import Analysis, NotLinearError, analyze
@@ -20,11 +18,9 @@ from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.solver import Budget
 
-__all__ = ["kept_in_price", "priced", "savings"]
+__all__ = ["kept_in_price", "priced"]
 
 logger = logging.getLogger(__name__)
-
-Charge = Callable[[onnx.ModelProto], float]
 
 # How far below the limit a plan has to be, as a fit may leave more, or less, to be written.
 _MARGIN = 0.995
@@ -42,35 +38,15 @@ def priced(
         tariff: what is paid.
         form: how activations that are kept in part are written.
     """
-    saved = savings(analysis, candidates, statistics, _charge(analysis, tariff), form)
-    return tuple(replace(each, price=price) for each, price in zip(candidates, saved, strict=True))
-
-
-def savings(
-    analysis: Analysis,
-    candidates: Sequence[Candidate],
-    statistics: Statistics,
-    charge: Charge,
-    form: MaskForm,
-) -> list[float]:
-    """What a network with each candidate alone is cheaper than the original; zero for one that cannot be alone.
-
-    Args:
-        analysis: of the original.
-        candidates: what to look at.
-        statistics: what the original's sites do.
-        charge: what a model costs.
-        form: how activations that are kept in part are written.
-    """
-    whole = charge(analysis.network.model)
+    whole = tariff.charge(analysis)
 
     def saved(candidate: Candidate) -> float:
         try:
-            return whole - charge(unfitted(analysis, [candidate], statistics, form))
+            return whole - _charged(analysis, [candidate], statistics, tariff, form)
         except NotLinearError:
             return 0.0
 
-    return [saved(candidate) for candidate in candidates]
+    return tuple(replace(candidate, price=saved(candidate)) for candidate in candidates)
 
 
 def kept_in_price(inputs: Inputs, observation: Observation, budget: Budget, plans: Sequence[Plan]) -> list[Plan]:
@@ -86,15 +62,15 @@ def kept_in_price(inputs: Inputs, observation: Observation, budget: Budget, plan
     if tariff is None or budget.price_saved is None:
         return list(plans)
     limit, form, kept = tariff.charge(analysis) - budget.price_saved, inputs.config.form, []
-    charge = _charge(analysis, tariff)
     for plan in plans:
-        charged = charge(unfitted(analysis, plan.candidates, observation.statistics, form))
+        charged = _charged(analysis, plan.candidates, observation.statistics, tariff, form)
         logger.info("A plan of damage %.4g costs %.4g of %.4g %s.", plan.damage or 0, charged, limit, tariff.unit)
         if charged <= _MARGIN * limit:
             kept.append(plan)
     return kept or list(plans)
 
 
-def _charge(analysis: Analysis, tariff: Tariff) -> Charge:
-    """What models that are made of an original cost."""
-    return lambda model: tariff.charge(analyze(model, analysis.network.input_shapes))
+def _charged(
+    analysis: Analysis, candidates: Sequence[Candidate], statistics: Statistics, tariff: Tariff, form: MaskForm
+) -> float:
+    return tariff.charge(analyze(unfitted(analysis, candidates, statistics, form), analysis.network.input_shapes))

@@ -23,13 +23,13 @@ import onnx
 from onnx import helper, numpy_helper
 
 from onnxshallow.actions.base import Candidate, Statistics
-from onnxshallow.analysis import Analysis
+from onnxshallow.analysis import Analysis, NotLinearError
 from onnxshallow.analysis.effort import LayerShape, count_effort, layer_effort
 from onnxshallow.model.network import Network
 from onnxshallow.model.providers import current_providers
 from onnxshallow.model.session import Session
 from onnxshallow.rewriting.lowering.lower import MaskForm
-from onnxshallow.search.pricing import savings
+from onnxshallow.rewriting.realize import unfitted
 from onnxshallow.versions import versions
 
 __all__ = ["Known", "Timetable", "with_times"]
@@ -98,7 +98,7 @@ class Timetable:
 def with_times(
     analysis: Analysis, candidates: Sequence[Candidate], statistics: Statistics, table: Timetable, form: MaskForm
 ) -> tuple[Candidate, ...]:
-    """The candidates with the seconds that each saves.
+    """The candidates with the seconds that each saves; one that cannot be carried out alone saves none.
 
     Args:
         analysis: of the original.
@@ -107,9 +107,15 @@ def with_times(
         table: what layers take.
         form: how activations that are kept in part are written.
     """
-    shapes = analysis.network.input_shapes
-    saved = savings(analysis, candidates, statistics, lambda made: table.seconds(Network(made, shapes)), form)
-    return tuple(replace(each, time=time) for each, time in zip(candidates, saved, strict=True))
+    whole, shapes = table.seconds(analysis.network), analysis.network.input_shapes
+
+    def saved(candidate: Candidate) -> float:
+        try:
+            return whole - table.seconds(Network(unfitted(analysis, [candidate], statistics, form), shapes))
+        except NotLinearError:
+            return 0.0
+
+    return tuple(replace(candidate, time=saved(candidate)) for candidate in candidates)
 
 
 def _measured(shape: LayerShape, threads: int) -> float:

@@ -23,7 +23,7 @@ from onnxshallow.search.sensitivity.cache import SweepCache
 from onnxshallow.search.sensitivity.magnitude import magnitude_damages
 from onnxshallow.search.sensitivity.sweep import LOOKAHEAD, SweepOptions, sweep
 from onnxshallow.search.solver import Budget
-from onnxshallow.search.timetable import Timetable
+from onnxshallow.search.timetable import Timetable, with_times
 from onnxshallow.versions import versions
 
 __all__ = ["DamageMeter", "MeasuredDamages"]
@@ -65,7 +65,10 @@ class DamageMeter:
     ) -> None:
         self._inputs, self._observation, self._progress = inputs, observation, progress
         self.table = _table(inputs, cache_folder)
-        self._candidates, self._refusals = possible_candidates(inputs, observation.statistics, self.table)
+        self._candidates, self._refusals = possible_candidates(inputs, observation.statistics)
+        if self.table is not None:
+            form = inputs.config.form
+            self._candidates = with_times(inputs.analysis, self._candidates, observation.statistics, self.table, form)
         self._cache = SweepCache(_identity(inputs), cache_folder)
         self._known: dict[str, float] = {}
         self._asked: set[str] = set()
