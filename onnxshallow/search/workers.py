@@ -183,8 +183,8 @@ class _Processes:
                     losses = losses + 1 if done == before else 1
                     if losses > _MOST_LOSSES:
                         raise WorkersError(
-                            f"Worker processes were lost {losses} times without anything done, perhaps for want of "
-                            "memory; take fewer --workers or less --memory."
+                            f"Worker processes were lost {losses} times without anything done. Take fewer --workers "
+                            "or less --memory; in a Python script, call this under `if __name__ == '__main__':`."
                         ) from error
                     logger.warning("A worker process was lost; what it did is done again.")
 
@@ -204,8 +204,12 @@ class _Processes:
     def close(self) -> None:
         """See `_Workers`."""
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            processes = list((self._pool._processes or {}).values())  # Python has no other way to end them at once
+            self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
+            for process in processes:
+                process.terminate()
+                process.join()
 
 
 def _begin(threads: int) -> None:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import sys
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -47,6 +48,11 @@ def lost(context, item):
     os._exit(9)
 
 
+def slow(context, item):
+    """What takes an hour, but for the first item."""
+    time.sleep(3600 * (item > 0))
+
+
 def refused(context, item):
     """What cannot be done."""
     raise UsageError("It cannot be done.")
@@ -81,7 +87,7 @@ def test_what_a_lost_worker_did_is_done_again(tmp_path):
 
 
 def test_workers_that_are_lost_again_and_again_end_the_run():
-    with working(Config(workers=2)), pytest.raises(WorkersError, match=r"lost 4 times .* fewer --workers"):
+    with working(Config(workers=2)), pytest.raises(WorkersError, match=r"lost 4 times .* fewer --workers .* under"):
         list(run_all(lost, None, range(2)))
 
 
@@ -96,6 +102,21 @@ def test_a_store_of_activations_begins_empty_in_another_process():
     store.hold(np.zeros(10))
     other = pickle.loads(pickle.dumps(store))
     assert (other.budget, other.used) == (1000, 0)
+
+
+def test_an_interruption_does_not_wait_for_what_is_being_done():
+    processes = []
+
+    def interrupted():
+        with working(Config(workers=2)):
+            for _ in run_all(slow, None, range(4)):
+                processes.extend(multiprocessing.active_children())
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(processes) == 2
+    assert not any(process.is_alive() for process in processes)
 
 
 class _Killing:
