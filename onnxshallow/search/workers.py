@@ -5,7 +5,7 @@
     --cluster ADDRESS   a dask cluster that is running (extra `distributed`)
 
 What a part gives is what it gives alone, so the number of workers changes how long it takes and nothing else. What
-all parts need, the *context*, is pickled once. A part whose worker was lost is done again.
+all parts need, the *context*, is sent once. A part whose worker was lost is done again.
 
 The choice is set once around a run, as that of threads and providers is, which the workers are told.
 """
@@ -144,7 +144,8 @@ def run_all(work: Callable[[Context, Item], Value], context: Context, items: Seq
 
     Args:
         work: a function that stands in a module by its name. It must depend on nothing else than what it is given.
-        context: what all items need; it can be pickled, as can items and results.
+        context: what all items need; it can be pickled, as can items and results. It is sent anew where it is not
+            the object of the last call, so it must not change.
         items: what to work on.
 
     Raises:
@@ -165,28 +166,41 @@ class _Processes:
     def __init__(self, count: int, threads: int) -> None:
         self.count, self.threads = count, threads
         self._pool: ProcessPoolExecutor | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._context: object = None
+        self._number = 0
 
     def results(self, parts: Sequence[_Part], context: object) -> Iterator[Any]:
         """See `_Workers`."""
-        with tempfile.TemporaryDirectory(prefix="onnxshallow-", dir=spill_folder()) as folder:
-            path = Path(folder) / "context"
-            path.write_bytes(pickle.dumps(context, pickle.HIGHEST_PROTOCOL))
-            done = losses = 0
-            while done < len(parts):
-                before = done
-                try:
-                    for value in self._tried(parts[done:], str(path)):
-                        done += 1
-                        yield value
-                except BrokenProcessPool as error:
-                    self.close()
-                    losses = losses + 1 if done == before else 1
-                    if losses > _MOST_LOSSES:
-                        raise WorkersError(
-                            f"Worker processes were lost {losses} times without anything done. Take fewer --workers "
-                            "or less --memory; in a Python script, call this under `if __name__ == '__main__':`."
-                        ) from error
-                    logger.warning("A worker process was lost; what it did is done again.")
+        path = self._path(context)
+        done = losses = 0
+        while done < len(parts):
+            before = done
+            try:
+                for value in self._tried(parts[done:], str(path)):
+                    done += 1
+                    yield value
+            except BrokenProcessPool as error:
+                self._end()
+                losses = losses + 1 if done == before else 1
+                if losses > _MOST_LOSSES:
+                    raise WorkersError(
+                        f"Worker processes were lost {losses} times without anything done. Take fewer --workers or "
+                        "less --memory; in a Python script, call this under `if __name__ == '__main__':`."
+                    ) from error
+                logger.warning("A worker process was lost; what it did is done again.")
+
+    def _path(self, context: object) -> Path:
+        """The file that holds a context, which is written where it is not that of the last call."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="onnxshallow-", dir=spill_folder())
+        folder = Path(self._folder.name)
+        if not self._number or self._context is not context:
+            for path in folder.iterdir():
+                path.unlink()
+            self._context, self._number = context, self._number + 1
+            (folder / str(self._number)).write_bytes(pickle.dumps(context, pickle.HIGHEST_PROTOCOL))
+        return folder / str(self._number)
 
     def _tried(self, parts: Sequence[_Part], path: str) -> Iterator[Any]:
         """What comes of each part, in their order, as long as no worker is lost."""
@@ -203,6 +217,12 @@ class _Processes:
 
     def close(self) -> None:
         """See `_Workers`."""
+        self._end()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _end(self) -> None:
+        """End the processes."""
         if self._pool is not None:
             processes = list((self._pool._processes or {}).values())  # Python has no other way to end them at once
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -227,21 +247,21 @@ def _begin(threads: int) -> None:
 
 
 def _from_file(path: str, part: _Part) -> Any:
-    return part.done(_loaded(path))
+    return part.done(_context(path, lambda: Path(path).read_bytes()))
 
 
 @cache
-def _known_contexts() -> dict[str, object]:
+def _contexts() -> dict[str, object]:
     return {}
 
 
-def _loaded(path: str) -> object:
-    """The context of a file, of which the last is kept."""
-    known = _known_contexts()
-    if path not in known:
+def _context(name: str, read: Callable[[], bytes]) -> object:
+    """The context of a name, of which the last is kept."""
+    known = _contexts()
+    if name not in known:
         known.clear()
-        known[path] = pickle.loads(Path(path).read_bytes())
-    return known[path]
+        known[name] = pickle.loads(read())
+    return known[name]
 
 
 class _Cluster:
@@ -261,12 +281,16 @@ class _Cluster:
             ) from error
         self._gone: tuple[type[Exception], ...] = (OSError, CancelledError, TimeoutError, *_errors(distributed))
         self.count = max(1, sum(self._client.nthreads().values()))
+        self._sent: tuple[object, Any] | None = None
 
     def results(self, parts: Sequence[_Part], context: object) -> Iterator[Any]:
         """See `_Workers`."""
         try:
-            shared = self._client.scatter(pickle.dumps(context, pickle.HIGHEST_PROTOCOL), hash=False)
-            futures = [self._client.submit(_from_bytes, shared, part, pure=False) for part in parts]
+            if self._sent is None or self._sent[0] is not context:  # to all of them, as one may be lost
+                content = pickle.dumps(context, pickle.HIGHEST_PROTOCOL)
+                self._sent = context, self._client.scatter(content, hash=False, broadcast=True)
+            shared = self._sent[1]
+            futures = [self._client.submit(_from_bytes, shared.key, shared, part, pure=False) for part in parts]
             for future in futures:
                 yield future.result()
         except self._gone as error:
@@ -289,5 +313,5 @@ def _errors(distributed: Any) -> tuple[type[Exception], ...]:
     return tuple(found)
 
 
-def _from_bytes(context: bytes, part: _Part) -> Any:
-    return part.done(pickle.loads(context))
+def _from_bytes(name: str, content: bytes, part: _Part) -> Any:
+    return part.done(_context(name, lambda: content))

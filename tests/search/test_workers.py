@@ -53,6 +53,12 @@ def slow(context, item):
     time.sleep(3600 * (item > 0))
 
 
+def counted(context, item):
+    """How often a context was read in this process, which adds to what it holds."""
+    context.append(item)
+    return os.getpid(), list(context)
+
+
 def refused(context, item):
     """What cannot be done."""
     raise UsageError("It cannot be done.")
@@ -78,6 +84,22 @@ def test_processes_give_the_same_in_the_same_order():
         with pytest.raises(UsageError, match="It cannot be done"):
             list(run_all(refused, None, range(2)))
     assert worker_count() == 1
+
+
+def test_what_all_need_is_sent_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "spill_folder", lambda: str(tmp_path))
+    context = []
+    with working(Config(workers=2)):
+        seen = [*run_all(counted, context, range(4)), *run_all(counted, context, range(4, 8))]
+        (folder,) = tmp_path.iterdir()
+        assert len(list(folder.iterdir())) == 1
+        list(run_all(counted, [], range(2)))
+        assert len(list(folder.iterdir())) == 1
+    assert not list(tmp_path.iterdir())
+    assert context == []
+    for process in {process for process, _ in seen}:  # each read it once, and added all that it did
+        last = max((held for worker, held in seen if worker == process), key=len)
+        assert len(last) == sum(worker == process for worker, _ in seen)
 
 
 def test_what_a_lost_worker_did_is_done_again(tmp_path):
