@@ -14,6 +14,7 @@ __all__ = [
     "RuntimeMissingError",
     "TargetError",
     "UsageError",
+    "WorkersError",
 ]
 
 
@@ -54,6 +55,12 @@ class RuntimeMissingError(OnnxshallowError, ImportError):
 
 class DataError(OnnxshallowError):
     """Calibration or validation data that cannot be read or does not fit the model."""
+
+    exit_code = ExitCode.UNUSABLE_INPUT
+
+
+class WorkersError(OnnxshallowError):
+    """Workers that do not answer, were lost, or have other versions."""
 
     exit_code = ExitCode.UNUSABLE_INPUT
 

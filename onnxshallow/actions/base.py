@@ -113,6 +113,7 @@ class Candidate:
         depth: linear layers that it takes off the longest path through it; negative where it adds some.
         nodes: the graph nodes that it takes the place of; candidates that share one exclude each other.
         squares: squares per sample that it adds.
+        time: how many seconds it saves on this machine, where these are limited.
         price: how much it saves of what is paid for private inference, where that is limited.
         error: of the weights that it leaves, relative to those that were there, where it is known without samples.
         params: parameters that it saves, where these or the size of the file are limited.
@@ -134,6 +135,7 @@ class Candidate:
     depth: int = 0
     nodes: frozenset[int] = field(default=frozenset(), repr=False)
     squares: int = 0
+    time: float = field(default=0.0, compare=False)
     price: float = field(default=0.0, compare=False)
     error: float | None = field(default=None, compare=False)
     params: int = field(default=0, compare=False)

@@ -24,8 +24,8 @@ class Cost:
     Attributes:
         relus: scalar activations over all sites whose size is known.
         relu_nodes: number of sites.
-        comparisons: comparisons under secure computation: one a ReLU, two a Clip(0, n), k - 1 for each output of
-            a max pooling over k values.
+        comparisons: comparisons under secure computation: one a ReLU, two a Clip(0, n), one for each element
+            of a Max that activates some, k - 1 for each output of a max pooling over k values.
         macs: multiply-adds of Conv, ConvTranspose, Gemm and MatMul nodes whose shapes are known.
         params: numbers stored in initializers and Constant nodes of floating-point type.
         conv_layers: number of Conv and ConvTranspose nodes.
@@ -70,7 +70,7 @@ def count_cost(network: Network, sites: Sequence[Site]) -> Cost:
     return Cost(
         relus=sum(site.size or 0 for site in sites),
         relu_nodes=len(sites),
-        comparisons=sum((site.size or 0) * site.comparisons for site in sites) + _pooling_comparisons(network, alive),
+        comparisons=sum(site.compared for site in sites) + _pooling_comparisons(network, alive),
         macs=sum(count or 0 for count in macs.values()),
         params=_parameters(network.model.graph),
         conv_layers=sum(node.op != "Gemm" and node.op != "MatMul" for node in linear),

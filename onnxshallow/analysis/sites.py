@@ -3,11 +3,12 @@
 Relu                      max(x, 0)
 Clip(low, high)           min(max(x, low), high); with 0 and n also called ReLU6. A comparison for each bound
 LeakyRelu, PRelu          x where x > 0, slope * x elsewhere
+Max(x, floors)            max(x, 0) where the floor is zero, x where it is the lowest number
 SiLU, GELU, HardSwish, ...    smooth ones (`onnxshallow.analysis.smooth`)
 
 Zero lies within the bounds of a Clip that is a site: what keeps a divisor above some small number is none. A slope of
-one does nothing, and what it does nothing to is not counted. Other spellings are written as one of these before
-(`onnxshallow.model.spelling`).
+one does nothing, nor does the lowest floor, and what they do nothing to is not counted. Other spellings are written
+as one of these before (`onnxshallow.model.spelling`).
 """
 
 import math
@@ -18,6 +19,7 @@ from typing import Literal
 import numpy as np
 import onnx
 
+from onnxshallow.analysis.floors import floors_of
 from onnxshallow.analysis.smooth import Smooth, keeps_zero, smooth_kind
 from onnxshallow.model.network import Network, Node, bodies, is_default_domain
 from onnxshallow.model.shapes import tensor_info
@@ -25,15 +27,17 @@ from onnxshallow.model.spelling.clamps import clamp_of
 
 __all__ = ["Site", "find_sites", "rectifier_bound"]
 
-Kind = Literal["relu", "clip", "leaky_relu", "prelu", Smooth]
+Kind = Literal["relu", "clip", "leaky_relu", "prelu", "max", Smooth]
 
-_KINDS: dict[str, Kind] = {"Relu": "relu", "Clip": "clip", "LeakyRelu": "leaky_relu", "PRelu": "prelu"}
+_KINDS: dict[str, Kind] = {
+    "Relu": "relu", "Clip": "clip", "LeakyRelu": "leaky_relu", "PRelu": "prelu", "Max": "max",
+}  # fmt: skip
 # What may be a site in a graph whose tensors are not known.
 _HIDDEN: dict[str, Kind] = {"Relu": "relu", "ThresholdedRelu": "relu", "LeakyRelu": "leaky_relu", "PRelu": "prelu"}
 # Makers of tensors whose axis 1 is the channel, and operators that leave the axes where they are.
 _CHANNEL_MAKERS = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization", "InstanceNormalization")
 _AXIS_KEEPERS = ("Add", "Sub", "Mul", "Div", "Sum", "Identity", "Dropout", "Concat", "MaxPool", "AveragePool", "Pad",
-                 "Relu", "Clip", "LeakyRelu", "PRelu", "Resize", "Upsample", "Split", "Slice",
+                 "Relu", "Clip", "LeakyRelu", "PRelu", "Max", "Resize", "Upsample", "Split", "Slice",
                  "Where", "Cast", "CastLike", "Neg", "Abs", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu",
                  "Softplus", "Sqrt", "Exp", "Reciprocal")  # fmt: skip
 
@@ -55,6 +59,7 @@ class Site:
         dtype: element type.
         refusal: why it cannot be removed; None where it can.
         comparisons: that each scalar takes under secure computation; none where no number of them would do.
+        idle: further elements of a sample that are compared although they pass, as those of a Max do.
     """
 
     name: str
@@ -68,6 +73,12 @@ class Site:
     dtype: np.dtype | None
     refusal: str | None
     comparisons: int = 1
+    idle: int = 0
+
+    @property
+    def compared(self) -> int:
+        """Comparisons that secure computation makes for one sample."""
+        return ((self.size or 0) + self.idle) * self.comparisons
 
     @property
     def keeps_zero(self) -> bool:
@@ -100,6 +111,8 @@ def _kind(network: Network, node: Node) -> Kind | None:
         return None if slope is not None and np.all(slope == 1) else "prelu"
     if node.op == "LeakyRelu":
         return None if node.attributes.get("alpha", 0.01) == 1 else "leaky_relu"
+    if node.op == "Max":
+        return None if floors_of(network, node) is None else "max"
     clamp = clamp_of(network, node)
     if clamp is None:
         return "clip"
@@ -127,9 +140,11 @@ def _site(network: Network, node: Node, kind: Kind) -> Site:
     sizes = network.shape(output) or network.shape(source)
     dtype = network.dtype(output) or network.dtype(source)
     known = sizes is not None and all(size is not None for size in sizes)
-    size = None
+    size, idle = None, 0
     if sizes is not None and known:
-        size = network.per_sample(_elements(network, node, [int(size or 0) for size in sizes]))
+        every = [int(size or 0) for size in sizes]
+        size = network.per_sample(_elements(network, node, every))
+        idle = network.per_sample(math.prod(every)) - size if kind == "max" else 0
     by_channel = sizes is not None and len(sizes) >= 2 and (len(sizes) == 2 or _has_channels(network, source))
     channels = int(sizes[1] or 0) if sizes is not None and by_channel else 1
     return Site(
@@ -144,6 +159,7 @@ def _site(network: Network, node: Node, kind: Kind) -> Site:
         dtype=dtype,
         refusal=_refusal(network, node, kind, sizes, dtype),
         comparisons=_comparisons(network, node, kind),
+        idle=idle,
     )
 
 
@@ -157,6 +173,9 @@ def _comparisons(network: Network, node: Node, kind: Kind) -> int:
 
 def _elements(network: Network, node: Node, sizes: list[int]) -> int:
     """How many elements of an activation of these sizes are activated."""
+    floors = floors_of(network, node)
+    if floors is not None:
+        return int(np.count_nonzero(np.broadcast_to(floors == 0, sizes)))
     slope = network.constant(node.inputs[1]) if node.op == "PRelu" else None
     if slope is None or not np.any(slope == 1):
         return math.prod(sizes)

@@ -9,7 +9,19 @@ from onnxshallow.cli import options
 from onnxshallow.cli.finish import finish, no_stale_output, outputs, propose
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging
 from onnxshallow.errors import UsageError
-from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, PRIVATE, RESULT, TRAINING
+from onnxshallow.options.flags import (
+    CHANGES,
+    DATA,
+    FITTING,
+    GATES,
+    GOAL,
+    MACHINE,
+    PIXELS,
+    PRIVATE,
+    RESULT,
+    TRAINING,
+    WORKERS,
+)
 
 __all__ = ["command"]
 
@@ -17,7 +29,7 @@ __all__ = ["command"]
 @command_line
 @options.takes(GOAL, PRIVATE, CHANGES, GATES, before="output")
 @options.takes(DATA, PIXELS, FITTING, before="no_cache")
-@options.takes(TRAINING, MACHINE, before="config")
+@options.takes(TRAINING, WORKERS, MACHINE, before="config")
 @options.takes(RESULT, before="config")
 def command(
     model: options.Model,

@@ -8,7 +8,7 @@ import typer
 from onnxshallow.cli import options
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, show, start_logging, write_json
 from onnxshallow.errors import UsageError
-from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS
+from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, WORKERS
 
 __all__ = ["command"]
 
@@ -30,7 +30,7 @@ _BY = ("relus", "private", "bytes", "messages")
     instead={"max_drop": options.MAX_DROP},
 )
 @options.takes(DATA, PIXELS, FITTING, before="no_cache")
-@options.takes(MACHINE, before="config")
+@options.takes(WORKERS, MACHINE, before="config")
 def command(
     model: options.Model,
     targets: Annotated[

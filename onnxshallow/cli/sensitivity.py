@@ -4,14 +4,14 @@ from typing import Any
 
 from onnxshallow.cli import options
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, show, start_logging
-from onnxshallow.options.flags import CHANGES, MACHINE, PIXELS
+from onnxshallow.options.flags import CHANGES, MACHINE, PIXELS, WORKERS
 
 __all__ = ["command"]
 
 
 @command_line
 @options.takes(
-    CHANGES, "calib", "calib_samples", PIXELS, "sensitivity", "ridge", "correction", MACHINE, before="config"
+    CHANGES, "calib", "calib_samples", PIXELS, "sensitivity", "ridge", "correction", WORKERS, MACHINE, before="config"
 )
 def command(
     model: options.Model,

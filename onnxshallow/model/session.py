@@ -12,14 +12,22 @@ from onnxshallow.model.providers import current_providers
 from onnxshallow.model.weights import with_relative_locations
 from onnxshallow.text import first_line
 
-__all__ = ["Session", "usable_cores"]
+__all__ = ["Session", "share_cores", "usable_cores"]
+
+# What this process was told to use at the most, where it shares the machine with others like it.
+_most_cores: int | None = None
+
+
+def share_cores(most: int) -> None:
+    """Let this process use so many cores at the most, until it ends."""
+    global _most_cores
+    _most_cores = most
 
 
 def usable_cores() -> int:
     """Cores that this process may use: those of its affinity mask, where the system has such a thing."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return found if _most_cores is None else min(found, _most_cores)
 
 
 def _places(threads: int) -> str:

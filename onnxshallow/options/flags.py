@@ -17,6 +17,7 @@ __all__ = [
     "PRIVATE",
     "RESULT",
     "TRAINING",
+    "WORKERS",
     "Flag",
     "Group",
     "Option",
@@ -43,6 +44,7 @@ PIXELS = Group("Preprocessing of uint8 images")
 FITTING = Group("How to work")
 TRAINING = Group("Training, which needs torch")
 MACHINE = Group("How to work")
+WORKERS = Group("How to work")
 RESULT = Group("Result")
 
 

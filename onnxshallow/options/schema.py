@@ -21,6 +21,7 @@ from onnxshallow.options.flags import (
     PRIVATE,
     RESULT,
     TRAINING,
+    WORKERS,
     Flag,
     Option,
 )
@@ -52,6 +53,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """The usual preprocessing of a data set: options by name, channels in RGB order."""
 
+_PRICES = ("target_private", "target_bytes", "target_messages")
 _PRESETS = tuple(PRESETS)
 if TYPE_CHECKING:
     Preset = str
@@ -193,8 +195,12 @@ class Config(BaseModel):
         ),
     ] = True
     mask_form: Annotated[
-        Literal["split", "prelu"] | None,
-        Flag("How a ReLU that stays in part is written.", FITTING, default="split for channels, prelu for pixels"),
+        Literal["split", "prelu", "max"] | None,
+        Flag(
+            "How a ReLU that stays in part is written; max is fast, and of no use to private inference.",
+            FITTING,
+            default="split for channels, prelu for pixels",
+        ),
     ] = None
 
     finetune: Annotated[
@@ -242,6 +248,13 @@ class Config(BaseModel):
     ] = None
     batch_size: Annotated[Size, Flag("Samples a batch.", MACHINE)] = 64
     threads: Annotated[Size | None, Flag("Of onnxruntime.", MACHINE, default="all cores")] = None
+    workers: Annotated[
+        Size | None, Flag("Processes to work on candidates and plans with.", WORKERS, default="this one")
+    ] = None
+    cluster: Annotated[
+        str | None,
+        Flag("A dask cluster that is running, to work on them there.", WORKERS, "tcp://HOST:PORT"),
+    ] = None
     providers: Annotated[
         Names,
         Flag(
@@ -266,6 +279,11 @@ class Config(BaseModel):
                 "pixel masks have only the prelu form; leave it out, or take granularity channel, whose masks can be "
                 "split"
             )
+        if value == "max" and any(info.data.get(name) is not None for name in _PRICES):
+            raise ValueError(
+                "a Max compares every element, which saves nothing under secure computation; leave it out, or "
+                "take split"
+            )
         return value
 
     @property
@@ -288,8 +306,7 @@ class Config(BaseModel):
     @property
     def has_price(self) -> bool:
         """Whether what private inference costs is limited."""
-        targets = (self.target_private, self.target_bytes, self.target_messages)
-        return any(target is not None for target in targets)
+        return any(getattr(self, name) is not None for name in _PRICES)
 
     @property
     def squares(self) -> bool:
@@ -297,7 +314,7 @@ class Config(BaseModel):
         return self.polynomials or self.has_price
 
     @property
-    def form(self) -> Literal["split", "prelu"]:
+    def form(self) -> Literal["split", "prelu", "max"]:
         """How activations that stay in part are written; masks of pixels have one form in any case."""
         return self.mask_form or "split"
 
@@ -369,7 +386,7 @@ class Options(TypedDict, total=False):
     ridge: float | None
     correction: bool | None
     metadata: bool | None
-    mask_form: Literal["split", "prelu"] | None
+    mask_form: Literal["split", "prelu", "max"] | None
     finetune: str | None
     augment: Literal["none", "flip", "crop", "mixup"] | None
     train_samples: int | None
@@ -380,6 +397,8 @@ class Options(TypedDict, total=False):
     memory: int | str | None
     batch_size: int | None
     threads: int | None
+    workers: int | None
+    cluster: str | None
     providers: str | Sequence[str] | None
     max_tensor: int | str | None
     max_data: int | str | None

@@ -196,7 +196,7 @@ def _operations(analysis: Analysis, node: Node, layer: Layer | None, site: Site 
 def _site_operations(network: Network, node: Node, site: Site) -> Iterator[Operation]:
     """max(x, 0), and with a slope s for what is left of it: s (x - max(x, 0)); x times a clamp for a HardSwish."""
     size = site.size or 0
-    yield Operation(node.index, "comparison", size * site.comparisons, site.comparisons)
+    yield Operation(node.index, "comparison", site.compared, site.comparisons)
     if site.kind in ("leaky_relu", "hard_sigmoid", "hard_swish"):
         yield Operation(node.index, "scale", size)
         if site.kind == "hard_swish":

@@ -61,6 +61,10 @@ class ActivationStore:
         self.spilled = 0
         self._mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
+    def __reduce__(self) -> tuple[type["ActivationStore"], tuple[int]]:
+        """What another process gets: an empty store of the same budget."""
+        return ActivationStore, (self.budget,)
+
     def hold(self, array: np.ndarray) -> np.ndarray:
         """Store `array`; the result holds the same values and must not be written to.
 

@@ -20,6 +20,7 @@ from onnxshallow.search.planner import Planner
 from onnxshallow.search.sensitivity.measures import Measure, damage
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.search.solver import Budget
+from onnxshallow.search.workers import run_all, worker_count
 
 __all__ = ["search", "tries_alone", "tries_together"]
 
@@ -67,10 +68,11 @@ def search(
         for found, budget in zip(measured, budgets, strict=True)
     ]
     proposals = [planner.proposals() for planner in planners]
+    trials = _Trials(inputs, observation, planners)
     tried, refused = dict[frozenset[str], Plan](), dict[frozenset[str], Plan]()
     failures, settled = dict[int, TargetError](), set[int]()
     for other in beside:
-        if (measured_other := _try_out(inputs, observation, other)) is not None:
+        if (measured_other := trials.of(other)) is not None:
             tried[other.keys] = measured_other
             for planner in planners:
                 planner.learn(other, measured_other.damage or 0.0)
@@ -84,7 +86,7 @@ def search(
             if plan is None:
                 settled.add(number)
             elif plan.keys not in tried and plan.keys not in refused:
-                attempted = plan if tries == 1 else _try_out(inputs, observation, plan)
+                attempted = plan if tries == 1 else trials.of(plan, number)
                 (refused if attempted is None else tried)[plan.keys] = attempted or plan
                 done = _REFUSED * plan.predicted if attempted is None else attempted.damage or 0.0
                 for planner in planners:
@@ -103,6 +105,44 @@ def search(
         )
         found.append(failures.get(number) or usable or others)
     return found
+
+
+class _Trials:
+    """Carries plans out, each once; with several workers also those that come next if nothing new is learned.
+
+    What is learned may lead elsewhere, and such a plan was carried out for nothing. So the plans that are asked for
+    are the same with any number of workers, and so is what comes of them.
+
+    Args:
+        inputs: model, data and options.
+        observation: what the original does with the data.
+        planners: that propose the plans.
+    """
+
+    def __init__(self, inputs: Inputs, observation: Observation, planners: Sequence[Planner]) -> None:
+        self._shared, self._planners = (inputs, observation), planners
+        self._known: dict[frozenset[str], Plan | None] = {}
+
+    def of(self, plan: Plan, asking: int = 0) -> Plan | None:
+        """The plan with its damage; None where it is refused.
+
+        Args:
+            plan: to carry out.
+            asking: which planner proposed it; that of the next has the next turn.
+        """
+        if plan.keys not in self._known:
+            plans = [plan, *self._likely(asking, worker_count() - 1)]
+            for each, found in zip(plans, run_all(_trial, self._shared, plans), strict=True):
+                self._known[each.keys] = found
+        return self._known[plan.keys]
+
+    def _likely(self, asking: int, count: int) -> list[Plan]:
+        """Up to so many plans that come next, not carried out yet."""
+        turns = [*self._planners[asking + 1 :], *self._planners[: asking + 1]]
+        each = -(-count // len(turns))
+        ahead = [planner.ahead(each) for planner in turns[:count]]
+        mixed = {plan.keys: plan for plans in itertools.zip_longest(*ahead) for plan in plans if plan is not None}
+        return [plan for keys, plan in mixed.items() if keys not in self._known][:count]
 
 
 def _with_fewer_squares(
@@ -171,6 +211,11 @@ def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) 
     groups = analysis.layers.groups(layer)
     products = rows * unknowns * (groups * unknowns + 4 * outputs * (1 + fit.rounds))
     return products + groups * unknowns**3
+
+
+def _trial(shared: tuple[Inputs, Observation], plan: Plan) -> Plan | None:
+    """What a worker carries out."""
+    return _try_out(*shared, plan)
 
 
 def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan | None:

@@ -44,12 +44,16 @@ def faster_of(inputs: Inputs, observation: Observation, plans: Sequence[Plan]) -
 
 
 def kept_in_time(inputs: Inputs, observation: Observation, plans: Sequence[Plan]) -> list[Plan]:
-    """The plans that keep `--target-latency`, of those that do the least damage; all where none does.
+    """The plans that keep `--target-latency`, of those that do the least damage of those; all where none does.
 
     The limits that were found for it hold for other plans than the one that was timed, which may be slower.
     """
     if inputs.config.target_latency is None:
         return list(plans)
-    least = sorted(plans, key=lambda plan: plan.damage or 0.0)[:_MOST]
-    fast = fast_enough(inputs, timed(inputs, observation, least))
-    return [plan for plan, within in zip(least, fast, strict=True) if within] or list(plans)
+    by_damage = sorted(plans, key=lambda plan: plan.damage or 0.0)
+    for first in range(0, len(by_damage), _MOST):
+        least = by_damage[first : first + _MOST]
+        fast = fast_enough(inputs, timed(inputs, observation, least))
+        if kept := [plan for plan, within in zip(least, fast, strict=True) if within]:
+            return kept
+    return list(plans)

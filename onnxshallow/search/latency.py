@@ -1,14 +1,14 @@
 """Latency in onnxruntime on this machine: measured, and as a target.
 
-Latency is no sum over layers, so it is no row of the integer program. But a network is faster with fewer
-multiply-adds and with fewer activations, some of which (PRelu) take as long as a convolution. So limits on either
-and on both are lowered until the plan that they lead to, written but not yet fitted, is as fast as asked for; those
-limits are kept whose plan is to do the least damage.
+What a network takes nearly is a sum over its nodes, so that what candidates save of it by the machine's table
+(`onnxshallow.search.timetable`) is a row of the integer program. Nearly is not enough to keep a target: so the plan
+that comes first for a limit is written, not yet fitted, and timed in turns with the original, and the limit is moved
+until the plan is as fast as asked for, and not much faster.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -17,7 +17,6 @@ from onnxshallow.errors import TargetError
 from onnxshallow.options.quantities import parse_latency
 from onnxshallow.rewriting import realize
 from onnxshallow.search.inputs import Inputs, Observation
-from onnxshallow.search.overlaps import saved
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import Planner
 from onnxshallow.search.sensitivity.meter import DamageMeter
@@ -29,11 +28,11 @@ __all__ = ["budget_for_latency", "fast_enough", "measured_speeds", "timed", "unf
 
 logger = logging.getLogger(__name__)
 
-# What is limited together, and the shares of the original's that are tried.
-_LIMITS: tuple[tuple[str, ...], ...] = (("macs",), ("relus",), ("relus", "macs"))
-_SHARES = tuple(share / 20 for share in range(19, 0, -1))
-# How far below the target a plan has to be, as fitting may change its time a little.
-_MARGIN = 0.97
+# How far below the target a plan has to be: a fit may change its time a little, and the verdict asks whether the
+# interval of the speedup, which is some per cent wide on a busy machine, keeps it.
+_MARGIN = 0.95
+# How many plans are timed while limits are looked for, and how near two shares are that are as good as one.
+_MOST_TIMED, _NEAR = 8, 0.01
 # Seconds that a plan is timed for while limits are looked for: enough to tell some per cent.
 _SECONDS = 1.0
 
@@ -73,37 +72,62 @@ def fast_enough(inputs: Inputs, timings: Sequence[Timing]) -> list[bool]:
         inputs: with the options.
         timings: of the original, then of the models.
     """
-    target, (original, *others) = inputs.config.target_latency, timings
-    if target is None:
-        return [True] * len(others)
-    allowed = parse_latency(target, 1000 * original.median)
-    return [1000 * timing.median <= _MARGIN * allowed for timing in others]
+    original, *others = timings
+    return [timing.median <= _allowed(inputs, original.median) for timing in others]
 
 
 def budget_for_latency(inputs: Inputs, observation: Observation, meter: DamageMeter, budget: Budget) -> Budget:
-    """`budget` with limits whose plans are as fast as `--target-latency` asks for.
+    """`budget` with a limit on time whose plans are as fast as `--target-latency` asks for.
 
     Raises:
-        TargetError: no such limits were found.
+        TargetError: no such limit was found.
     """
     target = inputs.config.target_latency
     if target is None:
         return budget
     search = _LatencySearch(inputs, observation, meter, budget)
-    if search.fast_plan(budget) is not None:
+    first = search.timed(budget)
+    if first.share <= first.wanted:
         return budget
-    found = [(plan, limits) for limits in _LIMITS if (plan := search.least_limited(limits)) is not None]
-    if not found:
+    low, high, best, share = 0.0, 1.0, None, first.wanted
+    for _ in range(_MOST_TIMED):
+        tried = search.limited(share)
+        try:
+            found = search.timed(tried)
+        except TargetError:  # the table says that there is no such plan
+            low, guess = share, high
+        else:
+            fast = found.share <= found.wanted
+            best, low, high = (tried, share, high) if fast else (best, low, share)
+            guess = found.wanted * found.expected / found.share
+        if high - low < _NEAR or (best is tried and guess < share + _NEAR):
+            break
+        share = guess if low + _NEAR < guess < high - _NEAR else (low + high) / 2
+    if best is None:
         raise TargetError(
             f"The latency of {target} cannot be reached: the fastest plan that was found takes {search.fastest:.2f} "
             "of the original's time. Raise the target."
         )
-    plan, limits = min(found, key=lambda each: each[0].predicted)
-    return search.limited({name: _left(inputs, plan, name) for name in limits})
+    return best
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """What came of a plan.
+
+    Attributes:
+        share: of the original's time that it takes.
+        expected: the share that it takes by the table.
+        wanted: the share that it may take, with some room.
+    """
+
+    share: float
+    expected: float
+    wanted: float
 
 
 class _LatencySearch:
-    """Looks for limits under which plans are fast enough.
+    """Times the plans that come first for limits.
 
     Attributes:
         fastest: the least time that a plan took, as a share of the original's.
@@ -111,50 +135,35 @@ class _LatencySearch:
 
     def __init__(self, inputs: Inputs, observation: Observation, meter: DamageMeter, budget: Budget) -> None:
         self._inputs, self._observation, self._meter, self._budget = inputs, observation, meter, budget
+        self._whole = 0.0 if meter.table is None else meter.table.seconds(inputs.analysis.network)
         self.fastest = 1.0
 
-    def fast_plan(self, budget: Budget) -> Plan | None:
-        """The plan that comes first for a budget, if it is fast enough.
+    def timed(self, budget: Budget) -> _Timed:
+        """How fast the plan is that comes first for a budget.
 
         Raises:
             TargetError: no plan reaches the budget.
         """
-        (found,) = self._meter.measure_for([budget])
-        plan = next(Planner(self._inputs.analysis, found.candidates, found.damages, budget).proposals())
-        timings = timed(self._inputs, self._observation, [plan], _SECONDS)
-        before, after = (timing.median for timing in timings)
-        logger.info("A plan for %s takes %.3f ms, the original %.3f ms.", budget, 1000 * after, 1000 * before)
-        self.fastest = min(self.fastest, after / before)
-        (fast,) = fast_enough(self._inputs, timings)
-        return plan if fast else None
+        (known,) = self._meter.measure_for([budget])
+        plan = next(Planner(self._inputs.analysis, known.candidates, known.damages, budget).proposals())
+        original, made = (timing.median for timing in timed(self._inputs, self._observation, [plan], _SECONDS))
+        expected = 1 - sum(candidate.time for candidate in plan.candidates) / self._whole
+        found = _Timed(made / original, expected, _allowed(self._inputs, original) / original)
+        logger.info(
+            "A plan takes %.3f of %.3f ms; a share of %.3f was expected.", 1e3 * made, 1e3 * original, expected
+        )
+        self.fastest = min(self.fastest, found.share)
+        return found
 
-    def least_limited(self, limits: Sequence[str]) -> Plan | None:
-        """By bisection the plan that is fast enough for the largest share of what is limited; None for none."""
-        best, low, high = None, 0, len(_SHARES)
-        while low < high:
-            middle = (low + high) // 2
-            allowed = {name: int(_SHARES[middle] * getattr(self._inputs.analysis.cost, name)) for name in limits}
-            try:
-                plan = self.fast_plan(self.limited(allowed))
-            except TargetError:
-                high = middle
-                continue
-            if plan is not None:
-                best, high = plan, middle
-            else:
-                low = middle + 1
-        return best
-
-    def limited(self, allowed: Mapping[str, int]) -> Budget:
-        """The budget with limits, by name, where it does not ask for less."""
-        asked = {name: most for name in allowed if (most := getattr(self._budget, name)) is not None}
-        return replace(self._budget, **{name: min(most, asked.get(name, most)) for name, most in allowed.items()})
+    def limited(self, share: float) -> Budget:
+        """The budget with a limit on the share of the original's time, by the table."""
+        return replace(self._budget, time_saved=(1 - share) * self._whole)
 
 
-def _left(inputs: Inputs, plan: Plan, name: str) -> int:
-    """How many ReLUs or multiply-adds a plan leaves."""
-    left: int = getattr(inputs.analysis.cost, name) - saved(plan.candidates, name)
-    return left
+def _allowed(inputs: Inputs, original: float) -> float:
+    """Seconds that a plan may take, with a margin, where the original takes so many."""
+    target = inputs.config.target_latency
+    return float("inf") if target is None else _MARGIN * parse_latency(target, 1000 * original) / 1000
 
 
 def _in_turns(inputs: Inputs, models: Sequence[onnx.ModelProto], seconds: float | None) -> list[Timing]:

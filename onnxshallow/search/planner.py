@@ -14,6 +14,7 @@ Proposals take turns between the plan that saves most multiply-adds and layers a
 damage, the plan of least believed damage, and neighbours of the best plan carried out so far.
 """
 
+import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,6 +103,7 @@ class Planner:
     damages: Mapping[str, float]
     budget: Budget
     _tried: dict[frozenset[str], float | None] = field(default_factory=dict, init=False)
+    _turn: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         cost = self.analysis.cost
@@ -129,7 +131,10 @@ class Planner:
         Raises:
             TargetError: no plan reaches the budget; says what can be reached.
         """
-        for kind in itertools.cycle(_TURNS if self.budget.shallower else _TURNS_BY_DAMAGE):
+        kinds = _TURNS if self.budget.shallower else _TURNS_BY_DAMAGE
+        while True:
+            kind = kinds[self._turn % len(kinds)]
+            self._turn += 1
             believed = self._believed()
             best = self._problem.least_damage(believed, self._tried)
             if best is None:
@@ -144,6 +149,15 @@ class Planner:
             plan = Plan(best, {c.key: self.damages[c.key] for c in best})
             self._tried[plan.keys] = None
             yield plan
+
+    def ahead(self, count: int) -> list[Plan]:
+        """Up to so many plans that `proposals` comes to next if nothing is learned meanwhile."""
+        other = copy.copy(self)
+        other._tried = dict(self._tried)
+        try:
+            return list(itertools.islice(other.proposals(), count))
+        except TargetError:
+            return []
 
     def expected(self) -> Plan | None:
         """A plan of about the least expected damage, which it carries, from all that was learned; None for none."""

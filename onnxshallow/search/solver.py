@@ -60,6 +60,7 @@ class Budget:
         depth: the largest number of linear layers on the longest path that is allowed, or None.
         squares: the largest number of squares that may be added, or None.
         price_saved: the least to save of what private inference costs, in the unit that is asked for, or None.
+        time_saved: the least seconds to save on this machine, as far as they add up, or None.
         depth_saved: the smallest number of linear layers to save, or None where some may be added.
         shallower: whether a plan that saves layers or multiply-adds is worth some more damage.
         harmless: damage up to this counts as none, so that the plan that saves most may do it.
@@ -69,6 +70,7 @@ class Budget:
     macs: int | None = None
     squares: int | None = None
     price_saved: float | None = None
+    time_saved: float | None = None
     depth_saved: int | None = None
     depth: int | None = None
     shallower: bool = True
@@ -268,7 +270,8 @@ class Problem:
     @property
     def _gap(self) -> float:
         """How far from the least a plan may be."""
-        limited = self.budget.relus is not None or self.budget.price_saved is not None or bool(self._overlaps)
+        limits = (self.budget.relus, self.budget.price_saved, self.budget.time_saved)
+        limited = any(limit is not None for limit in limits) or bool(self._overlaps)
         partial = limited and any(c.kind == "partial" for c in self.candidates)
         return _PARTIAL_GAP if partial else 0.0
 
@@ -291,6 +294,8 @@ class Problem:
             return False
         if self.budget.price_saved is not None and sum(c.price for c in chosen) < self.budget.price_saved:
             return False
+        if self.budget.time_saved is not None and sum(c.time for c in chosen) < self.budget.time_saved:
+            return False
         return within and shallow
 
     def _budget_rows(self) -> list[_Row]:
@@ -299,6 +304,8 @@ class Problem:
             rows.append((self._column("squares"), -np.inf, self.budget.squares))
         if self.budget.price_saved:
             rows.append((self._column("price") / self.budget.price_saved, 1.0, np.inf))
+        if self.budget.time_saved:
+            rows.append((self._column("time") / self.budget.time_saved, 1.0, np.inf))
         if self.budget.depth_saved is not None:
             rows.append((self._column("depth"), self.budget.depth_saved, np.inf))
         if self.budget.depth is not None and self.depth is not None:

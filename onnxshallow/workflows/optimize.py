@@ -22,6 +22,7 @@ from onnxshallow.search.latency import budget_for_latency, unfitted
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 from onnxshallow.search.trained import require_lesson, train
+from onnxshallow.search.workers import working
 from onnxshallow.validation.gates import Limits
 from onnxshallow.workflows.lossless import tidy
 from onnxshallow.workflows.outcome import outcome, require_data_for_gates, unreached
@@ -70,7 +71,7 @@ def plan(
     _check_allocation(config)
     if Limits.from_config(config).given:
         logger.warning("--max-drop is not looked at, nor any other gate: it takes a model to know what is lost.")
-    with computing(config.threads), running_on(config.providers):
+    with computing(config.threads), running_on(config.providers), working(config):
         clock = Clock()
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
@@ -123,7 +124,7 @@ def optimize(
     if config.finetune is not None:
         require_lesson(config.calib is not None)
     clock = Clock()
-    with computing(config.threads), running_on(config.providers):
+    with computing(config.threads), running_on(config.providers), working(config):
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
         if aimless:

@@ -27,6 +27,7 @@ from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.latency import measured_speeds
 from onnxshallow.search.planner import read_budget
 from onnxshallow.search.run import Run
+from onnxshallow.search.workers import working
 from onnxshallow.validation.compare import Recorded
 from onnxshallow.workflows.outcome import require_data_for_gates
 
@@ -73,7 +74,7 @@ def pareto(
     config = config.model_copy(update={"target_latency": None})
     require_data_for_gates(config)
     clock = Clock()
-    with computing(config.threads), running_on(config.providers):
+    with computing(config.threads), running_on(config.providers), working(config):
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
         wanted = [config.model_copy(update={f"target_{by}": target}) for target in targets]

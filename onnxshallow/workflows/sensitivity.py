@@ -14,6 +14,7 @@ from onnxshallow.report.schema.reports import SensitivityReport
 from onnxshallow.runtime.progress import Clock, Progress, Silent
 from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.run import Run
+from onnxshallow.search.workers import working
 
 __all__ = ["measure_sensitivity"]
 
@@ -30,7 +31,7 @@ def measure_sensitivity(
 ) -> SensitivityReport:
     """Measure the damage of every candidate; see `optimize` for the arguments and errors."""
     config = read_arguments(model, config, options, calibration, validation)
-    with computing(config.threads), running_on(config.providers):
+    with computing(config.threads), running_on(config.providers), working(config):
         inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
         run = Run.begin(inputs, progress or Silent(), Clock(), cache)
         return sensitivity_report(inputs, run.meter.measure_all())

@@ -6,6 +6,8 @@ from onnxshallow.analysis.sites import rectifier_bound
 from onnxshallow.model.network import Network
 from tests.graphs import parse
 
+LOWEST = float(np.finfo(np.float32).min)
+
 
 def sites(
     body: str, *, opset: int = 17, sizes: str = "N,3,4,5", kind: str = "float", **weights: object
@@ -40,12 +42,23 @@ KINDS = [
     ("y = Clip(x, one, zero)", 17, None),
     ("low = Constant<value = float {0.0}>() high = Identity(six) y = Clip(x, low, high)", 17, "clip"),
     ("y = Sigmoid(x)", 17, None),
+    ("y = Max(x, floors)", 17, "max"),
+    ("y = Max(floors, x)", 17, None),
+    ("y = Max(x, least)", 17, None),
 ]
 
 
 @pytest.mark.parametrize(("body", "opset", "kind"), KINDS)
 def test_kinds(body, opset, kind):
-    assert [site.kind for site in sites(body, opset=opset)] == ([kind] if kind else [])
+    weights = {"floors": np.array([[[0.0]], [[LOWEST]], [[0.0]]], np.float32)} if "floors" in body else {}
+    found = sites(body, opset=opset, least=LOWEST, **weights)
+    assert [site.kind for site in found] == ([kind] if kind else [])
+
+
+def test_a_max_activates_some_elements_and_compares_all():
+    (site,) = sites("y = Max(x, floors)", floors=np.array([[[0.0]], [[LOWEST]], [[0.0]]], np.float32))
+    assert (site.size, site.idle, site.comparisons, site.compared) == (40, 20, 1, 60)
+    assert sites("y = Relu(x)")[0].idle == 0
 
 
 def test_what_a_site_knows():

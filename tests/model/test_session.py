@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from onnxshallow.errors import ModelError
-from onnxshallow.model.session import Session, _places
+from onnxshallow.model import session
+from onnxshallow.model.session import Session, _places, share_cores, usable_cores
 from tests.graphs import parse, run_reference, signed
 
 TWO = "(float[N,3] x) => (float[N,3] r, float[N,3] s) { r = Relu(x) s = Neg(x) }"
@@ -95,3 +96,12 @@ def test_a_batch_that_a_reshape_fixes_is_named():
     assert session.run({"x": np.zeros((1, 3, 4), np.float32)})[0].shape == (1, 12)
     with pytest.raises(ModelError, match="--batch-size 1"):
         session.run({"x": np.zeros((2, 3, 4), np.float32)})
+
+
+def test_a_process_may_be_told_to_share_the_cores(monkeypatch):
+    monkeypatch.setattr(session, "_most_cores", None)
+    every = usable_cores()
+    share_cores(1)
+    assert usable_cores() == 1
+    share_cores(every + 5)
+    assert usable_cores() == every

@@ -152,7 +152,7 @@ def test_tables_are_no_options(write):
         ('kernel = "7"', "kernel cannot be \"7\": should be 'auto', 'exact', '3' or '5'."),
         ('granularity = "row"', "granularity cannot be \"row\": should be 'auto', 'layer', 'channel' or 'pixel'."),
         ('polynomials = "some"', 'polynomials cannot be "some": should be a valid boolean'),
-        ('mask-form = "where"', "mask-form cannot be \"where\": should be 'split' or 'prelu'."),
+        ('mask-form = "where"', "mask-form cannot be \"where\": should be 'split', 'prelu' or 'max'."),
         (
             'granularity = "pixel"\nmask-form = "split"',
             'mask-form cannot be "split": pixel masks have only the prelu form; leave it out, or take granularity '
@@ -224,8 +224,8 @@ def test_a_preset_that_is_given_counts_for_more_than_the_file(tmp_path):
     assert (given.mean, given.std, given.scale, given.seed) == (None, (0.5,), 255, 3)
 
 
-@pytest.mark.parametrize("form", [None, "prelu"])
-def test_pixel_masks_have_the_prelu_form(form):
+@pytest.mark.parametrize("form", [None, "prelu", "max"])
+def test_pixel_masks_are_not_split(form):
     assert resolve({"granularity": "pixel", "mask_form": form}, Path("model.onnx")).mask_form == form
 
 
@@ -233,6 +233,12 @@ def test_a_mask_form_contradicts_the_granularity_of_the_file(write, tmp_path):
     write('granularity = "pixel"')
     with pytest.raises(UsageError, match='--mask-form cannot be "split": pixel masks have only the prelu form'):
         resolve({"mask_form": "split"}, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("price", ["target_private", "target_bytes", "target_messages"])
+def test_a_max_is_of_no_use_where_comparisons_are_paid_for(price):
+    with pytest.raises(UsageError, match="a Max compares every element"):
+        resolve({price: "0.5", "mask_form": "max"}, Path("model.onnx"))
 
 
 def test_limits():

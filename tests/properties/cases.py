@@ -154,14 +154,20 @@ def with_outputs(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelPr
 def count_relus(case: Case, model: onnx.ModelProto) -> int:
     """The ReLU count of a model per sample, by the shapes that its tensors have when it runs."""
     sites = ("Relu", "LeakyRelu", "PRelu")
-    nodes = [node for node in _running(model.graph) if node.op_type in sites or _rectifies(model, node)]
+    nodes = [
+        node
+        for node in _running(model.graph)
+        if node.op_type in sites or _rectifies(model, node) or _has_floors(model, node)
+    ]
     probe = with_outputs(model, [node.output[0] for node in nodes])
     outputs: Sequence[Array] = case.run(probe, "the reference") if nodes else ()
     return sum(_activated(model, node, output) // case.batch for node, output in zip(nodes, outputs, strict=True))
 
 
 def _activated(model: onnx.ModelProto, node: onnx.NodeProto, output: Array) -> int:
-    """Elements of what a site makes, but for those that a PRelu lets pass with a slope of one."""
+    """Elements of what a site makes, but for those that pass: by a slope of one, or the lowest floor."""
+    if _has_floors(model, node):
+        return int(np.count_nonzero(np.broadcast_to(_constant(model, node.input[1]) == 0, output.shape)))
     if node.op_type != "PRelu" or (slope := _constant(model, node.input[1])) is None:
         return output.size
     return int(np.count_nonzero(np.broadcast_to(slope, output.shape) != 1))
@@ -176,6 +182,14 @@ def _running(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
             found.append(node)
             needed |= {*node.input, *outer_references(onnx.GraphProto(node=[node]))}
     return found
+
+
+def _has_floors(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
+    """Whether a node is a Max of a tensor and of floors that are zero here and the lowest number there."""
+    floors = _constant(model, node.input[1]) if node.op_type == "Max" and len(node.input) == 2 else None
+    if floors is None or floors.dtype.kind != "f":
+        return False
+    return bool(np.any(floors == 0) and np.all((floors == 0) | (floors <= np.finfo(floors.dtype).min)))
 
 
 def _rectifies(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:

@@ -29,7 +29,7 @@ from tests.properties.engines import Array
 __all__ = ["check_fits", "check_plan"]
 
 _SAMPLES = 24
-MASK_FORMS: tuple[MaskForm, ...] = ("split", "prelu")
+MASK_FORMS: tuple[MaskForm, ...] = ("split", "prelu", "max")
 # Fits of a model that are checked.
 _FITS = 2
 

@@ -19,7 +19,7 @@ GROUP = 30
 OLDEST = 9
 
 
-@pytest.mark.parametrize("form", ["split", "prelu"])
+@pytest.mark.parametrize("form", ["split", "prelu", "max"])
 @pytest.mark.parametrize("first", SEEDS[::GROUP])
 def test_lowering_changes_no_output(first, form):
     for seed in range(first, first + GROUP):

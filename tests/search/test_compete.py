@@ -43,6 +43,31 @@ def test_a_plan_that_cannot_be_carried_out_is_left_out(monkeypatch, caplog, inpu
     assert "A plan is left out: it cannot be carried out." in caplog.text
 
 
+def test_with_several_workers_the_same_plans_are_found_though_more_are_tried(
+    monkeypatch, inputs, observation, measured
+):
+    cost = inputs.analysis.cost
+    budgets = [Budget(int(share * cost.relus), cost.macs) for share in (0.7, 0.5)]
+    rounds = []
+
+    def run_all(work, shared, plans):
+        rounds.append([plan.keys for plan in plans])
+        return (work(shared, plan) for plan in plans)
+
+    monkeypatch.setattr(compete_module, "run_all", run_all)
+    found = {}
+    for count in (1, 3):
+        rounds.clear()
+        monkeypatch.setattr(compete_module, "worker_count", lambda count=count: count)
+        results = search(inputs, observation, [measured] * 2, budgets, Silent(), 8)
+        found[count] = [[(plan.keys, plan.damage) for plan in plans] for plans in results]
+        tried = [keys for each in rounds for keys in each]
+        assert len(tried) == len(set(tried))
+        assert max(map(len, rounds)) == count
+    assert found[1] == found[3]
+    assert len(rounds) < 8
+
+
 def searched(monkeypatch, case, values, measure="kl", tries=24):
     """The plans that are tried where their damages turn out to be `values`, and the last of these from then on."""
     inputs, observation, measured = case

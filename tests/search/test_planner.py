@@ -59,6 +59,20 @@ def test_a_kernel_that_costs_multiply_adds_is_taken_where_the_rest_of_the_plan_s
         next(planner([large], values, relus=RELUS * 4 // 5, macs=MACS).proposals())
 
 
+def test_what_comes_next_is_known_as_long_as_nothing_is_learned():
+    one, other = planner(ALL, relus=RELUS // 2), planner(ALL, relus=RELUS // 2)
+    ours, theirs = one.proposals(), other.proposals()
+    for _ in range(3):
+        ahead = one.ahead(3)
+        assert len(ahead) == 3
+        assert [keys(plan) for plan in ahead] == [keys(next(theirs)) for _ in range(3)]
+        assert [keys(next(ours)) for _ in range(3)] == [keys(plan) for plan in ahead]
+    learnt = next(ours)
+    one.learn(learnt, 5.0)
+    assert one.ahead(1)[0].keys == next(ours).keys
+    assert planner(relus=0).ahead(3) == []
+
+
 def test_proposals_are_distinct():
     proposed = [keys(plan) for plan in itertools.islice(planner(ALL, relus=RELUS * 3 // 5).proposals(), 12)]
     assert len(proposed) == len(set(proposed)) == 12

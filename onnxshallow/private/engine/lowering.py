@@ -19,6 +19,7 @@ import onnx
 from onnxshallow.analysis import Layer, analyze
 from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.cost import is_square
+from onnxshallow.analysis.floors import floors_of
 from onnxshallow.errors import ModelError
 from onnxshallow.model.network import Network, Node
 from onnxshallow.private.engine import moves
@@ -226,8 +227,10 @@ def _plain(op: str) -> Callable[[Lowering, Node], str]:
     return lambda state, node: state.writer.step(op, state.name(node.inputs[0]))
 
 
-def _extreme(op: str) -> Callable[[Lowering, Node], str]:
-    def lowered(state: Lowering, node: Node) -> str:
+def _extreme(op: str) -> Callable[[Lowering, Node], str | None]:
+    def lowered(state: Lowering, node: Node) -> str | None:
+        if floors_of(state.network, node) is not None:
+            return None  # the lowest number has no place in fixed point
         first, *others = (state.name(name) for name in node.inputs)
         for other in others:
             first = state.writer.step(op, first, other)

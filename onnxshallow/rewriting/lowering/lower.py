@@ -25,6 +25,11 @@ from onnxshallow.rewriting.lowering.roles import MaskForm, roles, write_parts
 
 __all__ = ["MaskForm", "lower"]
 
+# Channels that a processor with vectors of 16 floats computes at once: 30 take longer than 32.
+_BLOCK = 16
+# From this opset on onnxruntime has a Max of half precision too.
+_MAX_OF_ANY_TYPE = 12
+
 
 def lower(
     analysis: Analysis, partials: Sequence[Partial], form: MaskForm, dead: Collection[str] = ()
@@ -36,13 +41,16 @@ def lower(
             (`onnxshallow.actions.partial`).
         partials: the activations. Their values count, not those in the graph.
         form: `split` lets channels that lie together go through nodes of their own; `prelu` writes a PRelu whose
-            slope is one where nothing is activated. Masks of single places are always written as the latter, unless
-            they square or clip.
+            slope is one where nothing is activated; `max` a Max with the lowest number there, of a Relu without
+            squares, and all else as `split` does, and leaves whole blocks of channels. Masks of single places are
+            written as a PRelu where `split` is asked for, unless they square or clip.
         dead: tensors of further streams from which channels of zeros are left out.
 
     Raises:
         NotLinearError: the graph holds no activation that makes a partial's output.
     """
+    if form == "max" and analysis.network.opset < _MAX_OF_ANY_TYPE:
+        form = "split"
     shapes = analysis.network.input_shapes
     bare = analyze(_whole(analysis, partials), shapes)
     sites = {site.output: site for site in bare.sites}
@@ -115,7 +123,7 @@ def _order(analysis: Analysis, stream: Stream, partials: Mapping[str, Partial], 
     """The channels that a stream keeps, in the order that serves the largest sites."""
     unneeded = unneeded_channels(analysis, stream, partials)
     unneeded[0] &= not np.all(unneeded)
-    kept = np.flatnonzero(~unneeded)
+    kept = np.flatnonzero(~(_in_blocks(unneeded) if form == "max" else unneeded))
     sites = [site for site in analysis.sites if site.output in partials and site.output in stream.tensors]
     sites.sort(key=lambda site: -(site.size or 0))
     groups = [
@@ -124,6 +132,15 @@ def _order(analysis: Analysis, stream: Stream, partials: Mapping[str, Partial], 
         if partials[site.output].kept.shape == (stream.channels,)
     ]
     return kept[common_order(groups)] if groups else kept
+
+
+def _in_blocks(unneeded: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which channels to leave out so that whole blocks are left, which a processor computes at once anyway."""
+    left = np.count_nonzero(~unneeded)
+    spare = min(-left % _BLOCK, np.count_nonzero(unneeded))
+    fewer = unneeded.copy()
+    fewer[np.flatnonzero(unneeded)[:spare]] = False
+    return fewer
 
 
 def _spread(order: NDArray[np.int64], width: int) -> NDArray[np.int64]:

@@ -22,13 +22,14 @@ class NodeWriter:
         opset: version of ONNX's own operators.
 
     Attributes:
+        dtype: element type of the tensors.
         nodes: what was written so far, in order.
     """
 
     def __init__(self, editor: GraphEditor, name: str, dtype: np.dtype, rank: int, opset: int) -> None:
         self._editor = editor
         self._name = name
-        self._dtype = dtype
+        self.dtype = dtype
         self._opset = opset
         self.rank = rank
         self.nodes: list[gs.Node] = []
@@ -58,7 +59,7 @@ class NodeWriter:
     def numbers(self, what: str, values: NDArray[np.float64]) -> gs.Tensor:
         """A constant (C,) or (C, *spatial) as one (C, *spatial), which is broadcast against the tensors."""
         shape = (*values.shape, *(1,) * (self.rank + 1 - values.ndim))
-        return self._editor.constant(f"{self._name}.{what}", values.reshape(shape).astype(self._dtype))
+        return self._editor.constant(f"{self._name}.{what}", values.reshape(shape).astype(self.dtype))
 
     def integers(self, what: str, values: Sequence[int] | NDArray[np.int64]) -> gs.Tensor:
         """A constant of whole numbers."""
@@ -98,7 +99,7 @@ class NodeWriter:
         return self.write("Gather", "ordered", [joined, self.integers("places", places)], axis=1)
 
     def _made(self, what: str) -> gs.Variable:
-        return gs.Variable(self._editor.fresh(f"{self._name}_{what}"), self._dtype)
+        return gs.Variable(self._editor.fresh(f"{self._name}_{what}"), self.dtype)
 
 
 def _are_runs(groups: Sequence[NDArray[np.int64]]) -> bool:

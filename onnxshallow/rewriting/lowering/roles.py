@@ -11,7 +11,7 @@ to add; that to multiply by is left to `onnxshallow.rewriting.lowering.rescale`.
 together are gathered, and put back into their order afterwards.
 
 In the PRelu form activated and other elements stay together: they go through a PRelu whose slope is one where nothing
-is activated.
+is activated. In the Max form they go through a Max with a floor that nothing is below there.
 """
 
 from dataclasses import dataclass, replace
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from onnxshallow.actions.emission import write_layer
 from onnxshallow.actions.partial import mask_refusal
 from onnxshallow.analysis import Analysis, Layer, NotLinearError, Site
+from onnxshallow.analysis.floors import floors_of, lowest
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.convolution import scale_output
 from onnxshallow.model.editor import GraphEditor
@@ -31,7 +32,7 @@ from onnxshallow.rewriting.lowering.node_writer import NodeWriter
 
 __all__ = ["MaskForm", "roles", "write_parts"]
 
-MaskForm = Literal["split", "prelu"]
+MaskForm = Literal["split", "prelu", "max"]
 """How partial activations are written."""
 
 Values = NDArray[np.float64]
@@ -50,15 +51,18 @@ def roles(site: Site, partial: Partial, form: MaskForm) -> NDArray[np.int64]:
         (C, *spatial) where places of one channel are not written together.
     """
     active = partial.kept
-    if _takes_prelu(site, partial, form) and np.any(partial.kept):
+    if _own_form(site, partial, form) != "split" and np.any(partial.kept):
         active = ~partial.squared
     groups = np.where(active, _ACTIVE, np.where(partial.squared, _SQUARED, _OTHER))
     by_channel = groups.reshape(len(groups), -1)
     return by_channel[:, 0] if np.all(by_channel == by_channel[:, :1]) else groups
 
 
-def _takes_prelu(site: Site, partial: Partial, form: MaskForm) -> bool:
-    return site.kind in _SLOPED and (form == "prelu" or partial.kept.ndim > 1)
+def _own_form(site: Site, partial: Partial, form: MaskForm) -> MaskForm:
+    """The form that a site is written in where `form` is asked for: one that has it."""
+    if site.kind == "max" or (site.kind == "relu" and form == "max"):
+        return "split" if np.any(partial.squared) else "max"
+    return "prelu" if site.kind in _SLOPED and (form == "prelu" or partial.kept.ndim > 1) else "split"
 
 
 def write_parts(editor: GraphEditor, analysis: Analysis, site: Site, partial: Partial, form: MaskForm) -> None:
@@ -82,7 +86,8 @@ def write_parts(editor: GraphEditor, analysis: Analysis, site: Site, partial: Pa
     made = editor.tensor(partial.output)
     (activation,) = made.inputs
     writer = NodeWriter(editor, site.name, site.dtype, site.rank, analysis.network.opset)
-    recipe = _Recipe(site, partial, scale, shift, _slope(analysis, site), _takes_prelu(site, partial, form))
+    own = _own_form(site, partial, form)
+    recipe = _Recipe(site, partial, scale, shift, _slope(analysis, site), _floors(analysis, site, own), own)
     source = editor.tensor(partial.source)
     groups = roles(site, partial, form)
     if groups.ndim > 1:
@@ -108,7 +113,8 @@ class _Recipe:
         scale: what z is multiplied by before all else.
         shift: what is added to it then.
         slope: that of the activation below zero, (C, *spatial) or with ones; None where it has no such slope.
-        prelu: whether elements that are not activated go through a PRelu too.
+        floors: below which nothing goes where the activation is a Max, (C, *spatial) or with ones; None for others.
+        form: whether elements that are not activated go through a PRelu or a Max too.
     """
 
     site: Site
@@ -116,7 +122,8 @@ class _Recipe:
     scale: Values
     shift: Values
     slope: Values | None
-    prelu: bool
+    floors: Values | None
+    form: MaskForm
 
 
 def _scale_and_shift(partial: Partial) -> tuple[Values, Values]:
@@ -183,6 +190,20 @@ def _slope(analysis: Analysis, site: Site) -> Values | None:
     value = analysis.network.constant(node.inputs[1])
     if value is None:
         raise NotLinearError(f"{site.name!r} cannot be written in part: {mask_refusal(analysis, site)}")
+    return _by_channel(site, value)
+
+
+def _floors(analysis: Analysis, site: Site, form: MaskForm) -> Values | None:
+    """The floors of an activation that is a Max or is to be one, with axes as of `_slope`; None for others."""
+    node = analysis.network.producer(site.output)
+    known = None if node is None else floors_of(analysis.network, node)
+    if known is not None:
+        return _by_channel(site, known)
+    return np.zeros((1,) * (site.rank + 1)) if form == "max" else None
+
+
+def _by_channel(site: Site, value: np.ndarray) -> Values:
+    """A constant that is broadcast against a site's elements, with an axis for the channels and for each after it."""
     return np.reshape(value, ((1,) * (site.rank + 1) + value.shape)[-site.rank - 1 :]).astype(np.float64)
 
 
@@ -197,6 +218,7 @@ def _write_places(
         scale=recipe.scale.reshape(-1),
         shift=recipe.shift.reshape(-1),
         slope=None if recipe.slope is None else np.broadcast_to(recipe.slope, shape).reshape(-1),
+        floors=None if recipe.floors is None else np.broadcast_to(recipe.floors, shape).reshape(-1),
     )
     writer.rank = 0
     read = writer.write("Flatten", "places", [source], axis=1)
@@ -225,14 +247,27 @@ def _activated(
     writer: NodeWriter, recipe: _Recipe, activation: gs.Node, x: gs.Tensor, chosen: NDArray[np.int64]
 ) -> gs.Tensor:
     kept, slope = recipe.partial.kept[chosen], recipe.slope
-    if slope is None or (not recipe.prelu and (recipe.site.kind != "prelu" or len(slope) == 1)):
+    if recipe.floors is not None:
+        floors = _chosen(recipe.floors, chosen)
+        floors = np.where(_along(kept, floors), floors, lowest(writer.dtype))
+        return writer.move("active", gs.Node("Max", activation.name), [x, writer.numbers("floors", floors)])
+    if slope is None or (recipe.form != "prelu" and (recipe.site.kind != "prelu" or len(slope) == 1)):
         return writer.move("active", activation, [x, *activation.inputs[1:]])
-    own = slope if len(slope) == 1 else slope[chosen]
-    kept = kept.reshape(*kept.shape, *(1,) * (own.ndim - kept.ndim))
-    inputs = [x, writer.numbers("slope", np.where(kept, own, 1.0))]
+    own = _chosen(slope, chosen)
+    inputs = [x, writer.numbers("slope", np.where(_along(kept, own), own, 1.0))]
     if recipe.site.kind == "prelu":
         return writer.move("active", activation, inputs)
     return writer.move("active", gs.Node("PRelu", activation.name), inputs)
+
+
+def _chosen(values: Values, chosen: NDArray[np.int64]) -> Values:
+    """The values of some channels; a single one is that of all."""
+    return values if len(values) == 1 else values[chosen]
+
+
+def _along(kept: NDArray[np.bool_], values: Values) -> NDArray[np.bool_]:
+    """Which of the elements are kept, with as many axes as their values have."""
+    return kept.reshape(*kept.shape, *(1,) * (values.ndim - kept.ndim))
 
 
 def _squared(writer: NodeWriter, partial: Partial, x: gs.Tensor, chosen: NDArray[np.int64]) -> gs.Tensor:

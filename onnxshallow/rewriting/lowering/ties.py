@@ -2,7 +2,8 @@
 
 A scale is a number that a channel may be multiplied by (`onnxshallow.rewriting.lowering.scales`).
 
-    Relu, LeakyRelu, PRelu, poolings, sums, moves     at the scale of what they read
+    Relu, LeakyRelu, PRelu, Max(x, floors),
+    poolings, sums, moves                             at the scale of what they read
     Mul(u, u)                                         at its square
     a layer                                           reads and makes any scale: its weights take it up
     Mul by a number a channel                         likewise; it can go where its output takes up the number
@@ -16,6 +17,7 @@ from onnxshallow.analysis import Analysis, Layer
 from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.attributes import zero_padding
 from onnxshallow.analysis.cost import is_square
+from onnxshallow.analysis.floors import floors_of
 from onnxshallow.analysis.streams import adds_channels, channel_axis, joins_channels, keeps_channels
 from onnxshallow.model.network import Node
 from onnxshallow.rewriting.lowering.scales import Scales
@@ -110,7 +112,8 @@ class Ties:
             fits = all(self._is_scalable(node, name) for name in node.inputs if network.is_constant(name))
             single = len(read) == 1 or not node.is_op("Mul")
             return [(result, each) for each in read] if fits and single and len({*map(len, read)}) == 1 else None
-        if node.is_op(*_HOMOGENEOUS) or is_passthrough(network, node) or keeps_channels(network, node):
+        same = node.is_op(*_HOMOGENEOUS) or floors_of(network, node) is not None
+        if same or is_passthrough(network, node) or keeps_channels(network, node):
             whole, rest = divmod(len(result), len(first))
             return None if rest else [(result, np.repeat(first, whole))]
         return None

@@ -1,4 +1,7 @@
-"""Damages on disk, so that a second run with the same inputs, and a run after an interruption, need no sweep."""
+"""Damages and other measurements on disk, so that a further run with the same inputs needs no sweep.
+
+So does a run after an interruption, for what was measured before it.
+"""
 
 import hashlib
 import json
@@ -39,11 +42,12 @@ class SweepCache:
     Args:
         identity: whatever the damages depend on, as JSON values; its digest is the file's name.
         folder: where the file is; None keeps the values in memory only.
+        name: what the file's name begins with.
     """
 
-    def __init__(self, identity: Mapping[str, object], folder: Path | None) -> None:
+    def __init__(self, identity: Mapping[str, object], folder: Path | None, name: str = "sweep") -> None:
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        self._path = None if folder is None else folder / f"sweep-{digest[:32]}.jsonl"
+        self._path = None if folder is None else folder / f"{name}-{digest[:32]}.jsonl"
         self._values: dict[str, float] = {}
         self._line_open = False
         if self._path is not None:
@@ -67,7 +71,7 @@ class SweepCache:
                 stream.write("\n" * self._line_open + json.dumps([key, value]) + "\n")
                 self._line_open = False
         except OSError as error:
-            logger.warning("The sensitivity cache cannot be written (%s); going on without it.", error)
+            logger.warning("The cache of measurements cannot be written (%s); going on without it.", error)
             self._path = None
 
 

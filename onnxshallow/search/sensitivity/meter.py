@@ -23,6 +23,7 @@ from onnxshallow.search.sensitivity.cache import SweepCache
 from onnxshallow.search.sensitivity.magnitude import magnitude_damages
 from onnxshallow.search.sensitivity.sweep import LOOKAHEAD, SweepOptions, sweep
 from onnxshallow.search.solver import Budget
+from onnxshallow.search.timetable import Timetable, with_times
 from onnxshallow.versions import versions
 
 __all__ = ["DamageMeter", "MeasuredDamages"]
@@ -54,13 +55,20 @@ class DamageMeter:
         observation: what the original does with them.
         progress: shows how it goes.
         cache_folder: where damages are kept from run to run, or None.
+
+    Attributes:
+        table: what layers take on this machine, where latency is limited; else None.
     """
 
     def __init__(
         self, inputs: Inputs, observation: Observation, progress: Progress, cache_folder: Path | None
     ) -> None:
         self._inputs, self._observation, self._progress = inputs, observation, progress
+        self.table = _table(inputs, cache_folder)
         self._candidates, self._refusals = possible_candidates(inputs, observation.statistics)
+        if self.table is not None:
+            form = inputs.config.form
+            self._candidates = with_times(inputs.analysis, self._candidates, observation.statistics, self.table, form)
         self._cache = SweepCache(_identity(inputs), cache_folder)
         self._known: dict[str, float] = {}
         self._asked: set[str] = set()
@@ -131,6 +139,14 @@ class DamageMeter:
                     step,
                 )
         return {c.key: self._known[c.key] for c in candidates if c.key in self._known}
+
+
+def _table(inputs: Inputs, cache_folder: Path | None) -> Timetable | None:
+    """What layers take on this machine, where `--target-latency` asks for it."""
+    if inputs.config.target_latency is None:
+        return None
+    threads = inputs.calibration.threads
+    return Timetable(threads, SweepCache(Timetable.identity(threads), cache_folder, "latency"))
 
 
 def _undecided(

@@ -4,8 +4,9 @@ The original's cursor goes down the network once. At each cut the candidates tha
 to a network of its own, fitted on the leading batches, and run to the output on the others from the cut on.
 """
 
+import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from onnxshallow.runtime.progress import Step
 from onnxshallow.runtime.whole import join_batches
 from onnxshallow.search.sensitivity.cache import SweepCache
 from onnxshallow.search.sensitivity.measures import Measure, damage
+from onnxshallow.search.workers import run_all, worker_count
 from onnxshallow.validation.kinds import OutputKind
 
 __all__ = ["LOOKAHEAD", "SweepOptions", "sweep"]
@@ -36,6 +38,8 @@ The correction that follows the real plan goes on to the output. Two layers of i
 
 # Rewritten networks wait for their turn if all fit into this many bytes; else they are made again.
 _MOST_KEPT = 1 << 30
+# Parts that the candidates are cut into for each worker, so that none waits long for the last.
+_PARTS = 2
 # Stored, read, and in double precision.
 _BYTES_A_WEIGHT = 16
 
@@ -80,29 +84,69 @@ def sweep(
     damages = {c.key: cache[c.key] for c in candidates if c.key in cache}
     for _ in damages:
         step()
-    position = {name: node.index for node in analysis.network.nodes for name in node.outputs}
-    weights = sum(int(np.prod(layer.weight_shape)) for layer in analysis.layers)
-    hold = weights * _BYTES_A_WEIGHT * (len(candidates) - len(damages)) <= _MOST_KEPT
-    todo: list[tuple[int, str, Candidate, Rewritten | None]] = []
-    for candidate in candidates:
-        if candidate.key in damages:
-            continue
-        try:
-            rewritten = apply_candidates(analysis, [candidate], statistics)
-        except NotLinearError as error:  # find() promised too much
-            logger.warning("Candidate %s does not apply: %s.", candidate.key, error.__cause__)
-            step()
-            continue
-        start = _start(analysis, candidate, rewritten, position)
-        todo.append((position.get(start, -1), start, candidate, rewritten if hold else None))
-    cursor = Cursor.at_inputs(analysis.network, calibration.batches, calibration.store, threads=calibration.threads)
-    for _, start, candidate, known in sorted(todo, key=lambda item: item[0]):
-        cursor.advance([start])
-        rewritten = known or apply_candidates(analysis, [candidate], statistics)
-        damages[candidate.key] = _damage_of(cursor, rewritten, analysis.layers, calibration, reference, options)
-        cache[candidate.key] = damages[candidate.key]
+    missing = [c for c in candidates if c.key not in damages]
+    task = _Sweep(analysis, missing, statistics, calibration, reference, options)
+    keys = [c.key for c in missing]
+    parts = [keys[first :: _PARTS * worker_count()] for first in range(_PARTS * worker_count())]
+    found = (
+        task.damages(keys) if worker_count() == 1 else itertools.chain.from_iterable(run_all(_measured, task, parts))
+    )
+    for key, value in found:
+        if value is not None:
+            damages[key] = cache[key] = value
         step()
     return damages
+
+
+@dataclass(frozen=True, eq=False)
+class _Sweep:
+    """What is measured, and by what; as for `sweep`. All candidates are new."""
+
+    analysis: Analysis
+    candidates: Sequence[Candidate]
+    statistics: Statistics
+    calibration: Calibration
+    reference: Sequence[np.ndarray]
+    options: SweepOptions
+
+    def damages(self, keys: Collection[str]) -> Iterator[tuple[str, float | None]]:
+        """The damage of some of the candidates by key; None for one that does not apply after all.
+
+        The cursor stops where any candidate begins, also those of others, so that what it computes does not depend
+        on which are measured here.
+        """
+        analysis, calibration = self.analysis, self.calibration
+        position = {name: node.index for node in analysis.network.nodes for name in node.outputs}
+        weights = sum(int(np.prod(layer.weight_shape)) for layer in analysis.layers)
+        hold = weights * _BYTES_A_WEIGHT * len(keys) <= _MOST_KEPT
+        todo: list[tuple[int, str, Candidate, Rewritten | None]] = []
+        for candidate in self.candidates:
+            try:
+                rewritten = apply_candidates(analysis, [candidate], self.statistics)
+            except NotLinearError as error:  # find() promised too much
+                if candidate.key in keys:
+                    logger.warning("Candidate %s does not apply: %s.", candidate.key, error.__cause__)
+                    yield candidate.key, None
+                continue
+            start = _start(analysis, candidate, rewritten, position)
+            kept = rewritten if hold and candidate.key in keys else None
+            todo.append((position.get(start, -1), start, candidate, kept))
+        batches, store = calibration.batches, calibration.store
+        cursor = Cursor.at_inputs(analysis.network, batches, store, threads=calibration.threads)
+        for _, start, candidate, known in sorted(todo, key=lambda item: item[0]):
+            cursor.advance([start])
+            if candidate.key in keys:
+                rewritten = known or apply_candidates(analysis, [candidate], self.statistics)
+                reference = self.reference
+                yield (
+                    candidate.key,
+                    _damage_of(cursor, rewritten, analysis.layers, calibration, reference, self.options),
+                )
+
+
+def _measured(task: _Sweep, keys: Collection[str]) -> list[tuple[str, float | None]]:
+    """What a worker measures."""
+    return list(task.damages(keys))
 
 
 def _start(analysis: Analysis, candidate: Candidate, rewritten: Rewritten, position: Mapping[str, int]) -> str:

@@ -58,6 +58,12 @@ def test_a_slope_costs_one_product_and_elements_with_slope_one_are_not_compared(
     assert len(program.steps[1].settings["index"]) == 2 * 36
 
 
+def test_a_max_with_the_lowest_number_has_no_place_in_fixed_point():
+    floors = np.array([0, np.finfo(np.float32).min, 0, 0], "f").reshape(4, 1, 1)
+    with pytest.raises(ModelError, match="'y' \\(Max\\) is none that can be run under secure computation"):
+        lower(build("(float[N,4,6,6] x) => (float[N,4,6,6] y) { y = Max(x, f) }", f=floors))
+
+
 def test_what_is_folded_costs_no_step():
     text = """(float[N,2,4,4] x) => (float[N,3,4,4] y) {
         a = Conv(x, w) b = BatchNormalization(a, s, t, t, v) i = Identity(b) y = Mul(i, c) }"""
