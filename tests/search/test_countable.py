@@ -24,7 +24,7 @@ def checked(tmp_path, text: str, budget: Budget) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(IF, "1 activations whose sizes are not known"), (GATED, "no ReLU-like activation, and 1 Sigmoid-gated")],
+    [(IF, "1 activations whose sizes are not known"), (GATED, "no ReLU-like activation, and 1 Silu")],
 )
 def test_a_share_of_what_is_not_counted_is_refused(tmp_path, text, said):
     with pytest.raises(ModelError, match=said):
