@@ -6,12 +6,14 @@ It must import nothing of onnxshallow but what is counted, so that it serves any
 """
 
 import contextlib
+import importlib
 import json
 import math
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +22,27 @@ import onnx
 from onnxshallow.model import session
 
 
-class Counter:
-    """What sessions have done so far: how many there were, their runs, multiply-adds and CPU seconds."""
+# Where the clock of the stages is, and where it was.
+_CLOCKS = ("onnxshallow.runtime.progress", "onnxshallow.progress")
+
+
+class Counts:
+    """What has been done so far: sessions, their runs and CPU seconds, and by stage CPU seconds and multiply-adds."""
 
     def __init__(self) -> None:
-        self.sessions, self.runs, self.macs, self.seconds, self.counting = 0, 0, 0.0, 0.0, 0.0
+        self.sessions, self.runs, self.seconds, self.counting = 0, 0, 0.0, 0.0
+        self.stage = "else"
+        self.macs: Counter[str] = Counter()
+        self.cpu: Counter[str] = Counter()
 
     def watch(self) -> None:
-        """Count every session from now on."""
-        start, run, counter = session.Session.__init__, session.Session.run, self
+        """Count every session and stage from now on."""
+        start, run, counts = session.Session.__init__, session.Session.run, self
 
         def started(self: session.Session, model: onnx.ModelProto, **options: object) -> None:
             start(self, model, **options)
             self.counted = (model, {})
-            counter.sessions += 1
+            counts.sessions += 1
 
         def counted(self: session.Session, feeds: Mapping[str, np.ndarray], *rest: object) -> list[np.ndarray]:
             before = time.process_time()
@@ -44,13 +53,35 @@ class Counter:
             key = str(shapes)
             if key not in known:
                 known[key] = multiply_adds(model, shapes)
-            counter.runs += 1
-            counter.macs += known[key]
-            counter.seconds += after - before
-            counter.counting += time.process_time() - after
+            counts.runs += 1
+            counts.macs[counts.stage] += known[key]
+            counts.seconds += after - before
+            counts.counting += time.process_time() - after
             return values
 
         session.Session.__init__, session.Session.run = started, counted
+        clock = next(found for name in _CLOCKS if (found := _found(name)) is not None)
+        timed = clock.__call__
+
+        @contextlib.contextmanager
+        def noted(self: object, name: str) -> Iterator[None]:
+            outer, counts.stage = counts.stage, name
+            before = time.process_time() - counts.counting
+            try:
+                with timed(self, name):
+                    yield
+            finally:
+                counts.stage = outer
+                counts.cpu[name] += time.process_time() - counts.counting - before
+
+        clock.__call__ = noted
+
+
+def _found(module: str) -> type | None:
+    try:
+        return importlib.import_module(module).Clock
+    except ImportError:
+        return None
 
 
 def multiply_adds(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
@@ -78,8 +109,8 @@ def multiply_adds(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]])
 
 def main() -> int:
     """Run, and write what was counted."""
-    counter = Counter()
-    counter.watch()
+    counts = Counts()
+    counts.watch()
     target, sys.argv[1:] = Path(sys.argv[1]), sys.argv[2:]
     code = 0
     from onnxshallow.cli.main import main as run
@@ -90,16 +121,17 @@ def main() -> int:
         except SystemExit as done:
             code = int(done.code or 0)
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    counts = {
+    found = {
         "code": code,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime - counter.counting,
-        "session_seconds": counter.seconds,
-        "sessions": counter.sessions,
-        "runs": counter.runs,
-        "macs": counter.macs,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime - counts.counting,
+        "session_seconds": counts.seconds,
+        "sessions": counts.sessions,
+        "runs": counts.runs,
+        "macs": counts.macs,
+        "cpu": counts.cpu,
         "peak_mib": usage.ru_maxrss / 1024,
     }
-    target.write_text(json.dumps(counts), encoding="utf-8")
+    target.write_text(json.dumps(found), encoding="utf-8")
     return code
 
 

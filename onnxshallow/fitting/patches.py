@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -51,8 +52,9 @@ def gather_patches(
         return _written(rows, into)
     windows = _windows(_padded(x, convolution, last=not _are_few(x, convolution, positions)), convolution)
     if positions is not None:
-        out = windows.shape[2 : 2 + convolution.rank]
-        windows = windows[(slice(None), slice(None), *np.unravel_index(positions, out))]
+        places = np.unravel_index(positions, windows.shape[2 : 2 + convolution.rank])
+        taken: tuple[Any, ...] = (slice(None), slice(None), *places)
+        windows = windows[taken]
     if into is None:
         taps = int(np.prod(convolution.kernel_shape))
         into = np.empty((groups, windows.size // (channels * taps), taps * each), dtype=np.float32)
@@ -63,7 +65,7 @@ def gather_patches(
 def _are_few(x: np.ndarray, convolution: Convolution, positions: np.ndarray | None) -> bool:
     """Whether so little is read that laying the channels of each pixel side by side first does not pay."""
     taps = int(np.prod(convolution.kernel_shape))
-    return positions is not None and taps * len(positions) * _RATHER_ALL < np.prod(x.shape[2:])
+    return positions is not None and taps * len(positions) * _RATHER_ALL < int(np.prod(x.shape[2:]))
 
 
 def _windows(padded: np.ndarray, convolution: Convolution) -> np.ndarray:
