@@ -21,7 +21,6 @@ import onnx
 
 from onnxshallow.model import session
 
-
 # Where the clock of the stages is, and where it was.
 _CLOCKS = ("onnxshallow.runtime.progress", "onnxshallow.progress")
 

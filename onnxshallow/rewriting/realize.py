@@ -15,6 +15,7 @@ from onnxshallow.analysis import Analysis, Layer, analyze
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import correct, downstream
+from onnxshallow.fitting.gathering import KnownRows
 from onnxshallow.model.network import Network
 from onnxshallow.rewriting.lowering.lower import MaskForm, lower
 from onnxshallow.runtime.cursor import Cursor
@@ -60,6 +61,7 @@ def realize(
     correction: bool = True,
     form: MaskForm = "split",
     step: Step = lambda: None,
+    rows: KnownRows | None = None,
 ) -> Realized:
     """Apply `candidates` to the analysed model.
 
@@ -75,6 +77,7 @@ def realize(
         correction: whether untouched layers downstream of a change are re-fitted too.
         form: how activations that are kept in part are written.
         step: called after each fitted layer.
+        rows: what is known of the original's activations, for plans that are fitted to the same samples.
 
     Raises:
         NotLinearError: a candidate cannot be carried out, as another gets in its way.
@@ -86,7 +89,7 @@ def realize(
     ends = {name for c in composed for name in _ends(analysis, c)}
     rewritten = apply_candidates(analysis, apart, statistics, ends)
     chosen = _layers_to_fit(rewritten, rewritten.fit, correction)
-    model, partials = _fit(analysis, rewritten, chosen, rewritten.fit, calibration, step)
+    model, partials = _fit(analysis, rewritten, chosen, rewritten.fit, calibration, step, rows)
     apart_only = _finished(analysis, model, partials, form, calibration)
     if not composed:
         return apart_only
@@ -97,7 +100,7 @@ def realize(
     error = max(relative_error(a, b) for a, b in zip(apart_only.outputs, result.outputs, strict=True))
     if correction and any(c.exactness != "exact" for c in composed):
         chosen = [layer for layer in _layers_to_fit(merged, merged.frozen, True) if layer.output not in merged.frozen]
-        model, partials = _fit(analysis, merged, chosen, rewritten.fit, calibration, step)
+        model, partials = _fit(analysis, merged, chosen, rewritten.fit, calibration, step, rows)
         result = _finished(analysis, model, partials, form, calibration)
     return replace(result, composition_error=error)
 
@@ -155,6 +158,7 @@ def _fit(
     changed: Collection[str],
     calibration: Calibration,
     step: Step,
+    rows: KnownRows | None,
 ) -> tuple[onnx.ModelProto, list[Partial]]:
     """The rewritten model with `chosen` layers and its partial activations fitted to the original's activations."""
     fitted = calibration.batches[calibration.fitting]
@@ -177,6 +181,7 @@ def _fit(
         known=original.layers,
         partials=rewritten.partials,
         polynomial_batches=len(fitted),
+        rows=rows,
     )
     partials = [after.partials.get(partial.output, partial) for partial in rewritten.partials]
     return write_layers(rewritten.analysis.network, layers, after.replaced), partials

@@ -1,4 +1,8 @@
-"""The stage that searches: plans are carried out in a cheap way, and the one to keep is chosen by what they do."""
+"""The stage that searches: plans are carried out in a cheap way, and the one to keep is chosen by what they do.
+
+All that are proposed are looked at roughly, fitted on few samples, which the planner learns from. Those that come out
+best are then compared closely, on more samples (docs/decisions/plans-compete.md).
+"""
 
 import itertools
 import logging
@@ -10,13 +14,15 @@ import numpy as np
 from onnxshallow.analysis import Analysis, Layer, NotLinearError
 from onnxshallow.analysis.cost import layer_macs
 from onnxshallow.errors import TargetError
+from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
+from onnxshallow.fitting.gathering import KnownRows
 from onnxshallow.rewriting.stability import why_unstable
 from onnxshallow.runtime.progress import Progress, Silent
 from onnxshallow.search.attempt import realize_with
 from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.planner import Planner
+from onnxshallow.search.planner import Planner, about_equal
 from onnxshallow.search.sensitivity.measures import Measure, damage
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.search.solver import Budget
@@ -25,14 +31,16 @@ __all__ = ["search", "tries_alone", "tries_together"]
 
 logger = logging.getLogger(__name__)
 
-# What comparing plans may cost, and how many plans are compared at the most.
-_SEARCH_FLOPS, _MOST_TRIES = 2.1e13, 24
+# What looking at plans roughly may cost, and the fewest and the most plans to look at.
+_SEARCH_FLOPS, _FEWEST_TRIES, _MOST_TRIES = 4e13, 12, 24
 # The part of that where plans hold masks and parabolas, each of which takes longer to be fitted and lowered.
 _PARTLY = 0.6
 # What a plan that is refused counts as, in what its parts do alone: enough to look elsewhere.
 _REFUSED = 10.0
-# How many plans are compared for each target at the most where several share them.
+# How many plans are looked at for each target at the most where several share them.
 _MOST_EACH = 12
+# Of the plans that were looked at one in so many is compared closely, and the fewest.
+_ONE_IN, _FEWEST_CLOSELY = 3, 2
 
 
 def search(
@@ -55,25 +63,24 @@ def search(
         measured: damages of single candidates, for each budget.
         budgets: what has to be reached.
         progress: shows how it goes.
-        tries: how many plans to carry out. A single one has nothing to be compared with, and is taken as it is.
+        tries: how many plans to look at. A single one has nothing to be compared with, and is taken as it is.
         beside: plans to compare with these, found elsewhere.
 
     Returns:
-        For each budget the plans that reach it with their measured damages, in the order of proposal; where all of
-        these were refused, they; an error, which says what can be reached, where there is no such plan.
+        For each budget the best plans that reach it with their measured damages, the least in a rough look first;
+        where all of these were refused, they; an error, which says what can be reached, where there is no such plan.
     """
     planners = [
         Planner(inputs.analysis, found.candidates, found.damages, budget)
         for found, budget in zip(measured, budgets, strict=True)
     ]
     proposals = [planner.proposals() for planner in planners]
-    tried, refused = dict[frozenset[str], Plan](), dict[frozenset[str], Plan]()
     failures, settled = dict[int, TargetError](), set[int]()
+    roughly, closely = (_Look(inputs, observation, samples) for samples in (inputs.rough, inputs.reduced))
     for other in beside:
-        if (measured_other := _try_out(inputs, observation, other)) is not None:
-            tried[other.keys] = measured_other
+        if (looked_at := roughly.at(other)) is not None:
             for planner in planners:
-                planner.learn(other, measured_other.damage or 0.0)
+                planner.learn(other, looked_at.damage or 0.0)
     with progress.stage("Comparing plans", tries) as step:
         for number in itertools.islice(itertools.cycle(range(len(budgets))), tries):
             plan = None
@@ -83,9 +90,10 @@ def search(
                 failures[number] = error
             if plan is None:
                 settled.add(number)
-            elif plan.keys not in tried and plan.keys not in refused:
-                attempted = plan if tries == 1 else _try_out(inputs, observation, plan)
-                (refused if attempted is None else tried)[plan.keys] = attempted or plan
+            elif tries == 1:
+                return [[plan]]
+            elif not roughly.knows(plan):
+                attempted = roughly.at(plan)
                 done = _REFUSED * plan.predicted if attempted is None else attempted.damage or 0.0
                 for planner in planners:
                     planner.learn(plan, done)
@@ -95,13 +103,67 @@ def search(
             if len(settled) == len(budgets):
                 break
     found: list[list[Plan] | TargetError] = []
-    for number, planner in enumerate(planners):
-        usable, others = ([plan for plan in plans.values() if planner.reaches(plan)] for plans in (tried, refused))
-        each = max(2, tries // len(budgets))
-        usable = usable or _with_fewer_squares(
-            inputs, observation, measured[number], planner.budget, others, progress, each
-        )
-        found.append(failures.get(number) or usable or others)
+    with progress.stage("Comparing the best", len(budgets)) as step:
+        for number, planner in enumerate(planners):
+            usable = _best(planner, roughly, closely, beside)
+            others = [plan for look in (roughly, closely) for plan in look.refused.values() if planner.reaches(plan)]
+            each = max(2, tries // len(budgets))
+            usable = usable or _with_fewer_squares(
+                inputs, observation, measured[number], planner.budget, others, progress, each
+            )
+            found.append(failures.get(number) or usable or others)
+            step()
+    return found
+
+
+class _Look:
+    """Carries plans out in a cheap way, each once, and measures what they do.
+
+    Args:
+        inputs: model, data and options.
+        observation: what the original does with the data.
+        calibration: the samples to fit and to measure on.
+
+    Attributes:
+        tried: plans with their measured damages, by their keys.
+        refused: those that cannot be carried out or are not stable.
+    """
+
+    def __init__(self, inputs: Inputs, observation: Observation, calibration: Calibration) -> None:
+        self._inputs, self._observation, self._calibration = inputs, observation, calibration
+        self._rows = KnownRows(calibration.store)
+        self.tried: dict[frozenset[str], Plan] = {}
+        self.refused: dict[frozenset[str], Plan] = {}
+
+    def knows(self, plan: Plan) -> bool:
+        """Whether a plan was carried out before."""
+        return plan.keys in self.tried or plan.keys in self.refused
+
+    def at(self, plan: Plan) -> Plan | None:
+        """The plan with its damage; None where it is refused."""
+        if not self.knows(plan):
+            found = _try_out(self._inputs, self._observation, plan, self._calibration, self._rows)
+            (self.refused if found is None else self.tried)[plan.keys] = plan if found is None else found
+        return self.tried.get(plan.keys)
+
+
+def _best(planner: Planner, roughly: _Look, closely: _Look, beside: Sequence[Plan]) -> list[Plan]:
+    """Of the plans that reach a budget those that came out best in a rough look, compared closely.
+
+    Those found elsewhere are among them, and those that would be taken by the rough look.
+    """
+    usable = [plan for plan in roughly.tried.values() if planner.reaches(plan)]
+    if not usable:
+        return []
+    elsewhere = {plan.keys for plan in beside}
+    first = [plan for plan in usable if plan.keys in elsewhere]
+    likely = about_equal(usable, planner.analysis.cost, planner.budget)[:_FEWEST_CLOSELY]
+    ordered = {plan.keys: plan for plan in (*first, *likely, *sorted(usable, key=lambda plan: plan.damage or 0.0))}
+    wanted = len(first) + max(_FEWEST_CLOSELY, -(-len(usable) // _ONE_IN))
+    found: list[Plan] = []
+    for plan in ordered.values():
+        if len(found) < wanted and (measured := closely.at(plan)) is not None:
+            found.append(measured)
     return found
 
 
@@ -146,18 +208,19 @@ def tries_together(inputs: Inputs, budgets: int) -> int:
 
 
 def _affordable_tries(inputs: Inputs) -> int:
-    """How many plans to carry out: many for small networks, a few for large ones."""
-    reduced, analysis = inputs.reduced, inputs.analysis
+    """How many plans to look at: many for small networks, fewer for large ones."""
+    rough, analysis = inputs.rough, inputs.analysis
     fitted, selected, watched = (
         sum(len(next(iter(batch.values()))) for batch in part)
-        for part in (reduced.batches[reduced.fitting], reduced.batches[reduced.selection], reduced.watched)
+        for part in (rough.batches[rough.fitting], rough.batches[rough.selection], rough.watched)
     )
-    flops = 2.0 * analysis.cost.macs * (2 * fitted + selected + 3 * watched)
+    flops = 2.0 * analysis.cost.macs * (fitted + selected + 3 * watched)
     flops += sum(
-        _fit_flops(analysis, layer, fitted, reduced.fit) for layer in analysis.layers if layer.kind != "affine"
+        _fit_flops(analysis, layer, fitted, rough.fit) for layer in analysis.layers if layer.kind != "affine"
     )
     share = _PARTLY if inputs.config.in_part else 1.0
-    return int(np.clip(share * _SEARCH_FLOPS / max(flops, 1.0), 2, 1 + share * (_MOST_TRIES - 1)))
+    most = 1 + share * (_MOST_TRIES - 1)
+    return int(np.clip(share * _SEARCH_FLOPS / max(flops, 1.0), min(_FEWEST_TRIES, most), most))
 
 
 def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) -> float:
@@ -173,17 +236,31 @@ def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) 
     return products + groups * unknowns**3
 
 
-def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan | None:
-    """Apply a plan in a cheap way; the plan with its damage on the selection samples, None where it is refused."""
+def _try_out(
+    inputs: Inputs, observation: Observation, plan: Plan, calibration: Calibration, rows: KnownRows
+) -> Plan | None:
+    """Apply a plan in a cheap way.
+
+    Args:
+        inputs: model, data and options.
+        observation: what the original does with the data.
+        plan: the plan.
+        calibration: the samples to fit and to measure on.
+        rows: what is known of the original from other plans on the same samples.
+
+    Returns:
+        The plan with its damage on the selection samples, None where it is refused.
+    """
     try:
-        realized = realize_with(inputs.reduced, inputs, observation, plan, Silent())
+        realized = realize_with(calibration, inputs, observation, plan, Silent(), rows)
     except NotLinearError as error:
         logger.warning("A plan is left out: %s", error)
         return None
     if realized.analysis.cost.squares > inputs.analysis.cost.squares:
-        why = why_unstable(inputs.analysis, observation.statistics, realized.network, inputs.reduced)
+        why = why_unstable(inputs.analysis, observation.statistics, realized.network, calibration)
         if why is not None:
             logger.info("A plan is refused: %s.", why)
             return None
     measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
-    return replace(plan, damage=damage(measure, observation.reference, realized.outputs, inputs.kinds))
+    reference = observation.reference(calibration)
+    return replace(plan, damage=damage(measure, reference, realized.outputs, inputs.kinds))

@@ -124,8 +124,8 @@ class DamageMeter:
                     inputs.analysis,
                     todo,
                     observed.statistics,
-                    inputs.reduced,
-                    observed.reference,
+                    inputs.swept,
+                    observed.reference(inputs.swept),
                     self._cache,
                     settings,
                     step,
@@ -147,14 +147,14 @@ def _undecided(
 
 def _identity(inputs: Inputs) -> dict[str, object]:
     """All that the damages depend on."""
-    fit, watched = inputs.reduced.fit, inputs.calibration.watched
+    fit, watched = inputs.swept.fit, inputs.calibration.watched
     providers = inputs.config.providers
     return {
         **({} if providers is None else {"providers": list(read_providers(providers))}),
         **({} if not watched else {"watched": _digest(watched), "bounds": SWELL}),
         "model": inputs.document.fingerprint,
         "data": inputs.data.fingerprint(),
-        "samples": [len(inputs.reduced.batches), inputs.reduced.fit_batches],
+        "samples": [len(inputs.swept.batches), inputs.swept.fit_batches],
         "fit": [
             fit.ridge,
             fit.rows_per_unknown,

@@ -15,6 +15,7 @@ from onnxshallow.actions.base import Candidate, Statistics
 from onnxshallow.analysis import Analysis, Layers, NotLinearError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import correct, downstream
+from onnxshallow.fitting.gathering import KnownRows
 from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.progress import Step
 from onnxshallow.runtime.whole import join_batches
@@ -95,11 +96,12 @@ def sweep(
             continue
         start = _start(analysis, candidate, rewritten, position)
         todo.append((position.get(start, -1), start, candidate, rewritten if hold else None))
+    rows = KnownRows(calibration.store)
     cursor = Cursor.at_inputs(analysis.network, calibration.batches, calibration.store, threads=calibration.threads)
     for _, start, candidate, known in sorted(todo, key=lambda item: item[0]):
         cursor.advance([start])
         rewritten = known or apply_candidates(analysis, [candidate], statistics)
-        damages[candidate.key] = _damage_of(cursor, rewritten, analysis.layers, calibration, reference, options)
+        damages[candidate.key] = _damage_of(cursor, rewritten, analysis.layers, calibration, reference, options, rows)
         cache[candidate.key] = damages[candidate.key]
         step()
     return damages
@@ -128,6 +130,7 @@ def _damage_of(
     calibration: Calibration,
     reference: Sequence[np.ndarray],
     options: SweepOptions,
+    rows: KnownRows,
 ) -> float:
     network, layers = rewritten.analysis.network, rewritten.analysis.layers
     after = cursor.fork(network)
@@ -148,6 +151,7 @@ def _damage_of(
             changed=rewritten.fit,
             known=known,
             partials=rewritten.partials,
+            rows=rows,
         )
     after.restrict(calibration.selection)
     return damage(options.measure, reference, join_batches(after.outputs()), options.kinds)
