@@ -50,6 +50,8 @@ class FitOptions:
         rounds: rounds of fitting through the activation that follows.
         fewest_rows: rows for each unknown below which a layer that still does what it did is left as it is. Its
             fit would follow the samples more than it repairs (docs/decisions/fitting.md).
+        rows_enough: rows for each unknown with which the ridge stays as strong as `ridge` says; with fewer, rows that
+            are held out choose its strength.
         memory: bytes that one regression may take; a layer that needs more is left as it is.
         seed: of the generator that draws output positions.
     """
@@ -59,6 +61,7 @@ class FitOptions:
     least_rows: int = 100_000
     rounds: int = 3
     fewest_rows: int = 8
+    rows_enough: int = 40
     memory: int = 2 << 30
     seed: int = 0
 
@@ -203,7 +206,9 @@ def fit_layer(
     rows = gather_rows(original, rewritten, layer.source, target, convolution, places, known)
     rows = replace(rows, free_scale=free_scale, scales=_SCALES)
     rectifier = rectifier_after(original.network, rewritten.network, target, groups)
-    return regress(convolution, rows, options.ridge, rectifier=rectifier, rounds=options.rounds)
+    return regress(
+        convolution, rows, options.ridge, rectifier=rectifier, rounds=options.rounds, enough=options.rows_enough
+    )
 
 
 def _fit_parts(

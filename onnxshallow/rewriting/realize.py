@@ -20,10 +20,10 @@ from onnxshallow.model.network import Network
 from onnxshallow.rewriting.lowering.lower import MaskForm, lower
 from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.progress import Step
-from onnxshallow.runtime.whole import run_batches
+from onnxshallow.runtime.whole import join_batches, run_batches
 from onnxshallow.validation.metrics import relative_error
 
-__all__ = ["Realized", "realize", "unfitted"]
+__all__ = ["Realized", "previewed", "realize", "unfitted"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +105,50 @@ def realize(
     return replace(result, composition_error=error)
 
 
+def previewed(
+    analysis: Analysis,
+    candidates: Sequence[Candidate],
+    statistics: Statistics,
+    calibration: Calibration,
+    *,
+    correction: bool = True,
+    rows: KnownRows | None = None,
+) -> list[np.ndarray] | None:
+    """The outputs that `realize` would tell of, up to rounding, of a model that is not written.
+
+    Args:
+        analysis: of the original, as for the following.
+        candidates: what to do.
+        statistics: what the original's sites do.
+        calibration: inputs.
+        correction: whether untouched layers downstream of a change are re-fitted too.
+        rows: what is known of the original's activations.
+
+    Returns:
+        One array (N, ...) an output on the selection batches. None where kernels are composed or activations kept in
+        part, of which only the written model tells.
+
+    Raises:
+        NotLinearError: a candidate cannot be carried out, as another gets in its way.
+        ModelError: onnxruntime fails on the rewritten network.
+    """
+    if any(c.exactness != "fitted" for c in candidates):
+        return None
+    rewritten = apply_candidates(analysis, candidates, statistics)
+    if rewritten.partials:
+        return None
+    chosen = _layers_to_fit(rewritten, rewritten.fit, correction)
+    fitted = _corrected(analysis, rewritten, chosen, rewritten.fit, calibration, lambda: None, rows)
+    after = Cursor.at_inputs(
+        rewritten.analysis.network,
+        calibration.batches[calibration.selection],
+        calibration.store,
+        threads=calibration.threads,
+    )
+    after.replaced = fitted.replaced
+    return join_batches(after.outputs())
+
+
 def unfitted(
     analysis: Analysis, candidates: Sequence[Candidate], statistics: Statistics, form: MaskForm = "split"
 ) -> onnx.ModelProto:
@@ -161,6 +205,22 @@ def _fit(
     rows: KnownRows | None,
 ) -> tuple[onnx.ModelProto, list[Partial]]:
     """The rewritten model with `chosen` layers and its partial activations fitted to the original's activations."""
+    after = _corrected(original, rewritten, chosen, changed, calibration, step, rows)
+    partials = [after.partials.get(partial.output, partial) for partial in rewritten.partials]
+    network, layers = rewritten.analysis.network, rewritten.analysis.layers
+    return write_layers(network, layers, after.replaced), partials
+
+
+def _corrected(
+    original: Analysis,
+    rewritten: Rewritten,
+    chosen: Sequence[Layer],
+    changed: Collection[str],
+    calibration: Calibration,
+    step: Step,
+    rows: KnownRows | None,
+) -> Cursor:
+    """The rewritten network's cursor, which knows what `chosen` layers and partial activations were fitted to."""
     fitted = calibration.batches[calibration.fitting]
     squares = any(partial.squared.any() for partial in rewritten.partials)
     batches = [*fitted, *(calibration.watched if squares else ())]
@@ -168,11 +228,10 @@ def _fit(
         Cursor.at_inputs(analysis.network, batches, calibration.store, goals=(), threads=calibration.threads)
         for analysis in (original, rewritten.analysis)
     )
-    layers = rewritten.analysis.layers
     correct(
         before,
         after,
-        layers,
+        rewritten.analysis.layers,
         chosen,
         len(batches),
         calibration.fit,
@@ -183,8 +242,7 @@ def _fit(
         polynomial_batches=len(fitted),
         rows=rows,
     )
-    partials = [after.partials.get(partial.output, partial) for partial in rewritten.partials]
-    return write_layers(rewritten.analysis.network, layers, after.replaced), partials
+    return after
 
 
 def _written(original: Analysis, made: Analysis, partials: Sequence[Partial], form: MaskForm) -> onnx.ModelProto:
@@ -203,6 +261,7 @@ def _finished(
 ) -> Realized:
     """The model as it is written, its partial activations by their parts, and what is known of it."""
     shapes = analysis.network.input_shapes
-    written = Network(_written(analysis, analyze(model, shapes), partials, form), shapes)
+    made = analyze(model, shapes, known=analysis.network.infos)
+    written = Network(_written(analysis, made, partials, form), shapes)
     outputs = run_batches(written.model, calibration.batches[calibration.selection], calibration.threads)
     return Realized(written, outputs)

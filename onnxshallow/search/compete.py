@@ -17,6 +17,7 @@ from onnxshallow.errors import TargetError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.fitting.gathering import KnownRows
+from onnxshallow.rewriting.realize import previewed
 from onnxshallow.rewriting.stability import why_unstable
 from onnxshallow.runtime.progress import Progress, Silent
 from onnxshallow.search.attempt import realize_with
@@ -40,7 +41,7 @@ _REFUSED = 10.0
 # How many plans are looked at for each target at the most where several share them.
 _MOST_EACH = 12
 # Of the plans that were looked at one in so many is compared closely, and the fewest.
-_ONE_IN, _FEWEST_CLOSELY = 3, 2
+_ONE_IN, _FEWEST_CLOSELY = 4, 2
 
 
 def search(
@@ -252,15 +253,25 @@ def _try_out(
         The plan with its damage on the selection samples, None where it is refused.
     """
     try:
-        realized = realize_with(calibration, inputs, observation, plan, Silent(), rows)
+        outputs = previewed(
+            inputs.analysis,
+            plan.candidates,
+            observation.statistics,
+            calibration,
+            correction=inputs.config.correction,
+            rows=rows,
+        )
+        if outputs is None:
+            realized = realize_with(calibration, inputs, observation, plan, Silent(), rows)
+            outputs = realized.outputs
+            squares = realized.analysis.cost.squares > inputs.analysis.cost.squares
+            if squares and (
+                why := why_unstable(inputs.analysis, observation.statistics, realized.network, calibration)
+            ):
+                logger.info("A plan is refused: %s.", why)
+                return None
     except NotLinearError as error:
         logger.warning("A plan is left out: %s", error)
         return None
-    if realized.analysis.cost.squares > inputs.analysis.cost.squares:
-        why = why_unstable(inputs.analysis, observation.statistics, realized.network, calibration)
-        if why is not None:
-            logger.info("A plan is refused: %s.", why)
-            return None
     measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
-    reference = observation.reference(calibration)
-    return replace(plan, damage=damage(measure, reference, realized.outputs, inputs.kinds))
+    return replace(plan, damage=damage(measure, observation.reference(calibration), outputs, inputs.kinds))

@@ -36,8 +36,8 @@ _SWEEP_MACS, _ROUGH_MACS, _CLOSE_MACS = 4e13, 3e13, 2e13
 # How many of these there are, about: candidates for each site, and plans. Where a part of a site may be kept, there
 # are twice as many candidates, and plans take twice as long.
 _CANDIDATES, _ROUGH_PLANS, _CLOSE_PLANS = 3, 24, 8
-# The fewest and the most samples to fit on, roughly and closely.
-_ROUGH_SAMPLES, _CLOSE_SAMPLES = (64, 128), (64, 384)
+# The fewest and the most samples to fit on.
+_SWEEP_SAMPLES, _ROUGH_SAMPLES, _CLOSE_SAMPLES = (64, 128), (64, 96), (64, 256)
 # While plans are looked at roughly, one in so many of the batches that are watched then.
 _ROUGHLY_WATCHED = 3
 _RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
@@ -85,7 +85,7 @@ class Inputs:
     def swept(self) -> Calibration:
         """The samples that candidates are measured on one by one; the leading ones of `reduced`."""
         candidates = _CANDIDATES * len(self.analysis.sites)
-        count = int(np.clip(_affordable(self.analysis, _SWEEP_MACS, candidates, self.config), *_ROUGH_SAMPLES))
+        count = int(np.clip(_affordable(self.analysis, _SWEEP_MACS, candidates, self.config), *_SWEEP_SAMPLES))
         return replace(leading_samples(self.reduced, count, count), watched=())
 
     def at_granularity(self, granularity: str) -> "Inputs":

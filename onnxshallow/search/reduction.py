@@ -13,7 +13,7 @@ from onnxshallow.runtime.cursor import Batches
 __all__ = ["fewer_samples", "leading_samples"]
 
 # A ranking needs fewer rows than the final fit.
-_ROWS_PER_UNKNOWN, _LEAST_ROWS, _ROUNDS = 24, 20_000, 2
+_ROWS_PER_UNKNOWN, _LEAST_ROWS, _ROUNDS = 24, 12_000, 1
 # And fewer still what is only looked at roughly.
 _ROUGH_ROWS_PER_UNKNOWN, _ROUGH_ROWS, _ROUGH_ROUNDS = 12, 8_000, 1
 

@@ -29,13 +29,13 @@ def test_a_budget_out_of_reach_is_an_error(inputs, observation, measured):
 def test_a_plan_that_cannot_be_carried_out_is_left_out(monkeypatch, caplog, inputs, observation, measured):
     seen = []
 
-    def failing(calibration, inputs, observation, plan, *rest, realize=compete_module.realize_with):
-        seen.append(plan.keys)
+    def failing(analysis, candidates, *rest, preview=compete_module.previewed, **options):
+        seen.append(frozenset(c.key for c in candidates))
         if len(seen) == 1:
             raise NotLinearError("it cannot be carried out.")
-        return realize(calibration, inputs, observation, plan, *rest)
+        return preview(analysis, candidates, *rest, **options)
 
-    monkeypatch.setattr(compete_module, "realize_with", failing)
+    monkeypatch.setattr(compete_module, "previewed", failing)
     cost = inputs.analysis.cost
     (plans,) = search(inputs, observation, [measured], [Budget(cost.relus // 2, cost.macs)], Silent(), 3)
     assert [plan.keys for plan in plans] == seen[3:]
@@ -173,13 +173,13 @@ def test_a_budget_out_of_reach_has_an_error_in_its_place_and_the_others_their_pl
 
 
 def test_no_plan_is_carried_out_twice_on_the_same_samples(inputs, observation, measured, monkeypatch):
-    carried_out, realize_with = [], compete_module.realize_with
+    carried_out, previewed = [], compete_module.previewed
 
-    def counting(calibration, inputs, observation, plan, *rest):
-        carried_out.append((plan.keys, calibration.fit))
-        return realize_with(calibration, inputs, observation, plan, *rest)
+    def counting(analysis, candidates, statistics, calibration, **options):
+        carried_out.append((frozenset(c.key for c in candidates), calibration.fit))
+        return previewed(analysis, candidates, statistics, calibration, **options)
 
-    monkeypatch.setattr(compete_module, "realize_with", counting)
+    monkeypatch.setattr(compete_module, "previewed", counting)
     plans, _ = together(inputs, observation, measured, 0.7, 0.69, 0.4)
     assert len(carried_out) == len(set(carried_out)) > 3
     assert {(plan.keys, inputs.reduced.fit) for plan in plans} <= set(carried_out)

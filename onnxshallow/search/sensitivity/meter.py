@@ -160,6 +160,7 @@ def _identity(inputs: Inputs) -> dict[str, object]:
             fit.rows_per_unknown,
             fit.least_rows,
             fit.fewest_rows,
+            fit.rows_enough,
             fit.rounds,
             fit.memory,
             fit.seed,
