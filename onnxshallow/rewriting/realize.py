@@ -20,6 +20,7 @@ from onnxshallow.model.network import Network
 from onnxshallow.rewriting.lowering.lower import MaskForm, lower
 from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.progress import Step
+from onnxshallow.runtime.waypoints import Waypoints, parting
 from onnxshallow.runtime.whole import join_batches, run_batches
 from onnxshallow.validation.metrics import relative_error
 
@@ -110,9 +111,10 @@ def previewed(
     candidates: Sequence[Candidate],
     statistics: Statistics,
     calibration: Calibration,
+    waypoints: Waypoints,
+    rows: KnownRows,
     *,
     correction: bool = True,
-    rows: KnownRows | None = None,
 ) -> list[np.ndarray] | None:
     """The outputs that `realize` would tell of, up to rounding, of a model that is not written.
 
@@ -121,8 +123,9 @@ def previewed(
         candidates: what to do.
         statistics: what the original's sites do.
         calibration: inputs.
-        correction: whether untouched layers downstream of a change are re-fitted too.
+        waypoints: of the original on all batches of these, from which the rewritten network is run on.
         rows: what is known of the original's activations.
+        correction: whether untouched layers downstream of a change are re-fitted too.
 
     Returns:
         One array (N, ...) an output on the selection batches. None where kernels are composed or activations kept in
@@ -137,16 +140,26 @@ def previewed(
     rewritten = apply_candidates(analysis, candidates, statistics)
     if rewritten.partials:
         return None
+    network, layers = rewritten.analysis.network, rewritten.analysis.layers
     chosen = _layers_to_fit(rewritten, rewritten.fit, correction)
-    fitted = _corrected(analysis, rewritten, chosen, rewritten.fit, calibration, lambda: None, rows)
-    after = Cursor.at_inputs(
-        rewritten.analysis.network,
-        calibration.batches[calibration.selection],
-        calibration.store,
-        threads=calibration.threads,
+    begin = parting(analysis.network, network, layers.made_by(chosen))
+    before, after = (
+        waypoints.cursor(each, begin, calibration.fitting, goals=()) for each in (analysis.network, network)
     )
-    after.replaced = fitted.replaced
-    return join_batches(after.outputs())
+    correct(
+        before,
+        after,
+        layers,
+        chosen,
+        calibration.fit_batches,
+        calibration.fit,
+        changed=rewritten.fit,
+        known=analysis.layers,
+        rows=rows,
+    )
+    judged = waypoints.cursor(network, begin, calibration.selection, goals=None)
+    judged.replaced = after.replaced
+    return join_batches(judged.outputs())
 
 
 def unfitted(
@@ -205,22 +218,6 @@ def _fit(
     rows: KnownRows | None,
 ) -> tuple[onnx.ModelProto, list[Partial]]:
     """The rewritten model with `chosen` layers and its partial activations fitted to the original's activations."""
-    after = _corrected(original, rewritten, chosen, changed, calibration, step, rows)
-    partials = [after.partials.get(partial.output, partial) for partial in rewritten.partials]
-    network, layers = rewritten.analysis.network, rewritten.analysis.layers
-    return write_layers(network, layers, after.replaced), partials
-
-
-def _corrected(
-    original: Analysis,
-    rewritten: Rewritten,
-    chosen: Sequence[Layer],
-    changed: Collection[str],
-    calibration: Calibration,
-    step: Step,
-    rows: KnownRows | None,
-) -> Cursor:
-    """The rewritten network's cursor, which knows what `chosen` layers and partial activations were fitted to."""
     fitted = calibration.batches[calibration.fitting]
     squares = any(partial.squared.any() for partial in rewritten.partials)
     batches = [*fitted, *(calibration.watched if squares else ())]
@@ -228,10 +225,11 @@ def _corrected(
         Cursor.at_inputs(analysis.network, batches, calibration.store, goals=(), threads=calibration.threads)
         for analysis in (original, rewritten.analysis)
     )
+    layers = rewritten.analysis.layers
     correct(
         before,
         after,
-        rewritten.analysis.layers,
+        layers,
         chosen,
         len(batches),
         calibration.fit,
@@ -242,7 +240,8 @@ def _corrected(
         polynomial_batches=len(fitted),
         rows=rows,
     )
-    return after
+    partials = [after.partials.get(partial.output, partial) for partial in rewritten.partials]
+    return write_layers(rewritten.analysis.network, layers, after.replaced), partials
 
 
 def _written(original: Analysis, made: Analysis, partials: Sequence[Partial], form: MaskForm) -> onnx.ModelProto:

@@ -20,6 +20,7 @@ from onnxshallow.fitting.gathering import KnownRows
 from onnxshallow.rewriting.realize import previewed
 from onnxshallow.rewriting.stability import why_unstable
 from onnxshallow.runtime.progress import Progress, Silent
+from onnxshallow.runtime.waypoints import Waypoints
 from onnxshallow.search.attempt import realize_with
 from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
@@ -133,6 +134,8 @@ class _Look:
     def __init__(self, inputs: Inputs, observation: Observation, calibration: Calibration) -> None:
         self._inputs, self._observation, self._calibration = inputs, observation, calibration
         self._rows = KnownRows(calibration.store)
+        network, batches = inputs.analysis.network, calibration.batches
+        self._waypoints = Waypoints(network, batches, calibration.store, calibration.threads)
         self.tried: dict[frozenset[str], Plan] = {}
         self.refused: dict[frozenset[str], Plan] = {}
 
@@ -143,7 +146,7 @@ class _Look:
     def at(self, plan: Plan) -> Plan | None:
         """The plan with its damage; None where it is refused."""
         if not self.knows(plan):
-            found = _try_out(self._inputs, self._observation, plan, self._calibration, self._rows)
+            found = _try_out(self._inputs, self._observation, plan, self._calibration, self._waypoints, self._rows)
             (self.refused if found is None else self.tried)[plan.keys] = plan if found is None else found
         return self.tried.get(plan.keys)
 
@@ -238,7 +241,12 @@ def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) 
 
 
 def _try_out(
-    inputs: Inputs, observation: Observation, plan: Plan, calibration: Calibration, rows: KnownRows
+    inputs: Inputs,
+    observation: Observation,
+    plan: Plan,
+    calibration: Calibration,
+    waypoints: Waypoints,
+    rows: KnownRows,
 ) -> Plan | None:
     """Apply a plan in a cheap way.
 
@@ -247,6 +255,7 @@ def _try_out(
         observation: what the original does with the data.
         plan: the plan.
         calibration: the samples to fit and to measure on.
+        waypoints: of the original on these samples.
         rows: what is known of the original from other plans on the same samples.
 
     Returns:
@@ -258,8 +267,9 @@ def _try_out(
             plan.candidates,
             observation.statistics,
             calibration,
+            waypoints,
+            rows,
             correction=inputs.config.correction,
-            rows=rows,
         )
         if outputs is None:
             realized = realize_with(calibration, inputs, observation, plan, Silent(), rows)

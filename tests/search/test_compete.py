@@ -50,7 +50,7 @@ def searched(monkeypatch, case, values, measure="kl", tries=24):
     endless = itertools.chain(values, itertools.repeat(values[-1]))
     looked_at = []
 
-    def tried(inputs, observation, plan, calibration, rows):
+    def tried(inputs, observation, plan, calibration, *rest):
         if calibration is inputs.rough:
             looked_at.append(plan)
         return replace(plan, damage=next(endless))
@@ -175,9 +175,9 @@ def test_a_budget_out_of_reach_has_an_error_in_its_place_and_the_others_their_pl
 def test_no_plan_is_carried_out_twice_on_the_same_samples(inputs, observation, measured, monkeypatch):
     carried_out, previewed = [], compete_module.previewed
 
-    def counting(analysis, candidates, statistics, calibration, **options):
+    def counting(analysis, candidates, statistics, calibration, *rest, **options):
         carried_out.append((frozenset(c.key for c in candidates), calibration.fit))
-        return previewed(analysis, candidates, statistics, calibration, **options)
+        return previewed(analysis, candidates, statistics, calibration, *rest, **options)
 
     monkeypatch.setattr(compete_module, "previewed", counting)
     plans, _ = together(inputs, observation, measured, 0.7, 0.69, 0.4)

@@ -15,6 +15,7 @@ from onnxshallow.fitting.moments import SWELL
 from onnxshallow.model.providers import read_providers
 from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.progress import Progress
+from onnxshallow.runtime.waypoints import Waypoints
 from onnxshallow.search.candidates import possible_candidates
 from onnxshallow.search.estimates import estimated_damages, first_look
 from onnxshallow.search.inputs import Inputs, Observation
@@ -62,6 +63,8 @@ class DamageMeter:
         self._inputs, self._observation, self._progress = inputs, observation, progress
         self._candidates, self._refusals = possible_candidates(inputs, observation.statistics)
         self._cache = SweepCache(_identity(inputs), cache_folder)
+        swept = inputs.swept
+        self._waypoints = Waypoints(inputs.analysis.network, swept.batches, swept.store, swept.threads)
         self._known: dict[str, float] = {}
         self._asked: set[str] = set()
 
@@ -129,6 +132,7 @@ class DamageMeter:
                     self._cache,
                     settings,
                     step,
+                    self._waypoints,
                 )
         return {c.key: self._known[c.key] for c in candidates if c.key in self._known}
 

@@ -1,7 +1,7 @@
 """The sweep: every candidate's damage, after its own fit, on held-out samples.
 
-The original's cursor goes down the network once. At each cut the candidates that begin there are applied, each
-to a network of its own, fitted on the leading batches, and run to the output on the others from the cut on.
+Candidates are applied in the order of the network, each to a network of its own, fitted on the leading batches, and
+run to the output on the others, from where the network parts from the original on.
 """
 
 import logging
@@ -16,8 +16,8 @@ from onnxshallow.analysis import Analysis, Layers, NotLinearError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import correct, downstream
 from onnxshallow.fitting.gathering import KnownRows
-from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.progress import Step
+from onnxshallow.runtime.waypoints import Waypoints, parting
 from onnxshallow.runtime.whole import join_batches
 from onnxshallow.search.sensitivity.cache import SweepCache
 from onnxshallow.search.sensitivity.measures import Measure, damage
@@ -65,6 +65,7 @@ def sweep(
     cache: SweepCache,
     options: SweepOptions,
     step: Step = lambda: None,
+    waypoints: Waypoints | None = None,
 ) -> dict[str, float]:
     """Damage of each candidate by its key.
 
@@ -77,6 +78,7 @@ def sweep(
         cache: damages known from earlier runs; new ones are added as they come.
         options: how damage is measured.
         step: called when a candidate is done.
+        waypoints: of the original on the calibration's batches, from an earlier sweep.
     """
     damages = {c.key: cache[c.key] for c in candidates if c.key in cache}
     for _ in damages:
@@ -84,7 +86,7 @@ def sweep(
     position = {name: node.index for node in analysis.network.nodes for name in node.outputs}
     weights = sum(int(np.prod(layer.weight_shape)) for layer in analysis.layers)
     hold = weights * _BYTES_A_WEIGHT * (len(candidates) - len(damages)) <= _MOST_KEPT
-    todo: list[tuple[int, str, Candidate, Rewritten | None]] = []
+    todo: list[tuple[int, Candidate, Rewritten | None]] = []
     for candidate in candidates:
         if candidate.key in damages:
             continue
@@ -95,13 +97,15 @@ def sweep(
             step()
             continue
         start = _start(analysis, candidate, rewritten, position)
-        todo.append((position.get(start, -1), start, candidate, rewritten if hold else None))
+        todo.append((position.get(start, -1), candidate, rewritten if hold else None))
     rows = KnownRows(calibration.store)
-    cursor = Cursor.at_inputs(analysis.network, calibration.batches, calibration.store, threads=calibration.threads)
-    for _, start, candidate, known in sorted(todo, key=lambda item: item[0]):
-        cursor.advance([start])
+    if waypoints is None:
+        waypoints = Waypoints(analysis.network, calibration.batches, calibration.store, calibration.threads)
+    for _, candidate, known in sorted(todo, key=lambda item: item[0]):
         rewritten = known or apply_candidates(analysis, [candidate], statistics)
-        damages[candidate.key] = _damage_of(cursor, rewritten, analysis.layers, calibration, reference, options, rows)
+        damages[candidate.key] = _damage_of(
+            waypoints, rewritten, analysis.layers, calibration, reference, options, rows
+        )
         cache[candidate.key] = damages[candidate.key]
         step()
     return damages
@@ -124,7 +128,7 @@ def _start(analysis: Analysis, candidate: Candidate, rewritten: Rewritten, posit
 
 
 def _damage_of(
-    cursor: Cursor,
+    waypoints: Waypoints,
     rewritten: Rewritten,
     known: Layers,
     calibration: Calibration,
@@ -133,14 +137,14 @@ def _damage_of(
     rows: KnownRows,
 ) -> float:
     network, layers = rewritten.analysis.network, rewritten.analysis.layers
-    after = cursor.fork(network)
     touched = rewritten.fit | rewritten.frozen | {partial.output for partial in rewritten.partials}
     following = [layer for layer in downstream(network, layers, touched) if layer.output not in touched]
     near = set(following[: options.lookahead])
     chosen = [layer for layer in layers if layer.output in rewritten.fit or layer in near]
+    begin, everything = parting(waypoints.network, network, layers.made_by(chosen)), slice(None)
+    after = waypoints.cursor(network, begin, everything, goals=None)
     if chosen or rewritten.partials:
-        before = cursor.fork(cursor.network)
-        before.goals = set()
+        before = waypoints.cursor(waypoints.network, begin, everything, goals=())
         correct(
             before,
             after,
