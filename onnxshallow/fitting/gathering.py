@@ -6,7 +6,6 @@ original is run again only for what no earlier fit asked for.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from zlib import crc32
@@ -19,7 +18,7 @@ from onnxshallow.convolution import Convolution, output_size
 from onnxshallow.fitting.patches import gather_outputs, gather_patches, sample_positions
 from onnxshallow.fitting.regression import Rows
 from onnxshallow.fitting.targets import Target
-from onnxshallow.model.session import usable_cores
+from onnxshallow.fitting.threads import in_order
 from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.store import ActivationStore
 
@@ -118,8 +117,8 @@ def gather_rows(
             fill(index, made[:, ends[index] - places.counts[index] : ends[index]])
             rewritten.store.rest()
 
-        with ThreadPoolExecutor(rewritten.threads or usable_cores()) as pool:
-            list(pool.map(fill_part, range(len(ends))))
+        for _ in in_order(fill_part, range(len(ends))):
+            pass
         return made
 
     def of(values: Sequence[np.ndarray]) -> _Array:

@@ -78,7 +78,7 @@ class Node:
         values = {a.name: onnx.helper.get_attribute_value(a) for a in self.proto.attribute if not a.ref_attr_name}
         return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
-    @property
+    @cached_property
     def reads(self) -> tuple[str, ...]:
         """Every tensor that the node needs: inputs that are given, then captures."""
         return tuple(name for name in self.inputs if name) + tuple(sorted(self.captures))

@@ -43,6 +43,8 @@ _REFUSED = 10.0
 _MOST_EACH = 12
 # Of the plans that were looked at one in so many is compared closely, and the fewest.
 _ONE_IN, _FEWEST_CLOSELY = 4, 2
+# Those that do so much more damage than the least in a rough look are not worth a closer one.
+_HOPELESS = 1.25
 
 
 def search(
@@ -154,7 +156,8 @@ class _Look:
 def _best(planner: Planner, roughly: _Look, closely: _Look, beside: Sequence[Plan]) -> list[Plan]:
     """Of the plans that reach a budget those that came out best in a rough look, compared closely.
 
-    Those found elsewhere are among them, and those that would be taken by the rough look.
+    Those found elsewhere are among them, and those that would be taken by the rough look. Where plans are refused
+    then, others have their turn.
     """
     usable = [plan for plan in roughly.tried.values() if planner.reaches(plan)]
     if not usable:
@@ -162,11 +165,14 @@ def _best(planner: Planner, roughly: _Look, closely: _Look, beside: Sequence[Pla
     elsewhere = {plan.keys for plan in beside}
     first = [plan for plan in usable if plan.keys in elsewhere]
     likely = about_equal(usable, planner.analysis.cost, planner.budget)[:_FEWEST_CLOSELY]
-    ordered = {plan.keys: plan for plan in (*first, *likely, *sorted(usable, key=lambda plan: plan.damage or 0.0))}
-    wanted = len(first) + max(_FEWEST_CLOSELY, -(-len(usable) // _ONE_IN))
+    by_damage = sorted(usable, key=lambda plan: plan.damage or 0.0)
+    fewest = len(first) + _FEWEST_CLOSELY
+    wanted = max(fewest, len(first) - (-len(usable) // _ONE_IN))
+    hopeless = _HOPELESS * (by_damage[0].damage or 0.0)
     found: list[Plan] = []
-    for plan in ordered.values():
-        if len(found) < wanted and (measured := closely.at(plan)) is not None:
+    for plan in {plan.keys: plan for plan in (*first, *likely, *by_damage)}.values():
+        enough = fewest if (plan.damage or 0.0) > hopeless else wanted
+        if len(found) < enough and (measured := closely.at(plan)) is not None:
             found.append(measured)
     return found
 
