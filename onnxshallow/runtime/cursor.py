@@ -68,13 +68,6 @@ class Cursor:
         stored = {info.name: [batch[info.name] for batch in batches] for info in network.inputs}
         return cls(network, stored, store, goals=goals, threads=threads)
 
-    def fork(self, network: Network) -> "Cursor":
-        """A cursor of another network that makes the same tensors up to here.
-
-        The values are shared, so a fork costs nothing.
-        """
-        return Cursor(network, self._stored, self.store, threads=self.threads)
-
     def restrict(self, batches: slice) -> None:
         """Go on with some of the batches only."""
         self._stored = {name: arrays[batches] for name, arrays in self._stored.items()}

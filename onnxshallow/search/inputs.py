@@ -32,7 +32,7 @@ __all__ = ["Inputs", "Observation", "load_inputs", "observe"]
 
 
 # What measuring candidates one by one, looking at plans roughly, and comparing the best of them may cost.
-_SWEEP_MACS, _ROUGH_MACS, _CLOSE_MACS = 4e13, 3e13, 2e13
+_SWEEP_MACS, _ROUGH_MACS, _CLOSE_MACS = 4e13, 3e13, 2.4e13
 # How many of these there are, about: candidates for each site, and plans. Where a part of a site may be kept, there
 # are twice as many candidates, and plans take twice as long.
 _CANDIDATES, _ROUGH_PLANS, _CLOSE_PLANS = 3, 24, 8

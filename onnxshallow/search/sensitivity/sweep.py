@@ -5,7 +5,7 @@ run to the output on the others, from where the network parts from the original 
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,8 +96,7 @@ def sweep(
             logger.warning("Candidate %s does not apply: %s.", candidate.key, error.__cause__)
             step()
             continue
-        start = _start(analysis, candidate, rewritten, position)
-        todo.append((position.get(start, -1), candidate, rewritten if hold else None))
+        todo.append((position.get(candidate.source, -1), candidate, rewritten if hold else None))
     rows = KnownRows(calibration.store)
     if waypoints is None:
         waypoints = Waypoints(analysis.network, calibration.batches, calibration.store, calibration.threads)
@@ -109,22 +108,6 @@ def sweep(
         cache[candidate.key] = damages[candidate.key]
         step()
     return damages
-
-
-def _start(analysis: Analysis, candidate: Candidate, rewritten: Rewritten, position: Mapping[str, int]) -> str:
-    """The tensor, known to both networks, at which the rewritten one begins to differ.
-
-    That is where a layer begins that is to be fitted, or the change itself, whichever comes first.
-    """
-    network, layers = rewritten.analysis.network, rewritten.analysis.layers
-    sources = [layer.source for layer in layers if layer.output in rewritten.fit][:1]
-    layer = analysis.layers.by_output.get(candidate.source)
-    gone = candidate.source in position and network.producer(candidate.source) is None
-    if not gone:
-        sources.append(candidate.source)
-    elif not sources and layer is not None:
-        return layer.source
-    return min(sources or [candidate.source], key=lambda name: position.get(name, -1))
 
 
 def _damage_of(
