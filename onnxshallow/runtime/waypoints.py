@@ -16,7 +16,7 @@ from onnxshallow.runtime.store import ActivationStore
 __all__ = ["Waypoints", "parting"]
 
 # What waypoints may take, in bytes; those that were asked for last are kept in any case.
-_MOST_BYTES = 1 << 29
+_MOST_BYTES = 1 << 28
 
 
 def parting(original: Network, rewritten: Network, changed: Set[str]) -> list[str]:
