@@ -100,8 +100,8 @@ def main() -> None:
     statistics = observation.statistics
     plain = {n: replace(a, scale=np.ones_like(a.scale), shift=np.zeros_like(a.shift)) for n, a in statistics.items()}
     curves = {
-        "identity": simple_curve(inputs, plain, list(observation.reference), targets),
-        "affine": simple_curve(inputs, statistics, list(observation.reference), targets),
+        "identity": simple_curve(inputs, plain, observation.reference(inputs.reduced), targets),
+        "affine": simple_curve(inputs, statistics, observation.reference(inputs.reduced), targets),
         "onnxshallow": own_curve(arguments.model, targets, config),
     }
     name = arguments.model.stem

@@ -74,7 +74,7 @@ def apply_candidates(
             raise NotLinearError(
                 f"{candidate.key} cannot be carried out: {error}; leave it out of the plan, or what gets in its way."
             ) from error
-        analysis = analyze(editor.finish(), shapes, ends.union(boundaries))
+        analysis = analyze(editor.finish(), shapes, ends.union(boundaries), analysis.network.infos)
         fit.update(outcome.fit)
         frozen.update(outcome.frozen)
         partials.extend(outcome.partials)

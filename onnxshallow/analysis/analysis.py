@@ -11,6 +11,7 @@ from onnxshallow.analysis.layers import Layers
 from onnxshallow.analysis.siblings import SHARED, follows_sibling
 from onnxshallow.analysis.sites import Site, find_sites
 from onnxshallow.model.network import Network
+from onnxshallow.model.tensors import TensorInfo
 from onnxshallow.text import html_table
 
 __all__ = ["Analysis", "analyze"]
@@ -67,6 +68,7 @@ def analyze(
     model: onnx.ModelProto | Network,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     boundaries: Collection[str] = (),
+    known: Mapping[str, TensorInfo] | None = None,
 ) -> Analysis:
     """Find a model's layers and activation sites.
 
@@ -74,12 +76,13 @@ def analyze(
         model: a checked model, external data loaded; or its graph, which knows its inputs' shapes.
         input_shapes: sizes for inputs with open axes, by input name.
         boundaries: tensors that no layer reaches across.
+        known: what is known of the tensors of a model that this one was made from, see `Network`.
 
     Raises:
         ModelError: the graph is damaged.
         UsageError: `input_shapes` does not fit the model.
     """
-    network = model if isinstance(model, Network) else Network(model, input_shapes)
+    network = model if isinstance(model, Network) else Network(model, input_shapes, known)
     layers = Layers(network, boundaries)
     sites = tuple(
         replace(site, refusal=f"of the layer before it, {SHARED}")

@@ -9,7 +9,7 @@ rewritten here: a layer says which nodes it stands for, and an action that chang
 """
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -164,6 +164,10 @@ class Layers:
         for layer in self.all:
             readers[layer.source] = (*readers.get(layer.source, ()), layer)
         return readers
+
+    def made_by(self, layers: Iterable[Layer]) -> set[str]:
+        """Every tensor that a node of `layers` makes."""
+        return {name for layer in layers for index in layer.nodes for name in self.network.nodes[index].outputs}
 
     def _recognise(self, node: Node) -> Layer | None:
         if node.is_op("Conv"):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from onnxshallow.analysis.smooth import is_gate, smooth_kind
 from onnxshallow.model.network import Network
+from onnxshallow.model.spelling.smooth import called
 
 __all__ = ["other_activations"]
 
@@ -35,7 +36,9 @@ def _named(network: Network) -> Iterator[str]:
             continue
         if smooth_kind(network, node) is not None:
             continue  # a site
-        if node.is_op(*_GATES):
+        if (name := called(node)) is not None:
+            yield name
+        elif node.is_op(*_GATES):
             yield f"{node.op}-gated" if is_gate(network, node) else node.op
         elif node.is_op(*_SMOOTH) or (node.domain == "com.microsoft" and node.op in _CONTRIBUTED):
             yield node.op

@@ -14,7 +14,6 @@ earlier ones left behind, also that of a shortcut.
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,12 +23,11 @@ from onnxshallow.analysis import Layer, Layers
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.convolution import Convolution, compose, scale_output
 from onnxshallow.fitting.bottleneck import fit_bottleneck
+from onnxshallow.fitting.gathering import KnownRows, Places, gather_rows
 from onnxshallow.fitting.parabolas import fit_polynomials, inputs_of
-from onnxshallow.fitting.patches import gather_outputs, gather_patches, sample_positions
-from onnxshallow.fitting.regression import Fit, Rows, bytes_needed, regress
+from onnxshallow.fitting.regression import Fit, bytes_needed, regress
 from onnxshallow.fitting.targets import Target, find_target, rectifier_after, scalable_side
 from onnxshallow.model.network import Network
-from onnxshallow.model.session import usable_cores
 from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.progress import Step
 
@@ -53,6 +51,8 @@ class FitOptions:
         rounds: rounds of fitting through the activation that follows.
         fewest_rows: rows for each unknown below which a layer that still does what it did is left as it is. Its
             fit would follow the samples more than it repairs (docs/decisions/fitting.md).
+        rows_enough: rows for each unknown with which the ridge stays as strong as `ridge` says; with fewer, rows that
+            are held out choose its strength.
         memory: bytes that one regression may take; a layer that needs more is left as it is.
         seed: of the generator that draws output positions.
     """
@@ -62,6 +62,7 @@ class FitOptions:
     least_rows: int = 100_000
     rounds: int = 3
     fewest_rows: int = 8
+    rows_enough: int = 40
     memory: int = 2 << 30
     seed: int = 0
 
@@ -102,6 +103,7 @@ def correct(
     partials: Sequence[Partial] = (),
     dead: Mapping[str, NDArray[np.bool_]] | None = None,
     polynomial_batches: int | None = None,
+    rows: KnownRows | None = None,
 ) -> dict[str, Convolution]:
     """Re-fit layers and polynomials of the rewritten network in order.
 
@@ -120,6 +122,7 @@ def correct(
         dead: by tensor, which channels are to hold zeros, (C,).
         polynomial_batches: number of leading batches that these are fitted to, whose ranges are those of all; None
             for `fit_batches`.
+        rows: what is known of the original on the leading batches, and is noted for other fits on the same ones.
 
     Returns:
         The fitted convolutions by the name of the layer's output.
@@ -145,14 +148,14 @@ def correct(
             continue
         layer, target = place
         if target.through is not None:
-            parts = _fit_parts(original, rewritten, layers, known, layer, target, fit_batches, options)
+            parts = _fit_parts(original, rewritten, layers, known, layer, target, fit_batches, options, rows)
             for part, convolution in zip((layer, target.through), parts, strict=True):
                 rewritten.replace(part, convolution)
             step()
             continue
         side = scalable_side(rewritten.network, layers, target, chosen)
         limits = replace(options, fewest_rows=0) if layer.output in changed else options
-        fit = fit_layer(original, rewritten, layers, layer, target, fit_batches, limits, side is not None)
+        fit = fit_layer(original, rewritten, layers, layer, target, fit_batches, limits, side is not None, rows)
         if fit is not None:
             rewritten.replace(layer, fit.convolution)
         if fit is not None and fit.scale is not None and side is not None:
@@ -188,24 +191,28 @@ def fit_layer(
     fit_batches: int,
     options: FitOptions,
     free_scale: bool = False,
+    known: KnownRows | None = None,
 ) -> Fit | None:
     """The fit of one layer; None where it would take more than `options.memory` or has fewer than `fewest_rows`.
 
-    `free_scale` says whether what `target` subtracts may be scaled.
+    `free_scale` says whether what `target` subtracts may be scaled, `known` what is known of the original's rows.
     """
     unknowns, groups = int(np.prod(layer.weight_shape[1:])), layers.groups(layer)
     if bytes_needed(unknowns, layer.weight_shape[0] // groups, groups) > options.memory:
         logger.info("Layer %s is too large to re-fit within the memory budget.", layer.name)
         return None
-    _advance(original, rewritten, layer, target)
-    if _are_few(unknowns, original[target.tensor][:fit_batches], options):
+    convolution = rewritten.replaced.get(layer) or layers.convolution(layer)
+    places = _places(rewritten, layer, target, convolution, fit_batches)
+    if places.count < options.fewest_rows * unknowns:
         logger.info("Layer %s has too few rows to be re-fitted.", layer.name)
         return None
-    convolution = rewritten.replaced.get(layer) or layers.convolution(layer)
-    rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
+    places = _drawn(places, convolution, target, options)
+    rows = gather_rows(original, rewritten, layer.source, target, convolution, places, known)
     rows = replace(rows, free_scale=free_scale, scales=_SCALES)
     rectifier = rectifier_after(original.network, rewritten.network, target, groups)
-    return regress(convolution, rows, options.ridge, rectifier=rectifier, rounds=options.rounds)
+    return regress(
+        convolution, rows, options.ridge, rectifier=rectifier, rounds=options.rounds, enough=options.rows_enough
+    )
 
 
 def _fit_parts(
@@ -217,6 +224,7 @@ def _fit_parts(
     target: Target,
     fit_batches: int,
     options: FitOptions,
+    rows: KnownRows | None,
 ) -> tuple[Convolution, Convolution]:
     """The fit of `layer` and what to start from with `target.through`, into which one layer was split."""
     second = target.through
@@ -227,71 +235,22 @@ def _fit_parts(
         convolution = known.convolution(whole)
     else:
         convolution = compose(*parts)
-    _advance(original, rewritten, layer, target)
+    places = _places(rewritten, layer, target, convolution, fit_batches)
+    few = places.count < options.fewest_rows * int(np.prod(convolution.weight.shape[1:]))
+    places = _drawn(places, convolution, target, options)
+    gathered = gather_rows(original, rewritten, layer.source, target, convolution, places, rows)
+    return fit_bottleneck(convolution, parts, gathered, options.ridge, few=few)
+
+
+def _places(rewritten: Cursor, layer: Layer, target: Target, convolution: Convolution, fit_batches: int) -> Places:
+    """Every place at which there is a row, once the rewritten network has come to the layer."""
+    rewritten.advance(_needs(rewritten.network, (layer, target))[1])
+    return Places.all(convolution, rewritten[layer.source][:fit_batches])
+
+
+def _drawn(places: Places, convolution: Convolution, target: Target, options: FitOptions) -> Places:
+    """The places to use: all, unless they are far more than the unknowns or the memory."""
     unknowns = int(np.prod(convolution.weight.shape[1:]))
-    few = _are_few(unknowns, original[target.tensor][:fit_batches], options)
-    rows = _gather(original, rewritten, layer, target, convolution, fit_batches, options)
-    return fit_bottleneck(convolution, parts, rows, options.ridge, few=few)
-
-
-def _advance(original: Cursor, rewritten: Cursor, layer: Layer, target: Target) -> None:
-    first, second = _needs(rewritten.network, (layer, target))
-    original.advance(first)
-    rewritten.advance(second)
-
-
-def _are_few(unknowns: int, targets: Sequence[np.ndarray], options: FitOptions) -> bool:
-    """Whether there are fewer rows for each unknown than a fit is trusted with."""
-    return _count_rows(targets) < options.fewest_rows * unknowns
-
-
-def _gather(
-    original: Cursor,
-    rewritten: Cursor,
-    layer: Layer,
-    target: Target,
-    convolution: Convolution,
-    fit_batches: int,
-    options: FitOptions,
-) -> Rows:
-    """The rows of the layer's regression: all output positions, or a random part where they are very many."""
-    inputs, targets = rewritten[layer.source][:fit_batches], original[target.tensor][:fit_batches]
-    offsets = None if target.minus is None else rewritten[target.minus][:fit_batches]
-    share = _row_share(convolution, targets, options)
-    generator = np.random.default_rng((options.seed, layer.main))
-    groups, outputs = convolution.groups, convolution.out_channels // convolution.groups
-    positions = [sample_positions(t.shape[2:], share, generator) if t.ndim > 2 else None for t in targets]
-    counts = [
-        len(t) * (int(np.prod(t.shape[2:])) if chosen is None else len(chosen))
-        for t, chosen in zip(targets, positions, strict=True)
-    ]
-    ends = np.cumsum(counts)
-    shape = (groups, int(ends[-1]), outputs)
-    patches = np.empty((*shape[:2], int(np.prod(convolution.weight.shape[1:]))), dtype=np.float32)
-    wanted = np.empty(shape, dtype=np.float32)
-    added = None if offsets is None else np.empty(shape, dtype=np.float32)
-
-    def fill(index: int) -> None:
-        part, chosen = slice(ends[index] - counts[index], ends[index]), positions[index]
-        gather_patches(inputs[index], convolution, chosen, patches[:, part])
-        gather_outputs(target.values(original, index), groups, chosen, wanted[:, part])
-        if offsets is not None and added is not None:
-            gather_outputs(offsets[index], groups, chosen, added[:, part])
-        original.store.rest()
-
-    with ThreadPoolExecutor(original.threads or usable_cores()) as pool:
-        list(pool.map(fill, range(len(targets))))
-    return Rows(patches, wanted, added)
-
-
-def _row_share(convolution: Convolution, targets: Sequence[np.ndarray], options: FitOptions) -> float:
-    """Which part of the output positions to use: all, unless they are far more than the unknowns or the memory."""
-    unknowns = int(np.prod(convolution.weight.shape[1:]))
-    rows = _count_rows(targets)
     row_bytes = 4 * convolution.groups * (unknowns + 3 * convolution.out_channels // convolution.groups)
     wanted = min(max(options.rows_per_unknown * unknowns, options.least_rows), options.memory // row_bytes)
-    return min(1.0, wanted / max(rows, 1))
-
-
-def _count_rows(targets: Sequence[np.ndarray]) -> int:
-    return sum(t.size // t.shape[1] for t in targets)
+    return places.drawn(wanted, (options.seed, target.tensor))

@@ -209,12 +209,67 @@ class Moments:
         return np.maximum(yy - 2 * (q * zzy + a * zy + b * y) + own, 0.0)
 
 
+class Lines:
+    """Running sums that tell the least-squares affine map and its error, and nothing of parabolas.
+
+    Products of single precision are enough for these, summed in double precision sample by sample. What is summed is
+    z and y less what the first sample makes of them on average, so that hardly anything cancels out.
+
+    Args:
+        channels: number of channels C; 1 pools everything.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+        self.count = 0
+        self._from: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._z, self._y, self._zz, self._zy, self._yy = np.zeros((5, channels))
+
+    def add(self, z: np.ndarray, y: np.ndarray) -> None:
+        """Add a batch of activations, (N, C, *spatial) each; any shape where C is 1."""
+        z, y = (_by_channel(values, self.channels) for values in (z, y))
+        if not z.size:
+            return
+        if self._from is None:
+            z0, y0 = (values[0].mean(axis=1, dtype=np.float64).astype(np.float32) for values in (z, y))
+            self._from = z0, y0
+        z0, y0 = self._from
+        samples = max(1, _PIECE // max(z[:1].size, 1))
+        for start in range(0, len(z), samples):
+            first, second = (
+                part[start : start + samples] - value[:, np.newaxis] for part, value in ((z, z0), (y, y0))
+            )
+            self._z += first.sum(axis=2).sum(axis=0, dtype=np.float64)
+            self._y += second.sum(axis=2).sum(axis=0, dtype=np.float64)
+            for sums, a, b in ((self._zz, first, first), (self._zy, first, second), (self._yy, second, second)):
+                sums += np.einsum("ncs,ncs->nc", a, b).sum(axis=0, dtype=np.float64)
+        self.count += z.shape[0] * z.shape[2]
+
+    def affine(self) -> Parabola:
+        """The least-squares map from z to y without a square; a constant where z does not vary."""
+        z, y, zz, zy = (sums / max(self.count, 1) for sums in (self._z, self._y, self._zz, self._zy))
+        variance = zz - z * z
+        varies = variance > 1e-5 * np.maximum(zz, 1e-30)
+        scale = np.where(varies, (zy - z * y) / np.where(varies, variance, 1.0), 0.0)
+        z0, y0 = (0.0, 0.0) if self._from is None else self._from
+        return Parabola(np.zeros(self.channels), scale, y + y0 - scale * (z + z0))
+
+    def error(self, line: Parabola) -> NDArray[np.float64]:
+        """Mean squared difference between y and an affine map of z, (C,)."""
+        z, y, zz, zy, yy = (sums / max(self.count, 1) for sums in (self._z, self._y, self._zz, self._zy, self._yy))
+        z0, y0 = (0.0, 0.0) if self._from is None else self._from
+        a, b = line.linear, line.constant + line.linear * z0 - y0
+        return np.maximum(yy - 2 * (a * zy + b * y) + a * a * zz + 2 * a * b * z + b * b, 0.0)
+
+
 def site_statistics(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]],
     channels: int,
     held_out: Iterable[tuple[np.ndarray, np.ndarray]] = (),
     further: Iterable[tuple[np.ndarray, np.ndarray]] = (),
     bounds: Bounds | None = None,
+    *,
+    curved: bool = True,
 ) -> SiteStatistics:
     """What a site does, from batches of (z, y): the least-squares polynomials, their errors, and the ranges.
 
@@ -224,16 +279,19 @@ def site_statistics(
         held_out: to measure the errors and the range on as well; without any, the errors are those of the fit.
         further: to measure the range on alone.
         bounds: that the range reaches in any case.
+        curved: whether parabolas are of interest; where they are not, the affine map stands for the parabola.
     """
-    fitted, others, ranges = Moments(channels), Moments(channels), Ranges(channels)
+    sums: type[Moments] | type[Lines] = Moments if curved else Lines
+    fitted, others, ranges = sums(channels), sums(channels), Ranges(channels)
     if bounds is not None:
         ranges.reach(bounds)
-    for batches, sums in ((pairs, (fitted, ranges)), (held_out, (others, ranges)), (further, (ranges,))):
+    for batches, parts in ((pairs, (fitted, ranges)), (held_out, (others, ranges)), (further, (ranges,))):
         for z, y in batches:
-            for sum_ in sums:
-                sum_.add(z, y)
+            for part in parts:
+                part.add(z, y)
     judge = others if others.count else fitted
-    line, parabola = fitted.affine(), fitted.parabola(ranges)
+    line = fitted.affine()
+    parabola = fitted.parabola(ranges) if isinstance(fitted, Moments) else line
     return SiteStatistics(
         scale=line.linear,
         shift=line.constant,

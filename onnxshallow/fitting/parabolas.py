@@ -58,7 +58,10 @@ def fit_polynomials(original: Cursor, rewritten: Cursor, partial: Partial, fit_b
         (z.reshape(len(z), elements, -1), y.reshape(len(y), elements, -1))
         for z, y in zip(rewritten[source], original[partial.output], strict=True)
     ]
-    found = site_statistics(pairs[:fit_batches], elements, further=pairs[fit_batches:], bounds=partial.bounds)
+    curved = bool(partial.squared.any())
+    found = site_statistics(
+        pairs[:fit_batches], elements, further=pairs[fit_batches:], bounds=partial.bounds, curved=curved
+    )
     line = Parabola(0 * found.scale, found.scale, found.shift)
     bends = partial.squared.reshape(-1) & trusted(found)
     straight = ~(partial.kept | partial.passed).reshape(-1) & ~bends

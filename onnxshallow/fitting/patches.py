@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from onnxshallow.convolution import Convolution
 
 __all__ = ["gather_outputs", "gather_patches", "sample_positions", "weight_columns", "with_weight_columns"]
+
+# Channels are laid side by side first unless less than a part in so many of the input is read.
+_RATHER_ALL = 3
 
 
 def sample_positions(sizes: Sequence[int], share: float, generator: np.random.Generator) -> np.ndarray | None:
@@ -41,31 +46,43 @@ def gather_patches(
         pixel is copied as a whole; `weight_columns` orders weights alike.
     """
     count, channels = x.shape[:2]
-    groups = convolution.groups
+    groups, each = convolution.groups, channels // convolution.groups
     if convolution.rank == 0:
-        rows = x.reshape(count, groups, channels // groups).swapaxes(0, 1)
+        rows = x.reshape(count, groups, each).swapaxes(0, 1)
         return _written(rows, into)
-    padded = _padded(x, convolution)
-    sizes = padded.shape[2:]
-    pixels = np.ascontiguousarray(np.moveaxis(padded, 1, -1), dtype=np.float32).reshape(count, -1, channels)
-    out = [
-        (size - extent) // stride + 1
-        for size, extent, stride in zip(sizes, convolution.extent, convolution.strides, strict=True)
-    ]
-    flat = np.arange(int(np.prod(out))) if positions is None else positions
-    corners = [index * stride for index, stride in zip(np.unravel_index(flat, out), convolution.strides, strict=True)]
-    taps = list(np.ndindex(*convolution.kernel_shape))
+    windows = _windows(_padded(x, convolution, last=not _are_few(x, convolution, positions)), convolution)
+    if positions is not None:
+        places = np.unravel_index(positions, windows.shape[2 : 2 + convolution.rank])
+        taken: tuple[Any, ...] = (slice(None), slice(None), *places)
+        windows = windows[taken]
     if into is None:
-        into = np.empty((groups, count * len(flat), len(taps) * (channels // groups)), dtype=np.float32)
-    by_tap = np.moveaxis(into.reshape(groups, count, len(flat), len(taps), channels // groups), 0, 3)
-    for number, tap in enumerate(taps):
-        place = [
-            corner + step * dilation
-            for corner, step, dilation in zip(corners, tap, convolution.dilations, strict=True)
-        ]
-        taken = pixels[:, np.ravel_multi_index(place, sizes)]
-        by_tap[:, :, number] = taken.reshape(count, len(flat), groups, -1)
+        taps = int(np.prod(convolution.kernel_shape))
+        into = np.empty((groups, windows.size // (channels * taps), taps * each), dtype=np.float32)
+    into.reshape(windows.shape)[...] = windows
     return into
+
+
+def _are_few(x: np.ndarray, convolution: Convolution, positions: np.ndarray | None) -> bool:
+    """Whether so little is read that laying the channels of each pixel side by side first does not pay."""
+    taps = int(np.prod(convolution.kernel_shape))
+    return positions is not None and taps * len(positions) * _RATHER_ALL < int(np.prod(x.shape[2:]))
+
+
+def _windows(padded: np.ndarray, convolution: Convolution) -> np.ndarray:
+    """The inputs under the kernel at every output position, (groups, N, *out, *kernel, C / groups), as a view."""
+    count, channels = padded.shape[:2]
+    each = channels // convolution.groups
+    steps = padded.strides
+    reach = zip(padded.shape[2:], convolution.extent, convolution.strides, strict=True)
+    out = [(size - extent) // stride + 1 for size, extent, stride in reach]
+    outer = [step * stride for step, stride in zip(steps[2:], convolution.strides, strict=True)]
+    inner = [step * dilation for step, dilation in zip(steps[2:], convolution.dilations, strict=True)]
+    return as_strided(
+        padded,
+        (convolution.groups, count, *out, *convolution.kernel_shape, each),
+        (steps[1] * each, steps[0], *outer, *inner, steps[1]),
+        writeable=False,
+    )
 
 
 def weight_columns(convolution: Convolution) -> np.ndarray:
@@ -85,14 +102,27 @@ def with_weight_columns(convolution: Convolution, columns: np.ndarray, bias: np.
     return replace(convolution, weight=weight, bias=bias.reshape(-1))
 
 
-def _padded(x: np.ndarray, convolution: Convolution) -> np.ndarray:
-    """The input with its padding; negative pads cut from it."""
+def _padded(x: np.ndarray, convolution: Convolution, *, last: bool) -> np.ndarray:
+    """The input with its padding, in float32; negative pads cut from it.
+
+    Args:
+        x: (N, C, *spatial).
+        convolution: whose pads apply.
+        last: lay the channels of a pixel side by side in memory; the order of the axes stays.
+    """
     begin, end = convolution.pads_begin, convolution.pads_end
-    padding = [(max(a, 0), max(b, 0)) for a, b in zip(begin, end, strict=True)]
-    padded = np.pad(x, [(0, 0), (0, 0), *padding])
-    sizes = padded.shape[2:]
-    inner = [slice(max(-a, 0), size - max(-b, 0)) for a, b, size in zip(begin, end, sizes, strict=True)]
-    result: np.ndarray = padded[(slice(None), slice(None), *inner)]
+    cut = [slice(max(-a, 0), size - max(-b, 0)) for a, b, size in zip(begin, end, x.shape[2:], strict=True)]
+    x = x[(slice(None), slice(None), *cut)]
+    added = [(max(a, 0), max(b, 0)) for a, b in zip(begin, end, strict=True)]
+    if not last and not np.any(added):
+        return x.astype(np.float32, copy=False)
+    count, channels, *sizes = x.shape
+    sizes = [size + sum(pads) for size, pads in zip(sizes, added, strict=True)]
+    shape = (count, *sizes, channels) if last else (count, channels, *sizes)
+    padded = (np.zeros if np.any(added) else np.empty)(shape, dtype=np.float32)
+    result = np.moveaxis(padded, -1, 1) if last else padded
+    inner = [slice(a, size - b) for (a, b), size in zip(added, sizes, strict=True)]
+    result[(slice(None), slice(None), *inner)] = x
     return result
 
 

@@ -28,8 +28,7 @@ __all__ = ["Fit", "Rows", "bytes_needed", "regress"]
 
 logger = logging.getLogger(__name__)
 
-# With so many rows for each unknown the strength of the ridge hardly matters; with fewer it decides.
-_ROWS_ENOUGH = 40
+# What the strength of the ridge may be multiplied by where rows are few.
 _RIDGE_FACTORS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 _RIDGE_OUTPUTS = 64
 
@@ -93,6 +92,7 @@ def regress(
     *,
     rectifier: Rectifier | None = None,
     rounds: int = 3,
+    enough: int = 40,
 ) -> Fit:
     """Fit a convolution's weights and bias.
 
@@ -103,13 +103,15 @@ def regress(
             is positive definite.
         rectifier: the activation to fit through, if any.
         rounds: how often the targets are renewed then.
+        enough: rows for each unknown with which the strength of the ridge hardly matters. With fewer it decides, and
+            is chosen by rows that are held out.
 
     Returns:
         The fit, with the convolution given where the rows say nothing (an input that does not vary, values that
         are not finite). A group whose input does not vary stays as it is.
     """
     _, count, unknowns = rows.patches.shape
-    if count >= _ROWS_ENOUGH * unknowns:
+    if count >= enough * unknowns:
         system = System.of(rows.patches, rows.residual_targets())
         return _Regression(convolution, rows, system, ridge).fit(rectifier, rounds)
     # Rows come in the order of the samples, so no sample is on both sides of the cut.

@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.analysis import Layer, Layers
-from onnxshallow.analysis.partial import Partial, along
+from onnxshallow.analysis.partial import Partial
 from onnxshallow.analysis.sites import rectifier_bound
 from onnxshallow.convolution import form_of
 from onnxshallow.fitting.rectifier import Curves, Rectifier
 from onnxshallow.model.network import Network
-from onnxshallow.runtime.cursor import Cursor
 
 __all__ = ["Target", "find_target", "rectifier_after", "scalable_side"]
 
@@ -39,15 +38,6 @@ class Target:
     def originals(self) -> list[str]:
         """The original's tensors: where elements pass the activation by, what it makes of them as well."""
         return [self.tensor] if self.partial is None else [self.tensor, self.partial.output]
-
-    def values(self, original: Cursor, batch: int) -> np.ndarray:
-        """What is wanted of one batch; where an element passes the activation by, what that makes of it."""
-        values, partial = original[self.tensor][batch], self.partial
-        if self.dead is not None:
-            values = np.where(along(self.dead, values), np.zeros((), values.dtype), values)
-        if partial is None or not partial.passed.any():
-            return values
-        return np.where(along(partial.passed, values), original[partial.output][batch], values)
 
 
 def find_target(original: Network, rewritten: Network, layers: Layers, layer: Layer) -> Target | None:

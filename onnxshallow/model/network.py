@@ -78,7 +78,7 @@ class Node:
         values = {a.name: onnx.helper.get_attribute_value(a) for a in self.proto.attribute if not a.ref_attr_name}
         return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
-    @property
+    @cached_property
     def reads(self) -> tuple[str, ...]:
         """Every tensor that the node needs: inputs that are given, then captures."""
         return tuple(name for name in self.inputs if name) + tuple(sorted(self.captures))
@@ -95,14 +95,22 @@ class Network:
         model: a valid model, its external data loaded. It is not changed, and must not be changed while
             the view is in use.
         input_shapes: sizes for inputs with symbolic axes, by input name.
+        known: of the network that this one was made from, whose tensors keep their names. What they say is taken
+            where inference leaves something open, as long as both agree on the rest.
 
     Raises:
         ModelError: the graph reads a tensor that nothing makes, or two nodes make the same one.
     """
 
-    def __init__(self, model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        input_shapes: Mapping[str, Sequence[int]] | None = None,
+        known: Mapping[str, TensorInfo] | None = None,
+    ) -> None:
         self.model = model
         self.input_shapes = dict(input_shapes or {})
+        self._known = known
         graph = model.graph
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._sparse = {tensor.values.name for tensor in graph.sparse_initializer}
@@ -174,8 +182,12 @@ class Network:
     @cached_property
     def infos(self) -> Mapping[str, TensorInfo]:
         """Element type and shape of the tensors: those `inferred`, the rest read off a run on zeros if it can be."""
-        infos = self.inferred
         outputs = [name for node in self.nodes for name in node.outputs if name]
+        if self._known is not None:
+            first = infer_shapes(self.model, self.input_shapes)
+            if (completed := _completed(first, self._known, outputs)) is not None:
+                return completed
+        infos = self.inferred
         if not all(name in infos and infos[name].is_complete for name in outputs):
             infos = observe_shapes(self.model, infos, outputs)
         return infos
@@ -313,6 +325,23 @@ class Network:
             needed.add(node.index)
             todo.extend(name for name in node.reads if name not in stop)
         return needed
+
+
+def _completed(
+    infos: Mapping[str, TensorInfo], known: Mapping[str, TensorInfo], tensors: Sequence[str]
+) -> dict[str, TensorInfo] | None:
+    """`infos` with what is missing of `tensors` from `known`; None where these contradict each other or lack some."""
+    completed = dict(infos)
+    for name in tensors:
+        one, other = infos.get(name), known.get(name)
+        if one is not None and one.is_complete:
+            if other is not None and other.is_complete and other.shape != one.shape:
+                return None
+        elif other is None or not other.is_complete:
+            return None
+        else:
+            completed[name] = other
+    return completed
 
 
 def _index_nodes(graph: onnx.GraphProto) -> tuple[Node, ...]:

@@ -16,14 +16,16 @@ from onnxshallow.analysis import Analysis, Layer, analyze
 from onnxshallow.analysis.partial import Partial
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import correct, downstream
+from onnxshallow.fitting.gathering import KnownRows
 from onnxshallow.model.network import Network
 from onnxshallow.rewriting.lowering.lower import MaskForm, lower
 from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.progress import Step
-from onnxshallow.runtime.whole import run_batches
+from onnxshallow.runtime.waypoints import Waypoints, parting
+from onnxshallow.runtime.whole import join_batches, run_batches
 from onnxshallow.validation.metrics import relative_error
 
-__all__ = ["Realized", "realize", "unfitted"]
+__all__ = ["Realized", "previewed", "realize", "unfitted"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,7 @@ def realize(
     correction: bool = True,
     form: MaskForm = "split",
     step: Step = lambda: None,
+    rows: KnownRows | None = None,
 ) -> Realized:
     """Apply `candidates` to the analysed model.
 
@@ -76,6 +79,7 @@ def realize(
         correction: whether untouched layers downstream of a change are re-fitted too.
         form: how activations that are kept in part are written.
         step: called after each fitted layer.
+        rows: what is known of the original's activations, for plans that are fitted to the same samples.
 
     Raises:
         NotLinearError: a candidate cannot be carried out, as another gets in its way.
@@ -87,7 +91,7 @@ def realize(
     ends = {name for c in composed for name in _ends(analysis, c)}
     rewritten = apply_candidates(analysis, apart, statistics, ends)
     chosen = _layers_to_fit(rewritten, rewritten.fit, correction)
-    model, partials = _fit(analysis, rewritten, chosen, rewritten.fit, calibration, step)
+    model, partials = _fit(analysis, rewritten, chosen, rewritten.fit, calibration, step, rows)
     dead = rewritten.dead
     apart_only = _finished(analysis, model, partials, dead, form, calibration)
     if not composed:
@@ -99,9 +103,66 @@ def realize(
     error = max(relative_error(a, b) for a, b in zip(apart_only.outputs, result.outputs, strict=True))
     if correction and any(c.exactness != "exact" for c in composed):
         chosen = [layer for layer in _layers_to_fit(merged, merged.frozen, True) if layer.output not in merged.frozen]
-        model, partials = _fit(analysis, merged, chosen, rewritten.fit, calibration, step)
+        model, partials = _fit(analysis, merged, chosen, rewritten.fit, calibration, step, rows)
         result = _finished(analysis, model, partials, dead, form, calibration)
     return replace(result, composition_error=error)
+
+
+def previewed(
+    analysis: Analysis,
+    candidates: Sequence[Candidate],
+    statistics: Statistics,
+    calibration: Calibration,
+    waypoints: Waypoints,
+    rows: KnownRows,
+    *,
+    correction: bool = True,
+) -> list[np.ndarray] | None:
+    """The outputs that `realize` would tell of, up to rounding, of a model that is not written.
+
+    Args:
+        analysis: of the original, as for the following.
+        candidates: what to do.
+        statistics: what the original's sites do.
+        calibration: inputs.
+        waypoints: of the original on all batches of these, from which the rewritten network is run on.
+        rows: what is known of the original's activations.
+        correction: whether untouched layers downstream of a change are re-fitted too.
+
+    Returns:
+        One array (N, ...) an output on the selection batches. None where kernels are composed or activations kept in
+        part, of which only the written model tells.
+
+    Raises:
+        NotLinearError: a candidate cannot be carried out, as another gets in its way.
+        ModelError: onnxruntime fails on the rewritten network.
+    """
+    if any(c.exactness != "fitted" for c in candidates):
+        return None
+    rewritten = apply_candidates(analysis, candidates, statistics)
+    if rewritten.partials:
+        return None
+    network, layers = rewritten.analysis.network, rewritten.analysis.layers
+    chosen = _layers_to_fit(rewritten, rewritten.fit, correction)
+    begin = parting(analysis.network, network, layers.made_by(chosen))
+    before, after = (
+        waypoints.cursor(each, begin, calibration.fitting, goals=()) for each in (analysis.network, network)
+    )
+    correct(
+        before,
+        after,
+        layers,
+        chosen,
+        calibration.fit_batches,
+        calibration.fit,
+        changed=rewritten.fit,
+        known=analysis.layers,
+        dead=rewritten.dead,
+        rows=rows,
+    )
+    judged = waypoints.cursor(network, begin, calibration.selection, goals=None)
+    judged.replaced = after.replaced
+    return join_batches(judged.outputs())
 
 
 def unfitted(
@@ -157,6 +218,7 @@ def _fit(
     changed: Collection[str],
     calibration: Calibration,
     step: Step,
+    rows: KnownRows | None,
 ) -> tuple[onnx.ModelProto, list[Partial]]:
     """The rewritten model with `chosen` layers and its partial activations fitted to the original's activations."""
     fitted = calibration.batches[calibration.fitting]
@@ -180,6 +242,7 @@ def _fit(
         partials=rewritten.partials,
         dead=rewritten.dead,
         polynomial_batches=len(fitted),
+        rows=rows,
     )
     partials = [after.partials.get(partial.output, partial) for partial in rewritten.partials]
     return write_layers(rewritten.analysis.network, layers, after.replaced), partials
@@ -208,6 +271,7 @@ def _finished(
 ) -> Realized:
     """The model as it is written, its partial activations by their parts, and what is known of it."""
     shapes = analysis.network.input_shapes
-    written = Network(_written(analysis, analyze(model, shapes), partials, dead, form), shapes)
+    made = analyze(model, shapes, known=analysis.network.infos)
+    written = Network(_written(analysis, made, partials, dead, form), shapes)
     outputs = run_batches(written.model, calibration.batches[calibration.selection], calibration.threads)
     return Realized(written, outputs)

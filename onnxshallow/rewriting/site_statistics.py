@@ -22,6 +22,7 @@ def collect_statistics(
     step: Step = lambda: None,
     *,
     pixels: bool = False,
+    curved: bool = True,
 ) -> Statistics:
     """What each of `sites` does to its channels, by the site's name.
 
@@ -31,6 +32,7 @@ def collect_statistics(
         calibration: inputs, to whose fitting batches the best polynomials are fitted; errors are those on the others.
         step: called after each site.
         pixels: whether each element is looked at by itself, too.
+        curved: whether parabolas are of interest.
     """
     goals = {tensor for site in sites for tensor in (site.source, site.output)}
     batches = [*calibration.batches, *calibration.watched]
@@ -41,16 +43,16 @@ def collect_statistics(
     for site in sites:
         cursor.advance([site.source, site.output])
         fitted, judged, further = (_pairs(cursor, site, part) for part in (*parts, added))
-        found = site_statistics(fitted, site.channels, judged, further)
+        found = site_statistics(fitted, site.channels, judged, further, curved=curved)
         if pixels and site.channels > 1:
-            found = replace(found, pixels=_by_element(cursor, site, parts))
+            found = replace(found, pixels=_by_element(cursor, site, parts, curved))
         statistics[site.name] = found
         cursor.goals -= {site.source, site.output}
         step()
     return statistics
 
 
-def _by_element(cursor: Cursor, site: Site, parts: Sequence[slice]) -> SiteStatistics:
+def _by_element(cursor: Cursor, site: Site, parts: Sequence[slice], curved: bool) -> SiteStatistics:
     """The polynomials of each element of a site by itself, (C, *spatial)."""
     shape = cursor[site.source][0].shape[1:]
     elements = int(np.prod(shape))
@@ -58,7 +60,7 @@ def _by_element(cursor: Cursor, site: Site, parts: Sequence[slice]) -> SiteStati
         ((z.reshape(len(z), elements), y.reshape(len(y), elements)) for z, y in _pairs(cursor, site, part))
         for part in parts
     )
-    return site_statistics(fitted, elements, judged).reshaped(shape)
+    return site_statistics(fitted, elements, judged, curved=curved).reshaped(shape)
 
 
 def _pairs(cursor: Cursor, site: Site, batches: slice) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -3,6 +3,9 @@
 A cursor knows the values of some tensors. Asked for others, it runs just the nodes between, once, and forgets
 what no later node reads. Two cursors side by side, the original's and the rewritten network's, give the targets
 and the inputs of every fit (see `onnxshallow.fitting.correction`).
+
+Nodes are run as they are written, without onnxruntime's fusions, so that a tensor has the same bytes wherever its
+cursor stopped before. Only what leads to the network's outputs in the end is fused.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -65,13 +68,6 @@ class Cursor:
         stored = {info.name: [batch[info.name] for batch in batches] for info in network.inputs}
         return cls(network, stored, store, goals=goals, threads=threads)
 
-    def fork(self, network: Network) -> "Cursor":
-        """A cursor of another network that makes the same tensors up to here.
-
-        The values are shared, so a fork costs nothing.
-        """
-        return Cursor(network, self._stored, self.store, threads=self.threads)
-
     def restrict(self, batches: slice) -> None:
         """Go on with some of the batches only."""
         self._stored = {name: arrays[batches] for name, arrays in self._stored.items()}
@@ -94,8 +90,12 @@ class Cursor:
         """The values of a tensor that was advanced to: one array a batch."""
         return self._stored[tensor]
 
-    def advance(self, tensors: Sequence[str]) -> None:
+    def advance(self, tensors: Sequence[str], *, fused: bool = False) -> None:
         """Run what is needed to know `tensors`, and forget what neither they nor the goals need any more.
+
+        Args:
+            tensors: what to know.
+            fused: let onnxruntime rewrite what is run.
 
         Raises:
             KeyError: a tensor depends on values that were forgotten.
@@ -103,15 +103,15 @@ class Cursor:
         """
         missing = [name for name in dict.fromkeys(tensors) if name not in self._stored]
         if missing:
-            self._run(missing)
+            self._run(missing, fused)
         self._forget(set(tensors))
 
     def outputs(self) -> list[list[np.ndarray]]:
         """The values of the network's outputs: one list an output, one array a batch."""
-        self.advance(self.network.output_names)
+        self.advance(self.network.output_names, fused=True)
         return [self._stored[name] for name in self.network.output_names]
 
-    def _run(self, missing: Sequence[str]) -> None:
+    def _run(self, missing: Sequence[str], fused: bool) -> None:
         network = self.network
         nodes = network.ancestors(missing, frozenset(self._stored))
         made = {name for index in nodes for name in network.nodes[index].outputs if name}
@@ -121,7 +121,7 @@ class Cursor:
         outputs = list(missing)
         outputs += sorted(name for name in (made & wanted) - set(missing) - interior if not network.is_constant(name))
         model, reads = build_segment(network, nodes, outputs, self.replaced)
-        session = Session(model, threads=self.threads, spin=False, arena=False)
+        session = Session(model, threads=self.threads, spin=False, arena=False, optimize=fused)
         results: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
         count = max((len(arrays) for arrays in self._stored.values()), default=0)
         for index in range(count):

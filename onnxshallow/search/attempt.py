@@ -7,6 +7,7 @@ from functools import cached_property
 from onnxshallow.data.prepare import labelled_batches
 from onnxshallow.data.samples import Samples
 from onnxshallow.fitting.calibration import Calibration
+from onnxshallow.fitting.gathering import KnownRows
 from onnxshallow.model.session import Session
 from onnxshallow.rewriting.realize import Realized, realize
 from onnxshallow.runtime.cursor import Batches
@@ -175,9 +176,14 @@ def judged(
 
 
 def realize_with(
-    calibration: Calibration, inputs: Inputs, observation: Observation, plan: Plan, progress: Progress
+    calibration: Calibration,
+    inputs: Inputs,
+    observation: Observation,
+    plan: Plan,
+    progress: Progress,
+    rows: KnownRows | None = None,
 ) -> Realized:
-    """Apply a plan, fitting on some samples."""
+    """Apply a plan, fitting on some samples; `rows` is what is known of the original from others fitted to these."""
     with progress.stage("Rewriting and fitting", len(inputs.analysis.layers)) as step:
         return realize(
             inputs.analysis,
@@ -187,6 +193,7 @@ def realize_with(
             correction=inputs.config.correction,
             form=inputs.config.form,
             step=step,
+            rows=rows,
         )
 
 

@@ -1,22 +1,31 @@
-"""The stage that searches: plans are carried out in a cheap way, and the one to keep is chosen by what they do."""
+"""The stage that searches: plans are carried out in a cheap way, and the one to keep is chosen by what they do.
+
+All that are proposed are looked at roughly, fitted on few samples, which the planner learns from. Those that come out
+best are then compared closely, on more samples (docs/decisions/plans-compete.md).
+"""
 
 import itertools
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from onnxshallow.analysis import Analysis, Layer, NotLinearError
 from onnxshallow.analysis.cost import layer_macs
 from onnxshallow.errors import TargetError
+from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
+from onnxshallow.fitting.gathering import KnownRows
+from onnxshallow.rewriting.realize import previewed
 from onnxshallow.rewriting.stability import why_unstable
 from onnxshallow.runtime.progress import Progress, Silent
+from onnxshallow.runtime.waypoints import Waypoints
 from onnxshallow.search.attempt import realize_with
 from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.planner import Planner
+from onnxshallow.search.planner import Planner, about_equal
 from onnxshallow.search.sensitivity.measures import Measure, damage
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.search.solver import Budget
@@ -26,14 +35,18 @@ __all__ = ["search", "tries_alone", "tries_together"]
 
 logger = logging.getLogger(__name__)
 
-# What comparing plans may cost, and how many plans are compared at the most.
-_SEARCH_FLOPS, _MOST_TRIES = 2.1e13, 24
+# What looking at plans roughly may cost, and the fewest and the most plans to look at.
+_SEARCH_FLOPS, _FEWEST_TRIES, _MOST_TRIES = 4e13, 12, 24
 # The part of that where plans hold masks and parabolas, each of which takes longer to be fitted and lowered.
 _PARTLY = 0.6
 # What a plan that is refused counts as, in what its parts do alone: enough to look elsewhere.
 _REFUSED = 10.0
-# How many plans are compared for each target at the most where several share them.
+# How many plans are looked at for each target at the most where several share them.
 _MOST_EACH = 12
+# Of the plans that were looked at one in so many is compared closely, and the fewest.
+_ONE_IN, _FEWEST_CLOSELY = 4, 2
+# Those that do so much more damage than the least in a rough look are not worth a closer one.
+_HOPELESS = 1.25
 
 
 def search(
@@ -56,26 +69,25 @@ def search(
         measured: damages of single candidates, for each budget.
         budgets: what has to be reached.
         progress: shows how it goes.
-        tries: how many plans to carry out. A single one has nothing to be compared with, and is taken as it is.
+        tries: how many plans to look at. A single one has nothing to be compared with, and is taken as it is.
         beside: plans to compare with these, found elsewhere.
 
     Returns:
-        For each budget the plans that reach it with their measured damages, in the order of proposal; where all of
-        these were refused, they; an error, which says what can be reached, where there is no such plan.
+        For each budget the best plans that reach it with their measured damages, the least in a rough look first;
+        where all of these were refused, they; an error, which says what can be reached, where there is no such plan.
     """
     planners = [
         Planner(inputs.analysis, found.candidates, found.damages, budget)
         for found, budget in zip(measured, budgets, strict=True)
     ]
     proposals = [planner.proposals() for planner in planners]
-    trials = _Trials(inputs, observation, planners)
-    tried, refused = dict[frozenset[str], Plan](), dict[frozenset[str], Plan]()
     failures, settled = dict[int, TargetError](), set[int]()
+    roughly = _Look(_Bench(inputs, observation, inputs.rough), planners)
+    closely = _Look(_Bench(inputs, observation, inputs.reduced))
     for other in beside:
-        if (measured_other := trials.of(other)) is not None:
-            tried[other.keys] = measured_other
+        if (looked_at := roughly.at(other)) is not None:
             for planner in planners:
-                planner.learn(other, measured_other.damage or 0.0)
+                planner.learn(other, looked_at.damage or 0.0)
     with progress.stage("Comparing plans", tries) as step:
         for number in itertools.islice(itertools.cycle(range(len(budgets))), tries):
             plan = None
@@ -85,9 +97,10 @@ def search(
                 failures[number] = error
             if plan is None:
                 settled.add(number)
-            elif plan.keys not in tried and plan.keys not in refused:
-                attempted = plan if tries == 1 else trials.of(plan, number)
-                (refused if attempted is None else tried)[plan.keys] = attempted or plan
+            elif tries == 1:
+                return [[plan]]
+            elif not roughly.knows(plan):
+                attempted = roughly.at(plan, roughly.likely(number))
                 done = _REFUSED * plan.predicted if attempted is None else attempted.damage or 0.0
                 for planner in planners:
                     planner.learn(plan, done)
@@ -97,52 +110,130 @@ def search(
             if len(settled) == len(budgets):
                 break
     found: list[list[Plan] | TargetError] = []
-    for number, planner in enumerate(planners):
-        usable, others = ([plan for plan in plans.values() if planner.reaches(plan)] for plans in (tried, refused))
-        each = max(2, tries // len(budgets))
-        usable = usable or _with_fewer_squares(
-            inputs, observation, measured[number], planner.budget, others, progress, each
-        )
-        found.append(failures.get(number) or usable or others)
+    with progress.stage("Comparing the best", len(budgets)) as step:
+        for number, planner in enumerate(planners):
+            usable = _best(planner, roughly, closely, beside)
+            others = [plan for look in (roughly, closely) for plan in look.refused.values() if planner.reaches(plan)]
+            each = max(2, tries // len(budgets))
+            usable = usable or _with_fewer_squares(
+                inputs, observation, measured[number], planner.budget, others, progress, each
+            )
+            found.append(failures.get(number) or usable or others)
+            step()
     return found
 
 
-class _Trials:
-    """Carries plans out, each once; with several workers also those that come next if nothing new is learned.
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """Where plans are carried out in a cheap way. What is known of the original is kept from plan to plan.
 
-    What is learned may lead elsewhere, and such a plan was carried out for nothing. So the plans that are asked for
-    are the same with any number of workers, and so is what comes of them.
-
-    Args:
+    Attributes:
         inputs: model, data and options.
         observation: what the original does with the data.
-        planners: that propose the plans.
+        calibration: the samples to fit and to measure on.
     """
 
-    def __init__(self, inputs: Inputs, observation: Observation, planners: Sequence[Planner]) -> None:
-        self._shared, self._planners = (inputs, observation), planners
-        self._known: dict[frozenset[str], Plan | None] = {}
+    inputs: Inputs
+    observation: Observation
+    calibration: Calibration
 
-    def of(self, plan: Plan, asking: int = 0) -> Plan | None:
+    @cached_property
+    def waypoints(self) -> Waypoints:
+        """Of the original on these samples."""
+        calibration = self.calibration
+        network = self.inputs.analysis.network
+        return Waypoints(network, calibration.batches, calibration.store, calibration.threads)
+
+    @cached_property
+    def rows(self) -> KnownRows:
+        """What is known of the original from other plans on the same samples."""
+        return KnownRows(self.calibration.store)
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a worker is sent, who finds the rest out anew."""
+        return {name: getattr(self, name) for name in ("inputs", "observation", "calibration")}
+
+
+class _Look:
+    """Carries plans out, each once, and measures what they do; several workers do so with those that may come next.
+
+    Such a plan may have been carried out for nothing. So the plans that are asked for are the same with any number of
+    workers, and so is what comes of them.
+
+    Args:
+        bench: where they are carried out.
+        planners: that propose the plans.
+
+    Attributes:
+        tried: plans that were asked for with their measured damages, by their keys.
+        refused: those that cannot be carried out or are not stable.
+    """
+
+    def __init__(self, bench: _Bench, planners: Sequence[Planner] = ()) -> None:
+        self._bench, self._planners = bench, planners
+        self._known: dict[frozenset[str], Plan | None] = {}
+        self.tried: dict[frozenset[str], Plan] = {}
+        self.refused: dict[frozenset[str], Plan] = {}
+
+    def knows(self, plan: Plan) -> bool:
+        """Whether a plan was asked for before."""
+        return plan.keys in self.tried or plan.keys in self.refused
+
+    def at(self, plan: Plan, then: Iterable[Plan] = ()) -> Plan | None:
         """The plan with its damage; None where it is refused.
 
         Args:
             plan: to carry out.
-            asking: which planner proposed it; that of the next has the next turn.
+            then: what may be asked for next.
         """
         if plan.keys not in self._known:
-            plans = [plan, *self._likely(asking, worker_count() - 1)]
-            for each, found in zip(plans, run_all(_trial, self._shared, plans), strict=True):
+            free = worker_count() - 1
+            new = (each for each in then if each.keys not in self._known and each.keys != plan.keys) if free else ()
+            plans = [plan, *itertools.islice(new, free)]
+            for each, found in zip(plans, run_all(_carried_out, self._bench, plans), strict=True):
                 self._known[each.keys] = found
-        return self._known[plan.keys]
+        found = self._known[plan.keys]
+        (self.refused if found is None else self.tried)[plan.keys] = plan if found is None else found
+        return found
 
-    def _likely(self, asking: int, count: int) -> list[Plan]:
-        """Up to so many plans that come next, not carried out yet."""
+    def likely(self, asking: int) -> Iterator[Plan]:
+        """The plans that come next if nothing new is learned.
+
+        Args:
+            asking: which planner has the turn; that of the next has the next one.
+        """
+        count = worker_count() - 1
         turns = [*self._planners[asking + 1 :], *self._planners[: asking + 1]]
         each = -(-count // len(turns))
         ahead = [planner.ahead(each) for planner in turns[:count]]
-        mixed = {plan.keys: plan for plans in itertools.zip_longest(*ahead) for plan in plans if plan is not None}
-        return [plan for keys, plan in mixed.items() if keys not in self._known][:count]
+        for plans in itertools.zip_longest(*ahead):
+            yield from (plan for plan in plans if plan is not None)
+
+
+def _best(planner: Planner, roughly: _Look, closely: _Look, beside: Sequence[Plan]) -> list[Plan]:
+    """Of the plans that reach a budget those that came out best in a rough look, compared closely.
+
+    Those found elsewhere are among them, and those that would be taken by the rough look. Where plans are refused
+    then, others have their turn.
+    """
+    usable = [plan for plan in roughly.tried.values() if planner.reaches(plan)]
+    if not usable:
+        return []
+    elsewhere = {plan.keys for plan in beside}
+    first = [plan for plan in usable if plan.keys in elsewhere]
+    likely = about_equal(usable, planner.analysis.cost, planner.budget)[:_FEWEST_CLOSELY]
+    by_damage = sorted(usable, key=lambda plan: plan.damage or 0.0)
+    fewest = len(first) + _FEWEST_CLOSELY
+    wanted = max(fewest, len(first) - (-len(usable) // _ONE_IN))
+    hopeless = _HOPELESS * (by_damage[0].damage or 0.0)
+    found: list[Plan] = []
+    ordered = list({plan.keys: plan for plan in (*first, *likely, *by_damage)}.values())
+    for place, plan in enumerate(ordered):
+        enough = fewest if (plan.damage or 0.0) > hopeless else wanted
+        if len(found) < enough:
+            measured = closely.at(plan, ordered[place + 1 : place + enough - len(found)])
+            found += [] if measured is None else [measured]
+    return found
 
 
 def _with_fewer_squares(
@@ -186,18 +277,19 @@ def tries_together(inputs: Inputs, budgets: int) -> int:
 
 
 def _affordable_tries(inputs: Inputs) -> int:
-    """How many plans to carry out: many for small networks, a few for large ones."""
-    reduced, analysis = inputs.reduced, inputs.analysis
+    """How many plans to look at: many for small networks, fewer for large ones."""
+    rough, analysis = inputs.rough, inputs.analysis
     fitted, selected, watched = (
         sum(len(next(iter(batch.values()))) for batch in part)
-        for part in (reduced.batches[reduced.fitting], reduced.batches[reduced.selection], reduced.watched)
+        for part in (rough.batches[rough.fitting], rough.batches[rough.selection], rough.watched)
     )
-    flops = 2.0 * analysis.cost.macs * (2 * fitted + selected + 3 * watched)
+    flops = 2.0 * analysis.cost.macs * (fitted + selected + 3 * watched)
     flops += sum(
-        _fit_flops(analysis, layer, fitted, reduced.fit) for layer in analysis.layers if layer.kind != "affine"
+        _fit_flops(analysis, layer, fitted, rough.fit) for layer in analysis.layers if layer.kind != "affine"
     )
     share = _PARTLY if inputs.config.in_part else 1.0
-    return int(np.clip(share * _SEARCH_FLOPS / max(flops, 1.0), 2, 1 + share * (_MOST_TRIES - 1)))
+    most = 1 + share * (_MOST_TRIES - 1)
+    return int(np.clip(share * _SEARCH_FLOPS / max(flops, 1.0), min(_FEWEST_TRIES, most), most))
 
 
 def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) -> float:
@@ -213,22 +305,30 @@ def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) 
     return products + groups * unknowns**3
 
 
-def _trial(shared: tuple[Inputs, Observation], plan: Plan) -> Plan | None:
-    """What a worker carries out."""
-    return _try_out(*shared, plan)
-
-
-def _try_out(inputs: Inputs, observation: Observation, plan: Plan) -> Plan | None:
-    """Apply a plan in a cheap way; the plan with its damage on the selection samples, None where it is refused."""
+def _carried_out(bench: _Bench, plan: Plan) -> Plan | None:
+    """The plan with its damage on the selection samples, applied in a cheap way; None where it is refused."""
+    inputs, observation, calibration = bench.inputs, bench.observation, bench.calibration
     try:
-        realized = realize_with(inputs.reduced, inputs, observation, plan, Silent())
+        outputs = previewed(
+            inputs.analysis,
+            plan.candidates,
+            observation.statistics,
+            calibration,
+            bench.waypoints,
+            bench.rows,
+            correction=inputs.config.correction,
+        )
+        if outputs is None:
+            realized = realize_with(calibration, inputs, observation, plan, Silent(), bench.rows)
+            outputs = realized.outputs
+            squares = realized.analysis.cost.squares > inputs.analysis.cost.squares
+            if squares and (
+                why := why_unstable(inputs.analysis, observation.statistics, realized.network, calibration)
+            ):
+                logger.info("A plan is refused: %s.", why)
+                return None
     except NotLinearError as error:
         logger.warning("A plan is left out: %s", error)
         return None
-    if realized.analysis.cost.squares > inputs.analysis.cost.squares:
-        why = why_unstable(inputs.analysis, observation.statistics, realized.network, inputs.reduced)
-        if why is not None:
-            logger.info("A plan is refused: %s.", why)
-            return None
     measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
-    return replace(plan, damage=damage(measure, observation.reference, realized.outputs, inputs.kinds))
+    return replace(plan, damage=damage(measure, observation.reference(calibration), outputs, inputs.kinds))

@@ -14,16 +14,17 @@ from onnxshallow.errors import ModelError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.model.document import Document
+from onnxshallow.model.session import Session
 from onnxshallow.options.config import Config
 from onnxshallow.rewriting.channel_orders import with_orders
 from onnxshallow.rewriting.site_statistics import collect_statistics
 from onnxshallow.runtime.progress import Progress
 from onnxshallow.runtime.store import ActivationStore
-from onnxshallow.runtime.whole import run_batches
+from onnxshallow.runtime.whole import join_batches
 from onnxshallow.search.memory import divide_memory
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import read_budget
-from onnxshallow.search.reduction import fewer_samples
+from onnxshallow.search.reduction import fewer_samples, leading_samples
 from onnxshallow.search.solver import Budget
 from onnxshallow.validation.guess import LabelledOutputs, find_kinds, labelled_outputs
 from onnxshallow.validation.kinds import OutputKind
@@ -32,10 +33,15 @@ from onnxshallow.validation.seen import Seen
 __all__ = ["Inputs", "Observation", "load_inputs", "observe"]
 
 
-# What measuring all candidates may cost, and the fewest and the most samples that are fitted on to compare.
-_SWEEP_MACS, _FEWEST_FIT_SAMPLES, _MOST_FIT_SAMPLES = 2e13, 64, 384
-# About how many candidates are measured for each site; twice as many where a part of it may be kept.
-_CANDIDATES = 3
+# What measuring candidates one by one, looking at plans roughly, and comparing the best of them may cost.
+_SWEEP_MACS, _ROUGH_MACS, _CLOSE_MACS = 4e13, 3e13, 2.4e13
+# How many of these there are, about: candidates for each site, and plans. Where a part of a site may be kept, there
+# are twice as many candidates, and plans take twice as long.
+_CANDIDATES, _ROUGH_PLANS, _CLOSE_PLANS = 3, 24, 8
+# The fewest and the most samples to fit on.
+_SWEEP_SAMPLES, _ROUGH_SAMPLES, _CLOSE_SAMPLES = (64, 128), (64, 96), (64, 256)
+# While plans are looked at roughly, one in so many of the batches that are watched then.
+_ROUGHLY_WATCHED = 3
 _RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
 
 
@@ -49,7 +55,7 @@ class Inputs:
         config: the options.
         data: the samples.
         calibration: the calibration samples in batches.
-        reduced: fewer of them, on which candidates and plans are compared.
+        reduced: fewer of them, on which plans are compared closely.
         kinds: what the outputs mean.
     """
 
@@ -70,10 +76,24 @@ class Inputs:
         """
         return read_budget(self.config, self.analysis)
 
+    @cached_property
+    def rough(self) -> Calibration:
+        """Fewer samples still, on which most plans are only looked at; the leading ones of `reduced`."""
+        count = int(np.clip(_affordable(self.analysis, _ROUGH_MACS, 3 * _ROUGH_PLANS, self.config), *_ROUGH_SAMPLES))
+        watched = self.reduced.watched[::_ROUGHLY_WATCHED]
+        return replace(leading_samples(self.reduced, count, 2 * count), watched=watched)
+
+    @cached_property
+    def swept(self) -> Calibration:
+        """The samples that candidates are measured on one by one; the leading ones of `reduced`."""
+        candidates = _CANDIDATES * len(self.analysis.sites)
+        count = int(np.clip(_affordable(self.analysis, _SWEEP_MACS, candidates, self.config), *_SWEEP_SAMPLES))
+        return replace(leading_samples(self.reduced, count, count), watched=())
+
     def at_granularity(self, granularity: str) -> "Inputs":
         """The same model and data, with activations that go or stay by another unit."""
         config = self.config.model_copy(update={"granularity": granularity})
-        reduced = replace(_affordable(self.analysis, self.calibration, config), watched=self.reduced.watched)
+        reduced = replace(_reduced(self.analysis, self.calibration, config), watched=self.reduced.watched)
         return replace(self, config=config, reduced=reduced)
 
     @cached_property
@@ -100,11 +120,16 @@ class Observation:
 
     Attributes:
         statistics: what the removable sites do.
-        reference: the outputs on the selection samples of `Inputs.reduced`, one array (N, ...) each.
+        outputs: on the selection batches of `Inputs.reduced`; one list an output, one array (N, ...) a batch.
     """
 
     statistics: Statistics
-    reference: Sequence[np.ndarray]
+    outputs: Sequence[Sequence[np.ndarray]]
+
+    def reference(self, calibration: Calibration) -> list[np.ndarray]:
+        """The outputs on the selection samples of `reduced`, `rough` or `swept`, one array (N, ...) each."""
+        batches = len(calibration.batches[calibration.selection])
+        return join_batches([arrays[:batches] for arrays in self.outputs])
 
 
 def load_inputs(document: Document, config: Config) -> Inputs:
@@ -136,7 +161,7 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         fit=FitOptions(ridge=ridge, memory=memory.fit, seed=config.seed),
         threads=config.threads or 0,
     )
-    reduced = _affordable(analysis, calibration, config)
+    reduced = _reduced(analysis, calibration, config)
     kinds = find_kinds(analysis.network, config.output_kind, lambda: _labelled(document, config, data, whole))
     return Inputs(document, analysis, config, data, calibration, reduced, kinds)
 
@@ -158,15 +183,19 @@ def _labelled(document: Document, config: Config, data: Prepared, whole: bool) -
     return labelled_outputs(document.model, data.report, data.batch, whole=whole, threads=config.threads or 0)
 
 
-def _affordable(analysis: Analysis, calibration: Calibration, config: Config) -> Calibration:
-    """As many samples to compare on as keep the sweep within `_SWEEP_MACS`, at the usual candidates a site.
+def _reduced(analysis: Analysis, calibration: Calibration, config: Config) -> Calibration:
+    """The samples that the best plans are compared on."""
+    affordable = _affordable(analysis, _CLOSE_MACS, _CLOSE_PLANS, config)
+    fit_samples = int(np.clip(affordable * 3 // 8, *_CLOSE_SAMPLES))
+    return fewer_samples(calibration, fit_samples, max(_CLOSE_SAMPLES[0], affordable * 5 // 8))
+
+
+def _affordable(analysis: Analysis, macs: float, times: int, config: Config) -> int:
+    """How many samples the network can be run on so many times for so many multiply-adds in all.
 
     The number depends on the network, never on the clock, so that the same inputs give the same plan.
     """
-    candidates = 2 * _CANDIDATES if config.in_part else _CANDIDATES
-    affordable = int(_SWEEP_MACS / max(1, analysis.cost.macs * candidates * len(analysis.sites)))
-    fit_samples = int(np.clip(affordable * 3 // 8, _FEWEST_FIT_SAMPLES, _MOST_FIT_SAMPLES))
-    return fewer_samples(calibration, fit_samples, max(_FEWEST_FIT_SAMPLES // 2, affordable * 5 // 8))
+    return int(macs / max(1, analysis.cost.macs * times * (2 if config.in_part else 1)))
 
 
 def observe(inputs: Inputs, progress: Progress, plan: Plan | None = None) -> Observation:
@@ -181,13 +210,15 @@ def observe(inputs: Inputs, progress: Progress, plan: Plan | None = None) -> Obs
         ModelError: onnxruntime fails on the model, or it computes values that are not finite.
     """
     calibration, reduced = inputs.calibration, inputs.reduced
-    reference = run_batches(inputs.document.model, reduced.batches[reduced.selection], reduced.threads)
-    if not any(output.dtype.kind == "f" for output in reference):
+    session = Session(inputs.document.model, threads=reduced.threads)
+    runs = [session.run(batch) for batch in reduced.batches[reduced.selection]]
+    outputs = list(zip(*runs, strict=True))
+    if not any(output.dtype.kind == "f" for output in runs[0]):
         raise ModelError(
             f"No output of {inputs.document.path} is a floating-point tensor, so what a change does cannot be "
             "measured; make the tensor before it, such as the class scores, an output."
         )
-    if not all(np.all(np.isfinite(output)) for output in reference if output.dtype.kind == "f"):
+    if not all(np.all(np.isfinite(output)) for run in runs for output in run if output.dtype.kind == "f"):
         raise ModelError(
             f"{inputs.document.path} computes values that are not finite on the calibration samples; check that "
             "these are preprocessed as the model wants."
@@ -202,10 +233,11 @@ def observe(inputs: Inputs, progress: Progress, plan: Plan | None = None) -> Obs
             calibration,
             step,
             pixels=pixels and inputs.analysis.network.has_fixed_sizes,
+            curved=config.squares or any(c.squares for c in known),
         )
     if config.lighter or any(c.by_order for c in known):
         statistics = _with_orders(inputs, statistics, progress)
-    return Observation(statistics, reference)
+    return Observation(statistics, outputs)
 
 
 def _with_orders(inputs: Inputs, statistics: Statistics, progress: Progress) -> Statistics:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onnxshallow.fitting.moments import SWELL, Moments, Ranges, site_statistics
+from onnxshallow.fitting.moments import SWELL, Lines, Moments, Ranges, site_statistics
 from tests.networks import signed
 
 
@@ -75,6 +75,37 @@ def test_no_rows_give_zeros():
     found = Moments(2).affine()
     np.testing.assert_array_equal(found.linear, 0)
     np.testing.assert_array_equal(found.constant, 0)
+
+
+# Sums that tell lines alone.
+
+
+@pytest.mark.parametrize("offset", [0.0, 300.0], ids=["about zero", "far from zero"])
+def test_lines_alone_are_those_that_sums_for_parabolas_tell(offset):
+    z = signed((40, 3, 4, 4)) * np.array([2, 1, 0.1], np.float32).reshape(1, 3, 1, 1) + np.float32(offset)
+    y = np.maximum(z - offset, 0)
+    batches, others = [(z[:10], y[:10]), (z[10:30], y[10:30])], [(z[30:], y[30:])]
+    found, both = (site_statistics(batches, 3, others, curved=curved) for curved in (False, True))
+    for name in ("scale", "shift", "affine_error"):
+        np.testing.assert_allclose(getattr(found, name), getattr(both, name), rtol=1e-3)
+    for name in ("low", "high", "least", "most"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(both, name))
+    np.testing.assert_array_equal(found.parabola.square, 0)
+    np.testing.assert_array_equal(found.quadratic_error, found.affine_error)
+
+
+def test_lines_alone_keep_what_does_not_vary_and_what_passes_everything():
+    z = np.full((10, 2, 3), 0.1, np.float32)
+    z[:, 1] = np.abs(signed((10, 3)))
+    found = site_statistics([(z, np.maximum(z, 0))], 2, curved=False)
+    assert found.scale.tolist() == [0, 1]
+    np.testing.assert_allclose(found.shift, [0.1, 0], atol=1e-7)
+    np.testing.assert_allclose(found.affine_error, 0, atol=1e-12)
+
+
+def test_no_rows_tell_no_line():
+    found = Lines(2).affine()
+    np.testing.assert_array_equal((found.linear, found.constant), 0)
 
 
 # Parabolas, and errors on other samples.

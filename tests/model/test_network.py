@@ -4,6 +4,7 @@ import pytest
 
 from onnxshallow.errors import ModelError
 from onnxshallow.model.network import Network, is_default_domain, outer_references
+from onnxshallow.model.tensors import TensorInfo
 from tests.graphs import frozen, parse, signed
 
 IF = """(float[N,3] x, bool q) => (float[N,3] y) {
@@ -320,3 +321,27 @@ def test_sizes_of_an_input_without_a_shape_are_not_fixed():
 def test_sizes_that_the_user_gives_are_those_of_one_run_only():
     model = parse("(float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Relu(x) }")
     assert not Network(model, {"x": [1, 3, 8, 8]}).has_fixed_sizes
+
+
+# Shapes that are known from the network that this one was made from.
+
+OPEN = "(float[1,4,6] x, int64[3] s) => (float[1,4,6] y) { z = Reshape(x, s) r = Relu(z) y = Reshape(r, s) }"
+
+
+def known(**shapes):
+    return {name: TensorInfo(name, np.dtype(np.float32), shape) for name, shape in shapes.items()}
+
+
+def test_what_inference_leaves_open_is_taken_from_what_is_known():
+    found = Network(parse(OPEN), known=known(z=(4, 6), r=(4, 6), y=(1, 4, 6)))
+    assert [found.full_shape(name) for name in "zry"] == [(4, 6), (4, 6), (1, 4, 6)]
+
+
+def test_what_contradicts_inference_is_not_taken():
+    found = Network(parse(OPEN), known=known(z=(4, 6), r=(4, 6), y=(1, 9, 9)))
+    assert found.full_shape("z") != (4, 6)
+    assert found.full_shape("y") == (1, 4, 6)
+
+
+def test_what_is_known_in_part_is_not_taken():
+    assert Network(parse(OPEN), known=known(z=(4, 6))).full_shape("z") != (4, 6)

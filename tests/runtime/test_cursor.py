@@ -145,40 +145,6 @@ def test_batches_may_differ_in_size():
     assert [len(array) for array in cursor.outputs()[0]] == [4, 1, 3]
 
 
-# Forks.
-
-
-def test_a_fork_shares_the_values():
-    cursor = at_inputs(chain(), batches_of((2, 3, 8, 8)))
-    cursor.advance(["h"])
-    fork = cursor.fork(Network(chain()))
-    assert all(one is other for one, other in zip(cursor["h"], fork["h"], strict=True))
-
-
-def test_a_fork_does_not_disturb_its_parent(executed):
-    cursor = at_inputs(residual(), batches_of((2, 3, 8, 8)))
-    cursor.advance(["h1"])
-    before = known(cursor)
-    fork = cursor.fork(cursor.network)
-    fork.restrict(slice(1, None))
-    fork.outputs()
-    assert known(cursor) == before
-    assert len(cursor["h1"]) == 3
-    cursor.outputs()
-    assert executed["h1"] == 1
-    assert executed["y"] == 2
-
-
-def test_a_fork_of_another_network_goes_on_from_the_cut():
-    batches = batches_of((2, 3, 8, 8))
-    cursor = at_inputs(chain(), batches)
-    cursor.advance(["r"])
-    other = chain(w2=signed((4, 5, 3, 3), 9))
-    expected = whole(other, batches, ["y"])
-    fork = cursor.fork(Network(other))
-    assert_near(fork.outputs()[0][0], expected[0][0], 1e-5)
-
-
 def test_a_restricted_cursor_goes_on_with_some_batches():
     batches = batches_of((2, 3, 8, 8))
     cursor = at_inputs(chain(), batches)
@@ -186,6 +152,17 @@ def test_a_restricted_cursor_goes_on_with_some_batches():
     cursor.restrict(slice(2, None))
     (output,) = cursor.outputs()[0]
     assert_near(output, whole(chain(), batches, ["y"])[2][0], 1e-5)
+
+
+def test_a_tensor_has_the_same_bytes_wherever_its_cursor_stopped_before():
+    batches = batches_of((2, 3, 8, 8))
+    straight, slow = (at_inputs(residual(), batches, goals=["s2"]) for _ in range(2))
+    straight.advance(["s2"])
+    for tensor in ("s", "h1", "r1", "h2", "r2", "h3"):
+        slow.advance([tensor])
+    slow.advance(["s2"])
+    for one, other in zip(straight["s2"], slow["s2"], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 # Replaced layers.

@@ -90,10 +90,16 @@ def squaring(inputs, key="quadratic:kept0:h1->r1"):
     return Plan(tuple(c for c in find_every_candidate(inputs) if c.key == key), {})
 
 
-def test_only_networks_with_squares_are_looked_at(inputs, observation):
+@pytest.fixture
+def observation_with_parabolas(inputs):
+    """What the original does, as far as squares need it."""
+    return observe(inputs, Silent(), squaring(inputs))
+
+
+def test_only_networks_with_squares_are_looked_at(inputs, observation_with_parabolas):
     """Nothing else grows by itself, and looking takes time."""
-    _, nothing = carry_out(inputs, observation, squaring(inputs, "linearize:h1->r1"), Silent())
-    _, stability = carry_out(inputs, observation, squaring(inputs), Silent())
+    _, nothing = carry_out(inputs, observation_with_parabolas, squaring(inputs, "linearize:h1->r1"), Silent())
+    _, stability = carry_out(inputs, observation_with_parabolas, squaring(inputs), Silent())
     assert nothing is None
     assert {range_.site for range_ in stability.ranges} == {"r0", "r1", "r2", "y"}
     sets = [growth.samples for growth in stability.growth]
@@ -101,7 +107,7 @@ def test_only_networks_with_squares_are_looked_at(inputs, observation):
     assert len(sets) == len(set(sets))
 
 
-def test_growth_is_looked_at_in_the_network_that_is_written(inputs, observation, monkeypatch):
+def test_growth_is_looked_at_in_the_network_that_is_written(inputs, observation_with_parabolas, monkeypatch):
     seen = []
 
     class Noted(Pair):
@@ -110,12 +116,12 @@ def test_growth_is_looked_at_in_the_network_that_is_written(inputs, observation,
             super().__init__(original, rewritten, threads)
 
     monkeypatch.setattr(attempt_module, "Pair", Noted)
-    realized, _ = carry_out(inputs, observation, squaring(inputs), Silent())
+    realized, _ = carry_out(inputs, observation_with_parabolas, squaring(inputs), Silent())
     assert seen == [realized.model]
 
 
 def test_where_activations_grow_too_far_the_plan_is_fitted_again_with_these_samples_watched(
-    inputs, observation, monkeypatch
+    inputs, observation_with_parabolas, monkeypatch
 ):
     watched = []
 
@@ -125,7 +131,7 @@ def test_where_activations_grow_too_far_the_plan_is_fitted_again_with_these_samp
         return replace(realized, network=Network(scaled(realized.model, 40.0 if len(watched) < 3 else 1.0)))
 
     monkeypatch.setattr(attempt_module, "realize_with", steep)
-    _, stability = carry_out(inputs, observation, squaring(inputs), Silent())
+    _, stability = carry_out(inputs, observation_with_parabolas, squaring(inputs), Silent())
     assert watched[0] == 0 < watched[1] < watched[2]
     assert stability.why_unstable is None
 

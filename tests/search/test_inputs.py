@@ -7,6 +7,7 @@ from onnxshallow.errors import ModelError
 from onnxshallow.model.document import as_document, load_document
 from onnxshallow.options.config import resolve
 from onnxshallow.runtime.progress import Silent
+from onnxshallow.runtime.whole import run_batches
 from onnxshallow.search import inputs as inputs_module
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.inputs import load_inputs, observe
@@ -49,7 +50,31 @@ def test_memory_threads_and_seed_are_passed_on(tmp_path, monkeypatch):
 
 def test_observing_runs_the_original_on_the_selection_samples(inputs, observation):
     assert set(observation.statistics) == {"r0", "r1", "r2"}
-    assert [output.shape for output in observation.reference] == [(8, 6)]
+    assert [output.shape for output in observation.reference(inputs.reduced)] == [(8, 6)]
+
+
+def test_what_the_original_makes_is_known_for_every_set_of_samples(tmp_path):
+    inputs = load_case(tmp_path, arrays={"x": smooth(600, 3, 6)}, calib_samples=600, batch_size=16)
+    observation = observe(inputs, Silent())
+    sizes = []
+    for samples in (inputs.reduced, inputs.rough, inputs.swept):
+        batches = samples.batches[samples.selection]
+        expected = run_batches(inputs.document.model, batches)
+        for one, other in zip(observation.reference(samples), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+        sizes.append(sum(len(batch["x"]) for batch in batches))
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_the_larger_a_network_the_fewer_samples_it_is_looked_at_with(tmp_path, monkeypatch):
+    inputs = load_case(tmp_path, arrays={"x": smooth(600, 3, 6)}, calib_samples=600, batch_size=16)
+    sizes = [len(each.batches) for each in (inputs.reduced, inputs.rough, inputs.swept)]
+    for name in ("_SWEEP_MACS", "_ROUGH_MACS", "_CLOSE_MACS"):
+        monkeypatch.setattr(inputs_module, name, 1.0)
+    few = load_case(tmp_path, arrays={"x": smooth(600, 3, 6)}, calib_samples=600, batch_size=16)
+    for samples, size in zip((few.reduced, few.rough, few.swept), sizes, strict=True):
+        assert len(samples.batches) < size
+        assert samples.fit_batches == 4  # 64 samples, which is the fewest
 
 
 def test_a_network_that_computes_no_numbers_is_refused(tmp_path):
@@ -112,7 +137,7 @@ def test_what_is_observed_is_what_the_options_need(tmp_path, options, pixels):
     found = observe(load_case(tmp_path, **options), Silent()).statistics["r1"]
     plain = observe(load_case(tmp_path), Silent()).statistics["r1"]
     assert (found.pixels is not None) == pixels
-    np.testing.assert_array_equal(found.scale, plain.scale)
+    np.testing.assert_allclose(found.scale, plain.scale, rtol=1e-6)
 
 
 def test_what_is_observed_is_what_a_plan_needs(inputs):

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from onnxshallow.search.reduction import fewer_samples
+from onnxshallow.search.reduction import fewer_samples, leading_samples
 from tests.networks import calibration_of, signed
 
 
@@ -41,3 +41,18 @@ def test_a_ranking_uses_fewer_rows_and_rounds():
     for name in fewer:
         assert getattr(small.fit, name) < getattr(calibration.fit, name)
     assert replace(small.fit, **{name: getattr(calibration.fit, name) for name in fewer}) == calibration.fit
+
+
+def test_a_rough_look_takes_the_leading_samples_of_both_parts():
+    calibration = calibration_of({"x": signed((800, 3))}, batch=100, fit_batches=6)
+    reduced = fewer_samples(calibration, 384, 800)
+    rough = leading_samples(reduced, 250, 350)
+    assert rough.batches[rough.fitting] == reduced.batches[reduced.fitting][:2]
+    assert rough.batches[rough.selection] == reduced.batches[reduced.selection][:3]
+    assert rough.fit.least_rows < reduced.fit.least_rows
+
+
+def test_a_rough_look_takes_all_there_is_where_that_is_little():
+    calibration = calibration_of({"x": signed((8, 3))}, batch=4)
+    reduced = fewer_samples(calibration, 384, 384)
+    assert leading_samples(reduced, 96, 192).batches == reduced.batches

@@ -15,6 +15,7 @@ from onnxshallow.fitting.moments import SWELL
 from onnxshallow.model.providers import read_providers
 from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.progress import Progress
+from onnxshallow.runtime.waypoints import Waypoints
 from onnxshallow.search.candidates import possible_candidates
 from onnxshallow.search.estimates import estimated_damages, first_look
 from onnxshallow.search.inputs import Inputs, Observation
@@ -70,6 +71,8 @@ class DamageMeter:
             form = inputs.config.form
             self._candidates = with_times(inputs.analysis, self._candidates, observation.statistics, self.table, form)
         self._cache = SweepCache(_identity(inputs), cache_folder)
+        swept = inputs.swept
+        self._waypoints = Waypoints(inputs.analysis.network, swept.batches, swept.store, swept.threads)
         self._known: dict[str, float] = {}
         self._asked: set[str] = set()
 
@@ -132,11 +135,12 @@ class DamageMeter:
                     inputs.analysis,
                     todo,
                     observed.statistics,
-                    inputs.reduced,
-                    observed.reference,
+                    inputs.swept,
+                    observed.reference(inputs.swept),
                     self._cache,
                     settings,
                     step,
+                    self._waypoints,
                 )
         return {c.key: self._known[c.key] for c in candidates if c.key in self._known}
 
@@ -163,19 +167,20 @@ def _undecided(
 
 def _identity(inputs: Inputs) -> dict[str, object]:
     """All that the damages depend on."""
-    fit, watched = inputs.reduced.fit, inputs.calibration.watched
+    fit, watched = inputs.swept.fit, inputs.calibration.watched
     providers = inputs.config.providers
     return {
         **({} if providers is None else {"providers": list(read_providers(providers))}),
         **({} if not watched else {"watched": _digest(watched), "bounds": SWELL}),
         "model": inputs.document.fingerprint,
         "data": inputs.data.fingerprint(),
-        "samples": [len(inputs.reduced.batches), inputs.reduced.fit_batches],
+        "samples": [len(inputs.swept.batches), inputs.swept.fit_batches],
         "fit": [
             fit.ridge,
             fit.rows_per_unknown,
             fit.least_rows,
             fit.fewest_rows,
+            fit.rows_enough,
             fit.rounds,
             fit.memory,
             fit.seed,

@@ -1,12 +1,12 @@
 """The sweep: every candidate's damage, after its own fit, on held-out samples.
 
-The original's cursor goes down the network once. At each cut the candidates that begin there are applied, each
-to a network of its own, fitted on the leading batches, and run to the output on the others from the cut on.
+Candidates are applied in the order of the network, each to a network of its own, fitted on the leading batches, and
+run to the output on the others, from where the network parts from the original on.
 """
 
 import itertools
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,9 @@ from onnxshallow.actions.base import Candidate, Statistics
 from onnxshallow.analysis import Analysis, Layers, NotLinearError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import correct, downstream
-from onnxshallow.runtime.cursor import Cursor
+from onnxshallow.fitting.gathering import KnownRows
 from onnxshallow.runtime.progress import Step
+from onnxshallow.runtime.waypoints import Waypoints, parting
 from onnxshallow.runtime.whole import join_batches
 from onnxshallow.search.sensitivity.cache import SweepCache
 from onnxshallow.search.sensitivity.measures import Measure, damage
@@ -68,6 +69,7 @@ def sweep(
     cache: SweepCache,
     options: SweepOptions,
     step: Step = lambda: None,
+    waypoints: Waypoints | None = None,
 ) -> dict[str, float]:
     """Damage of each candidate by its key.
 
@@ -80,6 +82,7 @@ def sweep(
         cache: damages known from earlier runs; new ones are added as they come.
         options: how damage is measured.
         step: called when a candidate is done.
+        waypoints: of the original on the calibration's batches, from an earlier sweep.
     """
     damages = {c.key: cache[c.key] for c in candidates if c.key in cache}
     for _ in damages:
@@ -89,7 +92,9 @@ def sweep(
     keys = [c.key for c in missing]
     parts = [keys[first :: _PARTS * worker_count()] for first in range(_PARTS * worker_count())]
     found = (
-        task.damages(keys) if worker_count() == 1 else itertools.chain.from_iterable(run_all(_measured, task, parts))
+        task.damages(keys, waypoints)
+        if worker_count() == 1
+        else itertools.chain.from_iterable(run_all(_measured, task, parts))
     )
     for key, value in found:
         if value is not None:
@@ -109,39 +114,37 @@ class _Sweep:
     reference: Sequence[np.ndarray]
     options: SweepOptions
 
-    def damages(self, keys: Collection[str]) -> Iterator[tuple[str, float | None]]:
-        """The damage of some of the candidates by key; None for one that does not apply after all.
+    def damages(
+        self, keys: Collection[str], waypoints: Waypoints | None = None
+    ) -> Iterator[tuple[str, float | None]]:
+        """The damage of some of the candidates by key, in the order of the network; None for one that does not apply.
 
-        The cursor stops where any candidate begins, also those of others, so that what it computes does not depend
-        on which are measured here.
+        Args:
+            keys: of the candidates.
+            waypoints: of the original on the calibration's batches, where there are such.
         """
         analysis, calibration = self.analysis, self.calibration
         position = {name: node.index for node in analysis.network.nodes for name in node.outputs}
         weights = sum(int(np.prod(layer.weight_shape)) for layer in analysis.layers)
         hold = weights * _BYTES_A_WEIGHT * len(keys) <= _MOST_KEPT
-        todo: list[tuple[int, str, Candidate, Rewritten | None]] = []
-        for candidate in self.candidates:
+        todo: list[tuple[int, Candidate, Rewritten | None]] = []
+        wanted = set(keys)
+        for candidate in (each for each in self.candidates if each.key in wanted):
             try:
                 rewritten = apply_candidates(analysis, [candidate], self.statistics)
             except NotLinearError as error:  # find() promised too much
-                if candidate.key in keys:
-                    logger.warning("Candidate %s does not apply: %s.", candidate.key, error.__cause__)
-                    yield candidate.key, None
+                logger.warning("Candidate %s does not apply: %s.", candidate.key, error.__cause__)
+                yield candidate.key, None
                 continue
-            start = _start(analysis, candidate, rewritten, position)
-            kept = rewritten if hold and candidate.key in keys else None
-            todo.append((position.get(start, -1), start, candidate, kept))
-        batches, store = calibration.batches, calibration.store
-        cursor = Cursor.at_inputs(analysis.network, batches, store, threads=calibration.threads)
-        for _, start, candidate, known in sorted(todo, key=lambda item: item[0]):
-            cursor.advance([start])
-            if candidate.key in keys:
-                rewritten = known or apply_candidates(analysis, [candidate], self.statistics)
-                reference = self.reference
-                yield (
-                    candidate.key,
-                    _damage_of(cursor, rewritten, analysis.layers, calibration, reference, self.options),
-                )
+            todo.append((position.get(candidate.source, -1), candidate, rewritten if hold else None))
+        batches, store, rows = calibration.batches, calibration.store, KnownRows(calibration.store)
+        if waypoints is None:
+            waypoints = Waypoints(analysis.network, batches, store, calibration.threads)
+        for _, candidate, known in sorted(todo, key=lambda item: item[0]):
+            rewritten = known or apply_candidates(analysis, [candidate], self.statistics)
+            layers, reference = analysis.layers, self.reference
+            value = _damage_of(waypoints, rewritten, layers, calibration, reference, self.options, rows)
+            yield candidate.key, value
 
 
 def _measured(task: _Sweep, keys: Collection[str]) -> list[tuple[str, float | None]]:
@@ -149,39 +152,24 @@ def _measured(task: _Sweep, keys: Collection[str]) -> list[tuple[str, float | No
     return list(task.damages(keys))
 
 
-def _start(analysis: Analysis, candidate: Candidate, rewritten: Rewritten, position: Mapping[str, int]) -> str:
-    """The tensor, known to both networks, at which the rewritten one begins to differ.
-
-    That is where a layer begins that is to be fitted, or the change itself, whichever comes first.
-    """
-    network, layers = rewritten.analysis.network, rewritten.analysis.layers
-    sources = [layer.source for layer in layers if layer.output in rewritten.fit][:1]
-    layer = analysis.layers.by_output.get(candidate.source)
-    gone = candidate.source in position and network.producer(candidate.source) is None
-    if not gone:
-        sources.append(candidate.source)
-    elif not sources and layer is not None:
-        return layer.source
-    return min(sources or [candidate.source], key=lambda name: position.get(name, -1))
-
-
 def _damage_of(
-    cursor: Cursor,
+    waypoints: Waypoints,
     rewritten: Rewritten,
     known: Layers,
     calibration: Calibration,
     reference: Sequence[np.ndarray],
     options: SweepOptions,
+    rows: KnownRows,
 ) -> float:
     network, layers = rewritten.analysis.network, rewritten.analysis.layers
-    after = cursor.fork(network)
     touched = rewritten.fit | rewritten.frozen | {partial.output for partial in rewritten.partials}
     following = [layer for layer in downstream(network, layers, touched) if layer.output not in touched]
     near = set(following[: options.lookahead])
     chosen = [layer for layer in layers if layer.output in rewritten.fit or layer in near]
+    begin, everything = parting(waypoints.network, network, layers.made_by(chosen)), slice(None)
+    after = waypoints.cursor(network, begin, everything, goals=None)
     if chosen or rewritten.partials:
-        before = cursor.fork(cursor.network)
-        before.goals = set()
+        before = waypoints.cursor(waypoints.network, begin, everything, goals=())
         correct(
             before,
             after,
@@ -193,6 +181,7 @@ def _damage_of(
             known=known,
             partials=rewritten.partials,
             dead=rewritten.dead,
+            rows=rows,
         )
     after.restrict(calibration.selection)
     return damage(options.measure, reference, join_batches(after.outputs()), options.kinds)
