@@ -8,7 +8,9 @@ from onnxshallow.analysis import analyze
 from onnxshallow.errors import TargetError
 from onnxshallow.private.tariff import Tariff
 from onnxshallow.rewriting.realize import unfitted
+from onnxshallow.runtime.progress import Silent
 from onnxshallow.search.candidates import possible_candidates
+from onnxshallow.search.inputs import observe
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import Planner, read_budget
 from onnxshallow.search.pricing import kept_in_budget, priced
@@ -23,6 +25,12 @@ def bytes_of(inputs):
     """The inputs of a run that limits bytes, and the tariff."""
     asked = asking(inputs, target_bytes=0.6)
     return asked, Tariff.from_config(asked.config)
+
+
+@pytest.fixture
+def observation(bytes_of):
+    """What the original does, as far as squares need it, which lower a price."""
+    return observe(bytes_of[0], Silent())
 
 
 def charged(inputs, observation, tariff, candidates):
