@@ -64,10 +64,10 @@ def test_a_single_plan_is_not_looked_at(efforts, inputs):
     assert asked == []
 
 
-def test_no_more_than_six_plans_are_looked_at(efforts, inputs):
-    plans, asked = efforts(*[10] * 6, 1)
+def test_no_more_than_sixteen_plans_are_looked_at(efforts, inputs):
+    plans, asked = efforts(*[10] * 16, 1)
     assert faster_of(inputs, None, plans) is plans[0]
-    assert asked == plans[:6]
+    assert asked == plans[:16]
 
 
 def test_plans_that_are_too_slow_for_the_target_are_left_out(times, inputs):
