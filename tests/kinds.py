@@ -75,13 +75,15 @@ def contrib() -> onnx.ModelProto:
     text = """(float[N,3,12,12] x) => (float[N,5] y) {
         h0 = Conv<pads=[1,1,1,1]>(x, w0, b0) r0 = Relu(h0)
         h1 = Conv<pads=[1,1,1,1]>(r0, w1, b1)
-        g = com.microsoft.Gelu(h1)
+        g = com.microsoft.BiasGelu(h1, bg)
         h2 = Conv<pads=[1,1,1,1]>(g, w2, b2) r2 = Relu(h2)
         h3 = Conv<strides=[2,2]>(r2, w3, b3) r3 = Relu(h3)
         p = GlobalAveragePool(r3) f = Flatten(p) y = Gemm<transB=1>(f, w4, b4)
     }"""
     weights = kernels(w0=(6, 3, 3, 3), w1=(6, 6, 3, 3), w2=(6, 6, 3, 3), w3=(6, 6, 3, 3), w4=(5, 6))
-    return parse(text, domains=["com.microsoft"], **weights, **kernels(b0=(6,), b1=(6,), b2=(6,), b3=(6,), b4=(5,)))
+    return parse(
+        text, domains=["com.microsoft"], **weights, **kernels(b0=(6,), b1=(6,), b2=(6,), b3=(6,), b4=(5,), bg=(12,))
+    )
 
 
 def unknown() -> onnx.ModelProto:
@@ -96,19 +98,19 @@ def unknown() -> onnx.ModelProto:
 
 
 def functions() -> onnx.ModelProto:
-    """A local function, x * sigmoid(x), between blocks."""
+    """A local function, x times the root of its size, between blocks."""
     text = """(float[N,3,12,12] x) => (float[N,4,12,12] y) {
         h0 = Conv<pads=[1,1,1,1]>(x, w0, b0) r0 = Relu(h0)
         h1 = Conv<pads=[1,1,1,1]>(r0, w1, b1)
-        s = local.Swish(h1)
+        s = local.Squash(h1)
         h2 = Conv<pads=[1,1,1,1]>(s, w2, b2) r2 = Relu(h2)
         y = Conv<pads=[1,1,1,1]>(r2, w3, b3)
     }"""
-    swish = """<domain: "local", opset_import: ["": 17]>
-        Swish (a) => (b) { c = Sigmoid(a) b = Mul(a, c) }"""
+    squash = """<domain: "local", opset_import: ["": 17]>
+        Squash (a) => (b) { c = Abs(a) d = Sqrt(c) b = Mul(a, d) }"""
     weights = kernels(w0=(6, 3, 3, 3), w1=(6, 6, 3, 3), w2=(6, 6, 3, 3), w3=(4, 6, 3, 3))
     biases = kernels(b0=(6,), b1=(6,), b2=(6,), b3=(4,))
-    return parse(text, domains=["local"], functions=swish, **weights, **biases)
+    return parse(text, domains=["local"], functions=squash, **weights, **biases)
 
 
 def conditional() -> onnx.ModelProto:
@@ -232,9 +234,9 @@ def _plain_weights() -> Weights:
 
 KINDS: Mapping[str, Kind] = {
     "qdq": Kind("int8 weights between QuantizeLinear and DequantizeLinear", quantized, 2, ("QuantizeLinear",)),
-    "contrib-operator": Kind("an operator of com.microsoft", contrib, 3, ("Gelu",)),
+    "contrib-operator": Kind("an operator of com.microsoft", contrib, 3, ("BiasGelu",)),
     "unknown-operator": Kind("an operator that onnxruntime lacks", unknown, 0, refused="com.example:Secret"),
-    "functions": Kind("a local function", functions, 2, ("Swish",)),
+    "functions": Kind("a local function", functions, 2, ("Squash",)),
     "if": Kind("an If that reads a tensor inside a chain", conditional, 3, ("If",)),
     "audio": Kind("1-D convolutions, stride and dilation", audio, 4),
     "detector": Kind("two inputs, two outputs, depthwise heads", detector, 5, ("Transpose", "Reshape")),

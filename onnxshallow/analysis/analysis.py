@@ -1,13 +1,14 @@
 """The analyze stage: one look at a model, shared by all later stages."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import onnx
 
 from onnxshallow.analysis.cost import Cost, count_cost, node_depths
 from onnxshallow.analysis.layers import Layers
+from onnxshallow.analysis.siblings import SHARED, follows_sibling
 from onnxshallow.analysis.sites import Site, find_sites
 from onnxshallow.model.network import Network
 from onnxshallow.text import html_table
@@ -79,4 +80,11 @@ def analyze(
         UsageError: `input_shapes` does not fit the model.
     """
     network = model if isinstance(model, Network) else Network(model, input_shapes)
-    return Analysis(network, Layers(network, boundaries), find_sites(network))
+    layers = Layers(network, boundaries)
+    sites = tuple(
+        replace(site, refusal=f"of the layer before it, {SHARED}")
+        if site.refusal is None and follows_sibling(network, site.source, layers.shared)
+        else site
+        for site in find_sites(network)
+    )
+    return Analysis(network, layers, sites)

@@ -18,6 +18,7 @@ import numpy as np
 
 from onnxshallow.analysis.affine_ops import batch_normalization, channel_constant, is_passthrough
 from onnxshallow.analysis.attributes import pads_of, spatial_attribute, zero_padding
+from onnxshallow.analysis.siblings import SHARED, siblings
 from onnxshallow.convolution import Convolution
 from onnxshallow.errors import ModelError
 from onnxshallow.model.network import Network, Node
@@ -84,9 +85,11 @@ class Layers:
         self.quantized: set[int] = set()
         self._convolutions: dict[str, Convolution] = {}
         self._absorbed: set[int] = set()
+        self.shared = siblings(network)
+        self.reasons.update(dict.fromkeys(self.shared, SHARED))
         found = []
         for node in network.nodes:
-            if node.index in self._absorbed or node.index not in network.alive:
+            if node.index in self._absorbed or node.index not in network.alive or node.index in self.shared:
                 continue
             layer = self._recognise(node)
             if layer is not None:

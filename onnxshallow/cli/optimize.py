@@ -61,6 +61,8 @@ def command(
 ) -> None:
     """Remove the least sensitive ReLUs, fuse and re-fit convolutions, validate, and write a smaller model.
 
+    Without a target or a gate only what changes nothing goes: folded and idle nodes, dead channels, denormal weights.
+
     Examples:
       onnxshallow optimize net.onnx --target-relus 0.58 --calib images.npz
       onnxshallow optimize net.onnx --target-macs 0.7 --calib images/ --dry-run

@@ -42,6 +42,18 @@ def command(
     original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The reference model.")],
     optimized: Annotated[list[Path], typer.Argument(metavar="OPTIMIZED...", help="The model to check, or several.")],
     metric: Metric = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also compare the tensors inside, and say where the networks part.")
+    ] = False,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            "--layer-tolerance",
+            metavar="ERROR",
+            min=0.0,
+            help="By how much tensors may be off, relative to their size.",
+        ),
+    ] = 1e-3,
     config: options.ConfigPath = None,
     json: options.Json = None,
     markdown: options.Markdown = None,
@@ -58,6 +70,7 @@ def command(
     Examples:
       onnxshallow validate net.onnx net.shallow.onnx --data test.npz
       onnxshallow validate a.onnx b.onnx --data images/ --crop 224 --max-drop 0.01
+      onnxshallow validate a.onnx b.onnx --data test.npz --layers
     """
     start_logging(log_level)
     from onnxshallow.options.config import resolve
@@ -74,7 +87,8 @@ def command(
     check_outputs({"--json": json, "--markdown": markdown}, read)
 
     def check(path: Path) -> "ValidationReport":
-        return compare(original, path, metrics=metric or (), config=resolved, progress=Bars())
+        asked = tolerance if layers else None
+        return compare(original, path, metrics=metric or (), layers=asked, config=resolved, progress=Bars())
 
     reports, failed = each(optimized, check)
     whole = ValidationReports(reports=reports, failed=failed)

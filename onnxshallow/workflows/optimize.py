@@ -24,6 +24,7 @@ from onnxshallow.search.solver import Budget
 from onnxshallow.search.trained import require_lesson, train
 from onnxshallow.search.workers import working
 from onnxshallow.validation.gates import Limits
+from onnxshallow.workflows.lossless import tidy
 from onnxshallow.workflows.outcome import outcome, require_data_for_gates, unreached
 from onnxshallow.workflows.result import Proposal, Result
 
@@ -91,7 +92,7 @@ def optimize(
     force: bool = False,
     **options: Unpack[Options],
 ) -> Result:
-    """Make a model shallower.
+    """Make a model shallower; without a target or a gate, leave out of it what changes nothing.
 
     Args:
         model: path of an ONNX file, a model in memory, which is not changed, or a document.
@@ -114,7 +115,9 @@ def optimize(
         DataError: data that cannot be used.
     """
     config = read_arguments(model, config, options, calibration, validation)
-    _check_goal(config)
+    aimless = not config.has_target and not Limits.from_config(config).given
+    if aimless and config.finetune is not None:
+        raise UsageError("--finetune regains what a target costs; say how far to go, such as --target-relus 0.58.")
     require_data_for_gates(config)
     if config.finetune is not None:
         require_lesson(config.calib is not None)
@@ -122,6 +125,8 @@ def optimize(
     with computing(config.threads), running_on(config.providers), working(config):
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
+        if aimless:
+            return tidy(inputs, progress or Silent(), clock, force=force)
         try:
             run, budget = _begun(inputs, progress or Silent(), clock, cache)
             run, attempt, remarks = choose(run, budget)
@@ -133,14 +138,6 @@ def optimize(
             return outcome(inputs, attempt, remarks, clock, run, force=force)
         trained = train(run.inputs, attempt.plan, attempt.realized, run.progress, clock)
         return outcome(inputs, trained.attempt, remarks, clock, run, force=force, trained=trained)
-
-
-def _check_goal(config: Config) -> None:
-    if not config.has_target and not Limits.from_config(config).given:
-        raise UsageError(
-            "Say how far to go: --target-relus 0.58, --target-macs 0.7, --target-depth 0.8, "
-            "--target-latency 0.7 or --max-drop 0.01."
-        )
 
 
 def _begun(inputs: Inputs, progress: Progress, clock: Clock, cache: Path | bool | None) -> tuple[Run, Budget]:

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+import onnx
 
 from onnxshallow import __version__
 from onnxshallow.analysis import Analysis
@@ -17,6 +18,7 @@ from onnxshallow.options.config import Config
 from onnxshallow.report.build.provenance import provenance
 from onnxshallow.report.build.run import build_report
 from onnxshallow.report.build.training import training_report
+from onnxshallow.report.schema.sections import LosslessReport
 from onnxshallow.runtime.progress import Clock
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.inputs import Inputs
@@ -29,7 +31,7 @@ from onnxshallow.validation.judgement import Finding, judge
 from onnxshallow.validation.speed import speed_finding
 from onnxshallow.workflows.result import Result
 
-__all__ = ["outcome", "require_data_for_gates", "unreached"]
+__all__ = ["Tidied", "outcome", "require_data_for_gates", "unreached"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,21 @@ def _remarks_on_squares(inputs: Inputs, attempt: Attempt) -> list[str]:
     return [f"the squares were fitted to {samples} samples only, and may blow up on others; give more with --calib"]
 
 
+@dataclass(frozen=True, eq=False)
+class Tidied:
+    """A model without what changes nothing.
+
+    Attributes:
+        model: as it is written.
+        removed: how much went.
+        findings: what speaks against it.
+    """
+
+    model: onnx.ModelProto
+    removed: LosslessReport
+    findings: Sequence[Finding] = ()
+
+
 def outcome(
     inputs: Inputs,
     attempt: Attempt,
@@ -73,6 +90,7 @@ def outcome(
     force: bool = False,
     trained: Trained | None = None,
     start: Document | None = None,
+    tidied: Tidied | None = None,
 ) -> Result:
     """What was made, judged, and everything known of it as one report.
 
@@ -85,9 +103,15 @@ def outcome(
         force: whether the model is wanted also where it is refused.
         trained: how its weights learned, where they did.
         start: the optimized model that was given, where one was.
+        tidied: what was made where nothing but what changes nothing went.
     """
     config, original, made = inputs.config, inputs.analysis, attempt.realized.analysis
-    model = attempt.realized.model if start is not None else inputs.document.plain.restored(attempt.realized.model)
+    if tidied is not None:
+        model = tidied.model
+    elif start is not None:
+        model = attempt.realized.model
+    else:
+        model = inputs.document.plain.restored(attempt.realized.model)
     with clock("latency"):
         (measured,) = measured_speeds(inputs, [model])
     speed = speed_finding(measured, config.target_latency)
@@ -95,6 +119,7 @@ def outcome(
     judgement = judge(
         [
             *attempt.findings,
+            *([] if tidied is None else tidied.findings),
             *_lost_in_fixed_point(inputs, rounded),
             *attempt.against_the_data(inputs),
             *missed_targets(config, inputs.budget, original, made),
@@ -110,8 +135,14 @@ def outcome(
     if trained is not None:
         told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})
+    if tidied is not None:
+        report = report.model_copy(update={"lossless": tidied.removed})
     said = provenance(__version__, inputs, attempt.plan, report, start) if config.metadata else None
-    if attempt.plan.candidates or (report.training is not None and report.training.kept):
+    if (
+        attempt.plan.candidates
+        or (tidied is not None and tidied.removed.anything)
+        or (report.training is not None and report.training.kept)
+    ):
         model = with_provenance(model, said)
     if report.optimized is not None:
         report = report.model_copy(update={"optimized": replace(report.optimized, size_bytes=byte_size(model))})

@@ -1,7 +1,9 @@
 """Model files side by side: `validate`, and what `bench` shares with it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Unpack
+
+import numpy as np
 
 from onnxshallow.analysis import Analysis, analyze
 from onnxshallow.data.prepare import is_fixed, labelled_batches, load_report_samples, open_sizes
@@ -19,6 +21,7 @@ from onnxshallow.report.build.run import file_report
 from onnxshallow.report.build.validation import class_details, first_answer
 from onnxshallow.report.build.verdict import verdict_report
 from onnxshallow.report.schema.reports import ValidationReport
+from onnxshallow.report.schema.sections import PartingReport
 from onnxshallow.runtime.progress import Progress, Silent, counted
 from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
 from onnxshallow.validation.evidence import data_findings
@@ -26,9 +29,13 @@ from onnxshallow.validation.gates import Limits, check_gates, gate_findings
 from onnxshallow.validation.growth import Pair, Stability, stability_findings
 from onnxshallow.validation.guess import find_kinds, labelled_outputs
 from onnxshallow.validation.judgement import judge
+from onnxshallow.validation.parting import differences, first_beyond
 from onnxshallow.validation.user_metric import UserMetric, load_metric
 
 __all__ = ["load_models", "validate"]
+
+# Samples on which the tensors inside are compared.
+_LOOKED_INTO = 32
 
 
 def validate(
@@ -37,6 +44,7 @@ def validate(
     data: object = None,
     *,
     metrics: Sequence[str | Callable[..., object]] = (),
+    layers: float | None = None,
     config: Config | None = None,
     progress: Progress | None = None,
     **options: Unpack[Options],
@@ -49,6 +57,7 @@ def validate(
         data: what to compare them on, see `optimize`; the option `validate` is the same.
         metrics: of the user's own: functions of a batch's outputs by name and its labels, see
             `onnxshallow.validation.user_metric`, or `file.py:function`, whose file is run.
+        layers: also compare the tensors inside that both have, and name the first that is off by more than this.
         config: all options; else they are taken from `options` and from an `onnxshallow.toml` beside the original.
         progress: shows how it goes.
         **options: single options by name, such as the gates `max_drop`, `min_agreement` and `max_error`; where none
@@ -63,11 +72,17 @@ def validate(
     if config.validate_data is None:
         raise UsageError("Say what to compare the models on: --data DATA.")
     with running_on(config.providers):
-        return _validate(original, optimized, config, progress or Silent(), [load_metric(m) for m in metrics])
+        own = [load_metric(metric) for metric in metrics]
+        return _validate(original, optimized, config, progress or Silent(), own, layers)
 
 
 def _validate(
-    original: ModelSource, optimized: ModelSource, config: Config, progress: Progress, own: Sequence[UserMetric]
+    original: ModelSource,
+    optimized: ModelSource,
+    config: Config,
+    progress: Progress,
+    own: Sequence[UserMetric],
+    layers: float | None,
 ) -> ValidationReport:
     limits = Limits.from_config(config)
     (first, second), inputs = load_models([original, optimized], config)
@@ -97,6 +112,7 @@ def _validate(
         ).located_in(samples)
     analyses = analyze(first.plain.model, shapes), analyze(second.plain.model, shapes)
     stability = _stability(*analyses, samples, batch, config, progress)
+    parting = None if layers is None else _parting(first, second, shapes, samples, batch, layers, threads)
     gates = check_gates(comparison, limits)
     judgement = judge(
         [
@@ -119,6 +135,29 @@ def _validate(
         gates=gates,
         stability=stability,
         metrics=[metric.result() for metric in own],
+        parting=parting,
+    )
+
+
+def _parting(
+    first: Document,
+    second: Document,
+    shapes: Mapping[str, Sequence[int]],
+    samples: Samples,
+    batch: int,
+    tolerance: float,
+    threads: int,
+) -> PartingReport:
+    """Where the two networks part on some of the samples."""
+    networks = Network(first.model, shapes), Network(second.model, shapes)
+    few = samples.take(np.arange(min(len(samples), max(_LOOKED_INTO, batch))))
+    batches = [feeds for feeds, _ in labelled_batches(few, batch, whole=is_fixed(networks[0].inputs))]
+    found = differences(*networks, batches, threads)
+    return PartingReport(
+        samples=sum(len(next(iter(feeds.values()))) for feeds in batches),
+        tolerance=tolerance,
+        tensors=found,
+        first=first_beyond(found, tolerance),
     )
 
 

@@ -82,8 +82,8 @@ def test_a_concat_needs_all_that_it_reads():
 
 def test_every_reader_counts():
     text = """(float[N,3,6,6] x) => (float[N,2,6,6] y) {
-        c = Conv(x, w) a = Relu(c) u = Conv(c, v) r = Conv(a, v) y = Add(u, r)
+        c = Conv(x, w) a = Relu(c) u = Conv(c, k) r = Conv(a, v) y = Add(u, r)
     }"""
-    analysis = analyze(parse(text, w=(4, 3, 1, 1), v=(2, 4, 1, 1)))
+    analysis = analyze(parse(text, w=(4, 3, 1, 1), v=(2, 4, 1, 1), k=(2, 4, 1, 1)))
     found = unneeded_channels(analysis, find_streams(analysis)["a"], {"a": partial("c", "a", OFF)})
     assert not np.any(found)

@@ -239,3 +239,21 @@ def test_several_models_are_each_compared_with_the_original(tmp_path):
     said = (tmp_path / "all.md").read_text()
     assert "`net.onnx` in the place of `net.onnx`" in said
     assert "**There is no model file" in said
+
+
+def test_the_layer_is_named_where_networks_part(tmp_path):
+    model = net()
+    kernels = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
+    broken = flipped(model, kernels[1])
+    first, second, data = pair(tmp_path, broken, model, x=smooth(20, 3, 6))
+    outcome = run("validate", first, second, "--data", data, "--max-error", "100", "--layers", "--json", "-")
+    assert outcome.exit_code == 0, outcome.stderr
+    parting = strict_json(outcome.stdout)["parting"]
+    assert parting["first"]["op"] == "Conv"
+    assert parting["first"] == next(each for each in parting["tensors"] if each["relative_error"] > 1e-3)
+    assert [each["relative_error"] for each in parting["tensors"][:2]] == [0, 0]
+    outcome = run(
+        "validate", first, second, "--data", data, "--max-error", "100", "--layers", "--layer-tolerance", "1000"
+    )
+    assert "that both make is off by more than 1000." in outcome.stdout
+    assert "off by more than" not in run("validate", first, second, "--data", data, "--max-error", "100").stdout

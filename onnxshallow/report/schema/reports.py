@@ -15,7 +15,9 @@ from onnxshallow.report.schema.sections import (
     FileReport,
     FixedPointReport,
     FrontierPoint,
+    LosslessReport,
     NodeReport,
+    PartingReport,
     PlanPoint,
     PrivateReport,
     ProvenanceReport,
@@ -106,6 +108,7 @@ class ValidationReport(Part):
     `changed` holds at most 100 of `changed_total` samples, those first of which the original was most sure.
     `labels_of` names the output that labels belong to, where others tell classes too; `unused_labels` says that there
     are labels which fit no output. `stability` is how far activations grow, where the optimized network squares more.
+    `parting` tells where they part inside, where that was asked for.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -123,6 +126,7 @@ class ValidationReport(Part):
     gates: list[Gate] = Field(default_factory=list)
     stability: Stability | None = None
     metrics: list[MetricResult] = Field(default_factory=list)
+    parting: PartingReport | None = None
 
 
 class BenchModel(Part):
@@ -276,7 +280,7 @@ class Report(Part):
     The fields from `classes` on are as in `ValidationReport`; nothing is said without real data. `speed` is what was
     measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where the optimized network
     squares more. `fixed_point` is what that arithmetic makes of it, where private inference is what it is for.
-    `training` tells how weights learned, where they did.
+    `training` tells how weights learned, where they did. `lossless` counts what went where there was no target.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -306,6 +310,7 @@ class Report(Part):
     stability: Stability | None = None
     fixed_point: FixedPoint | None = None
     training: TrainingReport | None = None
+    lossless: LosslessReport | None = None
 
     def __repr__(self) -> str:
         parts: list[str] = [self.verdict.status]

@@ -12,6 +12,7 @@ from onnxshallow.validation.compare import Accuracy
 from onnxshallow.validation.fixed_point import FixedPoint
 from onnxshallow.validation.judgement import Finding, Status
 from onnxshallow.validation.numbers import Number
+from onnxshallow.validation.parting import TensorDifference
 
 __all__ = [
     "Change",
@@ -242,6 +243,58 @@ class SiteReport(SiteName):
     sensitivity: Number = None
     damages: dict[str, Number] | None = None
     best_merger: str | None = None
+
+
+class PartingReport(Part):
+    """Where two networks part: how far each tensor is off that both make, and the first beyond the tolerance."""
+
+    samples: int
+    tolerance: float
+    tensors: tuple[TensorDifference, ...]
+    first: TensorDifference | None
+
+    @property
+    def in_words(self) -> str:
+        """The answer, in a sentence."""
+        if not self.tensors:
+            return "The networks have no tensor of one name and shape inside, so it cannot be said where they part."
+        if self.first is None:
+            return f"None of {len(self.tensors)} tensors that both make is off by more than {self.tolerance:g}."
+        before = self.tensors.index(self.first)
+        return (
+            f"They part at {self.first.name!r}, which {self.first.op} node {self.first.node!r} makes: it is off by "
+            f"{self.first.relative_error:.3g} of its size, more than {self.tolerance:g}; {before} before it are not."
+        )
+
+
+class LosslessReport(Part):
+    """How much went that changes nothing: nodes, channels, weights that became zero, and initializers."""
+
+    folded: int
+    computed: int
+    idle: int
+    channels: int
+    flushed: int
+    unused: int
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything went."""
+        return any(vars(self).values())
+
+    @property
+    def in_words(self) -> str:
+        """What went, in words."""
+        counts = {
+            "nodes folded into the layer beside them": self.folded,
+            "nodes whose constants are stored": self.computed,
+            "nodes that did nothing": self.idle,
+            "channels that nobody needed": self.channels,
+            "denormal weights made zero": self.flushed,
+            "weights that nothing read": self.unused,
+        }
+        said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return f"what changes nothing went: {said}" if said else "there was nothing that could go without a change"
 
 
 class TrainingLook(Part):

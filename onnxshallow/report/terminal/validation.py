@@ -1,11 +1,13 @@
 """What `validate` found, on the terminal."""
 
+import math
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from onnxshallow.report.schema.reports import ValidationReport
+from onnxshallow.report.schema.sections import PartingReport
 from onnxshallow.report.terminal import console as terminal
 from onnxshallow.report.terminal.tables import (
     count,
@@ -22,6 +24,8 @@ from onnxshallow.validation.outputs import OutputDifference
 from onnxshallow.validation.user_metric import MetricResult
 
 __all__ = ["print_validation"]
+
+_LEAST_SHOWN, _MOST_BLOCKS = 1e-7, 8
 
 
 def print_validation(report: ValidationReport) -> None:
@@ -42,6 +46,8 @@ def print_validation(report: ValidationReport) -> None:
     if report.fidelity.outputs:
         show_table(console, _outputs_table(console, report.fidelity.outputs))
     _print_changed(console, report)
+    if report.parting is not None:
+        _print_parting(console, report.parting)
     if report.metrics:
         show_table(console, _metrics_table(console, report.metrics))
     for gate in report.gates:
@@ -55,6 +61,20 @@ def print_validation(report: ValidationReport) -> None:
     for remark in report.verdict.remarks:
         console.print(f"Note: {printable(remark)}.", soft_wrap=True)
     print_verdict(console, report.verdict)
+
+
+def _print_parting(console: Console, parting: PartingReport) -> None:
+    """How far each tensor is off, with a bar that has a block for each factor of ten from 1e-7 on."""
+    table = make_table(console, "tensor", "made by", "relative error", "", folded=(0,))
+    for each in parting.tensors:
+        beyond = not each.relative_error <= parting.tolerance
+        blocks = 0 if each.relative_error <= _LEAST_SHOWN else round(math.log10(each.relative_error / _LEAST_SHOWN))
+        bar = "█" * min(blocks, _MOST_BLOCKS) if math.isfinite(each.relative_error) else "not finite"
+        style = "red" if beyond else None
+        table.add_row(printable(each.name), each.op, number(each.relative_error), bar, style=style)
+    if parting.tensors:
+        show_table(console, table)
+    console.print(printable(parting.in_words), soft_wrap=True)
 
 
 def _outputs_table(console: Console, outputs: Sequence[OutputDifference]) -> Table:

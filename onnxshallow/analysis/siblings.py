@@ -1,0 +1,50 @@
+"""Layers in branches beside each other that share their weights: Siamese networks, the heads of a feature pyramid.
+
+Such branches compute the same function, and a distance between their outputs means something for that alone: f(x, x)
+is zero. So they have to stay alike, and are left as they are. A weight that serves again further down a branch, or in
+another role, ties nothing: the layers are changed one by one, each with weights of its own.
+"""
+
+from collections import defaultdict
+from itertools import combinations
+
+from onnxshallow.model.network import Network, Node
+
+__all__ = ["SHARED", "follows_sibling", "siblings"]
+
+SHARED = "its weights serve a branch beside it as well, and the two have to stay alike"
+"""Why such a layer is left alone, as what goes on from its name."""
+
+_LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+def siblings(network: Network) -> frozenset[int]:
+    """Indices of the nodes whose weights a layer beside them has too, between nodes of the same operators."""
+    readers: dict[str, list[Node]] = defaultdict(list)
+    for node in network.nodes:
+        if node.index in network.alive and node.is_op(*_LAYERS) and network.initializer(node.inputs[1]) is not None:
+            readers[node.inputs[1]].append(node)
+    found: set[int] = set()
+    for nodes in readers.values():
+        before = {node.index: network.ancestors(node.inputs) for node in nodes[1:]}
+        for first, second in combinations(nodes, 2):  # in the order of the graph
+            beside = first.index not in before[second.index] and first.inputs[0] != second.inputs[0]
+            if beside and _role(network, first) == _role(network, second):
+                found |= {first.index, second.index}
+    return frozenset(found)
+
+
+def _role(network: Network, node: Node) -> tuple[str, list[str]]:
+    """The operators before and behind a node."""
+    before = network.producer(node.inputs[0])
+    behind = sorted(reader.op for reader in network.consumers(node.outputs[0]))
+    return "" if before is None else before.op, behind
+
+
+def follows_sibling(network: Network, tensor: str, shared: frozenset[int]) -> bool:
+    """Whether a tensor is what such a layer makes, perhaps shifted, scaled or normalised."""
+    node = network.producer(tensor)
+    while node is not None and node.index not in shared:
+        computed = [name for name in node.reads if not network.is_constant(name)]
+        node = network.producer(computed[0]) if len(computed) == 1 and not node.is_op(*_LAYERS) else None
+    return node is not None

@@ -1,0 +1,97 @@
+import numpy as np
+import onnx
+import pytest
+
+from onnxshallow.rewriting.lossless import Removed, lossless
+from tests.graphs import assert_same_function, parse, positive, signed
+
+NOTHING = Removed(0, 0, 0, 0, 0, 0)
+
+
+def tidied(text: str, **weights):
+    model = parse(text, **weights)
+    before = model.SerializeToString()
+    made, removed = lossless(model)
+    assert model.SerializeToString() == before
+    assert_same_function(made, model)
+    return [node.op_type for node in made.graph.node], removed, made
+
+
+def test_what_stands_beside_a_layer_is_folded_into_it():
+    text = """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
+        p = Pad(x, pads) a = Conv(p, w) b = BatchNormalization(a, s, t, m, v) c = Mul(b, k) y = Relu(c) }"""
+    weights = dict(w=(4, 3, 3, 3), s=(4,), t=(4,), m=(4,), v=positive("v", (4,)), k=(4, 1, 1))
+    operators, removed, made = tidied(text, pads=np.array([0, 0, 1, 1, 0, 0, 1, 1]), **weights)
+    assert operators == ["Conv", "Relu"]
+    assert removed.folded == 3
+    assert {tensor.name for tensor in made.graph.initializer} == set(made.graph.node[0].input[1:])
+
+
+def test_nodes_that_do_nothing_go():
+    text = """(float[N,3,8,8] x) => (float[N,3,8,8] y) {
+        a = Identity(x) b = Relu(a) c = Cast<to=1>(b) d = Transpose(c) e = Transpose(d) f = Neg(x) y = Abs(e) }"""
+    operators, removed, _ = tidied(text)
+    assert operators == ["Relu", "Abs"]
+    assert removed == Removed(0, 0, 5, 0, 0, 0)
+
+
+def test_outputs_keep_their_names():
+    text = "(float[N,3] x) => (float[N,3] y, float[N,3] z) { a = Relu(x) y = Identity(a) z = Identity(x) }"
+    operators, removed, _ = tidied(text)
+    assert operators == ["Relu", "Identity", "Identity"]
+    assert removed == NOTHING
+
+
+def test_small_constants_are_stored():
+    text = "(float[N,3] x) => (float[N,3] y) { h = Add(k, k) s = Sqrt(h) y = Mul(x, s) }"
+    operators, removed, _ = tidied(text, k=positive("k", (3,)))
+    assert operators == ["Mul"]
+    assert (removed.computed, removed.idle, removed.unused) == (1, 1, 1)
+
+
+def test_what_computes_large_constants_stays():
+    text = "(float[N,64,64] x) => (float[N,64,64] y) { h = ConstantOfShape(s) y = Add(x, h) }"
+    operators, removed, _ = tidied(text, s=np.array([64, 64]))
+    assert operators == ["ConstantOfShape", "Add"]
+    assert removed == NOTHING
+
+
+def test_channels_that_are_zero_go():
+    w = signed("w", (6, 3, 3, 3))
+    w[[1, 4]] = 0
+    text = "(float[N,3,8,8] x) => (float[N,2,6,6] y) { h = Conv(x, w) r = Relu(h) y = Conv(r, v) }"
+    _, removed, made = tidied(text, w=w, v=(2, 6, 1, 1))
+    assert removed == Removed(0, 0, 0, 2, 0, 0)
+    assert {tuple(tensor.dims) for tensor in made.graph.initializer} >= {(2, 4, 1, 1), (4, 3, 3, 3)}
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_denormal_weights_become_zero(kind):
+    w = signed("w", (4, 3)).astype(kind)
+    w[0] = np.finfo(kind).tiny / 16
+    w[1, 0] = np.finfo(kind).tiny
+    name = "float" if kind is np.float32 else "double"
+    _, removed, made = tidied(f"({name}[N,3] x) => ({name}[N,4] y) {{ y = Gemm<transB=1>(x, w) }}", w=w)
+    assert removed == Removed(0, 0, 0, 0, 3, 0)
+    (tensor,) = made.graph.initializer
+    left = onnx.numpy_helper.to_array(tensor)
+    assert not left[0].any()
+    np.testing.assert_array_equal(left[1:], w[1:])
+
+
+def test_weights_that_are_computed_or_listed_as_inputs_stay():
+    text = "(float[N,3,8,8] x) => (float[N,4,6,6] y) { h = Conv(x, w) y = BatchNormalization(h, s, s, s, v) }"
+    model = parse(text, as_inputs=True, w=(4, 3, 3, 3), s=(4,), v=positive("v", (4,)))
+    made, removed = lossless(model)
+    assert removed == NOTHING
+    assert [node.op_type for node in made.graph.node] == ["Conv", "BatchNormalization"]
+
+
+def test_a_model_of_old_lists_its_weights_as_inputs_still():
+    text = "(float[N,3,8,8] x) => (float[N,4,6,6] y) { h = Conv(x, w) y = BatchNormalization(h, s, s, s, v) }"
+    model = parse(text, opset=8, ir=3, as_inputs=True, w=(4, 3, 3, 3), s=(4,), v=positive("v", (4,)))
+    made, removed = lossless(model)
+    assert removed.folded == 1
+    onnx.checker.check_model(made, full_check=True)
+    stored = {tensor.name for tensor in made.graph.initializer}
+    assert {value.name for value in made.graph.input} == {"x", *stored}

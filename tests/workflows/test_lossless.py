@@ -1,0 +1,73 @@
+"""`optimize` without a target."""
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxshallow import optimize
+from onnxshallow.model.document import as_document
+from onnxshallow.rewriting.lossless import Removed
+from onnxshallow.workflows import lossless as workflow
+from onnxshallow.workflows import outcome
+from tests.conftest import MODELS
+from tests.graphs import assert_same_function
+from tests.networks import chain
+from tests.runs import assert_error, run, speed_of
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    monkeypatch.setattr(outcome, "measured_speeds", lambda inputs, models: [speed_of() for _ in models])
+
+
+def test_without_a_target_only_what_changes_nothing_goes(tmp_path):
+    model = onnx.load(MODELS / "digits-resnet.onnx")
+    result = optimize(MODELS / "digits-resnet.onnx", validate=str(MODELS / "digits-validation.npz"), cache=False)
+    assert result.error is None
+    assert result.report.lossless is not None
+    assert result.report.lossless.folded == 14
+    assert result.report.optimized is not None
+    assert result.report.optimized.relus == result.report.original.relus
+    assert result.report.fidelity is not None
+    assert result.report.fidelity.agreement == 1
+    assert result.model is not None
+    assert "BatchNormalization" not in {node.op_type for node in result.model.graph.node}
+    assert_same_function(result.model, model)
+
+
+def test_the_command_says_what_went(tmp_path):
+    model = chain()
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(3, np.float32), "spare"))
+    onnx.save(model, tmp_path / "net.onnx")
+    done = run("optimize", tmp_path / "net.onnx", "--calib-samples", "8")
+    assert done.exit_code == 0, done.stderr
+    assert "what changes nothing went: 1 weights that nothing read" in " ".join(done.stdout.split())
+    assert (tmp_path / "net.shallow.onnx").exists()
+
+
+def test_where_nothing_can_go_the_file_is_written_as_it_was(tmp_path):
+    onnx.save(chain(), tmp_path / "net.onnx")
+    done = run("optimize", tmp_path / "net.onnx", "--calib-samples", "8")
+    assert done.exit_code == 0, done.stderr
+    assert "there was nothing that could go without a change" in " ".join(done.stdout.split())
+    assert onnx.load(tmp_path / "net.shallow.onnx") == as_document(tmp_path / "net.onnx").model
+
+
+def test_what_moves_the_outputs_is_refused(tmp_path, monkeypatch):
+    def damaged(model, shapes):
+        made = onnx.ModelProto()
+        made.CopyFrom(model)
+        tensor = made.graph.initializer[0]
+        tensor.CopyFrom(onnx.numpy_helper.from_array(1.01 * onnx.numpy_helper.to_array(tensor), tensor.name))
+        return made, Removed(1, 0, 0, 0, 0, 0)
+
+    monkeypatch.setattr(workflow, "lossless", damaged)
+    onnx.save(chain(), tmp_path / "net.onnx")
+    done = run("optimize", tmp_path / "net.onnx", "--calib-samples", "8")
+    assert_error(done, 4, "though nothing was left out")
+    assert not (tmp_path / "net.shallow.onnx").exists()
+
+
+def test_training_needs_a_target(tmp_path):
+    onnx.save(chain(), tmp_path / "net.onnx")
+    assert_error(run("optimize", tmp_path / "net.onnx", "--finetune", "5steps"), 2, "say how far to go")
