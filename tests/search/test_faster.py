@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from onnxshallow.search import faster
@@ -20,7 +21,7 @@ def times(monkeypatch):
     def let(*milliseconds):
         def timed(inputs, observation, plans):
             asked.append(list(plans))
-            return [Timing([ms / 1000] * 40, 60) for ms in milliseconds[: 1 + len(plans)]]
+            return [Timing(np.full(40, ms / 1000), 60) for ms in milliseconds[: 1 + len(plans)]]
 
         monkeypatch.setattr(faster, "timed", timed)
         return asked
