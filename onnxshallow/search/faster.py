@@ -18,8 +18,8 @@ __all__ = ["faster_of", "kept_in_time"]
 
 logger = logging.getLogger(__name__)
 
-# How many plans are looked at, at the most.
-_MOST = 6
+# How many plans are counted, and how many are timed together, at the most.
+_COUNTED, _TIMED = 16, 6
 # What a plan's effort is at the most, beside the first plan's, to be taken in its place: the counts are rough.
 _CLEARLY = 0.95
 
@@ -34,8 +34,8 @@ def faster_of(inputs: Inputs, observation: Observation, plans: Sequence[Plan]) -
     """
     if len(plans) == 1:
         return plans[0]
-    efforts = {plan.keys: count_effort(Network(unfitted(inputs, observation, plan))) for plan in plans[:_MOST]}
-    first, least = plans[0], min(plans[:_MOST], key=lambda plan: efforts[plan.keys])
+    efforts = {plan.keys: count_effort(Network(unfitted(inputs, observation, plan))) for plan in plans[:_COUNTED]}
+    first, least = plans[0], min(plans[:_COUNTED], key=lambda plan: efforts[plan.keys])
     if efforts[least.keys] > _CLEARLY * efforts[first.keys]:
         return first
     share = efforts[least.keys] / efforts[first.keys]
@@ -51,8 +51,8 @@ def kept_in_time(inputs: Inputs, observation: Observation, plans: Sequence[Plan]
     if inputs.config.target_latency is None:
         return list(plans)
     by_damage = sorted(plans, key=lambda plan: plan.damage or 0.0)
-    for first in range(0, len(by_damage), _MOST):
-        least = by_damage[first : first + _MOST]
+    for first in range(0, len(by_damage), _TIMED):
+        least = by_damage[first : first + _TIMED]
         fast = fast_enough(inputs, timed(inputs, observation, least))
         if kept := [plan for plan, within in zip(least, fast, strict=True) if within]:
             return kept

@@ -21,7 +21,7 @@ from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import Planner
 from onnxshallow.search.sensitivity.meter import DamageMeter
 from onnxshallow.search.solver import Budget
-from onnxshallow.validation.latency import Timing, time_in_parts
+from onnxshallow.validation.latency import Timing, speedup, time_in_parts
 from onnxshallow.validation.speed import Speed, speeds
 
 __all__ = ["budget_for_latency", "fast_enough", "measured_speeds", "timed", "unfitted"]
@@ -73,7 +73,7 @@ def fast_enough(inputs: Inputs, timings: Sequence[Timing]) -> list[bool]:
         timings: of the original, then of the models.
     """
     original, *others = timings
-    return [timing.median <= _allowed(inputs, original.median) for timing in others]
+    return [_share(original, timing) <= _allowed(inputs, original) for timing in others]
 
 
 def budget_for_latency(inputs: Inputs, observation: Observation, meter: DamageMeter, budget: Budget) -> Budget:
@@ -146,11 +146,14 @@ class _LatencySearch:
         """
         (known,) = self._meter.measure_for([budget])
         plan = next(Planner(self._inputs.analysis, known.candidates, known.damages, budget).proposals())
-        original, made = (timing.median for timing in timed(self._inputs, self._observation, [plan], _SECONDS))
+        original, made = timed(self._inputs, self._observation, [plan], _SECONDS)
         expected = 1 - sum(candidate.time for candidate in plan.candidates) / self._whole
-        found = _Timed(made / original, expected, _allowed(self._inputs, original) / original)
+        found = _Timed(_share(original, made), expected, _allowed(self._inputs, original))
         logger.info(
-            "A plan takes %.3f of %.3f ms; a share of %.3f was expected.", 1e3 * made, 1e3 * original, expected
+            "A plan takes %.3f of the original's %.3f ms; %.3f was expected.",
+            found.share,
+            1000 * original.median,
+            expected,
         )
         self.fastest = min(self.fastest, found.share)
         return found
@@ -160,10 +163,20 @@ class _LatencySearch:
         return replace(self._budget, time_saved=(1 - share) * self._whole)
 
 
-def _allowed(inputs: Inputs, original: float) -> float:
-    """Seconds that a plan may take, with a margin, where the original takes so many."""
+def _share(original: Timing, made: Timing) -> float:
+    """The share of the original's time that a model takes, as the verdict has it: by turns, not by medians."""
+    ratio, _ = speedup(original.turns, made.turns)
+    return 1 / ratio
+
+
+def _allowed(inputs: Inputs, original: Timing) -> float:
+    """The share of the original's time that a plan may take, with a margin."""
     target = inputs.config.target_latency
-    return float("inf") if target is None else _MARGIN * parse_latency(target, 1000 * original) / 1000
+    return (
+        float("inf")
+        if target is None
+        else _MARGIN * parse_latency(target, 1000 * original.median) / 1000 / original.median
+    )
 
 
 def _in_turns(inputs: Inputs, models: Sequence[onnx.ModelProto], seconds: float | None) -> list[Timing]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from onnxshallow.search import faster
@@ -20,7 +21,7 @@ def times(monkeypatch):
     def let(*milliseconds):
         def timed(inputs, observation, plans):
             asked.append(list(plans))
-            return [Timing([ms / 1000] * 40, 60) for ms in milliseconds[: 1 + len(plans)]]
+            return [Timing(np.full(40, ms / 1000), 60) for ms in milliseconds[: 1 + len(plans)]]
 
         monkeypatch.setattr(faster, "timed", timed)
         return asked
@@ -64,10 +65,10 @@ def test_a_single_plan_is_not_looked_at(efforts, inputs):
     assert asked == []
 
 
-def test_no_more_than_six_plans_are_looked_at(efforts, inputs):
-    plans, asked = efforts(*[10] * 6, 1)
+def test_no_more_than_sixteen_plans_are_looked_at(efforts, inputs):
+    plans, asked = efforts(*[10] * 16, 1)
     assert faster_of(inputs, None, plans) is plans[0]
-    assert asked == plans[:6]
+    assert asked == plans[:16]
 
 
 def test_plans_that_are_too_slow_for_the_target_are_left_out(times, inputs):
