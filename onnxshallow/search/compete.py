@@ -190,7 +190,7 @@ class _Look:
             free = worker_count() - 1
             new = (each for each in then if each.keys not in self._known and each.keys != plan.keys) if free else ()
             plans = [plan, *itertools.islice(new, free)]
-            for each, found in zip(plans, run_all(_carried_out, self._bench, plans), strict=True):
+            for each, found in zip(plans, run_all(_try_out, self._bench, plans), strict=True):
                 self._known[each.keys] = found
         found = self._known[plan.keys]
         (self.refused if found is None else self.tried)[plan.keys] = plan if found is None else found
@@ -305,7 +305,7 @@ def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) 
     return products + groups * unknowns**3
 
 
-def _carried_out(bench: _Bench, plan: Plan) -> Plan | None:
+def _try_out(bench: _Bench, plan: Plan) -> Plan | None:
     """The plan with its damage on the selection samples, applied in a cheap way; None where it is refused."""
     inputs, observation, calibration = bench.inputs, bench.observation, bench.calibration
     try:

@@ -103,3 +103,12 @@ def other(tensor):
             return np.full((1, 60, 4), -7, np.float32) if key[0] == tensor else super().get(key, gather)
 
     return Known(ActivationStore(1 << 30))
+
+
+def test_channels_that_are_to_hold_zeros_are_fitted_to_zeros():
+    plain = gathered()[0].targets
+    dead = np.arange(plain.shape[2]) % 2 == 0
+    zeroed = gathered(Target("y", dead=dead))[0].targets
+    np.testing.assert_array_equal(zeroed[:, :, dead], 0)
+    np.testing.assert_array_equal(zeroed[:, :, ~dead], plain[:, :, ~dead])
+    assert zeroed.dtype == np.float32

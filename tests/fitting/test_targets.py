@@ -260,10 +260,3 @@ def test_where_elements_of_a_channel_differ_or_there_is_no_bound_the_fit_looks_t
     relu, tanh = reading("y = Relu(h)"), reading("y = Tanh(h)")
     assert rectifier_after(relu, relu, Target("h", partial=places), 1) is None
     assert rectifier_after(tanh, tanh, Target("h", partial=channels), 1) is None
-
-
-def test_channels_that_are_to_hold_zeros_are_fitted_to_zeros():
-    cursor = {"h": [np.ones((2, 3, 4, 4), np.float32)]}
-    values = Target("h", dead=np.array([False, True, False])).values(cursor, 0)
-    assert values.dtype == np.float32
-    np.testing.assert_array_equal(values.mean((0, 2, 3)), [1, 0, 1])

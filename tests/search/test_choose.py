@@ -97,7 +97,7 @@ def test_where_all_plans_are_refused_fewer_squares_are_tried_first(case, monkeyp
     tried = []
 
     def found(most):
-        def try_out(inputs, observation, plan, *rest):
+        def try_out(bench, plan):
             tried.append(squares_of(plan))
             return replace(plan, damage=0.1) if squares_of(plan) <= most else None
 

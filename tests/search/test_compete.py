@@ -51,7 +51,7 @@ def test_with_several_workers_the_same_plans_are_found_though_more_are_tried(
     rounds = []
 
     def run_all(work, shared, plans):
-        rounds.append([plan.keys for plan in plans])
+        rounds.append([(shared.calibration is inputs.rough, plan.keys) for plan in plans])
         return (work(shared, plan) for plan in plans)
 
     monkeypatch.setattr(compete_module, "run_all", run_all)
@@ -75,8 +75,8 @@ def searched(monkeypatch, case, values, measure="kl", tries=24):
     endless = itertools.chain(values, itertools.repeat(values[-1]))
     looked_at = []
 
-    def tried(inputs, observation, plan, calibration, *rest):
-        if calibration is inputs.rough:
+    def tried(bench, plan):
+        if bench.calibration is inputs.rough:
             looked_at.append(plan)
         return replace(plan, damage=next(endless))
 
@@ -165,7 +165,7 @@ def test_several_budgets_are_searched_no_further_once_a_plan_for_each_moves_no_o
     inputs, observation, measured = case
     tried = []
     monkeypatch.setattr(
-        compete_module, "_try_out", lambda i, o, plan, *rest: tried.append(plan) or replace(plan, damage=0.0)
+        compete_module, "_try_out", lambda bench, plan: tried.append(plan) or replace(plan, damage=0.0)
     )
     together(inputs, observation, measured, 0.7, 0.4)
     assert len({plan.keys for plan in tried}) == 2
