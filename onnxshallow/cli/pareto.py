@@ -12,7 +12,7 @@ from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHI
 
 __all__ = ["command"]
 
-_BY = ("relus", "private", "bytes", "messages")
+_BY = ("relus", "macs", "params", "size", "private", "bytes", "messages")
 
 
 @command_line
@@ -46,8 +46,9 @@ def command(
         str,
         typer.Option(
             "--by",
-            metavar="relus|private|bytes|messages",
-            help="What the targets are of: ReLUs, or seconds, bytes or messages of private inference.",
+            metavar="|".join(_BY),
+            help="What the targets are of: ReLUs, multiply-adds, parameters, the file, or seconds, bytes or messages "
+            "of private inference.",
             autocompletion=options.one_of(*_BY),
             rich_help_panel=GOAL.title,
         ),

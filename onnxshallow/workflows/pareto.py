@@ -28,6 +28,7 @@ from onnxshallow.search.latency import measured_speeds
 from onnxshallow.search.planner import read_budget
 from onnxshallow.search.run import Run
 from onnxshallow.search.workers import working
+from onnxshallow.search.solver import COUNTED, Budget
 from onnxshallow.validation.compare import Recorded
 from onnxshallow.workflows.outcome import require_data_for_gates
 
@@ -55,7 +56,8 @@ def pareto(
         model: see `onnxshallow.optimize`.
         calibration: see `onnxshallow.optimize`.
         targets: each as in `--target-relus`, or in what `by` names.
-        by: what is limited: `relus`, or what private inference costs: seconds for `private`, `bytes` or `messages`.
+        by: what is limited: `relus`, `macs`, `params`, `size` (bytes of the file), or what private inference costs:
+            seconds for `private`, `bytes` or `messages`.
         validation: see `onnxshallow.optimize`.
         config: see `onnxshallow.optimize`, as for the following; `target_latency` and what `by` names are not used.
         progress: shows how it goes.
@@ -79,7 +81,7 @@ def pareto(
             inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
         wanted = [config.model_copy(update={f"target_{by}": target}) for target in targets]
         asked = {read_budget(c, inputs.analysis): c for c in wanted}
-        budgets = sorted(asked, key=lambda b: (b.price_saved or 0, -(b.relus or 0)))
+        budgets = sorted(asked, key=_from_the_largest)
         if by != "relus" and wanted:  # what is paid, and that squares may lower it, is the same for all
             inputs = replace(inputs, config=wanted[0])
         run = Run.begin(inputs, progress or Silent(), clock, cache)
@@ -103,3 +105,8 @@ def pareto(
         zip(done, speeds, strict=False)
     )  # where no plan was carried out, that of the original is left over
     return pareto_report(inputs, found, by, by_plan, speeds[0].original_ms, clock.seconds)
+
+
+def _from_the_largest(budget: Budget) -> tuple[float, ...]:
+    """What puts budgets of which one limit differs in order, the one that allows most first."""
+    return budget.price_saved or 0.0, *(-(getattr(budget, name) or 0) for name in COUNTED)

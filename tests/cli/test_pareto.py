@@ -228,4 +228,4 @@ def test_a_frontier_of_the_price_of_private_inference(case, tmp_path):
 def test_targets_of_something_else_are_refused(case):
     outcome = quick(*case, "--by", "hope")
     assert outcome.exit_code == 2
-    assert "--by hope: choose from relus, private, bytes, messages." in outcome.stderr
+    assert "--by hope: choose from relus, macs, params, size, private, bytes, messages." in outcome.stderr

@@ -111,7 +111,7 @@ def test_it_needs_no_samples(inputs):
     proposal = plan(inputs.document, target_macs=0.8, allocation="minmax", cache=None)
     assert proposal.plan.keys == evenly_split(asked, read_budget(config, inputs.analysis)).keys
     assert {change.damage for change in proposal.report.changes} == {None}
-    assert all(change.relative_error is not None for change in proposal.report.changes)
+    assert all(change.weight_error is not None for change in proposal.report.changes)
 
 
 def test_a_run_carries_out_that_plan_and_no_other(inputs):

@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 import pytest
 
 from onnxshallow.actions import registry
-from onnxshallow.actions.base import Candidate
+from onnxshallow.actions.base import Candidate, Thinned
 from onnxshallow.actions.decompose import Split
 from onnxshallow.actions.fuse import Merger
 from onnxshallow.actions.linearize import Linearize, Removal
 from onnxshallow.actions.partial import InPart
+from onnxshallow.actions.prune import Narrow
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.search.plan import Plan, load_plan, plan_to_json, save_plan
 
@@ -329,3 +330,22 @@ def test_an_entry_says_what_is_kept_and_how_many_squares_it_adds():
 def test_a_kept_count_that_is_no_whole_number_is_a_usage_error(tmp_path, kept):
     with pytest.raises(UsageError, match="is not a plan written by onnxshallow"):
         load_plan(write(tmp_path / "plan.json", {"actions": [entry(MASKS[0], kept=kept)]}), MASKS)
+
+
+def narrow(kept, node=9, ends=()):
+    thinned = tuple(Thinned(frozenset({end}), 0.5, 100, 10, 40) for end in ends)
+    return Narrow("prune", ("n",), "u", f"v{node}", nodes=frozenset({node}), thinned=thinned, kept=kept, width=16)
+
+
+def test_a_plan_says_how_many_channels_stay(tmp_path):
+    save_plan(Plan((narrow(8),), {}), "abc", tmp_path / "plan.json")
+    assert load_plan(tmp_path / "plan.json", [narrow(4), narrow(8)]).candidates == (narrow(8),)
+
+
+def test_layers_that_become_narrower_at_both_ends_fit_together_and_replaced_ones_do_not(tmp_path):
+    first, second = narrow(8, ends=(1, 2)), narrow(8, node=10, ends=(2, 3))
+    save_plan(Plan((first, second), {}), "abc", tmp_path / "plan.json")
+    assert load_plan(tmp_path / "plan.json", [first, second]).candidates == (first, second)
+    save_plan(Plan((first, FUSE), {}), "abc", tmp_path / "plan.json")
+    with pytest.raises(UsageError, match="change the same nodes"):
+        load_plan(tmp_path / "plan.json", [first, FUSE])

@@ -307,3 +307,12 @@ def test_data_that_cannot_be_used_are_an_error(tmp_path):
     model, _ = save_case(tmp_path)
     with pytest.raises(DataError, match=r"none\.npz"):
         quick(model, tmp_path / "none.npz", [0.7])
+
+
+def test_targets_of_parameters_come_with_the_largest_first(tmp_path):
+    model, data = save_case(tmp_path, x=smooth(60, 3, 6))
+    report = pareto(model, targets=[0.6, 0.8], by="params", calib=str(data), max_error=1e6, cache=None)
+    assert [point.target for point in report.points] == [int(s * report.original.params) for s in (0.8, 0.6)]
+    for point in report.points:
+        assert point.reason is None
+        assert point.optimized.params <= point.target

@@ -84,7 +84,7 @@ def _change(candidate: Candidate, plan: Plan) -> dict[str, Any]:
         "action": candidate.action,
         "exactness": candidate.exactness,
         "damage": plan.damages.get(candidate.key),
-        "relative_error": candidate.error,
+        "weight_error": candidate.error,
         "squares": candidate.squares,
     }
 

@@ -20,7 +20,7 @@ from onnxshallow.validation.speed import Speed
 
 __all__ = ["By", "pareto_report"]
 
-By = Literal["relus", "private", "bytes", "messages"]
+By = Literal["relus", "macs", "params", "size", "private", "bytes", "messages"]
 """What the targets of a frontier are of."""
 
 
@@ -45,9 +45,9 @@ def pareto_report(
     validated = inputs.data.validated
     judged = [_judged(replace(inputs, config=config), attempt) for config, attempt in found]
     points = [
-        ParetoPoint(**_target(inputs, config), reason=str(attempt))
+        ParetoPoint(**_target(inputs, config, by), reason=str(attempt))
         if isinstance(attempt, TargetError)
-        else _point(inputs, config, attempt, speeds[attempt.plan.keys], judgement)
+        else _point(inputs, _target(inputs, config, by), config, attempt, speeds[attempt.plan.keys], judgement)
         for (config, attempt), judgement in zip(found, judged, strict=True)
     ]
     first = next((a.comparison.first for _, a in found if isinstance(a, Attempt)), None) if validated else None
@@ -62,12 +62,16 @@ def pareto_report(
     )
 
 
-def _target(inputs: Inputs, config: Config) -> dict[str, Any]:
-    """The target of a point: the most ReLUs, or the most that private inference may cost."""
+def _target(inputs: Inputs, config: Config, by: By) -> dict[str, Any]:
+    """The target of a point: the most ReLUs, or the most of what else is limited."""
     tariff, analysis = Tariff.from_config(config), inputs.analysis
     if tariff is not None:
         return {"target_relus": analysis.cost.relus, "target": tariff.limit(analysis)}
-    return {"target_relus": read_budget(config, analysis).relus or 0}
+    budget = read_budget(config, analysis)
+    if by == "relus":
+        return {"target_relus": budget.relus or 0}
+    limit = {"macs": budget.macs, "params": budget.params, "size": budget.size_bytes}[by]
+    return {"target_relus": analysis.cost.relus, "target": limit}
 
 
 def _judged(inputs: Inputs, found: Attempt | TargetError) -> Judgement:
@@ -99,14 +103,16 @@ def _verdict(judged: Sequence[Judgement], validated: bool) -> Verdict:
     )
 
 
-def _point(inputs: Inputs, config: Config, attempt: Attempt, speed: Speed, judgement: Judgement) -> ParetoPoint:
+def _point(
+    inputs: Inputs, target: dict[str, Any], config: Config, attempt: Attempt, speed: Speed, judgement: Judgement
+) -> ParetoPoint:
     plan, realized, comparison = attempt.plan, attempt.realized, attempt.comparison
     reason = " ".join(finding.text for finding in judgement.refusals) or None
     if any(finding.about == "stability" for finding in judgement.refusals):
-        return ParetoPoint(**_target(inputs, config), reason=reason)
+        return ParetoPoint(**target, reason=reason)
     validated = inputs.data.validated
     return ParetoPoint(
-        **_target(inputs, config),
+        **target,
         reason=reason,
         optimized=cost_report(
             realized.analysis,

@@ -66,14 +66,14 @@ def failed_summary(failed: Failed) -> str:
 
 def change_table(changes: Sequence[ChangeReport]) -> str:
     """What became of which activations, and what that was measured to damage."""
-    split = any(change.relative_error is not None for change in changes)
+    split = any(change.weight_error is not None for change in changes)
     rows = [
         [", ".join(map(code, change.sites)) or code(change.output), plain(change.title or change.what),
-         count(change.relus_saved), count(change.macs_saved), *[number(change.relative_error)] * split,
+         count(change.relus_saved), count(change.macs_saved), *[number(change.weight_error)] * split,
          number(change.damage)]
         for change in changes
     ]  # fmt: skip
-    headers = ["sites", "change", "ReLUs saved", "MACs saved", *["relative error"] * split, "damage"]
+    headers = ["sites", "change", "ReLUs saved", "MACs saved", *["weight error"] * split, "damage"]
     return table(headers, rows, left=2)
 
 

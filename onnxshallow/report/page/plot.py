@@ -141,7 +141,7 @@ def pareto_chart(report: ParetoReport) -> str:
     """
     before = report.original
     labelled = any(point.accuracy_lost is not None for point in report.points)
-    curves: dict[str, list[tuple[float, float]]] = {"ReLUs": [], "MACs": [], "latency": [], "price": []}
+    curves: dict[str, list[tuple[float, float]]] = {}
     for point in report.points:
         after, fidelity = point.optimized, point.fidelity
         if after is None or fidelity is None:
@@ -151,10 +151,11 @@ def pareto_chart(report: ParetoReport) -> str:
             "ReLUs": after.relus / max(before.relus, 1),
             "MACs": after.macs / max(before.macs, 1),
             "latency": (after.latency_ms or math.nan) / (before.latency_ms or math.nan),
+            **({"parameters": after.params / max(before.params, 1)} if report.by in ("params", "size") else {}),
             **({} if before.price is None else {"price": (after.price or 0.0) / max(before.price, 1e-12)}),
         }
         for name, share in kept.items():
-            curves[name].append((share, 100 * lost))
+            curves.setdefault(name, []).append((share, 100 * lost))
     y_label = "points of accuracy lost" if labelled else "% of samples that change"
     if not labelled and not any(p.fidelity and p.fidelity.agreement is not None for p in report.points):
         y_label = "relative output error, %"

@@ -191,7 +191,8 @@ class ParetoPoint(Part):
     """What one ReLU target costs; a target out of reach, or whose plan is unstable, has a `reason` and no figures.
 
     A plan that is refused for anything else has a `reason` and its figures. `plan` is what `apply` reads. Where
-    the target is a price, `target` is the most that it may be, and `target_relus` is what the original has.
+    the target is of anything but ReLUs, `target` is the most that there may be, and `target_relus` is what the
+    original has.
     """
 
     target_relus: int
@@ -234,7 +235,7 @@ class ParetoReport(Part):
     config: dict[str, Any]
     seed: int
     verdict: Verdict | None = None
-    by: Literal["relus", "private", "bytes", "messages"] = "relus"
+    by: Literal["relus", "macs", "params", "size", "private", "bytes", "messages"] = "relus"
 
     def __repr__(self) -> str:
         reached = sum(point.reason is None for point in self.points)

@@ -110,7 +110,7 @@ class Change(Part):
         rank: channels between the two layers that a split leaves, of each group.
         groups: of the first of the two.
         taps: which of the kernel's taps the first of the two has: all, those of the rows, or none but one.
-        relative_error: of the weights, in the operator norm, before anything was fitted.
+        weight_error: what the weights of a split lack of the layer's, relative to these, in the operator norm.
         kept: how many of its `kept_unit` keep their activation.
         kept_unit: what `kept` counts.
         variant: what else tells the change from others at its place, by name; of actions of other packages.
@@ -124,7 +124,7 @@ class Change(Part):
     rank: int | None = None
     groups: int | None = None
     taps: Literal["all", "rows", "none"] | None = None
-    relative_error: Number = None
+    weight_error: Number = None
     kept: int | None = None
     kept_unit: Literal["channels", "elements"] | None = None
     variant: dict[str, Any] = Field(default_factory=dict)

@@ -113,9 +113,9 @@ def print_plan(report: PlanReport) -> None:
     console = terminal.console()
     sites = {decision.name: decision for decision in report.decisions}
     squared = any(change.squares for change in report.changes)
-    split = any(change.relative_error is not None for change in report.changes)
+    split = any(change.weight_error is not None for change in report.changes)
     counted = ("ReLUs saved", *["squares added"] * squared, "MACs saved")
-    headers = ("sites", "change", "kernel", *counted, *["relative error"] * split, "damage")
+    headers = ("sites", "change", "kernel", *counted, *["weight error"] * split, "damage")
     table = make_table(console, *headers)
     for change in report.changes:
         table.add_row(
@@ -125,7 +125,7 @@ def print_plan(report: PlanReport) -> None:
             count(change.relus_saved),
             *[count(change.squares)] * squared,
             count(change.macs_saved),
-            *[number(change.relative_error)] * split,
+            *[number(change.weight_error)] * split,
             number(change.damage),
         )
     show_table(console, table)
@@ -135,6 +135,10 @@ def print_plan(report: PlanReport) -> None:
         f"{report.samples} held-out samples of {printable(report.source)}."
     )
     console.print("Nothing was carried out. A run carries out several plans and keeps the best.")
+
+
+# What `pareto --by` may limit beside ReLUs and prices, in words.
+_COUNTED = {"macs": "MACs", "params": "parameters", "size": "bytes of the file"}
 
 
 def _share(part: float | None, whole: float | None) -> float | None:
@@ -150,6 +154,8 @@ def print_pareto(report: ParetoReport) -> None:
     )
     before = report.original
     paid = before.price is not None
+    weights = report.by in ("params", "size")
+    whole = {"macs": before.macs, "params": before.params, "size": before.size_bytes}.get(report.by, before.price)
     table = make_table(
         console,
         "target",
@@ -157,6 +163,7 @@ def print_pareto(report: ParetoReport) -> None:
         "ReLUs kept",
         *["squares"] * squared,
         "MACs",
+        *["parameters"] * weights,
         "depth",
         "latency",
         "same class, %",
@@ -171,11 +178,12 @@ def print_pareto(report: ParetoReport) -> None:
         if after.latency_ms is not None and before.latency_ms:
             latency = after.latency_ms / before.latency_ms
         table.add_row(
-            number(_share(point.target, before.price) if paid else _share(point.target_relus, before.relus), 3),
+            number(_share(point.target_relus, before.relus) if whole is None else _share(point.target, whole), 3),
             *[number(_share(after.price, before.price), 3)] * paid,
             number(after.relus / before.relus if before.relus else None, 3),
             *[count(after.squares)] * squared,
             number(after.macs / before.macs if before.macs else None, 3),
+            *[number(_share(after.params, before.params), 3)] * weights,
             f"{before.depth} -> {after.depth}",
             number(latency, 3),
             "-" if fidelity.agreement is None else f"{100 * fidelity.agreement:.2f}",
@@ -185,7 +193,9 @@ def print_pareto(report: ParetoReport) -> None:
     show_table(console, table)
     for point in report.points:
         if point.reason is not None:
-            target = f"{point.target:.4g} {before.price_of}" if paid else f"{count(point.target_relus)} ReLUs"
+            target = f"{count(point.target_relus)} ReLUs"
+            if whole is not None:
+                target = f"{point.target:.4g} {before.price_of if paid else _COUNTED[report.by]}"
             console.print(f"{target}: {printable(point.reason)}", soft_wrap=True)
     if before.price_of is not None:
         console.print(f"Price: {before.price_of}, an estimate; the original costs {before.price:.4g}.")

@@ -54,7 +54,7 @@ def test_every_change_is_listed_also_one_that_removes_no_site(inputs, candidates
     assert found[0].what.endswith(" between them")
     assert str(split.form.between) in found[0].what
     assert (found[0].rank, found[0].groups, found[0].taps) == (split.rank, split.groups, split.taps)
-    assert (found[0].relative_error, found[1].relative_error) == (split.error, None)
+    assert (found[0].weight_error, found[1].weight_error) == (split.error, None)
     assert found[1].relus_saved == merged.relus > 0
 
 

@@ -20,7 +20,7 @@ def attempt(inputs, observation):
 
 def reported(inputs, *found, by="relus"):
     """The report of targets, each with what came of it."""
-    option = {"relus": "target_relus", "bytes": "target_bytes"}[by]
+    option = f"target_{by}"
     asked = [
         (inputs.config.model_copy(update={"target_relus": None, option: target}), each) for target, each in found
     ]
@@ -89,3 +89,13 @@ def test_a_point_of_a_price_has_what_it_may_cost_and_what_it_costs(inputs, attem
     assert (first.target, first.target_relus, first.reason) == (500_000, 432, None)
     assert 0 < first.optimized.price < report.original.price
     assert second.reason.startswith(f"The best plan costs {second.optimized.price:.4g} bytes of the ")
+
+
+@pytest.mark.parametrize("by", ["macs", "params", "size"])
+def test_targets_may_be_of_what_else_is_counted(inputs, attempt, by):
+    report = reported(inputs, (0.9, attempt), by=by)
+    (point,) = report.points
+    original = inputs.analysis.cost
+    whole = {"macs": original.macs, "params": original.params, "size": original.size_bytes}[by]
+    assert (report.by, point.target, point.target_relus) == (by, int(0.9 * whole), original.relus)
+    assert "MACs" in point.reason if by == "macs" else "that --target-" + by in point.reason
