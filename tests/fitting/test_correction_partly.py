@@ -120,7 +120,7 @@ def test_a_mask_of_pixels_is_fitted_without_the_activation(monkeypatch):
     """Bounds would differ from row to row."""
     seen = []
 
-    def record(convolution, rows, ridge, *, rectifier, rounds):
+    def record(convolution, rows, ridge, *, rectifier, **options):
         seen.append(rectifier)
 
     monkeypatch.setattr("onnxshallow.fitting.correction.regress", record)
@@ -148,7 +148,7 @@ def test_a_mask_of_pixels_is_fitted_without_the_activation(monkeypatch):
 def test_a_grouped_layer_has_its_bounds_by_group(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "onnxshallow.fitting.correction.regress", lambda *arguments, rectifier, rounds: seen.append(rectifier)
+        "onnxshallow.fitting.correction.regress", lambda *arguments, rectifier, **options: seen.append(rectifier)
     )
     model = build(LAYER_AND_ACTIVATION.replace("h = Conv", "h = Conv<group=2>"), **{**SMALL, "w1": (4, 2, 1, 1)})
     made = partial("h", "r", [1, 1, 0, 1])
