@@ -27,8 +27,8 @@ from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.latency import measured_speeds
 from onnxshallow.search.planner import read_budget
 from onnxshallow.search.run import Run
-from onnxshallow.search.workers import working
 from onnxshallow.search.solver import COUNTED, Budget
+from onnxshallow.search.workers import working
 from onnxshallow.validation.compare import Recorded
 from onnxshallow.workflows.outcome import require_data_for_gates
 
