@@ -21,7 +21,6 @@ and another number of cores may round differently.
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -44,10 +43,8 @@ def _cifar10(model_file: str, build: Callable[[], nn.Module], epochs: int) -> Re
 RECIPES = {
     "digits": Recipe("digits-resnet.onnx", "digits", load_digits, digits_resnet),
     "vgg": _cifar10("vgg-cifar10.onnx", cifar10_vgg, epochs=80),
-    "efficientnet": _cifar10("efficientnet-cifar10.onnx", cifar10_efficientnet, epochs=40),
-    "convnext": replace(
-        _cifar10("convnext-cifar10.onnx", cifar10_convnext, epochs=40), learning_rate=0.05, weight_decay=1e-3
-    ),
+    "efficientnet": _cifar10("efficientnet-cifar10.onnx", cifar10_efficientnet, epochs=20),
+    "convnext": _cifar10("convnext-cifar10.onnx", cifar10_convnext, epochs=24),
     "mobilenetv2": _cifar10("mobilenetv2-cifar10.onnx", cifar10_mobilenetv2, epochs=60),
 }
 

@@ -23,8 +23,9 @@ _KEEP_ZERO = ("Add", "Sub", "Sum", "MaxPool", "AveragePool", "GlobalAveragePool"
 def keeps_zero(analysis: Analysis, node: Node) -> bool:
     """Whether a node that belongs to no layer makes zeros of zeros, in each channel by itself."""
     network = analysis.network
-    if node.index in analysis.site_of_node or is_passthrough(network, node):
-        return True
+    site = analysis.site_of_node.get(node.index)
+    if site is not None or is_passthrough(network, node):
+        return site is None or site.keeps_zero
     sums = node.is_op("Add", "Sub", "Sum")
     if sums and any(network.is_constant(name) for name in node.inputs):
         return False
@@ -77,13 +78,10 @@ class _Zeros:
         return unshifted & self._by_channel(convolution.weight == 0)
 
     def _of_node(self, node: Node) -> NDArray[np.bool_]:
-        network = self._analysis.network
         partial = self._partials.get(node.outputs[0])
         if partial is not None:
             return self._of_partial(partial, self._analysis.site_of_node.get(node.index))
-        site = self._analysis.site_of_node.get(node.index)
-        keeps = is_passthrough(network, node) or node.is_op(*_KEEP_ZERO) or (site is not None and site.keeps_zero)
-        if not keeps or adds_channels(network, node):
+        if not keeps_zero(self._analysis, node):
             return np.zeros(self._stream.channels, bool)
         none = np.zeros(self._stream.channels, bool)
         read = node.inputs if node.is_op("Add", "Sub", "Sum") else node.inputs[:1]

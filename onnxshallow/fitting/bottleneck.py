@@ -24,6 +24,8 @@ __all__ = ["fit_bottleneck"]
 _ROUNDS, _STEPS = 3, 12
 # What is added to the covariance, as a share of its mean diagonal, so that nothing is free.
 _LEAST_RIDGE = 1e-4
+# How much inputs count as varying at the least, as a share of their mean square.
+_LEAST_SPREAD = 1e-2
 
 
 def fit_bottleneck(
@@ -63,7 +65,9 @@ def _approximated(whole: Convolution, form: Form, patches: NDArray[np.float32]) 
     spread = spread + np.tril(spread, -1).T - np.outer(mean, mean)
     unknowns = len(mean)
     strength = max(_LEAST_RIDGE, (unknowns / sums.count) ** 2)
-    spread[np.diag_indices(unknowns)] += strength * max(float(np.trace(spread)) / unknowns, 1e-30)
+    # Inputs that do not vary leave nothing but rounding, which must not count.
+    least = _LEAST_SPREAD * float(np.trace(sums.gram[0])) / (sums.count * unknowns)
+    spread[np.diag_indices(unknowns)] += strength * max(float(np.trace(spread)) / unknowns, least, 1e-30)
     turns = _Turns.of(weight_columns(whole)[0], spread, form, first)
     narrow = turns.start(form.rank)
     for _ in range(_ROUNDS):

@@ -213,7 +213,8 @@ class Lines:
     """Running sums that tell the least-squares affine map and its error, and nothing of parabolas.
 
     Products of single precision are enough for these, summed in double precision sample by sample. What is summed is
-    z and y less what the first sample makes of them on average, so that hardly anything cancels out.
+    z and y less what the first sample makes of them on average, so that hardly anything cancels out. What is too
+    large to be squared in single precision is summed in double precision throughout.
 
     Args:
         channels: number of channels C; 1 pools everything.
@@ -242,7 +243,7 @@ class Lines:
             self._z += first.sum(axis=2).sum(axis=0, dtype=np.float64)
             self._y += second.sum(axis=2).sum(axis=0, dtype=np.float64)
             for sums, a, b in ((self._zz, first, first), (self._zy, first, second), (self._yy, second, second)):
-                sums += np.einsum("ncs,ncs->nc", a, b).sum(axis=0, dtype=np.float64)
+                sums += _products(a, b)
         self.count += z.shape[0] * z.shape[2]
 
     def affine(self) -> Parabola:
@@ -260,6 +261,16 @@ class Lines:
         z0, y0 = (0.0, 0.0) if self._from is None else self._from
         a, b = line.linear, line.constant + line.linear * z0 - y0
         return np.maximum(yy - 2 * (a * zy + b * y) + a * a * zz + 2 * a * b * z + b * b, 0.0)
+
+
+def _products(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Sums over samples and places of the products of (N, C, places) arrays, (C,)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = np.einsum("ncs,ncs->nc", a, b)
+    if not np.all(np.isfinite(sums)):
+        sums = np.einsum("ncs,ncs->nc", a, b, dtype=np.float64)
+    total: NDArray[np.float64] = sums.sum(axis=0, dtype=np.float64)
+    return total
 
 
 def site_statistics(

@@ -224,9 +224,7 @@ class Config(BaseModel):
     ] = None
 
     input_shape: Annotated[Shapes, Flag("Sizes for an input with open axes.", MACHINE, "NAME:1,3,224,224")] = None
-    freeze_weights: Annotated[
-        bool, Flag("Take weights off the model's inputs, so that they cannot be replaced there.", MACHINE)
-    ] = False
+    freeze_weights: Annotated[bool, Flag("Take weights that may be replaced off the inputs.", MACHINE)] = False
     output_kind: Annotated[
         Kinds,
         Flag(
@@ -240,10 +238,10 @@ class Config(BaseModel):
     memory: Annotated[
         Bytes,
         Flag(
-            "For the whole process, such as 4G; activations beyond it go to disk.",
+            "For the whole process, as 4G; activations beyond go to disk.",
             MACHINE,
             "SIZE",
-            default="half of what is free",
+            default="half of the free",
         ),
     ] = None
     batch_size: Annotated[Size, Flag("Samples a batch.", MACHINE)] = 64
@@ -252,8 +250,7 @@ class Config(BaseModel):
         Size | None, Flag("Processes to work on candidates and plans with.", WORKERS, default="this one")
     ] = None
     cluster: Annotated[
-        str | None,
-        Flag("A dask cluster that is running, to work on them there.", WORKERS, "tcp://HOST:PORT"),
+        str | None, Flag("A dask cluster that is running, to work on them there.", WORKERS, "tcp://HOST:PORT")
     ] = None
     providers: Annotated[
         Names,
@@ -266,8 +263,7 @@ class Config(BaseModel):
         ),
     ] = None
     max_tensor: Annotated[
-        Bytes,
-        Flag("The largest tensor that a model may compute for one sample.", MACHINE, "SIZE", default="512M"),
+        Bytes, Flag("The largest tensor that a model may compute for one sample.", MACHINE, "SIZE", default="512M")
     ] = None
     max_data: Annotated[Bytes, Flag("The most that a data source may hold.", MACHINE, "SIZE", default="16G")] = None
 

@@ -13,7 +13,7 @@ from tests.runs import NET, NET_WEIGHTS, assert_error, files, net, run, save_cas
 USAGE = {
     "an unknown flag": ("--target-relu", "0.5"),
     "a flag in snake_case": ("--target_relus", "0.5"),
-    "no target": (),
+    "training without a target": ("--finetune", "5steps"),
     "a share above one": ("--target-relus", "1.5"),
     "a word": ("--target-relus", "abc"),
     "nothing": ("--target-relus", ""),

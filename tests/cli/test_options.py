@@ -95,7 +95,7 @@ def small():
 def test_a_command_gets_all_that_it_takes_and_none_for_what_is_not_given(small):
     made, seen = small
     assert CliRunner().invoke(made, ["m.onnx"]).exit_code == 0
-    assert list(seen) == ["kernel", "granularity", "polynomials", "validate_data", "correction", "seed"]
+    assert list(seen) == ["kernel", "granularity", "allocation", "polynomials", "validate_data", "correction", "seed"]
     assert set(seen.values()) == {None}
 
 
@@ -107,10 +107,11 @@ def test_flags_become_values(small):
 
 def test_options_stand_where_the_command_says(small):
     names = [parameter.name for parameter in typer.main.get_command(small[0]).params]
-    assert names[:8] == [
+    assert names[:9] == [
         "model",
         "kernel",
         "granularity",
+        "allocation",
         "polynomials",
         "own",
         "validate_data",

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from onnxshallow.analysis import Analysis, analyze
+from onnxshallow.analysis.smooth import smooth_kind
 from onnxshallow.errors import ModelError
 from onnxshallow.model.network import Network, outer_references
 from tests.graphs import TOLERANCE, feeds, interface
@@ -153,11 +154,12 @@ def with_outputs(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelPr
 
 def count_relus(case: Case, model: onnx.ModelProto) -> int:
     """The ReLU count of a model per sample, by the shapes that its tensors have when it runs."""
-    sites = ("Relu", "LeakyRelu", "PRelu")
+    sites, network = ("Relu", "LeakyRelu", "PRelu"), Network(model)
+    smooth = {node.outputs[0] for node in network.nodes if smooth_kind(network, node) is not None}
     nodes = [
         node
         for node in _running(model.graph)
-        if node.op_type in sites or _rectifies(model, node) or _has_floors(model, node)
+        if node.op_type in sites or node.output[0] in smooth or _rectifies(model, node) or _has_floors(model, node)
     ]
     probe = with_outputs(model, [node.output[0] for node in nodes])
     outputs: Sequence[Array] = case.run(probe, "the reference") if nodes else ()

@@ -87,7 +87,7 @@ class ConvNextBlock(nn.Module):
         self.expand = nn.Linear(channels, 3 * channels)
         self.gelu = nn.GELU()
         self.project = nn.Linear(3 * channels, channels)
-        self.scale = nn.Parameter(torch.full((channels,), 0.1))
+        self.scale = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
