@@ -49,6 +49,8 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
         return inputs
     network, batch = inputs.analysis.network, inputs.data.batch
     sites = [site for site in inputs.analysis.sites if site.refusal is None]
+    if not sites:
+        return inputs
     pool, threads = affordable_pool(inputs), inputs.calibration.threads
     used = len(inputs.data.fit) + len(inputs.data.selection)
     changer = Changer.of(network.inputs, inputs.calibration.batches, inputs.config.seed)

@@ -106,3 +106,9 @@ def test_samples_kept_apart_for_the_report_are_never_watched(tmp_path):
     assert len(inputs.data.pool) == 40 - len(report)
     for position in report:
         assert not (watched == x[position]).all(axis=(1, 2, 3)).any()
+
+
+def test_without_activations_nothing_is_watched(tmp_path):
+    model = build("(float[N,3,6,6] x) => (float[N,4,6,6] y) { y = Conv(x, w) }", w=(4, 3, 1, 1))
+    inputs = load_case(tmp_path, model, polynomials=True, target_macs=0.5)
+    assert with_watched(inputs, Silent()) is inputs

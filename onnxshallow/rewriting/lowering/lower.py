@@ -100,7 +100,8 @@ def _orders(
     orders: dict[str, NDArray[np.int64]] = {}
     changed = dict.fromkeys(streams[name] for name in (*by_output, *dead) if name in streams)
     for stream in changed:
-        _set(orders, analysis, stream, _order(analysis, stream, by_output, form))
+        blocks = form == "max" and not set(dead) & set(stream.tensors)  # channels that were to go have to go
+        _set(orders, analysis, stream, _order(analysis, stream, by_output, in_blocks=blocks, form=form))
     decided = set(changed)
     for node in analysis.network.nodes:
         if node.outputs[0] in streams and joins_channels(analysis.network, node):
@@ -119,11 +120,13 @@ def _set(orders: dict[str, NDArray[np.int64]], analysis: Analysis, stream: Strea
             orders[tensor] = _spread(order, size // stream.channels)
 
 
-def _order(analysis: Analysis, stream: Stream, partials: Mapping[str, Partial], form: MaskForm) -> NDArray[np.int64]:
-    """The channels that a stream keeps, in the order that serves the largest sites."""
+def _order(
+    analysis: Analysis, stream: Stream, partials: Mapping[str, Partial], *, in_blocks: bool, form: MaskForm
+) -> NDArray[np.int64]:
+    """The channels that a stream keeps, perhaps in whole blocks, in the order that serves the largest sites."""
     unneeded = unneeded_channels(analysis, stream, partials)
     unneeded[0] &= not np.all(unneeded)
-    kept = np.flatnonzero(~(_in_blocks(unneeded) if form == "max" else unneeded))
+    kept = np.flatnonzero(~(_in_blocks(unneeded) if in_blocks else unneeded))
     sites = [site for site in analysis.sites if site.output in partials and site.output in stream.tensors]
     sites.sort(key=lambda site: -(site.size or 0))
     groups = [
