@@ -107,13 +107,13 @@ class _Turns:
 
     def start(self, rank: int) -> NDArray[np.float64]:
         """Weights of the first that are best as far as groups, and taps of the second, have nothing in common."""
-        from scipy.linalg import cholesky, solve_triangular
+        from scipy.linalg import solve_triangular
 
         found = []
         own = range(len(self.spread))
         for group, weight in enumerate(self._by_group(self.weight).swapaxes(0, 1)):
             seen = sum(self._by_group(self.spread[tap, group])[tap, group] for tap in own) / len(own)
-            root = cholesky(seen, lower=True)
+            root = _root(seen)
             rows = np.linalg.svd(weight.reshape(-1, weight.shape[-1]) @ root, full_matrices=False)[2][:rank]
             found.append(solve_triangular(root, rows.T, lower=True, trans="T").T)
         return np.stack(found)
@@ -174,3 +174,17 @@ class _Turns:
         taps, others, groups, channels = self.shape
         parts = values.reshape(-1, taps, others, groups, channels).transpose(2, 3, 0, 1, 4)
         return parts.reshape(others, groups, len(values), taps * channels)
+
+
+def _root(spread: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The lower Cholesky factor of a covariance, with a larger diagonal where rounding made it indefinite."""
+    from scipy.linalg import cholesky
+
+    size = max(float(np.trace(spread)) / len(spread), 1e-30)
+    for added in (0.0, 1e-8, 1e-6, 1e-4):
+        try:
+            root: NDArray[np.float64] = cholesky(spread + added * size * np.eye(len(spread)), lower=True)
+        except np.linalg.LinAlgError:
+            continue
+        return root
+    return np.diag(np.full(len(spread), np.sqrt(size)))  # as if all that is read varied alike
