@@ -44,7 +44,7 @@ _REFUSED = 10.0
 # How many plans are looked at for each target at the most where several share them.
 _MOST_EACH = 12
 # Of the plans that were looked at one in so many is compared closely, and the fewest.
-_ONE_IN, _FEWEST_CLOSELY = 4, 2
+_ONE_IN, _FEWEST_CLOSELY = 4, 6
 # Those that do so much more damage than the least in a rough look are not worth a closer one.
 _HOPELESS = 1.25
 
