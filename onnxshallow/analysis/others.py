@@ -6,18 +6,15 @@ They are named, and never taken for none.
 from collections import Counter
 from collections.abc import Iterator
 
-from onnxshallow.analysis.smooth import is_gate, smooth_kind
+from onnxshallow.analysis.smooth import is_gate, kind_of, smooth_kind
 from onnxshallow.model.network import Network
 from onnxshallow.model.spelling.smooth import called
 
 __all__ = ["other_activations"]
 
 _GATES = ("Sigmoid", "HardSigmoid", "Tanh")
-# What may be part of an activation that is not recognised, or stands behind the last layer.
-_SMOOTH = ("Elu", "Selu", "Celu", "Gelu", "Mish", "Softplus", "Softsign", "HardSwish", "Swish", "Erf",
-           "ThresholdedRelu")  # fmt: skip
-# Of onnxruntime's own operators.
-_CONTRIBUTED = ("Gelu", "FastGelu", "QuickGelu", "BiasGelu")
+# Activations with a bias, which have two inputs.
+_BIASED = ("BiasGelu", "FastGelu")
 
 
 def other_activations(network: Network) -> tuple[str, ...]:
@@ -36,12 +33,10 @@ def _named(network: Network) -> Iterator[str]:
             continue
         if smooth_kind(network, node) is not None:
             continue  # a site
-        if (name := called(node)) is not None:
-            yield name
-        elif node.is_op(*_GATES):
+        if node.is_op(*_GATES):
             yield f"{node.op}-gated" if is_gate(network, node) else node.op
-        elif node.is_op(*_SMOOTH) or (node.domain == "com.microsoft" and node.op in _CONTRIBUTED):
-            yield node.op
+        elif kind_of(node) or node.is_op("Erf") or (node.domain == "com.microsoft" and node.op in _BIASED):
+            yield called(node) or node.op
 
 
 def _in_words(name: str, count: int) -> str:

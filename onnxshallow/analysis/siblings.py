@@ -43,7 +43,7 @@ def _role(network: Network, node: Node) -> tuple[str, list[str]]:
 
 def follows_sibling(network: Network, tensor: str, shared: frozenset[int]) -> bool:
     """Whether a tensor is what such a layer makes, perhaps shifted, scaled or normalised."""
-    node = network.producer(tensor)
+    node = network.producer(tensor) if shared else None
     while node is not None and node.index not in shared:
         computed = [name for name in node.reads if not network.is_constant(name)]
         node = network.producer(computed[0]) if len(computed) == 1 and not node.is_op(*_LAYERS) else None

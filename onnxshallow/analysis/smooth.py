@@ -9,7 +9,7 @@ from typing import Literal
 from onnxshallow.model.network import Network, Node
 from onnxshallow.model.spelling.smooth import called
 
-__all__ = ["Smooth", "is_gate", "keeps_zero", "smooth_kind"]
+__all__ = ["Smooth", "is_gate", "keeps_zero", "kind_of", "smooth_kind"]
 
 Smooth = Literal["celu", "elu", "fast_gelu", "gelu", "hard_sigmoid", "hard_swish", "mish", "quick_gelu", "selu",
                  "sigmoid", "silu", "softplus", "softsign", "tanh", "thresholded_relu"]  # fmt: skip
@@ -43,13 +43,16 @@ _NO_ZERO: tuple[Smooth, ...] = ("hard_sigmoid", "sigmoid", "softplus")
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
+def kind_of(node: Node) -> Smooth | None:
+    """The smooth function that a node computes, wherever it stands; None for other nodes."""
+    if node.domain == "com.microsoft" and node.op in _CONTRIBUTED and len(node.reads) == 1:
+        return _CALLED[node.op]
+    return _OPERATORS[node.op] if node.is_op(*_OPERATORS) else _CALLED.get(called(node) or "")
+
+
 def smooth_kind(network: Network, node: Node) -> Smooth | None:
     """The smooth activation that a node is; None for other nodes, for gates, and behind the last layer."""
-    kind = _CALLED.get(called(node) or "")
-    if node.domain == "com.microsoft" and node.op in _CONTRIBUTED and len(node.reads) == 1:
-        kind = _CALLED[node.op]
-    elif kind is None and node.is_op(*_OPERATORS):
-        kind = _OPERATORS[node.op]
+    kind = kind_of(node)
     if kind is None or (kind in ("sigmoid", "tanh") and is_gate(network, node)):
         return None
     return kind if _is_before_a_layer(network, node) else None

@@ -54,7 +54,22 @@ class Removed:
     flushed: int
     unused: int
 
+    @property
+    def in_words(self) -> str:
+        """What went, in words."""
+        counts = {
+            "nodes folded into the layer beside them": self.folded,
+            "nodes whose constants are stored": self.computed,
+            "nodes that did nothing": self.idle,
+            "channels that nobody needed": self.channels,
+            "denormal weights made zero": self.flushed,
+            "weights that nothing read": self.unused,
+        }
+        said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return f"what changes nothing went: {said}" if said else "there was nothing that could go without a change"
+
     def __bool__(self) -> bool:
+        """Whether anything went."""
         return any((self.folded, self.computed, self.idle, self.channels, self.flushed, self.unused))
 
 

@@ -2,7 +2,6 @@
 
 from onnxshallow.model.network import Network
 from onnxshallow.model.spelling import plainly_spelled
-from onnxshallow.report.schema.sections import LosslessReport
 from onnxshallow.rewriting.lossless import lossless
 from onnxshallow.rewriting.realize import Realized
 from onnxshallow.runtime.progress import Clock, Progress
@@ -34,9 +33,8 @@ def tidy(inputs: Inputs, progress: Progress, clock: Clock, *, force: bool = Fals
         made = Realized(Network(plainly_spelled(model).model, inputs.analysis.network.input_shapes), outputs=[])
     with clock("validate"):
         attempt = judged(inputs, Plan((), {}), made, None, progress)
-    told = LosslessReport(**vars(removed))
-    tidied = Tidied(model, told, _moved(attempt))
-    return outcome(inputs, attempt, [told.in_words], clock, force=force, tidied=tidied)
+    tidied = Tidied(model, removed, _moved(attempt))
+    return outcome(inputs, attempt, [removed.in_words], clock, force=force, tidied=tidied)
 
 
 def _moved(attempt: Attempt) -> list[Finding]:

@@ -18,7 +18,7 @@ from onnxshallow.options.config import Config
 from onnxshallow.report.build.provenance import provenance
 from onnxshallow.report.build.run import build_report
 from onnxshallow.report.build.training import training_report
-from onnxshallow.report.schema.sections import LosslessReport
+from onnxshallow.rewriting.lossless import Removed
 from onnxshallow.runtime.progress import Clock
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.inputs import Inputs
@@ -76,7 +76,7 @@ class Tidied:
     """
 
     model: onnx.ModelProto
-    removed: LosslessReport
+    removed: Removed
     findings: Sequence[Finding] = ()
 
 
@@ -117,7 +117,7 @@ def outcome(
     told = None
     if trained is not None:
         told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
-    changed = tidied.removed.anything if tidied is not None else bool(attempt.plan.candidates)
+    changed = bool(attempt.plan.candidates if tidied is None else tidied.removed)
     if changed or (told is not None and told.kept):
         said = provenance(__version__, inputs, attempt.plan, told, start) if config.metadata else None
         model = with_provenance(model, said)

@@ -15,7 +15,6 @@ from onnxshallow.report.schema.sections import (
     FileReport,
     FixedPointReport,
     FrontierPoint,
-    LosslessReport,
     NodeReport,
     PartingReport,
     PlanPoint,
@@ -25,6 +24,7 @@ from onnxshallow.report.schema.sections import (
     TrainingReport,
     Verdict,
 )
+from onnxshallow.rewriting.lossless import Removed
 from onnxshallow.text import html_table
 from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
@@ -311,7 +311,7 @@ class Report(Part):
     stability: Stability | None = None
     fixed_point: FixedPoint | None = None
     training: TrainingReport | None = None
-    lossless: LosslessReport | None = None
+    lossless: Removed | None = None
 
     def __repr__(self) -> str:
         parts: list[str] = [self.verdict.status]

@@ -273,36 +273,6 @@ class PartingReport(Part):
         )
 
 
-class LosslessReport(Part):
-    """How much went that changes nothing: nodes, channels, weights that became zero, and initializers."""
-
-    folded: int
-    computed: int
-    idle: int
-    channels: int
-    flushed: int
-    unused: int
-
-    @property
-    def anything(self) -> bool:
-        """Whether anything went."""
-        return any(vars(self).values())
-
-    @property
-    def in_words(self) -> str:
-        """What went, in words."""
-        counts = {
-            "nodes folded into the layer beside them": self.folded,
-            "nodes whose constants are stored": self.computed,
-            "nodes that did nothing": self.idle,
-            "channels that nobody needed": self.channels,
-            "denormal weights made zero": self.flushed,
-            "weights that nothing read": self.unused,
-        }
-        said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        return f"what changes nothing went: {said}" if said else "there was nothing that could go without a change"
-
-
 class TrainingLook(Part):
     """What the student was worth after some steps, on held-out samples.
 
