@@ -10,7 +10,7 @@ from onnxshallow.convolution.composition import compose
 from onnxshallow.convolution.evaluation import convolve, output_size
 from onnxshallow.convolution.grouping import dense, regroup
 from onnxshallow.convolution.kernel import Convolution, identity
-from onnxshallow.convolution.rank import Form, Taps, form_of, own_taps, spectra, split
+from onnxshallow.convolution.rank import Form, Taps, form_of, low_rank, own_taps, spectra, split
 from onnxshallow.convolution.shortcut import add_shortcut
 from onnxshallow.convolution.window import resize_kernel
 
@@ -25,6 +25,7 @@ __all__ = [
     "dense",
     "form_of",
     "identity",
+    "low_rank",
     "output_size",
     "own_taps",
     "regroup",

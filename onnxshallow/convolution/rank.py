@@ -12,14 +12,16 @@ channels of one group, and its taps), each group's weights become a product of r
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.convolution.kernel import Convolution
 
-__all__ = ["Form", "Taps", "form_of", "own_taps", "spectra", "split"]
+__all__ = ["Form", "Taps", "form_of", "low_rank", "own_taps", "spectra", "split"]
+
+_Real = TypeVar("_Real", bound=np.floating)
 
 Taps = Literal["all", "rows", "none"]
 """Which taps the first of two convolutions has: all, those along the first axis, or one alone; the second has the
@@ -67,13 +69,31 @@ def split(convolution: Convolution, form: Form) -> tuple[Convolution, Convolutio
     full = min(blocks.shape[1:])
     if not 1 <= form.rank <= full:
         raise ValueError(f"A rank of {form.rank} is not between 1 and {full}.")
-    directions, values, rows = np.linalg.svd(blocks, full_matrices=False)
-    root = np.sqrt(values[:, np.newaxis, : form.rank])
-    second, first = (
-        directions[:, :, : form.rank] * root,
-        (rows.swapaxes(1, 2)[:, :, : form.rank] * root).swapaxes(1, 2),
-    )
+    second, first = low_rank(blocks, form.rank)
     return _parts(convolution, form, first, second)
+
+
+def low_rank(matrices: NDArray[_Real], rank: int) -> tuple[NDArray[_Real], NDArray[_Real]]:
+    """The truncated singular value decomposition, by the eigenvectors of a matrix times itself.
+
+    That takes a fraction of the time of a decomposition in full, where one side is much the longer or few of the
+    values are wanted; values below 1e-8 of the largest (1e-4 in single precision) are lost in rounding.
+
+    Args:
+        matrices: (count, rows, columns).
+        rank: how many singular values to keep.
+
+    Returns:
+        (count, rows, rank) and (count, rank, columns), the root of each singular value in both.
+    """
+    if matrices.shape[1] > matrices.shape[2]:
+        left, right = low_rank(matrices.swapaxes(1, 2), rank)
+        return right.swapaxes(1, 2), left.swapaxes(1, 2)
+    squares, directions = np.linalg.eigh(matrices @ matrices.swapaxes(1, 2))
+    directions = directions[:, :, : -rank - 1 : -1]
+    values = np.sqrt(np.maximum(squares[:, : -rank - 1 : -1], 0.0))
+    roots = np.sqrt(np.maximum(values, np.finfo(matrices.dtype).tiny ** 0.5))[:, np.newaxis]
+    return directions * roots, (directions / roots).swapaxes(1, 2) @ matrices
 
 
 def spectra(convolution: Convolution, groups: int, taps: Taps) -> NDArray[np.float64]:

@@ -3,9 +3,9 @@
 The layer is first fitted as a whole, from the inputs of the *rewritten* network. The two parts then come as close to
 that as their form allows, on these inputs: with W the whole's weights and S the covariance of the patches, they
 minimise tr (W - D E) S (W - D E)' over the weights E of the first and D of the second. Where one group is projected
-on fewer channels this is reduced-rank regression (Izenman, 1975; Zhang et al., arXiv 1505.06798). In general, for
-groups and for kernels that are shared out, no formula is known, and the two take turns: D by a regression on what the
-first makes, E by conjugate gradients. A few rounds do.
+on fewer channels this is reduced-rank regression (Izenman, 1975; Zhang et al., arXiv 1505.06798): with U the leading
+eigenvectors of W S W', D = U and E = U' W. In general, for groups and for kernels that are shared out, no formula is
+known, and the two take turns: D by a regression on what the first makes, E by conjugate gradients. A few rounds do.
 """
 
 from dataclasses import dataclass, replace
@@ -13,23 +13,34 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxshallow.convolution import Convolution, Form, form_of, split
-from onnxshallow.fitting.normal_equations import System
+from onnxshallow.convolution import Convolution, Form, form_of, low_rank, split
 from onnxshallow.fitting.patches import weight_columns, with_weight_columns
+from onnxshallow.fitting.products import gram, predict
 from onnxshallow.fitting.regression import Rows, regress
 
 __all__ = ["fit_bottleneck"]
 
-# Rounds of turns, and steps of the conjugate gradients in each.
-_ROUNDS, _STEPS = 3, 12
+_Matrix = NDArray[np.float32]
+
+# Steps of the conjugate gradients in each turn.
+_STEPS = 12
 # What is added to the covariance, as a share of its mean diagonal, so that nothing is free.
 _LEAST_RIDGE = 1e-4
+# What single precision leaves of a sum, as a share of the mean diagonal.
+_ROUNDING = 1e-6
 # How much inputs count as varying at the least, as a share of their mean square.
 _LEAST_SPREAD = 1e-2
 
 
 def fit_bottleneck(
-    whole: Convolution, parts: tuple[Convolution, Convolution], rows: Rows, ridge: float, *, few: bool = False
+    whole: Convolution,
+    parts: tuple[Convolution, Convolution],
+    rows: Rows,
+    ridge: float,
+    *,
+    few: bool = False,
+    turns: int = 3,
+    enough: int = 40,
 ) -> tuple[Convolution, Convolution]:
     """The two convolutions in place of `whole`.
 
@@ -39,6 +50,8 @@ def fit_bottleneck(
         rows: (1, rows, unknowns) patches of `whole`, and (1, rows, N) targets of the sum that follows the second.
         ridge: strength of the ridge, see `regress`.
         few: whether the rows are too few to fit `whole` on.
+        turns: how often the two take turns, where no formula is known.
+        enough: see `regress`.
 
     Returns:
         The two, finite in any case: where the rows are not, the closest of that form to the weights of `whole`.
@@ -52,30 +65,67 @@ def fit_bottleneck(
     if not (np.all(np.isfinite(rows.residual_targets())) and np.all(np.isfinite(rows.patches))):
         return split(whole, form)
     if not few:
-        whole = regress(whole, replace(rows, free_scale=False), ridge).convolution
-    return _approximated(whole, form, rows.patches)
+        whole = regress(whole, replace(rows, free_scale=False), ridge, enough=enough).convolution
+    return _approximated(whole, parts, form, rows.patches, turns)
 
 
-def _approximated(whole: Convolution, form: Form, patches: NDArray[np.float32]) -> tuple[Convolution, Convolution]:
+def _approximated(
+    whole: Convolution,
+    parts: tuple[Convolution, Convolution],
+    form: Form,
+    patches: NDArray[np.float32],
+    turns: int,
+) -> tuple[Convolution, Convolution]:
     """The two of a form that make of patches (1, rows, unknowns) what `whole` does, as well as they can."""
-    first, second = split(whole, form)
-    sums = System.of(patches, np.zeros((1, patches.shape[1], 0), dtype=np.float32))
-    mean = sums.sums[0] / sums.count
-    spread = np.tril(sums.gram[0]) / sums.count
-    spread = spread + np.tril(spread, -1).T - np.outer(mean, mean)
-    unknowns = len(mean)
-    strength = max(_LEAST_RIDGE, (unknowns / sums.count) ** 2)
+    first, second = parts
+    _, count, unknowns = patches.shape
+    (weight,) = weight_columns(whole)
+    mean = patches[0].mean(axis=0, dtype=np.float64)
+    squares = float(np.vdot(patches, patches)) / count
     # Inputs that do not vary leave nothing but rounding, which must not count.
-    least = _LEAST_SPREAD * float(np.trace(sums.gram[0])) / (sums.count * unknowns)
-    spread[np.diag_indices(unknowns)] += strength * max(float(np.trace(spread)) / unknowns, least, 1e-30)
-    turns = _Turns.of(weight_columns(whole)[0], spread, form, first)
-    narrow = turns.start(form.rank)
-    for _ in range(_ROUNDS):
-        narrow = turns.first(narrow, turns.second(narrow))
-    wide = turns.second(narrow)
-    left = turns.left(narrow, wide) @ mean
-    bias = (whole.bias + left)[np.newaxis]
-    return with_weight_columns(first, narrow, first.bias), with_weight_columns(second, wide[np.newaxis], bias)
+    varying = max(squares - float(mean @ mean), _LEAST_SPREAD * squares, 1e-30) / unknowns
+    added = max(_LEAST_RIDGE, (unknowns / count) ** 2) * varying
+    if form.taps == "all" and form.groups == 1:
+        made = predict(patches, weight[np.newaxis], -(weight @ mean)[np.newaxis])
+        spread = _covariance(made, np.zeros(len(weight))) + added * weight @ weight.T
+        narrow, wide = _reduced_rank(weight, spread, form.rank)
+        left = weight - wide @ narrow[0]
+    else:
+        covariance = _covariance(patches, mean)
+        covariance[np.diag_indices(unknowns)] += added
+        pair = _Turns.of(weight.astype(np.float32), covariance, form, first)
+        narrow, wide, left = (part.astype(np.float64) for part in pair.found(form.rank, turns))
+    bias = (whole.bias + left @ mean)[np.newaxis]
+    no_bias = np.zeros((len(narrow), narrow.shape[1]))
+    return with_weight_columns(first, narrow, no_bias), with_weight_columns(second, wide[np.newaxis], bias)
+
+
+def _covariance(values: NDArray[np.float32], mean: NDArray[np.float64]) -> _Matrix:
+    """The covariance of values (1, rows, columns) about their mean, (columns, columns)."""
+    (sums,) = gram(values)
+    sums /= values.shape[1]
+    sums -= np.multiply.outer(mean, mean)
+    half = sums.astype(np.float32)
+    both: _Matrix = np.tril(half) + np.tril(half, -1).T
+    return both
+
+
+def _reduced_rank(
+    weight: NDArray[np.float64], made: NDArray[np.floating], rank: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The weights of both parts, (1, rank, unknowns) and (N, rank), of one group and all taps.
+
+    Args:
+        weight: W, (N, unknowns).
+        made: W S W', the covariance of what it makes, (N, N).
+        rank: how many channels lie between.
+    """
+    from scipy.linalg import eigh
+
+    leading = eigh(made, subset_by_index=(max(len(made) - rank, 0), len(made) - 1))[1][:, ::-1]
+    wide = np.zeros((len(made), rank))
+    wide[:, : leading.shape[1]] = leading
+    return (wide.T @ weight)[np.newaxis], wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,19 +143,27 @@ class _Turns:
         shape: sizes of the unknowns: taps of the first, taps of the second, groups, channels of a group.
     """
 
-    weight: NDArray[np.float64]
-    spread: NDArray[np.float64]
-    wanted: NDArray[np.float64]
+    weight: _Matrix
+    spread: _Matrix
+    wanted: _Matrix
     shape: tuple[int, int, int, int]
 
     @classmethod
-    def of(cls, weight: NDArray[np.float64], spread: NDArray[np.float64], form: Form, first: Convolution) -> "_Turns":
+    def of(cls, weight: _Matrix, spread: _Matrix, form: Form, first: Convolution) -> "_Turns":
         taps, channels = int(np.prod(first.kernel_shape)), first.in_channels
         shape = (taps, weight.shape[1] // (taps * channels), form.groups, channels // form.groups)
         seen = spread.reshape(*shape, -1).transpose(1, 2, 0, 3, 4).reshape(shape[1], form.groups, -1, len(spread))
         return cls(weight, np.ascontiguousarray(seen), weight @ spread, shape)
 
-    def start(self, rank: int) -> NDArray[np.float64]:
+    def found(self, rank: int, turns: int) -> tuple[_Matrix, _Matrix, _Matrix]:
+        """The weights of both after so many turns, and what they lack of the whole's."""
+        narrow = self.start(rank)
+        for _ in range(turns):
+            narrow = self.first(narrow, self.second(narrow))
+        wide = self.second(narrow)
+        return narrow, wide, self.left(narrow, wide)
+
+    def start(self, rank: int) -> _Matrix:
         """Weights of the first that are best as far as groups, and taps of the second, have nothing in common."""
         from scipy.linalg import solve_triangular
 
@@ -114,20 +172,20 @@ class _Turns:
         for group, weight in enumerate(self._by_group(self.weight).swapaxes(0, 1)):
             seen = sum(self._by_group(self.spread[tap, group])[tap, group] for tap in own) / len(own)
             root = _root(seen)
-            rows = np.linalg.svd(weight.reshape(-1, weight.shape[-1]) @ root, full_matrices=False)[2][:rank]
+            _, (rows,) = low_rank((weight.reshape(-1, weight.shape[-1]) @ root)[np.newaxis], rank)
             found.append(solve_triangular(root, rows.T, lower=True, trans="T").T)
         return np.stack(found)
 
-    def second(self, first: NDArray[np.float64]) -> NDArray[np.float64]:
+    def second(self, first: _Matrix) -> _Matrix:
         """The weights of the second that are best for the first's."""
         between = self._between(first)
-        inner = self._reduced(between, first)
+        inner = self._reduced(between, first).astype(np.float64)
         inner = (inner + inner.T) / 2
-        inner[np.diag_indices(len(inner))] += 1e-9 * max(float(np.trace(inner)) / len(inner), 1e-30)
-        found: NDArray[np.float64] = np.linalg.solve(inner, between @ self.weight.T).T.astype(np.float64)
+        inner[np.diag_indices(len(inner))] += _ROUNDING * max(float(np.trace(inner)) / len(inner), 1e-30)
+        found: _Matrix = np.linalg.solve(inner, between @ self.weight.T).T.astype(np.float32)
         return found
 
-    def first(self, start: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    def first(self, start: _Matrix, second: _Matrix) -> _Matrix:
         """Better weights of the first for the second's, by conjugate gradients."""
         found, left = start.copy(), self._pulled(self.wanted - second @ self._between(start), second)
         step, size = left, float(np.sum(left**2))
@@ -143,33 +201,33 @@ class _Turns:
             step = left + size / before * step
         return found
 
-    def left(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    def left(self, first: _Matrix, second: _Matrix) -> _Matrix:
         """What the two lack of the whole's weights, (N, unknowns)."""
         taps, others, groups, channels = self.shape
         inner = first.reshape(groups, -1, taps, channels)
         outer = second.reshape(len(second), others, groups, -1)
         both = np.einsum("nagr,grbc->nbagc", outer, inner, optimize=True)
-        lacking: NDArray[np.float64] = self.weight - both.reshape(self.weight.shape)
+        lacking: _Matrix = self.weight - both.reshape(self.weight.shape)
         return lacking
 
-    def _between(self, first: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _between(self, first: _Matrix) -> _Matrix:
         """Covariances of the channels between, under each tap of the second, with the patches."""
-        made: NDArray[np.float64] = first[np.newaxis] @ self.spread
+        made: _Matrix = first[np.newaxis] @ self.spread
         return made.reshape(-1, made.shape[-1])
 
-    def _reduced(self, values: NDArray[np.float64], first: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _reduced(self, values: _Matrix, first: _Matrix) -> _Matrix:
         """Values (count, unknowns) of patches as those of the channels between, under each tap of the second."""
-        parts: NDArray[np.float64] = self._by_group(values) @ first.swapaxes(1, 2)[np.newaxis]
+        parts: _Matrix = self._by_group(values) @ first.swapaxes(1, 2)[np.newaxis]
         return parts.transpose(2, 0, 1, 3).reshape(len(values), -1)
 
-    def _pulled(self, values: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _pulled(self, values: _Matrix, second: _Matrix) -> _Matrix:
         """Values (N, unknowns) of the whole's weights as those of the first's."""
         _, others, groups, _ = self.shape
         outer = second.reshape(len(second), others, groups, -1).transpose(1, 2, 3, 0)
-        pulled: NDArray[np.float64] = (outer @ self._by_group(values)).sum(axis=0)
+        pulled: _Matrix = (outer @ self._by_group(values)).sum(axis=0)
         return pulled
 
-    def _by_group(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _by_group(self, values: _Matrix) -> _Matrix:
         """(count, unknowns) as (taps of the second, groups, count, what a group of the first reads)."""
         taps, others, groups, channels = self.shape
         parts = values.reshape(-1, taps, others, groups, channels).transpose(2, 3, 0, 1, 4)

@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 # What the other side of a sum may be multiplied by. Where that side is next to nothing, a fit that follows noise
 # would multiply it by 1e5; and numbers above zero can be taken up by the layers around the sum.
 _SCALES = (1 / 8, 8.0)
+# How many times fewer rows a layer of as many groups gets at the least: groups have few unknowns, and all take time.
+_FEWER_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class FitOptions:
         rows_per_unknown: rows to use for each unknown of a regression.
         least_rows: rows to use however few the unknowns are.
         rounds: rounds of fitting through the activation that follows.
+        turns: how often the two parts of a split layer are fitted in turn, where no formula is known.
         fewest_rows: rows for each unknown below which a layer that still does what it did is left as it is. Its
             fit would follow the samples more than it repairs (docs/decisions/fitting.md).
         rows_enough: rows for each unknown with which the ridge stays as strong as `ridge` says; with fewer, rows that
@@ -61,6 +64,7 @@ class FitOptions:
     rows_per_unknown: int = 64
     least_rows: int = 100_000
     rounds: int = 3
+    turns: int = 3
     fewest_rows: int = 8
     rows_enough: int = 40
     memory: int = 2 << 30
@@ -239,7 +243,15 @@ def _fit_parts(
     few = places.count < options.fewest_rows * int(np.prod(convolution.weight.shape[1:]))
     places = _drawn(places, convolution, target, options)
     gathered = gather_rows(original, rewritten, layer.source, target, convolution, places, rows)
-    return fit_bottleneck(convolution, parts, gathered, options.ridge, few=few)
+    return fit_bottleneck(
+        convolution,
+        parts,
+        gathered,
+        options.ridge,
+        few=few,
+        turns=options.turns,
+        enough=options.rows_enough,
+    )
 
 
 def _places(rewritten: Cursor, layer: Layer, target: Target, convolution: Convolution, fit_batches: int) -> Places:
@@ -252,5 +264,6 @@ def _drawn(places: Places, convolution: Convolution, target: Target, options: Fi
     """The places to use: all, unless they are far more than the unknowns or the memory."""
     unknowns = int(np.prod(convolution.weight.shape[1:]))
     row_bytes = 4 * convolution.groups * (unknowns + 3 * convolution.out_channels // convolution.groups)
-    wanted = min(max(options.rows_per_unknown * unknowns, options.least_rows), options.memory // row_bytes)
+    least = options.least_rows // min(convolution.groups, _FEWER_ROWS)
+    wanted = min(max(options.rows_per_unknown * unknowns, least), options.memory // row_bytes)
     return places.drawn(wanted, (options.seed, target.tensor))

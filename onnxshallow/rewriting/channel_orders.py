@@ -18,7 +18,7 @@ from onnxshallow.runtime.progress import Step
 __all__ = ["with_orders"]
 
 # Rows for each unknown, and at least, that an order goes by.
-_ROWS_PER_UNKNOWN, _LEAST_ROWS = 16, 20_000
+_ROWS_PER_UNKNOWN, _LEAST_ROWS = 4, 8_000
 
 
 def with_orders(
@@ -65,14 +65,11 @@ def _sums(cursor: Cursor, analysis: Analysis, layer: Layer, seed: int) -> System
     unknowns, pixels = int(np.prod(layer.weight_shape[1:])), int(np.prod([size or 1 for size in sizes]))
     wanted = max(_ROWS_PER_UNKNOWN * unknowns, _LEAST_ROWS)
     share = min(1.0, wanted / max(pixels * sum(map(len, inputs)), 1))
-    total: System | None = None
+    parts = []
     for values in inputs:
         positions = sample_positions([size or 1 for size in sizes], share, generator) if sizes else None
-        patches = gather_patches(values, convolution, positions)
-        sums = System.of(patches, np.zeros((1, patches.shape[1], 0), dtype=np.float32))
-        if total is None:
-            total = sums
-        else:
-            total.add(sums)
+        parts.append(gather_patches(values, convolution, positions))
         cursor.store.rest()
-    return total if total is not None and bool(np.all(np.isfinite(total.gram))) else None
+    patches = np.concatenate(parts, axis=1)
+    total = System.of(patches, np.zeros((1, patches.shape[1], 0), dtype=np.float32))
+    return total if bool(np.all(np.isfinite(total.gram))) else None

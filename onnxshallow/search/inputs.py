@@ -34,10 +34,10 @@ __all__ = ["Inputs", "Observation", "load_inputs", "observe"]
 
 
 # What measuring candidates one by one, looking at plans roughly, and comparing the best of them may cost.
-_SWEEP_MACS, _ROUGH_MACS, _CLOSE_MACS = 4e13, 3e13, 2.4e13
-# How many of these there are, about: candidates for each site, and plans. Where a part of a site may be kept, there
-# are twice as many candidates, and plans take twice as long.
-_CANDIDATES, _ROUGH_PLANS, _CLOSE_PLANS = 3, 24, 8
+_SWEEP_MACS, _ROUGH_MACS, _CLOSE_MACS = 4e12, 3e13, 2.4e13
+# How many of these there are, about: candidates for each site, and for each layer where layers may get lighter; and
+# plans. Where a part of a site may be kept, there are twice as many candidates, and plans take twice as long.
+_CANDIDATES, _LIGHTER, _ROUGH_PLANS, _CLOSE_PLANS = 3, 3, 24, 8
 # The fewest and the most samples to fit on.
 _SWEEP_SAMPLES, _ROUGH_SAMPLES, _CLOSE_SAMPLES = (64, 128), (64, 96), (64, 256)
 # While plans are looked at roughly, one in so many of the batches that are watched then.
@@ -87,6 +87,7 @@ class Inputs:
     def swept(self) -> Calibration:
         """The samples that candidates are measured on one by one; the leading ones of `reduced`."""
         candidates = _CANDIDATES * len(self.analysis.sites)
+        candidates += _LIGHTER * len(self.analysis.layers) if self.config.lighter else 0
         count = int(np.clip(_affordable(self.analysis, _SWEEP_MACS, candidates, self.config), *_SWEEP_SAMPLES))
         return replace(leading_samples(self.reduced, count, count), watched=())
 

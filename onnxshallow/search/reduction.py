@@ -13,9 +13,11 @@ from onnxshallow.runtime.cursor import Batches
 __all__ = ["fewer_samples", "leading_samples"]
 
 # A ranking needs fewer rows than the final fit.
-_ROWS_PER_UNKNOWN, _LEAST_ROWS, _ROUNDS = 24, 12_000, 1
+_ROWS_PER_UNKNOWN, _LEAST_ROWS, _ROUNDS, _TURNS = 24, 12_000, 1, 1
 # And fewer still what is only looked at roughly.
-_ROUGH_ROWS_PER_UNKNOWN, _ROUGH_ROWS, _ROUGH_ROUNDS = 12, 8_000, 1
+_ROUGH_ROWS_PER_UNKNOWN, _ROUGH_ROWS, _ROUGH_ROUNDS, _ROUGH_TURNS = 12, 4_000, 1, 0
+# With so many rows for each unknown the ridge is as strong as it is told to be.
+_ROUGH_ROWS_ENOUGH = 8
 
 
 def fewer_samples(calibration: Calibration, fit_samples: int, selection_samples: int) -> Calibration:
@@ -29,7 +31,9 @@ def fewer_samples(calibration: Calibration, fit_samples: int, selection_samples:
     fitting = _leading(calibration.batches[calibration.fitting], fit_samples)
     spare = calibration.batches[calibration.fitting][len(fitting) :]
     selection = _leading([*calibration.batches[calibration.selection], *spare], selection_samples)
-    fit = replace(calibration.fit, rows_per_unknown=_ROWS_PER_UNKNOWN, least_rows=_LEAST_ROWS, rounds=_ROUNDS)
+    fit = replace(
+        calibration.fit, rows_per_unknown=_ROWS_PER_UNKNOWN, least_rows=_LEAST_ROWS, rounds=_ROUNDS, turns=_TURNS
+    )
     return replace(calibration, batches=[*fitting, *selection], fit_batches=len(fitting), fit=fit)
 
 
@@ -43,7 +47,14 @@ def leading_samples(reduced: Calibration, fit_samples: int, selection_samples: i
     """
     fitting = _leading(reduced.batches[reduced.fitting], fit_samples)
     selection = _leading(reduced.batches[reduced.selection], selection_samples)
-    fit = replace(reduced.fit, rows_per_unknown=_ROUGH_ROWS_PER_UNKNOWN, least_rows=_ROUGH_ROWS, rounds=_ROUGH_ROUNDS)
+    fit = replace(
+        reduced.fit,
+        rows_per_unknown=_ROUGH_ROWS_PER_UNKNOWN,
+        least_rows=_ROUGH_ROWS,
+        rounds=_ROUGH_ROUNDS,
+        turns=_ROUGH_TURNS,
+        rows_enough=_ROUGH_ROWS_ENOUGH,
+    )
     return replace(reduced, batches=[*fitting, *selection], fit_batches=len(fitting), fit=fit)
 
 

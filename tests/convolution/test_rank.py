@@ -14,6 +14,7 @@ from onnxshallow.convolution import (
     convolve,
     dense,
     form_of,
+    low_rank,
     output_size,
     own_taps,
     spectra,
@@ -219,3 +220,20 @@ def test_a_rank_beyond_the_inputs_under_the_kernel_is_refused(shape):
 )
 def test_two_convolutions_that_share_an_axis_are_no_split(first, second):
     assert form_of(first, second) is None
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 9), (2, 9, 5), (1, 4, 4)])
+def test_low_rank_is_the_truncated_singular_value_decomposition(shape):
+    matrices = np.random.default_rng(0).normal(size=shape)
+    directions, values, rows = np.linalg.svd(matrices, full_matrices=False)
+    left, right = low_rank(matrices, 3)
+    assert_close(left @ right, (directions[:, :, :3] * values[:, np.newaxis, :3]) @ rows[:, :3], 1e-9)
+    assert_close(np.linalg.norm(left, axis=1), np.sqrt(values[:, :3]), 1e-9)
+    assert_close(np.linalg.norm(right, axis=2), np.sqrt(values[:, :3]), 1e-9)
+
+
+def test_low_rank_of_fewer_directions_than_asked_for_is_finite():
+    matrix = np.outer([1.0, 2.0, 0.0], [0.0, 3.0, 1.0, 1.0])[np.newaxis]
+    left, right = low_rank(matrix, 3)
+    assert np.isfinite(left).all() and np.isfinite(right).all()
+    assert_close(left @ right, matrix, 1e-9)

@@ -37,7 +37,7 @@ def test_one_batch_is_always_left():
 def test_a_ranking_uses_fewer_rows_and_rounds():
     calibration = calibration_of({"x": signed((8, 3))}, batch=4)
     small = fewer_samples(calibration, 384, 384)
-    fewer = ("rows_per_unknown", "least_rows", "rounds")
+    fewer = ("rows_per_unknown", "least_rows", "rounds", "turns")
     for name in fewer:
         assert getattr(small.fit, name) < getattr(calibration.fit, name)
     assert replace(small.fit, **{name: getattr(calibration.fit, name) for name in fewer}) == calibration.fit

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ __all__ = ["DamageMeter", "MeasuredDamages"]
 
 # How often the sweep goes down the network for candidates that turn out to matter.
 _MOST_LOOKS = 8
+# How many splits of a layer tell what the others do, which differ from these by how close they come to the weights.
+_SPLITS_TELL = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +118,12 @@ class DamageMeter:
                 wanted[number] |= more
             if not open_questions:
                 break
-        return [self._with(found) for found in seen]
+        return [self._with(self._completed(found)) for found in seen]
+
+    def _completed(self, damages: Mapping[str, float]) -> dict[str, float]:
+        """The damages with those that are told well enough by others."""
+        told = _told(self._candidates, damages)
+        return estimated_damages([c for c in self._candidates if c.key in damages or c.key in told], damages)
 
     def _with(self, damages: Mapping[str, float]) -> MeasuredDamages:
         return MeasuredDamages(self._candidates, self._refusals, damages)
@@ -159,10 +167,18 @@ def _undecided(
     """What the best plans would contain if unmeasured candidates did as little damage as they may."""
     usable = [c for c in candidates if c.key in damages or c.key not in asked]
     planner = Planner(analysis, usable, estimated_damages(usable, damages), budget)
+    told = _told(usable, damages)
     try:
-        return {c.key for plan in itertools.islice(planner.proposals(), 2) for c in plan.candidates}
+        return {c.key for plan in itertools.islice(planner.proposals(), 2) for c in plan.candidates} - told
     except TargetError:
         return set()
+
+
+def _told(candidates: Sequence[Candidate], damages: Mapping[str, float]) -> set[str]:
+    """The splits of layers of which so many were measured that an estimate will do for the others."""
+    splits = [c for c in candidates if c.kind == "split"]
+    known = Counter(c.place for c in splits if c.key in damages)
+    return {c.key for c in splits if known[c.place] >= _SPLITS_TELL and c.key not in damages}
 
 
 def _identity(inputs: Inputs) -> dict[str, object]:
@@ -182,6 +198,7 @@ def _identity(inputs: Inputs) -> dict[str, object]:
             fit.fewest_rows,
             fit.rows_enough,
             fit.rounds,
+            fit.turns,
             fit.memory,
             fit.seed,
         ],
