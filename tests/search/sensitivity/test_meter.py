@@ -145,6 +145,23 @@ def test_the_best_plans_contain_nothing_that_was_only_estimated(chosen_by_estima
         assert only_measured(inputs, measured, measured.candidates, budget)
 
 
+def test_two_splits_of_a_layer_tell_what_the_others_do(chosen_by_estimates, monkeypatch):
+    inputs, observation, (*_, budget), _ = chosen_by_estimates
+    if inputs.config.target_macs is None:
+        pytest.skip("layers are split only where less work is asked for")
+    monkeypatch.setattr(meter_module, "_SPLITS_TELL", 1)
+    measured = counted_measurements(monkeypatch)
+    meter = DamageMeter(inputs, observation, Silent(), None)
+    (found,) = meter.measure_for([budget])
+    splits = {c.key for c in found.candidates if c.kind == "split"}
+    known = meter.measured.damages
+    told = found.damages.keys() - known.keys()
+    assert len(measured) == len(known) and told and told <= splits
+    assert splits <= found.damages.keys()
+    estimates = estimated_damages([c for c in found.candidates if c.key in found.damages], known)
+    assert {key: found.damages[key] for key in told} == {key: estimates[key] for key in told}
+
+
 def test_a_second_call_measures_nothing(chosen_by_estimates, monkeypatch, tmp_path):
     inputs, observation, budgets, found = chosen_by_estimates
     measured = counted_measurements(monkeypatch)
