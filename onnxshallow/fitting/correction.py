@@ -54,8 +54,8 @@ class FitOptions:
         turns: how often the two parts of a split layer are fitted in turn, where no formula is known.
         fewest_rows: rows for each unknown below which a layer that still does what it did is left as it is. Its
             fit would follow the samples more than it repairs (docs/decisions/fitting.md).
-        rows_enough: rows for each unknown with which the ridge stays as strong as `ridge` says; with fewer, rows that
-            are held out choose its strength.
+        rows_enough: rows for each unknown with which the ridge stays as strong as `ridge` says.
+        held_out: whether rows that are held out choose its strength with fewer, see `regress`.
         memory: bytes that one regression may take; a layer that needs more is left as it is.
         seed: of the generator that draws output positions.
     """
@@ -67,6 +67,7 @@ class FitOptions:
     turns: int = 3
     fewest_rows: int = 8
     rows_enough: int = 40
+    held_out: bool = True
     memory: int = 2 << 30
     seed: int = 0
 
@@ -215,7 +216,13 @@ def fit_layer(
     rows = replace(rows, free_scale=free_scale, scales=_SCALES)
     rectifier = rectifier_after(original.network, rewritten.network, target, groups)
     return regress(
-        convolution, rows, options.ridge, rectifier=rectifier, rounds=options.rounds, enough=options.rows_enough
+        convolution,
+        rows,
+        options.ridge,
+        rectifier=rectifier,
+        rounds=options.rounds,
+        enough=options.rows_enough,
+        held_out=options.held_out,
     )
 
 

@@ -93,6 +93,7 @@ def regress(
     rectifier: Rectifier | None = None,
     rounds: int = 3,
     enough: int = 40,
+    held_out: bool = True,
 ) -> Fit:
     """Fit a convolution's weights and bias.
 
@@ -103,15 +104,19 @@ def regress(
             is positive definite.
         rectifier: the activation to fit through, if any.
         rounds: how often the targets are renewed then.
-        enough: rows for each unknown with which the strength of the ridge hardly matters. With fewer it decides, and
-            is chosen by rows that are held out.
+        enough: rows for each unknown with which the strength of the ridge hardly matters. With fewer it decides.
+        held_out: whether it is chosen then by rows that are held out, which takes several factorisations; else it is
+            that of the middle.
 
     Returns:
         The fit, with the convolution given where the rows say nothing (an input that does not vary, values that
         are not finite). A group whose input does not vary stays as it is.
     """
     _, count, unknowns = rows.patches.shape
-    if count >= enough * unknowns:
+    few = count < enough * unknowns
+    if few and not held_out:
+        ridge *= _RIDGE_FACTORS[len(_RIDGE_FACTORS) // 2]
+    if not few or not held_out:
         system = System.of(rows.patches, rows.residual_targets())
         return _Regression(convolution, rows, system, ridge).fit(rectifier, rounds)
     # Rows come in the order of the samples, so no sample is on both sides of the cut.

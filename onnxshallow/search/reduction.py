@@ -16,7 +16,7 @@ __all__ = ["fewer_samples", "leading_samples"]
 _ROWS_PER_UNKNOWN, _LEAST_ROWS, _ROUNDS, _TURNS = 24, 12_000, 1, 1
 # And fewer still what is only looked at roughly.
 _ROUGH_ROWS_PER_UNKNOWN, _ROUGH_ROWS, _ROUGH_ROUNDS, _ROUGH_TURNS = 12, 4_000, 1, 0
-# With so many rows for each unknown the ridge is as strong as it is told to be.
+# With so many rows for each unknown the ridge is as strong as it is told to be; with fewer it is not searched for.
 _ROUGH_ROWS_ENOUGH = 8
 
 
@@ -54,6 +54,7 @@ def leading_samples(reduced: Calibration, fit_samples: int, selection_samples: i
         rounds=_ROUGH_ROUNDS,
         turns=_ROUGH_TURNS,
         rows_enough=_ROUGH_ROWS_ENOUGH,
+        held_out=False,
     )
     return replace(reduced, batches=[*fitting, *selection], fit_batches=len(fitting), fit=fit)
 

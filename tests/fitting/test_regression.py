@@ -359,3 +359,11 @@ def test_few_rows_and_bounds_by_output_choose_a_ridge_on_part_of_the_outputs():
     fitted = regress(start, Rows(patches, targets), 1e-3, rectifier=Rectifier(lower=lower), rounds=2).convolution
     assert np.all(np.isfinite(fitted.weight))
     assert np.any(fitted.weight)
+
+
+def test_a_ridge_that_is_not_searched_for_is_a_hundred_times_as_strong_where_rows_are_few():
+    conv, patches = linear(3, 8), signed((1, 40, 8))
+    rows = Rows(patches, signed((1, 40, 3), 1))
+    strong = refit(conv, rows, 1e-1, enough=1)
+    assert_close(refit(conv, rows, 1e-3, enough=10, held_out=False).weight, strong.weight, 1e-9)
+    assert_close(refit(conv, rows, 1e-1, enough=5, held_out=False).weight, strong.weight, 1e-9)

@@ -197,6 +197,7 @@ def _identity(inputs: Inputs) -> dict[str, object]:
             fit.least_rows,
             fit.fewest_rows,
             fit.rows_enough,
+            fit.held_out,
             fit.rounds,
             fit.turns,
             fit.memory,
