@@ -36,7 +36,7 @@ __all__ = ["search", "tries_alone", "tries_together"]
 logger = logging.getLogger(__name__)
 
 # What looking at plans roughly may cost, and the fewest and the most plans to look at.
-_SEARCH_FLOPS, _FEWEST_TRIES, _MOST_TRIES = 1.2e13, 12, 24
+_SEARCH_FLOPS, _FEWEST_TRIES, _MOST_TRIES = 6e12, 12, 24
 # The part of that where plans hold masks and parabolas, each of which takes longer to be fitted and lowered.
 _PARTLY = 0.6
 # What a plan that is refused counts as, in what its parts do alone: enough to look elsewhere.
