@@ -8,11 +8,12 @@ repository's root as the current folder, as the networks of odd kinds are those 
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -50,7 +51,7 @@ small network of each kind that they lack. Written by `python -m benchmarks.corp
   reason in full.
 - *checked by*: C is onnx's checker. O is onnxruntime, whose outputs agree with all its optimizations and with none.
   R is onnx's reference implementation, which agrees too, for networks of up to 30 M multiply-adds.
-- Seconds are those of one run on one core of a shared machine, everything included.
+- *CPU s* are the seconds of processor time and *MB* the most memory that one run took, everything included.
 
 {table}
 
@@ -67,7 +68,7 @@ NOTES = """- **More removed than asked for.** A network of few large sites has n
 - **Merging needs a chain.** Sites before a pooling, a Concat, an InstanceNormalization or several readers can be
   removed, which saves activations, but not merged, which would save layers.
 - **Weights that are listed as inputs**, as PyTorch 1.2 wrote them, may be overridden by whoever runs the model, so
-  nothing that reads them is merged. Taken off the inputs, the two Linzaer models can be.
+  nothing that reads them is merged. `--freeze-weights` takes them off the inputs, and the two Linzaer models can be.
 - **Quantized weights** are left alone. The activations between them can be removed, and the layers merged before the
   model is quantized.
 - **`onnx__light` networks** compute one constant, whatever goes in. So no plan does damage, the first is kept, and O
@@ -88,7 +89,8 @@ class Row:
     relus: float | None
     refused: str
     checked: tuple[str, ...]
-    seconds: float
+    seconds: float | None
+    megabytes: float | None
     outcome: str
 
     def cells(self) -> str:
@@ -99,12 +101,16 @@ class Row:
         numbers = " | ".join("-" if n is None else str(n) for n in (self.sites, self.removed, self.fused))
         return (
             f"| {self.model} | {self.made_by} | {numbers} | {self.depth} | {share} | {self.refused} | {checked} "
-            f"| {self.seconds:.0f} | {self.outcome} |"
+            f"| {_rounded(self.seconds)} | {_rounded(self.megabytes)} | {self.outcome} |"
         )
 
 
-HEAD = """| model | made by | sites | removed | fused | depth | ReLUs | refused | checked by | s | outcome |
-|---|---|---|---|---|---|---|---|---|---|---|"""
+HEAD = """| model | made by | sites | removed | fused | depth | ReLUs | refused | checked by | CPU s | MB | outcome |
+|---|---|---|---|---|---|---|---|---|---|---|---|"""
+
+
+def _rounded(number: float | None) -> str:
+    return "-" if number is None else f"{number:.0f}"
 
 
 def run(path: Path, made_by: str, options: list[str], timeout: float) -> Row:
@@ -115,24 +121,15 @@ def run(path: Path, made_by: str, options: list[str], timeout: float) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out.onnx"
         command = [sys.executable, "-m", "onnxshallow", "optimize", str(path), "--target-relus", TARGET]
-        start = time.perf_counter()
-        try:
-            done = subprocess.run(
-                [*command, "--no-cache", "--keep-rejected", "-o", str(output), *shape_options, *options],
-                check=False,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-            )
-        except subprocess.TimeoutExpired:
-            seconds = time.perf_counter() - start
+        command += ["--no-cache", "--keep-rejected", "-o", str(output), *shape_options, *options]
+        done = _timed(command, timeout)
+        if done is None:
             count, refused = _sites(path, shapes)
-            return Row(path.stem, made_by, count, None, None, "-", None, refused, (), seconds, "too slow")
-        seconds = time.perf_counter() - start
+            return Row(path.stem, made_by, count, None, None, "-", None, refused, (), None, None, "too slow")
         content = output.with_suffix(".json")
         report = json.loads(content.read_text(encoding="utf-8")) if content.is_file() else None
         passed: tuple[str, ...] = ()
-        outcome = "done" if done.returncode == 0 else f"exit {done.returncode}: {_sentence(done.stderr, path)}"
+        outcome = "done" if done.code == 0 else f"exit {done.code}: {_sentence(done.said, path)}"
         if output.is_file():
             try:
                 passed = tuple(checks(onnx.load(output), load_document(path).model, shapes))
@@ -151,9 +148,35 @@ def run(path: Path, made_by: str, options: list[str], timeout: float) -> Row:
         relus=after["relus"] / report["original"]["relus"] if after and report["original"]["relus"] else None,
         refused=refused,
         checked=passed,
-        seconds=seconds,
+        seconds=done.seconds,
+        megabytes=done.megabytes,
         outcome=outcome,
     )
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A process that ended: its exit code, CPU seconds, the most memory that it held, and what it said."""
+
+    code: int
+    seconds: float
+    megabytes: float
+    said: str
+
+
+def _timed(command: list[str], timeout: float) -> _Done | None:
+    """Run a command; None where it took longer than `timeout` seconds."""
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, text=True)
+        alarm = threading.Timer(timeout, process.kill)
+        alarm.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        ended = alarm.is_alive()
+        alarm.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        seconds, megabytes = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+        return _Done(process.returncode, seconds, megabytes, said.read()) if ended else None
 
 
 def _sites(path: Path, shapes: Mapping[str, tuple[int, ...]] | None) -> tuple[int | None, str]:
