@@ -160,7 +160,7 @@ def run_all(work: Callable[[Context, Item], Value], context: Context, items: Seq
     if workers is None or len(items) < 2:
         yield from (work(context, item) for item in items)
         return
-    known, providers = _computing(), current_providers()
+    known, providers = _computing(), tuple(map(str, current_providers()))
     parts = [_Part(work, item, workers.threads, providers, known) for item in items]
     yield from workers.results(parts, context)
 

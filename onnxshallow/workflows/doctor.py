@@ -13,8 +13,9 @@ from packaging.requirements import Requirement
 
 from onnxshallow import __version__
 from onnxshallow.errors import ExitCode
+from onnxshallow.model.files import cache_folder
 from onnxshallow.report.schema.doctor import CacheReport, DoctorReport, PackageReport
-from onnxshallow.search.sensitivity.cache import MOST_BYTES, cache_files, cache_folder
+from onnxshallow.search.sensitivity.cache import MOST_BYTES, cache_files
 from onnxshallow.text import first_line
 from onnxshallow.versions import RUNTIMES, runtime_problem, runtimes
 

@@ -12,7 +12,7 @@ import pytest
 
 from onnxshallow.errors import ExitCode, UsageError, WorkersError
 from onnxshallow.fitting import threads
-from onnxshallow.model.providers import CPU, current_providers
+from onnxshallow.model.providers import CPU, Provider, current_providers
 from onnxshallow.model.session import usable_cores
 from onnxshallow.options.config import Config
 from onnxshallow.runtime.store import ActivationStore
@@ -79,7 +79,7 @@ def test_processes_give_the_same_in_the_same_order():
         np.testing.assert_array_equal([value for _, value in found], np.outer(range(8), context))
         np.testing.assert_array_equal([value for _, value in again], np.outer(range(3), 2 * context))
         assert os.getpid() not in {process for process, _ in (*found, *again)}
-        assert set(run_all(settings, None, range(3))) == {(1, 1, (CPU,))}
+        assert set(run_all(settings, None, range(3))) == {(1, 1, (Provider(CPU),))}
         with pytest.raises(UsageError, match="It cannot be done"):
             list(run_all(refused, None, range(2)))
     assert worker_count() == 1

@@ -11,25 +11,15 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from onnxshallow.model.files import cache_folder
 from onnxshallow.versions import code_digest
 
-__all__ = ["MOST_BYTES", "SweepCache", "cache_files", "cache_folder", "cache_path"]
+__all__ = ["MOST_BYTES", "SweepCache", "cache_files", "cache_path"]
 
 logger = logging.getLogger(__name__)
 
 MOST_BYTES = 256 << 20
 """Beyond this the files of a cache that were not used for longest are removed."""
-
-
-def cache_folder() -> Path:
-    """Where caches are kept: `$ONNXSHALLOW_CACHE`, else `onnxshallow` in the user's cache folder."""
-    if chosen := os.environ.get("ONNXSHALLOW_CACHE"):
-        return Path(chosen)
-    if base := os.environ.get("XDG_CACHE_HOME"):  # on every system
-        return Path(base) / "onnxshallow"
-    return user_cache_path("onnxshallow", appauthor=False)
 
 
 def cache_path(cache: Path | bool | None) -> Path | None:

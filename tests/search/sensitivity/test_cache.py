@@ -1,14 +1,12 @@
-import importlib
 import json
 import logging
 import os
 from pathlib import Path
 
-import platformdirs
 import pytest
 
 from onnxshallow.search.sensitivity import cache as module
-from onnxshallow.search.sensitivity.cache import SweepCache, cache_files, cache_folder
+from onnxshallow.search.sensitivity.cache import SweepCache, cache_files
 
 IDENTITY = {"model": "abc", "seed": 0}
 
@@ -146,36 +144,3 @@ def test_a_file_that_cannot_be_removed_stays(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "unlink", refused)
     SweepCache(IDENTITY, tmp_path)["a"] = 1.0
     assert other.exists()
-
-
-def test_the_folder_can_be_chosen(monkeypatch):
-    monkeypatch.setenv("ONNXSHALLOW_CACHE", "/somewhere")
-    assert cache_folder() == Path("/somewhere")
-
-
-def test_the_folder_is_else_the_users_cache(monkeypatch):
-    monkeypatch.delenv("ONNXSHALLOW_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert cache_folder() == Path("/cache/onnxshallow")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    home = Path("/system/cache")
-    monkeypatch.setattr(module, "user_cache_path", lambda name, appauthor: home / name)
-    assert cache_folder() == home / "onnxshallow"
-
-
-@pytest.mark.parametrize(
-    ("system", "folder"),
-    [("macos.MacOS", "~/Library/Caches/onnxshallow"), ("unix.Unix", "~/.cache/onnxshallow"),
-     ("windows.Windows", "/profile/AppData/Local/onnxshallow/Cache")],
-)  # fmt: skip
-def test_each_system_has_its_folder(monkeypatch, system, folder):
-    """As platformdirs says of systems that this is not."""
-    name, kind = system.split(".")
-    made = importlib.import_module(f"platformdirs.{name}")
-    if name == "windows":
-        monkeypatch.setattr(made, "get_win_folder", lambda csidl: "/profile/AppData/Local")
-    for variable in ("ONNXSHALLOW_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(variable, raising=False)
-    system_folders = getattr(made, kind)
-    monkeypatch.setattr(platformdirs, "PlatformDirs", system_folders)
-    assert cache_folder() == Path(folder).expanduser()
