@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from onnxshallow import __version__
+__all__ = ["PLUGINS", "RUNTIMES", "__version__", "code_digest", "runtime_problem", "runtimes", "versions"]
 
-__all__ = ["PLUGINS", "RUNTIMES", "code_digest", "runtime_problem", "runtimes", "versions"]
+__version__ = "0.1.0"
 
 PLUGINS = "onnxshallow.actions"
 """The group of entry points by which other packages add actions."""
