@@ -89,7 +89,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     with temporary_beside(path) as temporary:
         yield temporary
-        with open(temporary, "rb") as stream:
+        with open(temporary, "r+b") as stream:  # Windows syncs only what is open for writing
             os.fsync(stream.fileno())
         os.replace(temporary, path)
 

@@ -94,17 +94,28 @@ def _forget_peak() -> int:
 
 
 def _status(key: str) -> int:
-    """A size that Linux tells of this process, in bytes; macOS only tells the peak, and Windows nothing."""
+    """A size that Linux tells of this process by such a key, in bytes, or that which another system tells."""
     try:
         with open("/proc/self/status", encoding="ascii") as stream:
             return next(int(line.split()[1]) for line in stream if line.startswith(key)) * 1024
     except (OSError, StopIteration, ValueError):
-        pass
+        return _elsewhere(peak=key == "VmHWM")
+
+
+def _elsewhere(peak: bool) -> int:
+    """Bytes that this process holds or held at most, on Windows or macOS."""
+    import psutil
+
+    now = psutil.Process().memory_info()
+    if not peak:
+        return int(now.rss)
+    if (most := getattr(now, "peak_wset", None)) is not None:
+        return int(most)
     if sys.platform == "darwin":
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    raise SystemExit("this system does not say what a process holds")
+    raise SystemExit("this system does not say what a process held at most")
 
 
 if __name__ == "__main__":

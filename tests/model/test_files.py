@@ -117,6 +117,23 @@ except BlockingIOError:
     assert files(tmp_path) == set()
 
 
+@posix
+def test_files_are_whole_where_there_are_no_locks(tmp_path, monkeypatch):
+    """As on Windows, which also syncs only files that are open for writing."""
+    import fcntl
+
+    def sync(handle):
+        assert fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_RDWR
+
+    monkeypatch.setattr(module, "fcntl", None)
+    monkeypatch.setattr(os, "fsync", sync)
+    with locked(tmp_path):
+        write_text("text", tmp_path / "a.json")
+        write_text("other", tmp_path / "a.json")
+    assert (tmp_path / "a.json").read_text() == "other"
+    assert files(tmp_path) == {"a.json"}
+
+
 def test_a_folder_that_cannot_be_written_to_is_found_out_beforehand(tmp_path):
     require_writable(tmp_path / "a.onnx")
     assert files(tmp_path) == set()
