@@ -14,6 +14,8 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ from zoo.training import train  # noqa: E402
 MODEL = ROOT / "models" / "digits-resnet.onnx"
 RECIPE = RECIPES["digits"]
 IMAGES = RECIPE.load_images(None)
+TOOLS = ("onnxshallow", "onnxslim", "onnxsim", "torch-pruning", "torch", "onnxruntime")
 SAMPLE = IMAGES.preprocess(IMAGES.train_x[:2])
 # What Torch-Pruning's network is trained with afterwards, beside its recipe.
 RETRAINING: dict[str, Any] = {"learning_rate": 0.01, "epochs": 20}
@@ -102,8 +105,6 @@ def pruned_in_torch(most: int) -> nn.Module:
 
 def retrained(network: nn.Module) -> nn.Module:
     """The network after training on the labelled images, by its recipe but shorter and more gently."""
-    from dataclasses import replace
-
     return train(replace(RECIPE, build=lambda: copy.deepcopy(network), **RETRAINING), IMAGES)
 
 
@@ -164,7 +165,9 @@ def main() -> None:
             "times_as_fast": float(np.median(timings["original"].turns / timings[name].turns)),
         }
     arguments.results.mkdir(parents=True, exist_ok=True)
-    (arguments.results / "others.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    versions = {name: version(name) for name in TOOLS}
+    report = {"network": MODEL.name, "versions": versions, "ways": found}
+    (arguments.results / "others.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print("| way | MACs | ReLUs | depth | points lost | p | times as fast |\n|---|" + "---:|" * 6)
     for name, one in found.items():
         p = "" if one["p"] is None else f"{one['p']:.2g}"
