@@ -8,7 +8,7 @@ import pytest
 
 from onnxshallow.errors import ModelError
 from onnxshallow.model import session
-from onnxshallow.model.providers import CPU, Placed, Provider
+from onnxshallow.model.providers import CPU, Placed, Provider, available_providers, running_on
 from onnxshallow.model.session import Session, _places, place, share_cores, usable_cores
 from tests.graphs import parse, run_reference, signed
 
@@ -154,3 +154,13 @@ def test_a_session_that_cannot_be_made_names_what_was_chosen(monkeypatch):
     choose(monkeypatch, "XnnpackExecutionProvider", CPU)
     with pytest.raises(ModelError, match="options of XnnpackExecutionProvider, or leave out --providers"):
         Session(parse("(float[N] x) => (float[N] y) { y = Unknown(x) }"))
+
+
+@pytest.mark.skipif("OpenVINOExecutionProvider" not in available_providers(), reason="needs onnxruntime-openvino")
+def test_a_real_provider_runs_what_it_is_said_to_run():
+    x = signed("x", (2, 3))
+    with running_on(["openvino:CPU:precision=FP32"]):
+        found = place(parse(TWO), {"x": x})
+        np.testing.assert_allclose(Session(parse(TWO)).run({"x": x})[1], -x, rtol=1e-6)
+    options = {"device_type": "CPU", "precision": "FP32"}
+    assert found == (Placed("OpenVINOExecutionProvider", options, 1), Placed(CPU, {}, 0))
