@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from onnxshallow.versions import __version__ as __version__
+
 if TYPE_CHECKING:
     from onnxshallow.analysis import Analysis
     from onnxshallow.errors import OnnxshallowError
@@ -37,8 +39,6 @@ __all__ = [
     "plan",
     "validate",
 ]
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Analysis": "onnxshallow.analysis",

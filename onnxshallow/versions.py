@@ -4,11 +4,16 @@ onnxruntime comes in several packages that all bring one module, and hide each o
 there is the user's choice, so it is asked here and never taken for granted.
 """
 
+import hashlib
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
+from pathlib import Path
 
-__all__ = ["PLUGINS", "RUNTIMES", "runtime_problem", "runtimes", "versions"]
+__all__ = ["PLUGINS", "RUNTIMES", "__version__", "code_digest", "runtime_problem", "runtimes", "versions"]
+
+__version__ = "0.1.0"
 
 PLUGINS = "onnxshallow.actions"
 """The group of entry points by which other packages add actions."""
@@ -29,7 +34,7 @@ RUNTIMES = (
 )
 """The packages that bring onnxruntime."""
 
-_PACKAGES = ("onnxshallow", "onnx", "onnxruntime", "onnx-graphsurgeon", "numpy", "scipy")
+_PACKAGES = ("onnx", "onnxruntime", "onnx-graphsurgeon", "numpy", "scipy")
 _CHOICES = (
     "pip install 'onnxshallow[cpu]', or with [gpu], [openvino] or [directml] in its place where you have the hardware"
 )
@@ -40,16 +45,26 @@ def versions() -> dict[str, str]:
 
     Where onnxruntime comes from a package of another name, that is named as well.
     """
-    found = {"python": platform.python_version()}
     brought = runtimes()
-    for name in _PACKAGES:
-        if name == "onnxruntime":
-            found[name] = next(iter(brought.values()), "unknown")
-        else:  # unknown where it is run from a source tree that is not installed
-            found[name] = _version(name) or "unknown"
-    found |= brought
-    packages = (point.dist for point in entry_points(group=PLUGINS))
-    return found | {package.name: package.version for package in packages if package is not None}
+    packages = {name: _version(name) for name in _PACKAGES}
+    packages["onnxruntime"] = next(iter(brought.values()), None)
+    found = {name: known or "unknown" for name, known in packages.items()}
+    plugins = (point.dist for point in entry_points(group=PLUGINS))
+    added = {plugin.name: plugin.version for plugin in plugins if plugin is not None}
+    return {"python": platform.python_version(), "onnxshallow": __version__, **found, **brought, **added}
+
+
+@cache
+def code_digest() -> str:
+    """What tells the code that is running from every other, also where both call themselves by one version.
+
+    A version stands still while its code is worked on; what was measured by other code must not count.
+    """
+    folder, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        for part in (path.relative_to(folder).as_posix().encode(), path.read_bytes()):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
 
 
 def runtimes() -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 
 import onnxshallow.versions as module
 from onnxshallow import __version__
-from onnxshallow.versions import runtime_problem, runtimes, versions
+from onnxshallow.versions import code_digest, runtime_problem, runtimes, versions
 
 
 def test_the_versions_of_what_computes():
@@ -27,7 +27,26 @@ def test_a_package_that_is_not_installed_is_unknown(monkeypatch):
 
     monkeypatch.setattr(module, "version", missing)
     assert runtimes() == {}
-    assert set(versions().values()) == {platform.python_version(), "unknown"}
+    assert set(versions().values()) == {platform.python_version(), __version__, "unknown"}
+
+
+def test_the_code_that_runs_is_told_from_any_other(tmp_path, monkeypatch):
+    """By what its files hold and by their names; by nothing else, such as where they lie."""
+    digests = []
+    for number, (name, text) in enumerate(
+        [("a.py", "x = 1"), ("a.py", "x = 1"), ("a.py", "x = 2"), ("b.py", "x = 1")]
+    ):
+        folder = tmp_path / str(number)
+        (folder / "room").mkdir(parents=True)
+        (folder / "versions.py").touch()
+        (folder / "room" / name).write_text(text)
+        (folder / "notes.txt").write_text(str(number))
+        monkeypatch.setattr(module, "__file__", str(folder / "versions.py"))
+        code_digest.cache_clear()
+        digests.append(code_digest())
+    code_digest.cache_clear()
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
 
 
 def only(monkeypatch, **installed):

@@ -88,6 +88,7 @@ def command(
         ),
     ] = None,
     json: options.Json = None,
+    markdown: options.Markdown = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
@@ -105,7 +106,7 @@ def command(
     start_logging(log_level)
     models = [original, optimized, *(others or [])]
     names = ["the original", "the optimized model", *(f"model {n}" for n in range(3, len(models) + 1))]
-    check_outputs({"--json": json}, dict(zip(names, models, strict=True)))
+    check_outputs({"--json": json, "--markdown": markdown}, dict(zip(names, models, strict=True)))
     if seconds is not None and not 0 < seconds < float("inf"):
         raise UsageError(f"--seconds {seconds:g}: give a time above zero, such as 3.")
     if protocol and not engine:
@@ -114,6 +115,7 @@ def command(
     from onnxshallow.options.config import resolve
     from onnxshallow.private.link import parse_bandwidth, parse_rtt
     from onnxshallow.private.protocols import choose_protocols, choose_runnable
+    from onnxshallow.report.markdown.summary import bench_summary
     from onnxshallow.report.terminal.bench import print_bench
     from onnxshallow.workflows.bench import BenchOptions, bench
 
@@ -131,7 +133,7 @@ def command(
         engine=choose_runnable(protocol or ["semi2k"]) if engine else (),
     )
     report = bench(*models, measure=wanted, config=config, progress=Bars())
-    show(report, json, print_bench)
+    show(report, json, print_bench, markdown, bench_summary)
 
 
 def _counts(option: str, texts: Sequence[str] | None) -> tuple[int, ...]:

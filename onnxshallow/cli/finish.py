@@ -28,7 +28,7 @@ class Outputs:
 
     Attributes:
         model: the optimized model.
-        json: a copy of the report; `-` for stdout.
+        json: where the report goes; `-` for stdout, None for beside the model.
         plan: the plan.
         html: the report as a page.
         markdown: a summary; `-` for stdout.
@@ -43,17 +43,20 @@ class Outputs:
     card: Path | None = None
 
     @property
-    def report(self) -> Path:
-        """The report, beside the model."""
+    def beside(self) -> Path:
+        """Where the report lies that is asked for nowhere else."""
         return self.model.with_suffix(".json")
 
     @property
+    def report(self) -> Path | None:
+        """The file of the report; None for stdout."""
+        return self.beside if self.json is None else None if self.json == "-" else Path(self.json)
+
+    @property
     def files(self) -> dict[str, Path | None]:
-        """Every file that is written, by option; stdout, and a copy of the report in its own place, are none."""
-        copy = None if self.json is None or self.json == "-" else Path(self.json)
-        copy = None if copy == self.report else copy
-        named = {"--output": self.model, "the report": self.report, "--json": copy}
+        """Every file that is written, by option; stdout is none."""
         summary = None if self.markdown is None or self.markdown == "-" else Path(self.markdown)
+        named = {"--output": self.model, "the report" if self.json is None else "--json": self.report}
         pages = {"--html": self.html, "--markdown": summary, "--card": self.card}
         return {**named, "--plan-out": self.plan, **pages}
 
@@ -67,12 +70,12 @@ def outputs(
     markdown: str | None = None,
     card: str | None = None,
 ) -> Outputs:
-    """Where the optimized model goes, its report, which goes beside it with the suffix `.json`, and the rest.
+    """Where the optimized model goes, its report, which else goes beside it with the suffix `.json`, and the rest.
 
     Args:
         read: the files that the run reads, by what they are, the original first.
         output: what the user asked for.
-        json: where a copy of the report goes.
+        json: where the report goes.
         plan_out: where the plan goes.
         html: where the page goes; `BESIDE` for beside the model.
         markdown: where the summary goes.
@@ -118,6 +121,19 @@ def _remove(targets: Outputs) -> None:
         for path in targets.files.values():
             if path is not None:
                 path.unlink(missing_ok=True)
+        _remove_earlier(targets)
+
+
+def _remove_earlier(targets: Outputs) -> None:
+    """Remove the report that an earlier run left beside the model, where this one's goes elsewhere."""
+    import json
+
+    if targets.report == targets.beside:
+        return
+    with suppress(OSError, ValueError):
+        said = json.loads(targets.beside.read_text(encoding="utf-8"))
+        if isinstance(said, dict) and {"schema_version", "verdict", "output"} <= said.keys():
+            targets.beside.unlink()
 
 
 def finish(result: "Result", targets: Outputs, keep_rejected: bool) -> None:
@@ -187,8 +203,7 @@ def _write(result: "Result", targets: Outputs, keep_rejected: bool) -> "Report":
     elif targets.plan is not None:
         targets.plan.unlink(missing_ok=True)
     write_json(report, targets.report)
-    if targets.json != "-":
-        write_json(report, targets.json)
+    _remove_earlier(targets)
     if targets.html is not None:
         from onnxshallow.report.page.html import html_report
 

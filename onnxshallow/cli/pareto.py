@@ -69,6 +69,7 @@ def command(
     no_cache: options.NoCache = False,
     config: options.ConfigPath = None,
     json: options.Json = None,
+    markdown: options.Markdown = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
@@ -82,6 +83,7 @@ def command(
     start_logging(log_level)
     from onnxshallow.model.files import write_text
     from onnxshallow.options.config import resolve
+    from onnxshallow.report.markdown.summary import pareto_summary
     from onnxshallow.report.page.plot import pareto_chart
     from onnxshallow.report.terminal.runs import print_pareto
     from onnxshallow.workflows.pareto import DEFAULT_TARGETS, pareto
@@ -94,7 +96,7 @@ def command(
         raise UsageError(f"--by {by}: choose from {', '.join(_BY)}.")
     wanted = DEFAULT_TARGETS if targets is None else [part.strip() for part in targets.split(",")]
     resolved = resolve(given, model, config)
-    check_outputs({"--json": json, "--plot": plot}, files_read(model, resolved, config))
+    check_outputs({"--json": json, "--markdown": markdown, "--plot": plot}, files_read(model, resolved, config))
     report = pareto(model, targets=wanted, by=cast("Any", by), config=resolved, progress=Bars(), cache=not no_cache)
     carried_out = [point for point in report.points if point.plan is not None]
     if plot is not None and carried_out:
@@ -103,7 +105,7 @@ def command(
         for point in carried_out:
             target = point.target_relus if by == "relus" else f"{by}-{point.target:.4g}"
             write_json(point.plan or {}, plans / f"{model.stem}-{target}.json")
-    show(report, json, print_pareto)
+    show(report, json, print_pareto, markdown, pareto_summary)
     if report.verdict is not None:
         raise typer.Exit(report.verdict.exit_code)
 

@@ -232,11 +232,27 @@ def write_result(text: str, target: str | Path | None) -> None:
     write_text(text, Path(target))
 
 
-def show(report: R, json: str | None, table: Callable[[R], None]) -> None:
-    """Show a report as tables, unless its JSON goes to stdout, and write that where asked."""
-    if json != "-":
+def show(
+    report: R,
+    json: str | None,
+    table: Callable[[R], None],
+    markdown: str | None = None,
+    summary: Callable[[R], str] | None = None,
+) -> None:
+    """Show a report as tables, unless stdout is for something else, and write it where asked.
+
+    Args:
+        report: the report.
+        json: where its JSON goes.
+        table: shows it.
+        markdown: where its summary goes.
+        summary: the report in Markdown.
+    """
+    if "-" not in (json, markdown):
         table(report)
     write_json(report, json)
+    if summary is not None and markdown is not None:
+        write_result(summary(report), markdown)
 
 
 class Bars:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, whatever ends the process."""
+"""Files that are written whole or not at all, whatever ends the process, and the folder of those that may go."""
 
 import hashlib
 import os
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from onnxshallow.errors import ModelError
 
 try:
@@ -15,7 +17,25 @@ try:
 except ImportError:  # Windows, where no open file can be removed, so that no lock is needed to tell who uses it
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["atomic_path", "file_digest", "locked", "require_writable", "same_file", "temporary_beside", "write_text"]
+__all__ = [
+    "atomic_path",
+    "cache_folder",
+    "file_digest",
+    "locked",
+    "require_writable",
+    "same_file",
+    "temporary_beside",
+    "write_text",
+]
+
+
+def cache_folder() -> Path:
+    """Where caches are kept: `$ONNXSHALLOW_CACHE`, else `onnxshallow` in the user's cache folder."""
+    if chosen := os.environ.get("ONNXSHALLOW_CACHE"):
+        return Path(chosen)
+    if base := os.environ.get("XDG_CACHE_HOME"):  # on every system
+        return Path(base) / "onnxshallow"
+    return user_cache_path("onnxshallow", appauthor=False)
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> None:
@@ -69,7 +89,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     with temporary_beside(path) as temporary:
         yield temporary
-        with open(temporary, "rb") as stream:
+        with open(temporary, "r+b") as stream:  # Windows syncs only what is open for writing
             os.fsync(stream.fileno())
         os.replace(temporary, path)
 

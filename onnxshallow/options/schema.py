@@ -255,11 +255,11 @@ class Config(BaseModel):
     providers: Annotated[
         Names,
         Flag(
-            "Execution providers of onnxruntime, such as cuda.",
+            "Execution providers of onnxruntime, with device and options where wanted: trt:0:trt_fp16_enable=1,cuda.",
             MACHINE,
             "A,B",
             default="cpu",
-            values=("cpu", "cuda", "tensorrt", "openvino", "dml", "coreml"),
+            values=("cpu", "cuda", "trt", "openvino", "dml", "coreml"),
         ),
     ] = None
     max_tensor: Annotated[

@@ -25,7 +25,7 @@ def peak_memory(
     path: Path,
     feeds: Mapping[str, np.ndarray],
     threads: int,
-    providers: Sequence[str] = ("CPUExecutionProvider",),
+    providers: Sequence[tuple[str, Mapping[str, str]]] = (("CPUExecutionProvider", {}),),
 ) -> int:
     """Bytes by which the resident set of a fresh process grows at most while it loads and runs a model.
 
@@ -36,7 +36,7 @@ def peak_memory(
         path: the model.
         feeds: the input, of which the process gets the names, types and shapes; its values are zeros.
         threads: intra-op threads.
-        providers: execution providers; what one takes of a device's own memory is not counted.
+        providers: execution providers with their options; what one takes of a device's own memory is not counted.
 
     Raises:
         FootprintError: the process cannot be started or fails, or the system does not say what a process holds.
@@ -44,7 +44,7 @@ def peak_memory(
     order = {
         "path": str(path.absolute()),
         "threads": threads,
-        "providers": list(providers),
+        "providers": [[name, dict(given)] for name, given in providers],
         "feeds": {name: [str(value.dtype), list(value.shape)] for name, value in feeds.items()},
     }
     # -P keeps the folder of this file, whose modules have short names, off the child's search path.
@@ -72,7 +72,11 @@ def _main() -> None:
     options.inter_op_num_threads = 1
     before = _forget_peak()
     session = ort.InferenceSession(
-        order["path"], options, providers=order["providers"], disabled_optimizers=["Pad_Fusion"]
+        order["path"],
+        options,
+        providers=[(name, given) for name, given in order["providers"]],
+        disabled_optimizers=["Pad_Fusion"],
+        enable_fallback=0,
     )
     for _ in range(_RUNS):
         session.run(None, feeds)
@@ -90,17 +94,28 @@ def _forget_peak() -> int:
 
 
 def _status(key: str) -> int:
-    """A size that Linux tells of this process, in bytes; macOS only tells the peak, and Windows nothing."""
+    """A size that Linux tells of this process by such a key, in bytes, or that which another system tells."""
     try:
         with open("/proc/self/status", encoding="ascii") as stream:
             return next(int(line.split()[1]) for line in stream if line.startswith(key)) * 1024
     except (OSError, StopIteration, ValueError):
-        pass
+        return _elsewhere(peak=key == "VmHWM")
+
+
+def _elsewhere(peak: bool) -> int:
+    """Bytes that this process holds or held at most, on Windows or macOS."""
+    import psutil
+
+    now = psutil.Process().memory_info()
+    if not peak:
+        return int(now.rss)
+    if (most := getattr(now, "peak_wset", None)) is not None:
+        return int(most)
     if sys.platform == "darwin":
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    raise SystemExit("this system does not say what a process holds")
+    raise SystemExit("this system does not say what a process held at most")
 
 
 if __name__ == "__main__":

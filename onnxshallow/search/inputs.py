@@ -14,7 +14,8 @@ from onnxshallow.errors import ModelError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.model.document import Document
-from onnxshallow.model.session import Session
+from onnxshallow.model.providers import Placed
+from onnxshallow.model.session import Session, place
 from onnxshallow.options.config import Config
 from onnxshallow.rewriting.channel_orders import with_orders
 from onnxshallow.rewriting.site_statistics import collect_statistics
@@ -57,6 +58,7 @@ class Inputs:
         calibration: the calibration samples in batches.
         reduced: fewer of them, on which plans are compared closely.
         kinds: what the outputs mean.
+        placed: what each execution provider runs of the model.
     """
 
     document: Document
@@ -66,6 +68,7 @@ class Inputs:
     calibration: Calibration
     reduced: Calibration
     kinds: tuple[OutputKind, ...]
+    placed: tuple[Placed, ...] = ()
 
     @cached_property
     def budget(self) -> Budget:
@@ -164,7 +167,8 @@ def load_inputs(document: Document, config: Config) -> Inputs:
     )
     reduced = _reduced(analysis, calibration, config)
     kinds = find_kinds(analysis.network, config.output_kind, lambda: _labelled(document, config, data, whole))
-    return Inputs(document, analysis, config, data, calibration, reduced, kinds)
+    placed = place(document.model, calibration.batches[0], calibration.threads)
+    return Inputs(document, analysis, config, data, calibration, reduced, kinds, placed)
 
 
 def _require_tensors(document: Document) -> None:

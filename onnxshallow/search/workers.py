@@ -35,7 +35,7 @@ from onnxshallow.model.providers import current_providers, running_on
 from onnxshallow.model.session import share_cores, usable_cores
 from onnxshallow.options.config import Config
 from onnxshallow.runtime.store import spill_folder
-from onnxshallow.versions import versions
+from onnxshallow.versions import code_digest, versions
 
 __all__ = ["run_all", "worker_count", "working"]
 
@@ -75,7 +75,7 @@ class _Part:
         Raises:
             WorkersError: other versions are installed here.
         """
-        if (here := versions()) != self.versions:
+        if (here := _computing()) != self.versions:
             other = next(name for name in {**here, **self.versions} if here.get(name) != self.versions.get(name))
             raise WorkersError(
                 f"A worker has {other} {here.get(other)}, and this process {self.versions.get(other)}, so that "
@@ -83,6 +83,11 @@ class _Part:
             )
         with computing(self.threads), running_on(self.providers):
             return self.work(context, self.item)
+
+
+def _computing() -> dict[str, str]:
+    """The versions of all that computes; of this package its very code, which may differ within a version."""
+    return {**versions(), "the code of onnxshallow": code_digest()}
 
 
 class _Workers(Protocol):
@@ -155,7 +160,7 @@ def run_all(work: Callable[[Context, Item], Value], context: Context, items: Seq
     if workers is None or len(items) < 2:
         yield from (work(context, item) for item in items)
         return
-    known, providers = versions(), current_providers()
+    known, providers = _computing(), tuple(map(str, current_providers()))
     parts = [_Part(work, item, workers.threads, providers, known) for item in items]
     yield from workers.results(parts, context)
 

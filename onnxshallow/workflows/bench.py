@@ -14,7 +14,7 @@ from onnxshallow.data.synthetic import synthesize
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.document import MEMORY, Document, ModelSource
 from onnxshallow.model.providers import current_providers, running_on
-from onnxshallow.model.session import usable_cores
+from onnxshallow.model.session import place, usable_cores
 from onnxshallow.model.tensors import TensorInfo
 from onnxshallow.model.weights import byte_size
 from onnxshallow.options.arguments import read_arguments
@@ -110,6 +110,7 @@ def _bench(models: Sequence[ModelSource], options: BenchOptions, config: Config,
     documents, inputs = load_models(models, config)
     notes: list[str] = []
     settings = _settings(inputs, config, options, notes)
+    placed = place(documents[-1].model, _feeds(inputs, settings[0].batch_size, config), config.threads or 0)
     measurements: list[BenchMeasurement] = []
     with progress.stage("Timing", len(settings)) as step:
         for setting in settings:
@@ -139,6 +140,7 @@ def _bench(models: Sequence[ModelSource], options: BenchOptions, config: Config,
         fixed_point=_fixed_point(documents, inputs, config, options, notes),
         notes=notes,
         seed=config.seed,
+        providers=placed,
     )
 
 
@@ -204,7 +206,8 @@ def _peak(document: Document, feeds: Mapping[str, np.ndarray], threads: int, not
     try:
         if document.path == MEMORY:
             raise FootprintError("it is measured of files only")
-        return peak_memory(document.path, feeds, threads, current_providers())
+        providers = [provider.for_session() for provider in current_providers()]
+        return peak_memory(document.path, feeds, threads, providers)
     except FootprintError as error:
         note = f"The peak memory of {document.path} is not known: {error}."
         if note not in notes:

@@ -13,8 +13,9 @@ from packaging.requirements import Requirement
 
 from onnxshallow import __version__
 from onnxshallow.errors import ExitCode
+from onnxshallow.model.files import cache_folder
 from onnxshallow.report.schema.doctor import CacheReport, DoctorReport, PackageReport
-from onnxshallow.search.sensitivity.cache import cache_folder
+from onnxshallow.search.sensitivity.cache import MOST_BYTES, cache_files
 from onnxshallow.text import first_line
 from onnxshallow.versions import RUNTIMES, runtime_problem, runtimes
 
@@ -165,10 +166,12 @@ def _free_memory() -> int | None:
 
 def _cache() -> CacheReport:
     folder = cache_folder()
-    files = list(folder.glob("*.jsonl")) if folder.is_dir() else []
+    files = cache_files(folder)
     existing = next((path for path in (folder, *folder.parents) if path.exists()), Path())
     writable = existing.is_dir() and os.access(existing, os.W_OK)
-    return CacheReport(path=str(folder), files=len(files), size_bytes=_sizes(files), writable=writable)
+    return CacheReport(
+        path=str(folder), files=len(files), size_bytes=_sizes(files), most_bytes=MOST_BYTES, writable=writable
+    )
 
 
 def _sizes(files: Iterable[Path]) -> int:

@@ -12,7 +12,7 @@ from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.model.document import Document, ModelSource, as_document
 from onnxshallow.model.network import Network
 from onnxshallow.model.providers import running_on
-from onnxshallow.model.session import Session
+from onnxshallow.model.session import Session, place
 from onnxshallow.model.tensors import TensorInfo, common_info, with_sizes
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
@@ -89,6 +89,7 @@ def _validate(
     samples, batch = load_report_samples(config, inputs)
     threads = config.threads or 0
     whole = is_fixed(inputs)
+    placed = place(second.model, samples.batch(np.arange(min(batch, len(samples)))), threads)
     shapes = {**open_sizes(samples, inputs), **(config.input_shape or {})}
     kinds = find_kinds(
         Network(first.model, shapes),
@@ -136,6 +137,7 @@ def _validate(
         stability=stability,
         metrics=[metric.result() for metric in own],
         parting=parting,
+        providers=placed,
     )
 
 

@@ -48,7 +48,8 @@ def test_a_plan_gives_the_bytes_that_it_was_saved_with(planned, tmp_path):
     outcome = run("apply", model, plan, "--calib", data, "-o", tmp_path / "again.onnx", "--json", "-")
     assert outcome.exit_code == 0
     assert (tmp_path / "again.onnx").read_bytes() == wanted
-    assert json.loads(outcome.stdout) == read_json(tmp_path / "again.json")
+    assert json.loads(outcome.stdout)["output"]["path"] == str(tmp_path / "again.onnx")
+    assert not (tmp_path / "again.json").exists()
 
 
 @pytest.mark.parametrize("kernel", ["exact", "3"])

@@ -70,6 +70,22 @@ def test_the_seconds_of_a_setting_may_be_few(tmp_path):
     assert report["measurements"][0]["peak_memory_bytes"] is None
 
 
+def test_a_summary_for_a_pull_request(tmp_path):
+    model, _ = save_case(tmp_path)
+    odd = model.rename(tmp_path / "a|b.onnx")
+    more = ("--runs", "5", "--threads", "1", "--no-memory", "--private-model", "semi2k")
+    outcome = run("bench", odd, odd, *more, "--markdown", "-")
+    assert outcome.exit_code == 0
+    said = outcome.stdout.splitlines()
+    assert said[:3] == [
+        "### onnxshallow: latency in onnxruntime, in turns",
+        "",
+        "| model | batch | threads | median ms | times as fast | 95 % interval | peak MB |",
+    ]
+    assert [line.split(" | ")[0] for line in said[4:6]] == [r"| `a\|b.onnx`"] * 2
+    assert "| protocol, estimated | model | MB | seconds | times as fast |" in said
+
+
 def test_names_cannot_act_on_the_terminal(tmp_path):
     model, _ = save_case(tmp_path)
     odd = model.rename(tmp_path / "a\x1b[31m[red].onnx")

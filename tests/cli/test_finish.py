@@ -40,9 +40,25 @@ def test_the_output_lies_beside_the_model(tmp_path):
     assert outputs({"the model": tmp_path / "a.onnx"}, tmp_path / "c", "-").model == tmp_path / "c"
 
 
-def test_a_copy_of_the_report_may_be_the_report(tmp_path):
+def test_the_report_has_one_place(tmp_path):
     read = {"the model": tmp_path / "a.onnx"}
-    assert outputs(read, None, str(tmp_path / "a.shallow.json")).model == tmp_path / "a.shallow.onnx"
+    places = [outputs(read, None, json).report for json in (None, str(tmp_path / "b.json"), "-")]
+    assert places == [tmp_path / "a.shallow.json", tmp_path / "b.json", None]
+
+
+@pytest.mark.parametrize("json", ["b.json", "-"])
+def test_what_an_earlier_run_said_beside_the_model_goes(result, tmp_path, json):
+    end(result, Outputs(tmp_path / "a.onnx"), False)
+    other = "-" if json == "-" else str(tmp_path / json)
+    end(result, Outputs(tmp_path / "a.onnx", other), False)
+    assert files(tmp_path) == {"a.onnx", "b.json"} - {"b.json" if json == "-" else ""}
+
+
+@pytest.mark.parametrize("text", ['{"of": "another"}', "[1]", "no JSON"])
+def test_what_is_no_report_stays_beside_the_model(result, tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    end(result, Outputs(tmp_path / "a.onnx", "-"), False)
+    assert (tmp_path / "a.json").read_text() == text
 
 
 @pytest.mark.parametrize(
@@ -56,6 +72,7 @@ def test_a_copy_of_the_report_may_be_the_report(tmp_path):
         ("a.onnx", "a.onnx", None, None),
         ("a.onnx", "b.json", "b.json", None),
         ("a.onnx", None, "a.json", None),
+        ("a.onnx", "net.onnx", None, None),
     ],
 )
 def test_nothing_is_overwritten(tmp_path, monkeypatch, output, json, plan_out, plan):
@@ -140,7 +157,7 @@ def test_a_good_result_is_written_with_its_report_and_plan(result, tmp_path, cap
 
 def test_a_rejected_result_leaves_no_model(result, tmp_path, capsys):
     (tmp_path / "a.onnx").touch()
-    assert end(rejected(result), Outputs(tmp_path / "a.onnx", "-"), False) == 4
+    assert end(rejected(result), Outputs(tmp_path / "a.onnx"), False) == 4
     assert files(tmp_path) == {"a.json"}
     assert capsys.readouterr().err == "error: Too much is lost.\n"
 

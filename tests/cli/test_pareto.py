@@ -8,7 +8,7 @@ from tests.runs import assert_error, files, read_json, run, save_case, strict_js
 
 REPORT_FIELDS = {
     "schema_version", "model", "original", "points", "validated", "timings", "versions", "config", "seed",
-    "verdict", "by",
+    "verdict", "by", "providers",
 }  # fmt: skip
 POINT_FIELDS = {
     "target_relus", "reason", "optimized", "accuracy_lost", "accuracy_lost_interval", "fidelity", "damage",
@@ -85,6 +85,17 @@ def test_json_can_have_a_file_beside_the_table(case, tmp_path):
     assert outcome.exit_code == 0
     assert len(rows(outcome.stdout)) == 2
     assert read_json(tmp_path / "a.json")["points"][0]["target_relus"] == 302
+
+
+def test_a_summary_for_a_pull_request(case, tmp_path):
+    outcome = quick(*case, "--targets", "0.7,0.01", "--markdown", "-")
+    assert outcome.exit_code == 0
+    assert outcome.stdout.startswith("### onnxshallow: `net.onnx`\n\n**Goal met: 1 of 2 targets.** Exit code 0.\n")
+    assert "| at most (ReLUs) | ReLUs | MACs | same class | points lost | why not |" in outcome.stdout
+    assert "| 302 | 288 |" in outcome.stdout
+    assert "| 4 | - | - | - | - | The target of 4 ReLUs" in outcome.stdout
+    quick(*case, "--targets", "0.7,0.01", "--markdown", tmp_path / "summary.md")
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("### onnxshallow: `net.onnx`")
 
 
 def test_without_data_the_result_is_loudly_not_validated(case):

@@ -28,3 +28,14 @@ def test_the_other_order_costs_what_the_page_says():
     assert f"**{100 * late['symmetric']['top1'][1]:.2f}**" in PAGE
     assert f"{100 * late['minmax']['top1'][1]:.2f} or {100 * late['percentile']['top1'][1]:.2f}, nothing" in PAGE
     assert late["minmax"]["relus"] == late["minmax"]["before"]["relus"] == 0
+
+
+OTHERS = json.loads((ROOT / "benchmarks/results/others.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("way", OTHERS["ways"])
+def test_other_tools_make_what_the_page_says(way):
+    page = (ROOT / "docs/other-tools.md").read_text(encoding="utf-8")
+    found = OTHERS["ways"][way]
+    figures = f"{found['macs']:.3f} | {found['relus']:.3f} | {found['depth']} | {found['points_lost']:.2f}"
+    assert f"| {way} | {figures} | {found['times_as_fast']:.2f} |" in page

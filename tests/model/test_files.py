@@ -1,3 +1,4 @@
+import importlib
 import os
 import signal
 import subprocess
@@ -5,10 +6,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from onnxshallow.errors import ModelError
-from onnxshallow.model.files import atomic_path, locked, require_writable, temporary_beside, write_text
+from onnxshallow.model import files as module
+from onnxshallow.model.files import (
+    atomic_path,
+    cache_folder,
+    locked,
+    require_writable,
+    temporary_beside,
+    write_text,
+)
 from tests.runs import files
 
 # Writes a file and dies of SIGKILL just before or after the rename that makes it whole.
@@ -107,6 +117,23 @@ except BlockingIOError:
     assert files(tmp_path) == set()
 
 
+@posix
+def test_files_are_whole_where_there_are_no_locks(tmp_path, monkeypatch):
+    """As on Windows, which also syncs only files that are open for writing."""
+    import fcntl
+
+    def sync(handle):
+        assert fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_RDWR
+
+    monkeypatch.setattr(module, "fcntl", None)
+    monkeypatch.setattr(os, "fsync", sync)
+    with locked(tmp_path):
+        write_text("text", tmp_path / "a.json")
+        write_text("other", tmp_path / "a.json")
+    assert (tmp_path / "a.json").read_text() == "other"
+    assert files(tmp_path) == {"a.json"}
+
+
 def test_a_folder_that_cannot_be_written_to_is_found_out_beforehand(tmp_path):
     require_writable(tmp_path / "a.onnx")
     assert files(tmp_path) == set()
@@ -124,3 +151,36 @@ def test_written_files_follow_the_umask(tmp_path):
         os.umask(mask)
     assert (tmp_path / "a.json").read_text() == "text"
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_folder_can_be_chosen(monkeypatch):
+    monkeypatch.setenv("ONNXSHALLOW_CACHE", "/somewhere")
+    assert cache_folder() == Path("/somewhere")
+
+
+def test_the_folder_is_else_the_users_cache(monkeypatch):
+    monkeypatch.delenv("ONNXSHALLOW_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert cache_folder() == Path("/cache/onnxshallow")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    home = Path("/system/cache")
+    monkeypatch.setattr(module, "user_cache_path", lambda name, appauthor: home / name)
+    assert cache_folder() == home / "onnxshallow"
+
+
+@pytest.mark.parametrize(
+    ("system", "folder"),
+    [("macos.MacOS", "~/Library/Caches/onnxshallow"), ("unix.Unix", "~/.cache/onnxshallow"),
+     ("windows.Windows", "/profile/AppData/Local/onnxshallow/Cache")],
+)  # fmt: skip
+def test_each_system_has_its_folder(monkeypatch, system, folder):
+    """As platformdirs says of systems that this is not."""
+    name, kind = system.split(".")
+    made = importlib.import_module(f"platformdirs.{name}")
+    if name == "windows":
+        monkeypatch.setattr(made, "get_win_folder", lambda csidl: "/profile/AppData/Local")
+    for variable in ("ONNXSHALLOW_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    system_folders = getattr(made, kind)
+    monkeypatch.setattr(platformdirs, "PlatformDirs", system_folders)
+    assert cache_folder() == Path(folder).expanduser()

@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 import time
@@ -7,7 +8,8 @@ import pytest
 
 from onnxshallow.errors import ModelError
 from onnxshallow.model import session
-from onnxshallow.model.session import Session, _places, share_cores, usable_cores
+from onnxshallow.model.providers import CPU, Placed, Provider, available_providers, running_on
+from onnxshallow.model.session import Session, _places, place, share_cores, usable_cores
 from tests.graphs import parse, run_reference, signed
 
 TWO = "(float[N,3] x) => (float[N,3] r, float[N,3] s) { r = Relu(x) s = Neg(x) }"
@@ -105,3 +107,60 @@ def test_a_process_may_be_told_to_share_the_cores(monkeypatch):
     assert usable_cores() == 1
     share_cores(every + 5)
     assert usable_cores() == every
+
+
+def choose(monkeypatch, *names):
+    """Let these providers be chosen, and sessions ask for none that is not here."""
+    monkeypatch.setattr(session, "current_providers", lambda: tuple(map(Provider, names)))
+    made = session.ort.InferenceSession
+
+    def on_the_cpu(*arguments, providers, **options):
+        here = made(*arguments, providers=[CPU], **options)
+        monkeypatch.setattr(here, "get_providers", lambda: list(names))
+        return here
+
+    monkeypatch.setattr(session.ort, "InferenceSession", on_the_cpu)
+
+
+def test_on_the_cpu_alone_nothing_is_run_to_see_who_runs_it():
+    assert place(parse(TWO), {}) == (Placed(CPU, {}),)
+
+
+def test_a_choice_of_which_nothing_is_run_is_no_silent_fallback(monkeypatch):
+    choose(monkeypatch, "XnnpackExecutionProvider", CPU)
+    with pytest.raises(ModelError, match=r"Xnnpack.* would run nothing, and the CPU everything; leave out"):
+        place(parse(TWO), {"x": signed("x", (2, 3))})
+
+
+def test_what_each_provider_runs_is_counted(monkeypatch):
+    """In a profile, where nodes that other providers took are told like those of the CPU."""
+    choose(monkeypatch, "XnnpackExecutionProvider", CPU)
+    end = Session.end_profile
+
+    def as_if(self):
+        path = end(self)
+        events = json.loads(path.read_text())
+        first = next(event for event in events if event.get("args", {}).get("provider"))
+        first["args"]["provider"] = "XnnpackExecutionProvider"
+        path.write_text(json.dumps(events))
+        return path
+
+    monkeypatch.setattr(Session, "end_profile", as_if)
+    found = place(parse(TWO), {"x": signed("x", (2, 3))}, threads=1)
+    assert found == (Placed("XnnpackExecutionProvider", {}, 1), Placed(CPU, {}, 1))
+
+
+def test_a_session_that_cannot_be_made_names_what_was_chosen(monkeypatch):
+    choose(monkeypatch, "XnnpackExecutionProvider", CPU)
+    with pytest.raises(ModelError, match="options of XnnpackExecutionProvider, or leave out --providers"):
+        Session(parse("(float[N] x) => (float[N] y) { y = Unknown(x) }"))
+
+
+@pytest.mark.skipif("OpenVINOExecutionProvider" not in available_providers(), reason="needs onnxruntime-openvino")
+def test_a_real_provider_runs_what_it_is_said_to_run():
+    x = signed("x", (2, 3))
+    with running_on(["openvino:CPU:precision=FP32"]):
+        found = place(parse(TWO), {"x": x})
+        np.testing.assert_allclose(Session(parse(TWO)).run({"x": x})[1], -x, rtol=1e-6)
+    options = {"device_type": "CPU", "precision": "FP32"}
+    assert found == (Placed("OpenVINOExecutionProvider", options, 1), Placed(CPU, {}, 0))

@@ -1,4 +1,5 @@
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -8,8 +9,6 @@ from onnxshallow.runtime import footprint
 from onnxshallow.runtime.footprint import FootprintError, peak_memory
 from tests.networks import build
 from tests.runs import net
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not say what a process holds")
 
 BIG = "(float[N,1024] x) => (float[N,4096] y) { h = MatMul(x, w) y = Relu(h) }"
 
@@ -68,7 +67,44 @@ def test_a_process_that_is_killed_is_told(tmp_path, monkeypatch):
         peak_memory(saved(tmp_path, net()), {}, 1)
 
 
-def test_a_system_that_does_not_tell_is_told(monkeypatch):
-    monkeypatch.setattr(sys, "platform", "win32")
+class Process:
+    """What psutil says of this process on another system."""
+
+    def __init__(self, **said):
+        self.said = SimpleNamespace(**said)
+
+    def memory_info(self):
+        return self.said
+
+
+@pytest.fixture
+def without_proc(monkeypatch):
+    """A system without the files of Linux."""
+    real = open
+
+    def elsewhere(path, *arguments, **options):
+        if str(path).startswith("/proc"):
+            raise FileNotFoundError(path)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", elsewhere)
+
+
+def test_windows_tells_what_a_process_holds_and_held(monkeypatch, without_proc):
+    monkeypatch.setattr("psutil.Process", lambda: Process(rss=7, peak_wset=9))
+    assert (footprint._forget_peak(), footprint._status("VmHWM")) == (7, 9)
+
+
+def test_macos_tells_what_a_process_holds_and_held(monkeypatch, without_proc):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr("psutil.Process", lambda: Process(rss=7))
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=9))
+    assert (footprint._forget_peak(), footprint._status("VmHWM")) == (7, 9)
+
+
+def test_a_system_that_does_not_tell_is_told(monkeypatch, without_proc):
+    monkeypatch.setattr(sys, "platform", "some other")
+    monkeypatch.setattr("psutil.Process", lambda: Process(rss=7))
     with pytest.raises(SystemExit, match="does not say"):
-        footprint._status("NoSuchKey")
+        footprint._status("VmHWM")

@@ -140,6 +140,15 @@ def test_files_go_where_the_user_says_or_where_no_memory_is_taken(monkeypatch):
     assert spill_folder() == tempfile.gettempdir()
 
 
+def test_where_there_is_no_var_tmp_files_go_where_the_system_says(monkeypatch):
+    """As on Windows, which names TEMP."""
+    for name in ("TMPDIR", "TMP"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TEMP", "/their/temp")
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/their/temp")
+    assert spill_folder() == "/their/temp"
+
+
 def test_memory_in_use_grows_with_what_is_held():
     before = memory_in_use()
     with mmap.mmap(-1, 64 << 20) as held:  # from the system, where malloc may give what was freed before

@@ -1,5 +1,4 @@
 import logging
-import sys
 
 import numpy as np
 import onnx
@@ -95,7 +94,6 @@ def test_data_files_count_as_the_models_size(tmp_path):
     assert model.size_bytes == path.stat().st_size + (tmp_path / "net.data").stat().st_size
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not say what a process holds")
 def test_each_model_has_a_peak_memory_of_its_own(tmp_path):
     text = "(float[N,1000] x) => (float[N,8] y) { h = MatMul(x, w) r = Relu(h) y = MatMul(r, v) }"
     paths = []

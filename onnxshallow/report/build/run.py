@@ -101,6 +101,7 @@ def sensitivity_report(inputs: Inputs, measured: MeasuredDamages) -> Sensitivity
         outputs=inputs.kinds,
         versions=versions(),
         seed=inputs.config.seed,
+        providers=inputs.placed,
         nodes_to_exclude=nodes_to_exclude(inputs.analysis, sites),
     )
 
@@ -133,14 +134,20 @@ def plan_report(inputs: Inputs, plan: Plan, made: Analysis, timings: Mapping[str
 
 
 def run_details(inputs: Inputs, timings: Mapping[str, float]) -> dict[str, Any]:
-    """What the report of a run says of how it ran: its times, versions, options and seed.
+    """What the report of a run says of how it ran: its times, versions, options, seed, and on what it ran.
 
     Args:
         inputs: model, data and options.
         timings: seconds by stage.
     """
     config = inputs.config.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {"timings": dict(timings), "versions": versions(), "config": config, "seed": inputs.config.seed}
+    return {
+        "timings": dict(timings),
+        "versions": versions(),
+        "config": config,
+        "seed": inputs.config.seed,
+        "providers": inputs.placed,
+    }
 
 
 def site_reports(analysis: Analysis, measured: MeasuredDamages | None = None) -> list[SiteReport]:

@@ -5,11 +5,28 @@ from pathlib import PurePath
 
 from onnxshallow.report.markdown.text import code, plain, table
 from onnxshallow.report.schema.figures import compared, count, lost, number
-from onnxshallow.report.schema.reports import AnalysisReport, ChangeReport, Report, ValidationReport, Verdict
+from onnxshallow.report.schema.reports import (
+    AnalysisReport,
+    BenchReport,
+    ChangeReport,
+    ParetoReport,
+    Report,
+    ValidationReport,
+    Verdict,
+)
 from onnxshallow.report.schema.several import Failed
 from onnxshallow.validation.compare import Fidelity
 
-__all__ = ["analysis_summary", "change_table", "closeness", "failed_summary", "run_summary", "validation_summary"]
+__all__ = [
+    "analysis_summary",
+    "bench_summary",
+    "change_table",
+    "closeness",
+    "failed_summary",
+    "pareto_summary",
+    "run_summary",
+    "validation_summary",
+]
 
 
 def run_summary(report: Report) -> str:
@@ -42,6 +59,39 @@ def validation_summary(report: ValidationReport) -> str:
         parts.append(table(["gate", "allowed", "found", ""], gates))
     parts += [lost(report.verdict), closeness(report.fidelity), *_remarks(report.verdict)]
     return _joined(parts)
+
+
+def pareto_summary(report: ParetoReport) -> str:
+    """What each target costs."""
+    rows = [[*cells, plain(reason)] for *cells, reason in (point.row for point in report.points)]
+    parts = [f"### onnxshallow: {code(PurePath(report.model.path).name)}"]
+    if report.verdict is not None:
+        parts.append(_verdict(report.verdict))
+    original = report.original
+    parts.append(f"The original has {count(original.relus)} ReLUs and {count(original.macs)} MACs.")
+    unit = "ReLUs" if report.by == "relus" else plain(original.price_of or report.by)
+    parts.append(table([f"at most ({unit})", "ReLUs", "MACs", "same class", "points lost", "why not"], rows, left=0))
+    return _joined([*parts, *([] if report.verdict is None else _remarks(report.verdict))])
+
+
+def bench_summary(report: BenchReport) -> str:
+    """How long models take, side by side."""
+    rows = []
+    for one in report.measurements:
+        low, high = one.speedup_interval
+        rows.append(
+            [code(PurePath(report.models[one.model].path).name), str(one.batch_size), str(one.threads or "all"),
+             f"{one.median_ms:.3f}", f"{one.speedup:.3f}", f"{low:.3f} to {high:.3f}" if one.model else "",
+             "-" if one.peak_memory_bytes is None else f"{one.peak_memory_bytes / 1e6:.1f}"]
+        )  # fmt: skip
+    headers = ["model", "batch", "threads", "median ms", "times as fast", "95 % interval", "peak MB"]
+    parts = ["### onnxshallow: latency in onnxruntime, in turns", table(headers, rows)]
+    if report.private:
+        headers = ["protocol, estimated", "model", "MB", "seconds", "times as fast"]
+        rows = [[plain(one.title), code(PurePath(report.models[one.model].path).name), f"{one.bytes / 1e6:.3f}",
+                 f"{one.seconds:.4f}", number(one.seconds_ratio, 3)] for one in report.private]  # fmt: skip
+        parts.append(table(headers, rows, left=2))
+    return _joined([*parts, *(f"Note: {plain(note)}" for note in report.notes)])
 
 
 def analysis_summary(report: AnalysisReport) -> str:

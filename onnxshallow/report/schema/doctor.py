@@ -15,12 +15,13 @@ class PackageReport(Part):
 
 
 class CacheReport(Part):
-    """The cache of measured damages."""
+    """The cache of measured damages; beyond `most_bytes` what was not used for longest is removed."""
 
     path: str
     files: int
     size_bytes: int
     writable: bool
+    most_bytes: int | None = None
 
 
 class DoctorReport(Part):

@@ -1,9 +1,14 @@
-"""The JSON reports. Their fields are part of the contract with scripts; additions are allowed, changes are not."""
+"""The JSON reports. Their fields are part of the contract with scripts; additions are allowed, changes are not.
+
+`providers`, wherever models were run, names onnxruntime's execution providers with their options, and how many nodes
+each of them ran: of the model that was given, or of the last of several.
+"""
 
 from typing import Any, Literal
 
 from pydantic import Field
 
+from onnxshallow.model.providers import Placed
 from onnxshallow.report.schema.doctor import DoctorReport
 from onnxshallow.report.schema.engine import EngineReport
 from onnxshallow.report.schema.figures import change, compared, count
@@ -100,6 +105,7 @@ class SensitivityReport(Part):
     seed: int
     outputs: tuple[OutputKind, ...] = ()
     nodes_to_exclude: list[str] = Field(default_factory=list)
+    providers: tuple[Placed, ...] = ()
 
 
 class ValidationReport(Part):
@@ -127,6 +133,7 @@ class ValidationReport(Part):
     stability: Stability | None = None
     metrics: list[MetricResult] = Field(default_factory=list)
     parting: PartingReport | None = None
+    providers: tuple[Placed, ...] = ()
 
 
 class BenchModel(Part):
@@ -185,6 +192,7 @@ class BenchReport(Part):
     fixed_point: list[FixedPointReport] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     seed: int = 0
+    providers: tuple[Placed, ...] = ()
 
 
 class ParetoPoint(Part):
@@ -236,6 +244,7 @@ class ParetoReport(Part):
     seed: int
     verdict: Verdict | None = None
     by: Literal["relus", "macs", "params", "size", "private", "bytes", "messages"] = "relus"
+    providers: tuple[Placed, ...] = ()
 
     def __repr__(self) -> str:
         reached = sum(point.reason is None for point in self.points)
@@ -273,6 +282,7 @@ class PlanReport(Part):
     config: dict[str, Any]
     seed: int
     outputs: tuple[OutputKind, ...] = ()
+    providers: tuple[Placed, ...] = ()
 
 
 class Report(Part):
@@ -312,6 +322,7 @@ class Report(Part):
     fixed_point: FixedPoint | None = None
     training: TrainingReport | None = None
     lossless: Removed | None = None
+    providers: tuple[Placed, ...] = ()
 
     def __repr__(self) -> str:
         parts: list[str] = [self.verdict.status]

@@ -18,13 +18,14 @@ def print_doctor(report: DoctorReport) -> None:
     show_table(console, table)
     memory = "unknown" if report.memory_bytes is None else f"{report.memory_bytes / 2**30:.1f} GiB"
     cache = report.cache
+    most = "" if cache.most_bytes is None else f" of at most {cache.most_bytes / 2**20:.0f}"
     lines = {
         "onnxshallow": f"{report.version}, Python {report.python}, {report.platform}",
         "cores": f"{report.cores} usable",
         "free memory": memory,
         "providers": ", ".join(report.providers) or "none",
         "onnxruntime": "runs a model" if report.runs else "does not run a model",
-        "cache": f"{printable(cache.path)}, {cache.files} sweeps, {cache.size_bytes / 2**20:.1f} MiB",
+        "cache": f"{printable(cache.path)}, {cache.files} sweeps, {cache.size_bytes / 2**20:.1f}{most} MiB",
     }
     for extra, lacking in report.extras.items():
         lines[f"extra [{extra}]"] = f"lacks {', '.join(lacking)}" if lacking else "installed"

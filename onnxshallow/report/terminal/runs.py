@@ -82,12 +82,12 @@ def print_sensitivity(report: SensitivityReport) -> None:
     )
 
 
-def print_result(report: Report, path: Path, page: Path | None = None) -> None:
+def print_result(report: Report, path: Path | None, page: Path | None = None) -> None:
     """Before and after, and the verdict.
 
     Args:
         report: of the run.
-        path: where the JSON report is.
+        path: where the JSON report is, if it is a file.
         page: where the HTML report is, if there is one.
     """
     console = terminal.console()
@@ -102,7 +102,8 @@ def print_result(report: Report, path: Path, page: Path | None = None) -> None:
         console.print(f"Note: {printable(remark)}.")
     if report.output is not None:
         console.print(f"Written: {printable(report.output.path)}", soft_wrap=True)
-    console.print(f"Report: {printable(str(path))}", soft_wrap=True)
+    if path is not None:
+        console.print(f"Report: {printable(str(path))}", soft_wrap=True)
     if page is not None:
         console.print(f"Page: {printable(str(page))}", soft_wrap=True)
     print_verdict(console, verdict)

@@ -186,7 +186,7 @@ def _identity(inputs: Inputs) -> dict[str, object]:
     fit, watched = inputs.swept.fit, inputs.calibration.watched
     providers = inputs.config.providers
     return {
-        **({} if providers is None else {"providers": list(read_providers(providers))}),
+        **({} if providers is None else {"providers": list(map(str, read_providers(providers)))}),
         **({} if not watched else {"watched": _digest(watched), "bounds": SWELL}),
         "model": inputs.document.fingerprint,
         "data": inputs.data.fingerprint(),

@@ -1,10 +1,12 @@
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
-from onnxshallow.search.sensitivity.cache import SweepCache, cache_folder
+from onnxshallow.search.sensitivity import cache as module
+from onnxshallow.search.sensitivity.cache import SweepCache, cache_files
 
 IDENTITY = {"model": "abc", "seed": 0}
 
@@ -97,14 +99,48 @@ def test_a_folder_that_cannot_be_written_to_only_warns(tmp_path, caplog):
     assert "going on without it" in caplog.text
 
 
-def test_the_folder_can_be_chosen(monkeypatch):
-    monkeypatch.setenv("ONNXSHALLOW_CACHE", "/somewhere")
-    assert cache_folder() == Path("/somewhere")
+def test_what_other_code_measured_is_never_used(tmp_path, monkeypatch):
+    """A version may stay while its code changes, and that of another release is other code too."""
+    SweepCache(IDENTITY, tmp_path)["a"] = 0.125
+    monkeypatch.setattr(module, "code_digest", lambda: "of other code")
+    assert "a" not in SweepCache(IDENTITY, tmp_path)
+    monkeypatch.undo()
+    assert "a" in SweepCache(IDENTITY, tmp_path)
 
 
-def test_the_folder_is_else_the_users_cache(monkeypatch):
-    monkeypatch.delenv("ONNXSHALLOW_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert cache_folder() == Path("/cache/onnxshallow")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "onnxshallow"
+def aged(folder, age):
+    """A file of measurements that was used so many seconds ago."""
+    before = set(cache_files(folder))
+    SweepCache({"age": age}, folder)["a"] = 1.0
+    (path,) = set(cache_files(folder)) - before
+    os.utime(path, (path.stat().st_mtime - age,) * 2)
+    return path
+
+
+def test_what_was_not_used_for_longest_goes_first(tmp_path, monkeypatch):
+    oldest, middle, newest = (aged(tmp_path, age) for age in (300, 200, 100))
+    (tmp_path / "of another.txt").write_text("not ours")
+    monkeypatch.setattr(module, "MOST_BYTES", 2 * newest.stat().st_size)
+    assert "a" in SweepCache({"age": 200}, tmp_path)  # which makes it the newest
+    assert (oldest.exists(), middle.exists(), newest.exists()) == (False, True, True)
+    assert (tmp_path / "of another.txt").exists()
+
+
+def test_the_file_that_is_used_stays_however_large(tmp_path, monkeypatch):
+    other, own = aged(tmp_path, 100), aged(tmp_path, 300)
+    monkeypatch.setattr(module, "MOST_BYTES", 0)
+    assert "a" in SweepCache({"age": 300}, tmp_path)
+    assert (own.exists(), other.exists()) == (True, False)
+
+
+def test_a_file_that_cannot_be_removed_stays(tmp_path, monkeypatch):
+    """As on Windows, where another run has it open."""
+    other = aged(tmp_path, 100)
+    monkeypatch.setattr(module, "MOST_BYTES", 0)
+
+    def refused(path, missing_ok=False):
+        raise PermissionError(13, "in use")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    SweepCache(IDENTITY, tmp_path)["a"] = 1.0
+    assert other.exists()
