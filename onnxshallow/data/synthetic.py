@@ -101,6 +101,8 @@ def _images(
 ) -> PixelColumn:
     height, width, channels = sizes if image.channels_last else (*sizes[1:], sizes[0])
     preprocessing.check_channels(channels)
+    if image.dtype.kind in "iub":
+        preprocessing.check_whole_numbers("synthetic images", image.dtype)
     pixels = dead_leaves(count, channels, height, width, seed)
     preprocessing = preprocessing.without_resizing()
     if preprocessing.mean is None and preprocessing.std is None:
