@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from onnxshallow.model.network import Network, Node
+from onnxshallow.model.network import Network, Node, is_default_domain
 from onnxshallow.model.shapes import all_names, bodies, infer_shapes
 from onnxshallow.model.spelling.changes import fresh, reads
 from onnxshallow.model.tensors import TensorInfo
@@ -213,7 +213,7 @@ def _one_sample_a_run(model: onnx.ModelProto, network: Network, lone: Sequence[s
 
 def _axes(model: onnx.ModelProto, taken: set[str]) -> str:
     """The stored axis 0 that Squeeze and Unsqueeze read since opset 13; nothing before."""
-    if Network(model).opset < 13:
+    if all(entry.version < 13 for entry in model.opset_import if is_default_domain(entry.domain)):
         return ""
     name = fresh("first_axis", taken)
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(1, np.int64), name))

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from onnxshallow.errors import ModelError
-from onnxshallow.model.files import atomic_path, locked, require_writable, temporary_beside, write_text
+from onnxshallow.model.files import (
+    atomic_path,
+    locked,
+    require_writable,
+    same_file,
+    temporary_beside,
+    write_text,
+)
 from tests.runs import files
 
 # Writes a file and dies of SIGKILL just before or after the rename that makes it whole.
@@ -124,3 +131,13 @@ def test_written_files_follow_the_umask(tmp_path):
         os.umask(mask)
     assert (tmp_path / "a.json").read_text() == "text"
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_paths_that_lead_nowhere_are_no_files(tmp_path):
+    (tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "one")
+    assert not same_file(tmp_path / "one", tmp_path / "a.onnx")
+    assert not same_file(tmp_path / ("x" * 300), tmp_path / "a.onnx")
+    (tmp_path / "a.onnx").write_bytes(b"1")
+    (tmp_path / "b.onnx").hardlink_to(tmp_path / "a.onnx")
+    assert same_file(tmp_path / "a.onnx", tmp_path / "b.onnx")
