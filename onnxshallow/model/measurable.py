@@ -150,7 +150,7 @@ def _without_batch(network: Network) -> list[str]:
 
 def _is_state(shape: Sequence[int | str | None], firsts: Collection[int | str | None]) -> bool:
     """Whether an input is the state of a recurrent network, (layers, N, features), beside inputs in batches."""
-    beside = any(other == 1 or isinstance(other, str) for other in firsts)
+    beside = any(other in (None, 1) or isinstance(other, str) for other in firsts)
     return beside and len(shape) == 3 and isinstance(shape[0], int) and shape[0] != 1 and not _is_several(shape[1])
 
 
