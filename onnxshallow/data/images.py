@@ -48,6 +48,11 @@ class ImageInput:
         return cls(tensor, channels=first, height=second, width=third, channels_last=False)
 
     @property
+    def is_line(self) -> bool:
+        """Whether it is one row or one column of pixels, as of audio or the state of a recurrent network."""
+        return 1 in (self.height, self.width)
+
+    @property
     def dtype(self) -> np.dtype:
         """Element type of the input, float32 where unknown."""
         return self.tensor.dtype if self.tensor.dtype is not None else np.dtype(np.float32)

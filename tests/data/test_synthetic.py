@@ -116,3 +116,11 @@ def test_made_up_pixels_are_what_the_type_holds(dtype, low, high):
 def test_options_that_a_network_of_whole_numbers_cannot_follow_are_refused():
     with pytest.raises(UsageError, match=r"--mean cannot be followed: .* synthetic images"):
         synthesize([tensor("N", 3, 16, 16, dtype=np.uint8)], 4, 0, Preprocessing(mean=(0.5,)))
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((2, 1, 128), -1), ((1, 128, 3), -2)])
+def test_images_of_one_row_are_signals(shape, axis):
+    values = synthesize([tensor("N", *shape)], 30, 0, Preprocessing()).batch(range(30))["x"]
+    assert values.shape == (30, *shape)
+    assert values.std() == pytest.approx(1, abs=0.05)
+    assert np.abs(np.diff(values, axis=axis)).mean() < 0.6  # white noise of this deviation has 1.13
