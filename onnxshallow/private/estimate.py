@@ -130,6 +130,8 @@ def _not_counted(operations: Operations, protocol: Protocol, weights: Weights) -
             yield "the parties' own computation"
         if protocol.comparison.messages is None:
             yield "waiting for messages"
+    if operations.smooth and protocol.comparison.work:
+        yield "the parties' own computation of smooth functions"
     for kinds, words in _parts(operations, weights):
         if any(charge_of(each, protocol, weights) is None for each in operations.of(*kinds)):
             yield words

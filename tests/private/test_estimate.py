@@ -128,6 +128,8 @@ def test_smooth_functions_are_charged_where_a_source_tells_and_said_where_none_d
         assert made.bytes - rest.bytes == 18 * each
         assert made.messages - rest.messages == messages
         assert "18 elements of a tanh function" in made.counted
+        assert "the parties' own computation of smooth functions" in made.not_counted
+        assert "the parties' own computation of smooth functions" not in rest.not_counted
         assert any(f"{each} bytes and {messages} messages for a tanh" in source for source in made.sources)
     made = estimate(with_tanh, PROTOCOLS["delphi"])
     assert "18 elements of a tanh function" in made.not_counted
