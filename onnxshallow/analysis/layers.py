@@ -206,13 +206,15 @@ class Layers:
         return self._finish(node, "gemm", self._before(node), weight_shape)
 
     def _affine(self, node: Node) -> Layer | None:
-        sizes = self.network.shape(node.inputs[0])
+        swapped = node.is_op("Mul") and self.network.is_constant(node.inputs[0])
+        source = node.inputs[1 if swapped else 0]
+        sizes = self.network.shape(source)
         channels = sizes[1] if sizes is not None and len(sizes) > 1 else None
         if sizes is None or channels is None:
             return None
-        if self._affine_after(node, node.inputs[0], len(sizes) - 2, channels) is None:
+        if self._affine_after(node, source, len(sizes) - 2, channels) is None:
             return None
-        return self._finish(node, "affine", (), (channels, 1, *(1 for _ in sizes[2:])))
+        return self._finish(node, "affine", (), (channels, 1, *(1 for _ in sizes[2:])), source)
 
     def _weight_shape(self, node: Node) -> tuple[int, ...] | None:
         if len(node.inputs) < 2:
@@ -232,7 +234,10 @@ class Layers:
             )
             return None
         if not self.network.is_constant(weight) or self.network.constant(weight) is None:
-            self.reasons[node.index] = "its weights are computed while the model runs"
+            given = any(stored == info.name for info in self.network.inputs)
+            self.reasons[node.index] = (
+                "its weights are an input of the model" if given else "its weights are computed while the model runs"
+            )
             return None
         sizes = self.network.shape(weight)
         if sizes is None or not all(sizes):
@@ -274,7 +279,14 @@ class Layers:
         plain = conv.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID", "")
         return plain and not any(begin[:2] + end[:2]) and min(begin + end) >= 0
 
-    def _finish(self, node: Node, kind: Kind, before: tuple[int, ...], weight_shape: tuple[int, ...]) -> Layer:
+    def _finish(
+        self,
+        node: Node,
+        kind: Kind,
+        before: tuple[int, ...],
+        weight_shape: tuple[int, ...],
+        source: str | None = None,
+    ) -> Layer:
         after: list[int] = []
         tensor = node.outputs[0]
         rank = len(weight_shape) - 2
@@ -286,7 +298,9 @@ class Layers:
             after.append(reader.index)
             tensor = reader.outputs[0]
         first = self.network.nodes[before[0]] if before else node
-        return Layer(node.name, kind, first.inputs[0], tensor, before, node.index, tuple(after), weight_shape)
+        return Layer(
+            node.name, kind, source or first.inputs[0], tensor, before, node.index, tuple(after), weight_shape
+        )
 
     def _affine_after(
         self, node: Node, tensor: str, rank: int, channels: int

@@ -86,7 +86,7 @@ def outputs(
         ModelError: a folder cannot be written to.
     """
     model = next(iter(read.values()))
-    target = output if output is not None else model.with_name(f"{model.stem}.shallow.onnx")
+    target = output if output is not None else model.parent / f"{model.stem}.shallow.onnx"
     check_outputs({"--output": target}, read)
     page, model_card = (
         target.with_suffix(suffix) if path == BESIDE else None if path is None else Path(path)

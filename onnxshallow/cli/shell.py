@@ -185,9 +185,9 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
         if output is None or str(output) == "-":
             continue
         path = Path(output)
-        if path.is_dir():
+        if os.path.isdir(path):
             raise UsageError(f"{option} {path} is a folder; give a file.")
-        if not path.parent.is_dir():
+        if not os.path.isdir(path.parent):
             raise UsageError(f"{option} {path}: there is no folder {path.parent}; create it first.")
         for what, other in taken.items():
             if same_file(path, other):
@@ -207,7 +207,7 @@ def files_read(model: Path, config: "Config", options_file: Path | None) -> dict
     from onnxshallow.options.config import CONFIG_NAME
     from onnxshallow.options.forms import file_of
 
-    read = {"the input model": model, "the options file": options_file or model.with_name(CONFIG_NAME)}
+    read = {"the input model": model, "the options file": options_file or model.parent / CONFIG_NAME}
     for what, source in (("the calibration data", config.calib), ("the validation data", config.validate_data)):
         if source is not None:
             read[what] = file_of(source)

@@ -48,6 +48,11 @@ class ImageInput:
         return cls(tensor, channels=first, height=second, width=third, channels_last=False)
 
     @property
+    def is_line(self) -> bool:
+        """Whether it is one row or one column of pixels, as of audio or the state of a recurrent network."""
+        return 1 in (self.height, self.width)
+
+    @property
     def dtype(self) -> np.dtype:
         """Element type of the input, float32 where unknown."""
         return self.tensor.dtype if self.tensor.dtype is not None else np.dtype(np.float32)
@@ -77,7 +82,8 @@ class ImageInput:
     def feed(self, pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.generic]:
         """Turns pixels of the right size into the network's input.
 
-        An integer input takes the pixels as they are: such a network holds its own preprocessing.
+        An integer input takes the pixels as they are: such a network holds its own preprocessing. Made-up pixels are
+        brought to what int8 and bool hold, as photographs are by those who quantize networks.
 
         Args:
             pixels: (N, H, W, C) uint8, RGB.
@@ -88,8 +94,13 @@ class ImageInput:
         """
         if preprocessing.channels == "bgr":
             pixels = pixels[..., ::-1]
-        integer = np.issubdtype(self.dtype, np.integer)
-        values = pixels if integer else preprocessing.normalize(pixels)
+        values: NDArray[np.generic] = pixels
+        if self.dtype.kind not in "iub":
+            values = preprocessing.normalize(pixels)
+        elif self.dtype == np.int8:
+            values = pixels.astype(np.int16) - 128
+        elif self.dtype.kind == "b":
+            values = pixels > 127
         if not self.channels_last:
             values = values.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(values, dtype=self.dtype)

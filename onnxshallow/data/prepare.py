@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.data.images import ImageInput
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.samples import Samples
 from onnxshallow.data.sources import load_samples
@@ -103,6 +104,7 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
             seed=config.seed,
             max_bytes=config.data_limit,
         )
+    _say_what_is_not_used(preprocessing, inputs, calibration)
     others: Mapping[str, Samples] = {}
     pool = calibration.whole
     if config.validate_data is None:
@@ -119,6 +121,13 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
     prepared = Prepared(calibration.take(parts[0]), calibration.take(parts[1]), report, pool, batch, others)
     _check_enough(inputs, batch, prepared.fit, prepared.selection, report)
     return prepared
+
+
+def _say_what_is_not_used(preprocessing: Preprocessing, inputs: Sequence[TensorInfo], samples: Samples) -> None:
+    """Options for pixels change nothing where no input takes images."""
+    named = preprocessing.normalizing_options
+    if named and all(ImageInput.from_tensor(info) is None for info in inputs):
+        logger.warning("%s: %s not used, as no input takes images", samples.source, " and ".join(named))
 
 
 def _number_of_others(count: int, inputs: Sequence[TensorInfo], batch: int) -> int:

@@ -112,21 +112,44 @@ class Preprocessing:
 
         Raises:
             UsageError: an option would change the values of integers.
+            DataError: pixels are no values of the type.
         """
-        if dtype.kind in "iu":
-            given = {"--mean": self.mean, "--std": self.std, "--scale": None if self.scale == 255 else self.scale}
-            if named := [option for option, value in given.items() if value is not None]:
-                raise UsageError(
-                    f"{' and '.join(named)} cannot be followed: the network takes {dtype} images and normalizes them "
-                    f"by itself, so pixels of {where} are given to it as they are; leave the options out."
+        if dtype.kind in "iub":
+            self.check_whole_numbers(where, dtype)
+            if dtype in (np.int8, np.bool_):
+                raise DataError(
+                    f"{where}: pixels from 0 to 255 do not fit into {dtype}, which the network takes; give arrays of "
+                    f"{dtype} as it was trained on."
                 )
             return
-        if self.mean is None and self.std is None and self.scale == 255:
+        if not self.normalizing_options:
             logger.warning(
                 "%s: pixels are divided by 255, and that is all; if the network was trained on standardized images, "
                 "give --preset or --mean and --std (--mean 0 --std 1 if not)",
                 where,
             )
+
+    def check_whole_numbers(self, where: str, dtype: np.dtype) -> None:
+        """Check that nothing is to be done to pixels of a network that takes whole numbers.
+
+        Args:
+            where: the images come from.
+            dtype: element type of the input.
+
+        Raises:
+            UsageError: an option would change them.
+        """
+        if named := self.normalizing_options:
+            raise UsageError(
+                f"{' and '.join(named)} cannot be followed: the network takes {dtype} images and normalizes them "
+                f"by itself, so pixels of {where} are given to it as they are; leave the options out."
+            )
+
+    @property
+    def normalizing_options(self) -> list[str]:
+        """The options that change the values of pixels, as far as they are given."""
+        given = {"--mean": self.mean, "--std": self.std, "--scale": None if self.scale == 255 else self.scale}
+        return [option for option, value in given.items() if value is not None]
 
     def check_channels(self, channels: int) -> None:
         """Checks that mean and std fit images of so many channels.

@@ -4,6 +4,7 @@ Such a source runs code, so it is accepted from the command line and the API onl
 """
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -146,7 +147,7 @@ def _load_function(source: str) -> Callable[[], object]:
     match = CODE.fullmatch(source)
     assert match is not None, "callers ask names_code first"
     path, name = Path(match["file"]), match["function"]
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{source}: there is no file {path}; check the path.")
     # Registered under a name of its own, as dataclasses and pickling in the user's file need.
     spec = importlib.util.spec_from_file_location(f"onnxshallow_user_{path.stem}", path)

@@ -1,6 +1,7 @@
 """From what the user names (`--calib D`, `--validate D`) to samples."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,9 +55,9 @@ def load_samples(
         samples = samples_from_reader(source, inputs, preprocessing, limit, max_bytes)
     else:
         path = Path(source)
-        if path.is_dir():
+        if os.path.isdir(path):
             samples = samples_from_folder(path, inputs, preprocessing)
-        elif not path.exists():
+        elif not os.path.exists(path):
             raise DataError(f"{source}: no such file or folder; check the path.")
         elif path.suffix.lower() == ".npz":
             samples = samples_from_arrays(read_archive(path, max_bytes), inputs, preprocessing, source)

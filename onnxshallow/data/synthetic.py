@@ -33,7 +33,8 @@ def synthesize(
 
     Inputs of rank 4 get dead-leaves images: preprocessed like stored ones where a mean or std is known, as
     raw pixels where the input is integer, and else standardized to zero mean and unit variance a channel.
-    Inputs of rank 3 get signals with steps and 1/f noise, all others signed white noise, both standardized.
+    Inputs of rank 3, and images of one row or column, get signals with steps and 1/f noise, all others signed white
+    noise, both standardized.
     Other integer and bool inputs get zeros and ones, which are valid as flags, as masks and as indices into
     nearly any table.
 
@@ -60,7 +61,8 @@ def synthesize(
 def _require_room(tensor: TensorInfo, count: int, most: int) -> None:
     """Images are made as bytes, all else as numbers of eight bytes at the most."""
     sizes = [size for size in (tensor.shape or ())[1:] if isinstance(size, int)]
-    needed = count * math.prod(sizes) * (1 if ImageInput.from_tensor(tensor) is not None else 8)
+    image = ImageInput.from_tensor(tensor)
+    needed = count * math.prod(sizes) * (1 if image is not None and not image.is_line else 8)
     if needed > most:
         raise DataError(
             f"{count} synthetic samples for input {tensor.name!r} of shape {describe_shape(tensor)} would take "
@@ -85,7 +87,7 @@ def _column(tensor: TensorInfo, count: int, seed: int, preprocessing: Preprocess
             "or give real samples."
         )
     image = ImageInput.from_tensor(tensor)
-    if image is not None:
+    if image is not None and not image.is_line:
         return _images(image, sizes, count, seed, preprocessing)
     dtype = tensor.dtype if tensor.dtype is not None else np.dtype(np.float32)
     rng = np.random.default_rng(seed)
@@ -93,6 +95,10 @@ def _column(tensor: TensorInfo, count: int, seed: int, preprocessing: Preprocess
         return ArrayColumn(rng.integers(0, 2, size=(count, *sizes)), dtype)
     if len(sizes) == 2:
         return ArrayColumn(_signals(count, sizes[0], sizes[1], rng), dtype)
+    if image is not None:
+        channels = sizes[-1] if image.channels_last else sizes[0]
+        signals = _signals(count, channels, math.prod(sizes) // channels, rng)
+        return ArrayColumn((signals.swapaxes(1, 2) if image.channels_last else signals).reshape(count, *sizes), dtype)
     return ArrayColumn(rng.standard_normal((count, *sizes), dtype=np.float32), dtype)
 
 
@@ -101,6 +107,8 @@ def _images(
 ) -> PixelColumn:
     height, width, channels = sizes if image.channels_last else (*sizes[1:], sizes[0])
     preprocessing.check_channels(channels)
+    if image.dtype.kind in "iub":
+        preprocessing.check_whole_numbers("synthetic images", image.dtype)
     pixels = dead_leaves(count, channels, height, width, seed)
     preprocessing = preprocessing.without_resizing()
     if preprocessing.mean is None and preprocessing.std is None:

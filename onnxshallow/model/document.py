@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from onnxshallow.errors import ModelError
 from onnxshallow.model.external import read_external_data, remove_stale_data, write_external_data
 from onnxshallow.model.files import atomic_path, file_digest, same_file
 from onnxshallow.model.guard.limits import MAX_TENSOR, require_types, require_within_limits
+from onnxshallow.model.measurable import Measurable, measurable
 from onnxshallow.model.session import Session
 from onnxshallow.model.spelling import Plain, plainly_spelled
 from onnxshallow.model.weights import byte_size, is_apart
@@ -42,6 +44,7 @@ class Document:
         sha256: digest of the file at `path`, without its data files; in memory, of what such a file would hold.
         data_files: the files that hold some of its tensors.
         is_frozen: whether weights were taken off the model's inputs.
+        stand_in: what `model` is made by, where that stands for a model that cannot be measured as it is.
     """
 
     path: Path
@@ -49,11 +52,30 @@ class Document:
     sha256: str
     data_files: tuple[Path, ...] = ()
     is_frozen: bool = False
+    stand_in: Measurable | None = None
 
     @cached_property
     def plain(self) -> Plain:
         """The model in the one spelling that all further rooms know, and the way back."""
         return plainly_spelled(self.model)
+
+    def measurable(self, *, scores: bool = True) -> "Document":
+        """The same, with a model that can be measured, see `onnxshallow.model.measurable`."""
+        made = measurable(self.model, scores=scores) if self.stand_in is None else self.stand_in
+        return replace(self, model=made.model, stand_in=made)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is measured otherwise than one might expect, for people."""
+        return () if self.stand_in is None else self.stand_in.remarks
+
+    def sizes(self, shapes: Mapping[str, Sequence[int]] | None) -> Mapping[str, Sequence[int]] | None:
+        """Shapes that a user gave for inputs, by name, as `model` has them."""
+        return shapes if self.stand_in is None else self.stand_in.sizes(shapes)
+
+    def written(self, made: onnx.ModelProto) -> onnx.ModelProto:
+        """What was made of `model`, with the inputs and outputs that the file has."""
+        return made if self.stand_in is None else self.stand_in.restored(made)
 
     @property
     def external(self) -> bool:
@@ -145,8 +167,8 @@ def load_document(path: str | os.PathLike[str], max_tensor: int = MAX_TENSOR) ->
             is missing or lies outside the model's folder.
     """
     path = Path(path)
-    if not path.is_file():
-        if path.is_dir():
+    if not os.path.isfile(path):  # which is no error where the name is too long, or a link leads in circles
+        if os.path.isdir(path):
             raise ModelError(f"{path} is a folder; name a model file in it.")
         raise ModelError(f"There is no model file {path}; check the path.")
     try:

@@ -59,10 +59,10 @@ def read_external_data(model: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
 
 def _find(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int, int]:
     """The file, the first byte and the number of bytes of a tensor's values."""
-    folder, own = path.parent.resolve(), path.resolve().parent
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     try:
+        folder, own = path.parent.resolve(), path.resolve().parent
         target = (folder / location).resolve()
         if not target.is_file() and (own / location).is_file():  # the link stands elsewhere, the data by the model
             target = (own / location).resolve()
@@ -80,7 +80,7 @@ def _find(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int, int]:
         offset = int(entries.get("offset") or 0)
         needed = data_bytes(tensor) if _is_plain(tensor) else size - offset
         length = int(entries.get("length") or needed)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError) as error:  # RuntimeError: a link leads in circles
         raise ModelError(
             f"The place of tensor {tensor.name!r} of {path} in its data file {location!r} is damaged: {error}. "
             "Export the model again."

@@ -59,7 +59,9 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 
 def same_file(path: Path, other: Path) -> bool:
     """Whether two paths lead to one file, links followed; also where it does not exist yet."""
-    return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
+    if os.path.realpath(path) == os.path.realpath(other):
+        return True
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def require_writable(path: Path) -> None:

@@ -346,11 +346,12 @@ def _completed(
 
 def _index_nodes(graph: onnx.GraphProto) -> tuple[Node, ...]:
     taken: set[str] = set()
+    written = {proto.name for proto in graph.node}  # what has no name must not be given that of a later node
     counts: Counter[str] = Counter()
     nodes = []
     for index, proto in enumerate(graph.node):
         name = stated = proto.name or next((output for output in proto.output if output), f"{proto.op_type}_{index}")
-        while name in taken:
+        while name in taken or (not proto.name and name in written):
             counts[stated] += 1
             name = f"{stated}#{counts[stated] + 1}"
         taken.add(name)

@@ -15,6 +15,7 @@ from onnxshallow.analysis import Analysis
 from onnxshallow.private.operations import Kind, Operations
 from onnxshallow.private.price import NetworkPrice, charge_of, price, price_operation
 from onnxshallow.private.protocols import Protocol, Weights
+from onnxshallow.private.smooth import FUNCTIONS
 
 __all__ = ["PrivateEstimate", "estimate"]
 
@@ -129,6 +130,8 @@ def _not_counted(operations: Operations, protocol: Protocol, weights: Weights) -
             yield "the parties' own computation"
         if protocol.comparison.messages is None:
             yield "waiting for messages"
+    if operations.smooth and protocol.comparison.work:
+        yield "the parties' own computation of smooth functions"
     for kinds, words in _parts(operations, weights):
         if any(charge_of(each, protocol, weights) is None for each in operations.of(*kinds)):
             yield words
@@ -150,6 +153,9 @@ def _parts(operations: Operations, weights: Weights) -> Iterator[tuple[tuple[Kin
             ("square", "product"),
             f"{operations.squares} squares and {operations.products} products of two values",
         )
+    for function in FUNCTIONS:
+        if found := operations.of(function):
+            yield (function,), f"{sum(each.made for each in found)} elements of a {function} function"
     if factors := operations.of("factor", "scale"):
         made = sum(each.made for each in factors)
         yield ("factor", "scale"), f"{made} elements of average poolings and multiplications by the model's numbers"

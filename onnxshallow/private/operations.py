@@ -14,11 +14,15 @@ import numpy as np
 
 from onnxshallow.analysis import Analysis, Layer, Site
 from onnxshallow.analysis.cost import is_square
+from onnxshallow.analysis.smooth import kind_of
 from onnxshallow.model.network import Network, Node
+from onnxshallow.private.smooth import FUNCTIONS, steps_of
 
 __all__ = ["Kind", "Matrices", "Operation", "Operations", "count_operations"]
 
-Kind = Literal["comparison", "square", "product", "factor", "scale", "linear"]
+Kind = Literal[
+    "comparison", "square", "product", "factor", "scale", "linear", "sigmoid", "tanh", "erf", "exp", "softplus"
+]
 """A factor is a multiplication by more than one number of the model's, a scale one by a number that all may know."""
 
 # Sums and moves: each party does these on its own shares.
@@ -123,6 +127,11 @@ class Operations:
         return self._made("square")
 
     @cached_property
+    def smooth(self) -> int:
+        """Elements that a smooth function is computed of, such as a sigmoid; each function by itself."""
+        return sum(operation.made for operation in self.of(*FUNCTIONS))
+
+    @cached_property
     def products(self) -> int:
         """Elements of the products of two computed tensors."""
         return self._made("product")
@@ -149,16 +158,15 @@ def count_operations(analysis: Analysis) -> Operations:
             continue  # folded into the layer's weights
         if site is not None and site.size is None:
             continue
-        if site is not None and not site.comparisons:
-            others[site.kind] += 1
-            continue
         try:
             made = list(_operations(analysis, node, layer, site))
         except _UnknownShapeError:
             unknown.append(node.name)
             continue
         found += made
-        if not (made or layer or site or node.is_op(*_LOCAL, "Mul", "Clip") or _copies(node)):
+        if site is not None and not made:
+            others[site.kind] += 1
+        elif not (made or layer or node.is_op(*_LOCAL, "Mul", "Clip") or _copies(node)):
             others[node.op] += 1
     return Operations(tuple(found), tuple(sorted(others.items())), tuple(unknown))
 
@@ -166,8 +174,12 @@ def count_operations(analysis: Analysis) -> Operations:
 def _operations(analysis: Analysis, node: Node, layer: Layer | None, site: Site | None) -> Iterator[Operation]:
     """What a node does; nothing where it is local to a party, or is not counted."""
     network, index = analysis.network, node.index
-    if site is not None:
-        yield from _site_operations(network, node, site)
+    if steps := list(steps_of(kind_of(node), by_tanh=node.attributes.get("approximate") == "tanh")):
+        made = _elements(network, node.outputs[0])
+        yield from (Operation(index, step, made) for step in steps)
+    elif site is not None:
+        if site.comparisons:
+            yield from _site_operations(network, node, site)
     elif layer is not None and layer.kind == "affine":
         yield from _times(node, analysis.layers.convolution(layer).weight, _elements(network, layer.output))
     elif layer is not None or (node.is_op("Conv", "ConvTranspose", "Gemm", "MatMul") and _has_weights(network, node)):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from onnxshallow.analysis import Analysis
 from onnxshallow.private.operations import Matrices, Operation, Operations, count_operations
 from onnxshallow.private.protocols import Charge, Protocol, Weights
+from onnxshallow.private.smooth import FUNCTIONS
 
 __all__ = ["NetworkPrice", "Price", "charge_of", "goes_tap_by_tap", "price", "price_operation"]
 
@@ -128,6 +129,8 @@ def charge_of(operation: Operation, protocol: Protocol, weights: Weights) -> Cha
         return protocol.comparison
     if operation.kind in ("square", "product"):
         return protocol.product
+    if operation.kind in FUNCTIONS:
+        return protocol.functions.get(operation.kind)
     if operation.kind == "scale" or weights == "public":
         return protocol.scale
     return protocol.linear if operation.kind == "linear" else protocol.product

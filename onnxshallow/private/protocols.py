@@ -14,11 +14,11 @@ References:
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 from onnxshallow.errors import UsageError
 from onnxshallow.private import cheetah
-from onnxshallow.private.operations import Operation
+from onnxshallow.private.operations import Kind, Operation
 
 __all__ = [
     "PROTOCOLS",
@@ -71,6 +71,7 @@ class Protocol:
         linear: linear layers with secret weights.
         scale: whatever is multiplied by numbers that all parties know: linear layers with public weights, average
             poolings. The parties multiply on their own; the charge is for cutting digits off afterwards.
+        functions: smooth functions, by what they compute; none where no source tells what they cost.
         offline_bytes: a comparison, before the input is known.
         comparison_seconds: of a comparison while the network runs, network included, where only that is published.
         seconds_source: where that comes from.
@@ -87,6 +88,7 @@ class Protocol:
     product: Charge | None = None
     linear: Charge | None = None
     scale: Charge | None = None
+    functions: Mapping[Kind, Charge] = field(default_factory=dict)
     offline_bytes: float | None = None
     comparison_seconds: float | None = None
     seconds_source: str = ""
@@ -100,6 +102,15 @@ _SEMI2K = f"{_SPU}, SEMI2K"
 _ABY3 = f"{_SPU}, ABY3"
 _WORK = f"own work {_SPU}, a core of a shared server for each party"
 _CHEETAH = f"{_SPU}, CHEETAH, without the set-up of its first run"
+
+
+def _functions(measured: str, **figures: tuple[float, int]) -> dict[Kind, Charge]:
+    """Charges for smooth functions, of bytes an element and messages a node, measured on 4 096 elements."""
+    return {
+        cast(Kind, name): Charge(size, messages, f"{measured}: {size:g} bytes and {messages} messages for a {name}")
+        for name, (size, messages) in figures.items()
+    }
+
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -149,6 +160,14 @@ PROTOCOLS = {
                 work=0.29e-6,
                 formula=cheetah.scales,
             ),
+            functions=_functions(
+                _CHEETAH,
+                sigmoid=(5632, 193),
+                tanh=(3001, 146),
+                erf=(4770, 250),
+                exp=(2261, 50),
+                softplus=(5527, 151),
+            ),
             work={"secret": 8e-6, "public": 0.2e-6},
             work_source=_WORK,
             left_out=(
@@ -171,6 +190,9 @@ PROTOCOLS = {
             scale=Charge(
                 8, 1, f"{_SEMI2K}: 8 bytes for cutting digits off an element, 1 message a node", work=0.08e-6
             ),
+            functions=_functions(
+                _SEMI2K, sigmoid=(1210, 53), tanh=(648, 36), erf=(1442, 60), exp=(200, 17), softplus=(1220, 43)
+            ),
             work={"secret": 0.8e-6, "public": 0.2e-6},
             work_source=_WORK,
         ),
@@ -188,6 +210,9 @@ PROTOCOLS = {
                 1.75,
                 f"{_ABY3}: 28 bytes for cutting digits off an element, 2, 2 and 1 messages a node",
                 work=0.12e-6,
+            ),
+            functions=_functions(
+                _ABY3, sigmoid=(1780, 78), tanh=(868, 52), erf=(1944, 87), exp=(444, 24), softplus=(2968, 65)
             ),
             work={"secret": 0.5e-6, "public": 0.45e-6},
             work_source=_WORK,

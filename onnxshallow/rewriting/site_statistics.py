@@ -7,12 +7,16 @@ import numpy as np
 
 from onnxshallow.actions.base import Statistics
 from onnxshallow.analysis import Analysis, Site
+from onnxshallow.errors import ModelError
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.moments import SiteStatistics, site_statistics
 from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.progress import Step
 
 __all__ = ["collect_statistics"]
+
+# Squares of what is larger do not add up in float32.
+_LARGEST = 1e15
 
 
 def collect_statistics(
@@ -33,6 +37,9 @@ def collect_statistics(
         step: called after each site.
         pixels: whether each element is looked at by itself, too.
         curved: whether parabolas are of interest.
+
+    Raises:
+        ModelError: a site reads values that are too large to be fitted.
     """
     goals = {tensor for site in sites for tensor in (site.source, site.output)}
     batches = [*calibration.batches, *calibration.watched]
@@ -66,5 +73,16 @@ def _by_element(cursor: Cursor, site: Site, parts: Sequence[slice], curved: bool
 def _pairs(cursor: Cursor, site: Site, batches: slice) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """What a site reads and makes, batch by batch."""
     for pair in zip(cursor[site.source][batches], cursor[site.output][batches], strict=True):
+        _require_fitting_range(site, pair[0])
         yield pair
         cursor.store.rest()
+
+
+def _require_fitting_range(site: Site, values: np.ndarray) -> None:
+    """Refuse what float64 holds and sums of squares in float32, which fits are made of, do not."""
+    largest = float(np.max(np.abs(values), initial=0))
+    if largest > _LARGEST:
+        raise ModelError(
+            f"Activation {site.name!r} reads values up to {largest:.1g}, and layers are fitted in single precision, "
+            f"to values of at most {_LARGEST:g}; scale the samples, or the weights before it, down."
+        )

@@ -42,9 +42,13 @@ def _uncounted(analysis: Analysis) -> str | None:
     unknown = [site.name for site in analysis.sites if site.size is None]
     if unknown:
         return (
-            f"has activations of open sizes, {printable(unknown[0])!r} and {len(unknown) - 1} more of "
-            f"{len(analysis.sites)}, so no share of all can be asked for; fix the open axes of the inputs with "
-            "--input-shape NAME:1,3,224,224."
+            f"has activations of unknown sizes, {len(unknown)} of {len(analysis.sites)} such as "
+            f"{printable(unknown[0])!r}, so no share of all can be asked for; "
+            + (
+                "ask for fewer MACs with --target-macs."
+                if analysis.network.has_fixed_sizes
+                else "fix the open axes of the inputs with --input-shape NAME:1,3,224,224."
+            )
         )
     others = other_activations(analysis.network)
     if not analysis.sites and others:

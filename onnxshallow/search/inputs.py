@@ -1,5 +1,6 @@
 """What a run begins with: the model, its samples in batches, and what the original does with them."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,6 +33,8 @@ from onnxshallow.validation.kinds import OutputKind
 from onnxshallow.validation.seen import Seen
 
 __all__ = ["Inputs", "Observation", "load_inputs", "observe"]
+
+logger = logging.getLogger(__name__)
 
 
 # What measuring candidates one by one, looking at plans roughly, and comparing the best of them may cost.
@@ -145,6 +148,11 @@ def load_inputs(document: Document, config: Config) -> Inputs:
         UsageError: options do not fit the model.
     """
     _require_tensors(document)
+    document = document.measurable()
+    for remark in document.remarks:
+        logger.info("%s: %s", document.path, remark)
+    if config.input_shape is not None:
+        config = config.model_copy(update={"input_shape": document.sizes(config.input_shape)})
     analysis = analyze(document.plain.model, config.input_shape)
     data = prepare(config, analysis.network.inputs)
     if analysis.cost.unknown and (sizes := open_sizes(data.fit, analysis.network.inputs)):
@@ -172,13 +180,18 @@ def load_inputs(document: Document, config: Config) -> Inputs:
 
 
 def _require_tensors(document: Document) -> None:
-    """Refuse outputs that cannot be compared before any work is done."""
-    for value in document.model.graph.output:
+    """Refuse inputs that samples cannot be, and outputs that cannot be compared, before any work is done."""
+    graph = document.model.graph
+    for what, value in (*(("Input", v) for v in graph.input), *(("Output", v) for v in graph.output)):
         if value.type.WhichOneof("value") not in ("tensor_type", None):
-            raise ModelError(
-                f"Output {value.name!r} of {document.path} is no tensor but a sequence, a map or an optional value, "
-                "and models are compared by tensors; export the model without it."
-            )
+            raise _no_tensor(what, value.name, document)
+
+
+def _no_tensor(what: str, name: str, document: Document) -> ModelError:
+    return ModelError(
+        f"{what} {name!r} of {document.path} is no tensor but a sequence, a map or an optional value, and models are "
+        "compared by tensors; export the model without it."
+    )
 
 
 def _labelled(document: Document, config: Config, data: Prepared, whole: bool) -> LabelledOutputs | None:
@@ -218,10 +231,13 @@ def observe(inputs: Inputs, progress: Progress, plan: Plan | None = None) -> Obs
     session = Session(inputs.document.model, threads=reduced.threads)
     runs = [session.run(batch) for batch in reduced.batches[reduced.selection]]
     outputs = list(zip(*runs, strict=True))
-    if not any(output.dtype.kind == "f" for output in runs[0]):
+    for name, output in zip(session.output_names, runs[0], strict=True):
+        if not isinstance(output, np.ndarray):  # an output that says nothing of its type may be anything
+            raise _no_tensor("Output", name, inputs.document)
+    if not any(output.dtype.kind == "f" and output.size for output in runs[0]):
         raise ModelError(
-            f"No output of {inputs.document.path} is a floating-point tensor, so what a change does cannot be "
-            "measured; make the tensor before it, such as the class scores, an output."
+            f"No output of {inputs.document.path} is a floating-point tensor with elements, nor made from one, so "
+            "what a change does cannot be measured; make a tensor inside, such as the class scores, an output."
         )
     if not all(np.all(np.isfinite(output)) for run in runs for output in run if output.dtype.kind == "f"):
         raise ModelError(

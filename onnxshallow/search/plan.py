@@ -94,7 +94,7 @@ def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
         UsageError: the file is no plan, or an entry does not fit the model.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         entries = [_Entry.read(entry, number) for number, entry in enumerate(list(content["actions"]))]
     except OSError as error:
         raise UsageError(f"Cannot read the plan {path}: {error.strerror}; check the path.") from error

@@ -64,8 +64,8 @@ def _ranked(network: Network, output: str) -> End | None:
     """An output of which the network itself looks for the largest, or makes a softmax."""
     shape = network.shape(output)
     for node in network.consumers(output):
-        if shape and node.is_op("ArgMax", "Softmax", "LogSoftmax"):
-            usual = 0 if node.op == "ArgMax" else -1 if network.opset >= 13 else 1
+        if shape and node.is_op("ArgMax", "TopK", "Softmax", "LogSoftmax"):
+            usual = 0 if node.op == "ArgMax" else -1 if network.opset >= 13 or node.op == "TopK" else 1
             return End("ranked", int(node.attributes.get("axis", usual)) % len(shape))
     return None
 

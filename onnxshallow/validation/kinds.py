@@ -118,4 +118,9 @@ def pixel_scores(
 
 
 def _has_classes(output: NDArray[Any], axis: int, samples: int) -> bool:
-    return np.issubdtype(output.dtype, np.floating) and output.ndim > axis and output.shape[0] == samples > 0
+    return (
+        np.issubdtype(output.dtype, np.floating)
+        and output.ndim > axis
+        and output.shape[0] == samples > 0
+        and output.size > 0
+    )

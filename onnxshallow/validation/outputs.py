@@ -121,12 +121,20 @@ class OutputTally:
         Args:
             first: the first model's output, (N, ...), any element type; one that is not batch-first counts as one
                 sample.
-            second: the second model's, of the same shape.
+            second: the second model's, of the same shape; whole numbers of another, such as the places that a
+                network finds, all count as unequal.
             samples: N.
 
         Raises:
-            ModelError: the shapes differ.
+            ModelError: the shapes of floating-point outputs differ.
         """
+        if first.shape != second.shape and not np.issubdtype(first.dtype, np.floating):
+            self._worst, self._worst_error, self._by_sample = self._samples, 1.0, False
+            self._note_shape(first.shape)
+            self._samples += samples
+            self._rows += 1
+            self._elements += max(first.size, second.size)
+            return
         if first.shape != second.shape:
             raise ModelError(
                 f"The models cannot be compared: output {self._name!r} is {first.shape} in the first "

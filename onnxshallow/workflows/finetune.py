@@ -63,7 +63,7 @@ def finetune(
     clock, progress = Clock(), progress or Silent()
     with computing(config.threads), running_on(config.providers):
         with clock("load"):
-            (first, second), _ = load_models([original, optimized], config)
+            (first, second), _ = load_models([original, optimized], config, measured=True)
             inputs = load_inputs(first, config)
         start = Realized(Network(second.model, inputs.analysis.network.input_shapes), outputs=[])
         trained = train(inputs, Plan((), {}), start, progress, clock, checkpoint, resume=resume)

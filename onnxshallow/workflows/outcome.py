@@ -114,6 +114,7 @@ def outcome(
         model = inputs.document.plain.restored(attempt.realized.model)
     with clock("latency"):
         (measured,) = measured_speeds(inputs, [model])
+    model = inputs.document.written(model)
     told = None
     if trained is not None:
         told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
@@ -139,7 +140,7 @@ def outcome(
     kept = shares_kept(config, original, made, size)
     facts = [*kept, *(gate.in_short() for gate in attempt.gates), *steady, speed.text]
     learned = () if trained is None else trained.remarks
-    remarks = [*remarks, *learned, *_remarks_on_squares(inputs, attempt)]
+    remarks = [*inputs.document.remarks, *remarks, *learned, *_remarks_on_squares(inputs, attempt)]
     report = build_report(inputs, attempt, measured, judgement, facts, remarks, clock.seconds, run, rounded)
     if told is not None:
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})

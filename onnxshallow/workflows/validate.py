@@ -85,7 +85,7 @@ def _validate(
     layers: float | None,
 ) -> ValidationReport:
     limits = Limits.from_config(config)
-    (first, second), inputs = load_models([original, optimized], config)
+    (first, second), inputs = load_models([original, optimized], config, measured=True)
     samples, batch = load_report_samples(config, inputs)
     threads = config.threads or 0
     whole = is_fixed(inputs)
@@ -177,7 +177,7 @@ def _stability(
 
 
 def load_models(
-    sources: Sequence[ModelSource], config: Config
+    sources: Sequence[ModelSource], config: Config, *, measured: bool = False
 ) -> tuple[tuple[Document, ...], tuple[TensorInfo, ...]]:
     """Models that are to be compared, and their common inputs with the sizes that the user gave.
 
@@ -186,11 +186,13 @@ def load_models(
     Args:
         sources: two models or more, or their paths; each is compared with the first.
         config: `input_shape` and `max_tensor`.
+        measured: take what can be measured in place of models that cannot be, see `onnxshallow.model.measurable`.
 
     Raises:
         ModelError: one cannot be used, or has other inputs or outputs than the first.
     """
     documents = tuple(as_document(source, config.tensor_limit, freeze=config.freeze_weights) for source in sources)
+    documents = _measurable(documents) if measured else documents
     networks = [Network(document.model) for document in documents]
     inputs = networks[0].inputs
     for document, network in zip(documents[1:], networks[1:], strict=True):
@@ -206,3 +208,10 @@ def load_models(
         except ValueError as error:
             raise ModelError(f"{both}: {error}; export both alike.") from error
     return documents, with_sizes(inputs, config.input_shape)
+
+
+def _measurable(documents: tuple[Document, ...]) -> tuple[Document, ...]:
+    """What stands for the models, all of which have the outputs that any of them has."""
+    made = tuple(document.measurable() for document in documents)
+    outputs = {tuple(value.name for value in document.model.graph.output) for document in made}
+    return made if len(outputs) == 1 else tuple(document.measurable(scores=False) for document in documents)

@@ -172,6 +172,25 @@ def test_batch_normalization_whose_parameters_have_another_type():
     assert_same_function(plain(model), model, original_by=["onnxruntime"])
 
 
+@pytest.mark.parametrize("product", ["Mul(x, c)", "Mul(c, x)"])
+@pytest.mark.parametrize("shape", [(1,), (4, 1, 1)])
+def test_a_product_is_a_layer_in_either_order(product, shape):
+    """A learned factor behind an activation, as PaddleOCR writes it: the constant comes first."""
+    model = parse(f"(float[N,4,5,5] x) => (float[N,4,5,5] y) {{ m = {product} y = Add(m, d) }}", c=shape, d=(1,))
+    (layer,) = layers_of(model)
+    assert (layer.kind, layer.source, layer.output) == ("affine", "x", "y")
+    rewritten = plain(model)
+    assert_same_function(rewritten, model)
+
+
+def test_weights_that_are_an_input_are_called_so():
+    model = parse("(float[N,3,5,5] x, float[4,3,1,1] w) => (float[N,4,5,5] y) { y = Conv(x, w) }")
+    layers = layers_of(model)
+    assert list(layers.reasons.values()) == ["its weights are an input of the model"]
+    model = parse("(float[N,3,5,5] x, float[4,3,1,1] w) => (float[N,4,5,5] y) { v = Neg(w) y = Conv(x, v) }")
+    assert list(layers_of(model).reasons.values()) == ["its weights are computed while the model runs"]
+
+
 def test_mul_by_a_vector_of_width_channels_is_not_per_channel():
     text = "(float[N,4,6,4] x) => (float[N,4,6,4] y) { z = Conv(x, w) y = Mul(z, c) }"
     model = parse(text, w=(4, 4, 1, 1), c=(4,))

@@ -296,7 +296,7 @@ def test_the_reason_for_a_site_names_what_is_wrong_with_its_neighbour():
     text = """(float[N,3,6,6] x, float[4,4,1,1] w2) => (float[N,4,4,4] y) {
         h = Conv(x, w) r = Relu(h) y = Conv(r, w2) }"""
     _, reasons = find_regions(analyze(parse(text, w=(4, 3, 3, 3))))
-    assert reasons["r"].startswith("Conv node 'y' beside it cannot be merged: its weights are computed")
+    assert reasons["r"].startswith("Conv node 'y' beside it cannot be merged: its weights are an input")
 
 
 @pytest.mark.parametrize(

@@ -198,3 +198,29 @@ def test_providers_that_are_not_there_are_wrong_usage(case):
     model, data = case
     assert_error(quick(model, data, "--target-relus", "0.7", "--providers", "abacus"), 2, "CPUExecutionProvider")
     assert quick(model, data, "--target-relus", "0.7", "--providers", "cpu").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["analyze", "optimize", "sensitivity", "pareto"])
+@pytest.mark.parametrize("place", ["missing", "a folder", "a name too long", "a link in circles", "no model"])
+def test_unreadable_models_end_with_3(tmp_path, monkeypatch, command, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circle.onnx").symlink_to("circle.onnx")
+    (tmp_path / "text.onnx").write_text("text")
+    name = {
+        "missing": "none.onnx",
+        "a folder": ".",
+        "a name too long": "x" * 300 + ".onnx",
+        "a link in circles": "circle.onnx",
+        "no model": "text.onnx",
+    }[place]
+    assert_error(run(command, name), 3, *([name] if place != "a name too long" else []))
+
+
+@pytest.mark.parametrize("name", ["none.npz", "circle", "x" * 300 + ".npz", "text.npz", "empty.npz"])
+def test_unreadable_data_end_with_3(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "text.npz").write_text("text")
+    (tmp_path / "empty.npz").touch()
+    onnx.save(net(), "net.onnx")
+    assert_error(run("optimize", "net.onnx", "--target-relus", "0.6", "--calib", name), 3, name)

@@ -168,7 +168,7 @@ def test_batches_without_labels_say_so(tmp_path):
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ([(12296,)], r"'x0' is a vector of 12296 and has no batch axis.*such as \(N, 12296\)"),
+        ([(12296,), ("N", 2)], r"'x0' is a vector of 12296 and has no batch axis.*such as \(N, 12296\)"),
         ([("N", 2), (5,)], "'x1' is a vector of 5"),
         ([("N", 512), (2, "N", 128)], "first axis of input 'x1'.*is not the batch, as for the state"),
     ],
@@ -183,3 +183,9 @@ def test_inputs_without_a_batch_axis_are_named(shapes, message):
 def test_a_side_input_may_fix_the_batch(side):
     infos = [TensorInfo("x", np.dtype(np.float32), ("N", 2)), TensorInfo("k", np.dtype(np.float32), side)]
     assert prepare(Config(), infos).batch == (1 if side[0] == 1 else Config().batch_size)
+
+
+def test_options_for_pixels_are_told_to_be_of_no_use_where_no_input_takes_images(caplog):
+    infos = [TensorInfo("t", np.dtype(np.int64), ("N", 7))]
+    prepare(Config(mean=(0.5,), scale=2), infos)
+    assert "--mean and --scale not used, as no input takes images" in caplog.text

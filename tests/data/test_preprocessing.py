@@ -78,3 +78,15 @@ def test_values_that_cannot_work_are_usage_errors(values, message):
 def test_mean_must_fit_the_channels():
     with pytest.raises(UsageError, match="--mean has 3 values, but the network's images have 1 channels"):
         Preprocessing(mean=(0.1, 0.2, 0.3)).check_channels(1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int8, np.bool_])
+def test_whole_numbers_are_not_normalized(dtype):
+    with pytest.raises(UsageError, match=r"--mean and --scale cannot be followed: the network takes .* images and"):
+        Preprocessing(mean=(0.5,), scale=1.0).check_values("a folder", np.dtype(dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.bool_])
+def test_pixels_that_do_not_fit_are_refused(dtype):
+    with pytest.raises(DataError, match=r"a folder: pixels from 0 to 255 do not fit into (int8|bool)"):
+        Preprocessing().check_values("a folder", np.dtype(dtype))

@@ -100,3 +100,27 @@ def test_no_more_is_made_than_the_limit():
     assert len(synthesize([small], 100, 0, Preprocessing(), 8000)) == 100
     with pytest.raises(DataError, match="--calib-samples"):
         synthesize([small], 101, 0, Preprocessing(), 8000)
+
+
+@pytest.mark.parametrize(("dtype", "low", "high"), [(np.uint8, 0, 255), (np.int8, -128, 127), (np.bool_, 0, 1)])
+def test_made_up_pixels_are_what_the_type_holds(dtype, low, high):
+    values = (
+        synthesize([tensor("N", 3, 16, 16, dtype=dtype)], 20, 0, Preprocessing()).batch(range(20))["x"].astype(int)
+    )
+    assert values.min() < low + 0.2 * (high - low) + 1
+    assert values.max() > high - 0.2 * (high - low) - 1
+    smooth = np.abs(np.diff(values, axis=-1)).mean() / (high - low)
+    assert smooth < 0.2  # neighbours are alike, as in images
+
+
+def test_options_that_a_network_of_whole_numbers_cannot_follow_are_refused():
+    with pytest.raises(UsageError, match=r"--mean cannot be followed: .* synthetic images"):
+        synthesize([tensor("N", 3, 16, 16, dtype=np.uint8)], 4, 0, Preprocessing(mean=(0.5,)))
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((2, 1, 128), -1), ((1, 128, 3), -2)])
+def test_images_of_one_row_are_signals(shape, axis):
+    values = synthesize([tensor("N", *shape)], 30, 0, Preprocessing()).batch(range(30))["x"]
+    assert values.shape == (30, *shape)
+    assert values.std() == pytest.approx(1, abs=0.05)
+    assert np.abs(np.diff(values, axis=axis)).mean() < 0.6  # white noise of this deviation has 1.13

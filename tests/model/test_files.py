@@ -16,6 +16,7 @@ from onnxshallow.model.files import (
     cache_folder,
     locked,
     require_writable,
+    same_file,
     temporary_beside,
     write_text,
 )
@@ -184,3 +185,13 @@ def test_each_system_has_its_folder(monkeypatch, system, folder):
     system_folders = getattr(made, kind)
     monkeypatch.setattr(platformdirs, "PlatformDirs", system_folders)
     assert cache_folder() == Path(folder).expanduser()
+
+
+def test_paths_that_lead_nowhere_are_no_files(tmp_path):
+    (tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "one")
+    assert not same_file(tmp_path / "one", tmp_path / "a.onnx")
+    assert not same_file(tmp_path / ("x" * 300), tmp_path / "a.onnx")
+    (tmp_path / "a.onnx").write_bytes(b"1")
+    (tmp_path / "b.onnx").hardlink_to(tmp_path / "a.onnx")
+    assert same_file(tmp_path / "a.onnx", tmp_path / "b.onnx")

@@ -345,3 +345,9 @@ def test_what_contradicts_inference_is_not_taken():
 
 def test_what_is_known_in_part_is_not_taken():
     assert Network(parse(OPEN), known=known(z=(4, 6))).full_shape("z") != (4, 6)
+
+
+def test_a_node_without_a_name_is_not_given_that_of_a_later_one():
+    model = parse("(float[N,3] x) => (float[N,3] y) { z = Relu(x) y = Neg(z) }")
+    model.graph.node[1].name = "z"
+    assert [node.name for node in Network(model).nodes] == ["z#2", "z"]

@@ -107,10 +107,10 @@ def test_a_slower_link_never_makes_it_faster(name):
 
 
 def test_other_operators_and_unknown_shapes_are_said():
-    text = "(float[N,3,H,W] x) => (float[N,3,H,W] y) { r = Relu(x) y = Sigmoid(r) }"
+    text = "(float[N,3,H,W] x) => (float[N,3,H,W] y) { r = Relu(x) y = Softmax(r) }"
     made = estimate(analyze(parse(text)), PROTOCOLS["semi2k"])
     assert made.bytes == 0
-    assert made.not_counted[-2:] == ("Sigmoid nodes (1)", "nodes whose shapes are not known (1)")
+    assert made.not_counted[-2:] == ("Softmax nodes (1)", "nodes whose shapes are not known (1)")
 
 
 def test_a_clip_is_two_comparisons_one_after_the_other():
@@ -118,3 +118,18 @@ def test_a_clip_is_two_comparisons_one_after_the_other():
     analysis = analyze(parse(text, zero=np.zeros((), "f"), six=np.full((), 6, "f")))
     made = estimate(analysis, PROTOCOLS["semi2k"])
     assert (made.bytes, made.messages) == (2 * 16 * 144, 16)
+
+
+def test_smooth_functions_are_charged_where_a_source_tells_and_said_where_none_does():
+    text = "(float[N,2,3,3] x) => (float[N,2,3,3] y) { h = HardSigmoid(x) y = Tanh(h) }"
+    with_tanh, without = (analyze(parse(each)) for each in (text, text.replace("Tanh", "Neg")))
+    for name, each, messages in (("semi2k", 648, 36), ("aby3", 868, 52), ("cheetah", 3001, 146)):
+        made, rest = (estimate(analysis, PROTOCOLS[name]) for analysis in (with_tanh, without))
+        assert made.bytes - rest.bytes == 18 * each
+        assert made.messages - rest.messages == messages
+        assert "18 elements of a tanh function" in made.counted
+        assert "the parties' own computation of smooth functions" in made.not_counted
+        assert "the parties' own computation of smooth functions" not in rest.not_counted
+        assert any(f"{each} bytes and {messages} messages for a tanh" in source for source in made.sources)
+    made = estimate(with_tanh, PROTOCOLS["delphi"])
+    assert "18 elements of a tanh function" in made.not_counted

@@ -6,6 +6,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from onnxshallow.analysis import analyze
+from onnxshallow.errors import ModelError
 from onnxshallow.fitting.moments import site_statistics
 from onnxshallow.rewriting.site_statistics import collect_statistics
 from onnxshallow.runtime import cursor as cursor_module
@@ -144,3 +145,14 @@ def test_a_tensor_without_channels_has_no_pixels():
     analysis = analyze(build("(float[N,6,6] x) => (float[N,6,6] y) { y = Relu(x) }"))
     calibration = calibration_of({"x": signed((8, 6, 6))}, batch=4)
     assert collect_statistics(analysis, analysis.sites, calibration, pixels=True)["y"].pixels is None
+
+
+def test_values_that_single_precision_cannot_square_are_refused():
+    model = build("(double[N,4] x) => (double[N,3] y) { h = Gemm(x, w1) r = Relu(h) y = Gemm(r, w2) }",
+                  w1=1e60 * np.ones((4, 5)), w2=np.ones((5, 3)))  # fmt: skip
+    with pytest.raises(
+        ModelError, match=r"Activation 'r' reads values up to .*e\+\d+, and layers are fitted in single"
+    ):
+        statistics_of(
+            analyze(model), calibration_of({"x": np.linspace(-1, 1, 32).reshape(8, 4)}, batch=4, fit_batches=1)
+        )

@@ -12,7 +12,7 @@ from onnxshallow.search import inputs as inputs_module
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.inputs import load_inputs, observe
 from onnxshallow.search.plan import Plan
-from tests.graphs import run_plain
+from tests.graphs import parse, run_plain
 from tests.networks import build, chain, smooth
 from tests.runs import NET, NET_WEIGHTS, load_case, save_case
 
@@ -93,14 +93,30 @@ def test_labels_do_not_change_what_is_fitted_or_chosen(inputs, tmp_path):
 
 def test_a_model_without_a_floating_point_output_cannot_be_measured(tmp_path):
     model = build(
-        """(float[N,3,6,6] x) => (int64[N,1,6,6] y) {
+        """(float[N,3,6,6] x) => (int64[4] y) {
             h = Conv<pads=[1,1,1,1]>(x, w)
             r = Relu(h)
-            y = ArgMax<axis=1>(r)
+            y = Shape(r)
         }""",
         w=(4, 3, 3, 3),
     )
-    with pytest.raises(ModelError, match=r"No output of .* is a floating-point tensor"):
+    with pytest.raises(ModelError, match=r"No output of .* is a floating-point tensor with elements, nor made from"):
+        observe(load_case(tmp_path, model), Silent())
+
+
+def test_outputs_without_elements_cannot_be_measured(tmp_path):
+    model = build(
+        """(float[N,3,6,6] x) => (float[N,?] y) {
+            h = Conv<pads=[1,1,1,1]>(x, w)
+            r = Relu(h)
+            s = Slice(r, zero, zero, one)
+            y = Flatten(s)
+        }""",
+        w=(4, 3, 3, 3),
+        zero=np.array([0]),
+        one=np.array([1]),
+    )
+    with pytest.raises(ModelError, match=r"No output of .* is a floating-point tensor with elements"):
         observe(load_case(tmp_path, model), Silent())
 
 
@@ -125,7 +141,7 @@ def test_a_target_for_activations_of_unknown_size_is_refused(tmp_path, monkeypat
     path, options = open_case(tmp_path, target_relus=0.7)
     monkeypatch.setattr(inputs_module, "open_sizes", lambda samples, inputs: {})
     with pytest.raises(
-        ModelError, match=r"activations of open sizes, .* and 2 more of 3, .* (--input-shape|input_shape)"
+        ModelError, match=r"activations of unknown sizes, 3 of 3 such as 'r0', .* (--input-shape|input_shape)"
     ):
         onnxshallow.optimize(path, **options, cache=None)
 
@@ -188,3 +204,19 @@ def test_outputs_that_are_no_tensors_are_refused_before_any_work(tmp_path):
     model.graph.output.append(onnx.helper.make_tensor_sequence_value_info("s", onnx.TensorProto.FLOAT, None))
     with pytest.raises(ModelError, match="Output 's' of <memory> is no tensor"):
         load_inputs(as_document(model), resolve({"target_relus": 0.5}, tmp_path / "net.onnx"))
+
+
+def test_inputs_that_are_no_tensors_are_refused_before_any_work(tmp_path):
+    model = parse("(float[N,3] x) => (float[N,3] y) { z = SequenceAt(q, at) y = Add(x, z) }", at=np.array(0))
+    model.graph.input.append(onnx.helper.make_tensor_sequence_value_info("q", onnx.TensorProto.FLOAT, None))
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match=r"Input 'q' of .* is no tensor but a sequence"):
+        onnxshallow.optimize(tmp_path / "net.onnx", target_relus=0.5)
+
+
+def test_a_sequence_that_says_nothing_of_its_type_is_refused_too(tmp_path):
+    model = build(NET.replace("y = Gemm", "q = SequenceConstruct(r2, r2) y = Gemm"), **NET_WEIGHTS)
+    model.graph.output.add().name = "q"
+    path, data = save_case(tmp_path, model)
+    with pytest.raises(ModelError, match=r"Output 'q' of .* is no tensor but a sequence"):
+        onnxshallow.optimize(path, target_relus=0.7, calibration=str(data), cache=None)

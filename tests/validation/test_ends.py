@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from onnxshallow.model.network import Network
@@ -61,4 +62,9 @@ def test_a_shape_that_tears_classes_apart_is_no_softmax():
 def test_the_network_may_look_for_the_largest_of_an_output(reader):
     kind = "int64" if reader.startswith("Arg") else "float"
     found = end_of(f"y = Relu(x)\n z = {reader}(y)", shape="N,6", outputs=f"float[?] y, {kind}[?] z")
+    assert found == End("ranked", 1)
+
+
+def test_the_largest_few_are_looked_for_along_the_last_axis():
+    found = end_of("y = Relu(x)\n v, z = TopK(y, k)", shape="N,6", outputs="float[?] y, int64[?] z", k=np.array([2]))
     assert found == End("ranked", 1)

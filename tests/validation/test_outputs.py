@@ -116,3 +116,8 @@ def test_empty_outputs_are_equal():
 def test_other_shapes_are_an_error():
     with pytest.raises(ModelError, match=r"'y' is \(6, 2, 3, 4\) in the first and \(5, 2, 3, 4\)"):
         tallied((images(0), images(0)[:5]))
+
+
+def test_whole_numbers_of_another_shape_are_unequal():
+    found = tallied((np.array([[1, 2], [3, 4]]), np.array([[1, 2]])), (np.array([[1, 2]]), np.array([[1, 2]])))
+    assert (found.equal, found.worst_sample, found.worst_error) == (2 / 6, None, 1)

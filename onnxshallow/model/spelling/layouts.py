@@ -41,9 +41,11 @@ def channels_first(network: Network) -> list[Change]:
         read, made, name = (fresh(f"{output}/{what}", taken) for what in ("read", "made", "kernel"))
         kernel = np.ascontiguousarray(weight.T.reshape(*weight.shape[::-1], *(1,) * (axes - 2)))
         new = [
-            onnx.helper.make_node("Transpose", [node.inputs[0]], [read], f"{node.name}/read", perm=_TO_FIRST[axes]),
+            onnx.helper.make_node(
+                "Transpose", [node.inputs[0]], [read], f"{node.name}/to_first", perm=_TO_FIRST[axes]
+            ),
             onnx.helper.make_node("Conv", [read, name], [made], node.proto.name),
-            onnx.helper.make_node("Transpose", [made], [output], f"{node.name}/made", perm=_TO_LAST[axes]),
+            onnx.helper.make_node("Transpose", [made], [output], f"{node.name}/to_last", perm=_TO_LAST[axes]),
         ]
         stored = onnx.numpy_helper.from_array(kernel, name)
         found.append(Change.of(network.model.graph, [node.index], new, [stored]))
@@ -102,5 +104,7 @@ def _sunk(network: Network, node: Node, before: list[Node | None], axes: int, ta
     inner = onnx.NodeProto.FromString(node.proto.SerializeToString())
     made = fresh(f"{node.outputs[0]}/first", taken)
     inner.input[:], inner.output[:], inner.name = inputs, [made], node.name
-    behind = onnx.helper.make_node("Transpose", [made], list(node.outputs), f"{node.name}/last", perm=_TO_LAST[axes])
+    behind = onnx.helper.make_node(
+        "Transpose", [made], list(node.outputs), f"{node.name}/to_last", perm=_TO_LAST[axes]
+    )
     return Change.of(network.model.graph, places, [inner, behind], stored)

@@ -65,7 +65,7 @@ def damage(
     parts = [
         _one(measure, kind, before, after)
         for kind, before, after in zip(kinds, reference, candidate, strict=True)
-        if np.issubdtype(before.dtype, np.floating)
+        if np.issubdtype(before.dtype, np.floating) and before.size
     ]
     return float(np.mean(parts)) if parts else 0.0
 

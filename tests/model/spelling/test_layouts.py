@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from onnxshallow.analysis import analyze
+from onnxshallow.model.network import Network
 from onnxshallow.model.spelling import plainly_spelled
 from onnxshallow.model.spelling.smooth import written_out
 from tests.graphs import assert_same_function, parse
@@ -88,3 +89,13 @@ def test_constants_that_are_broadcast_turn_along():
     weights = dict(row=(5, 1), map=(4, 5, 3), number=np.full((1, 1), 0.5, np.float32))
     _, operators = plain_of(text, **weights)
     assert operators == ["Mul", "Sub", "Add", "Transpose"]
+
+
+def test_nodes_without_names_get_none_twice():
+    text = """(float[N,7,6] x) => (float[N,7,6] y) {
+        h = MatMul(x, w) r = Relu(h) k = MatMul(r, v) q = Relu(k) y = MatMul(q, v) }"""
+    made = plainly_spelled(parse(text, w=(6, 6), v=(6, 6))).model
+    names = [node.name for node in Network(made).nodes]
+    written = [node.name for node in made.graph.node if node.name]
+    assert len(set(written)) == len(written)
+    assert {name for name, node in zip(names, made.graph.node, strict=True) if not node.name}.isdisjoint(written)

@@ -133,3 +133,10 @@ def test_heads_are_averaged():
 def test_measures_in_words():
     assert in_words("kl") == "softened divergence, T = 2"
     assert in_words("another") == "another"
+
+
+def test_outputs_without_elements_say_nothing():
+    x = np.random.default_rng(0).normal(size=(6, 3))
+    empty = np.zeros((6, 0))
+    assert damage("mse", [x, empty], [2 * x, empty]) == damage("mse", [x], [2 * x])
+    assert damage("kl", [empty], [empty]) == 0
