@@ -180,7 +180,17 @@ class TorchGraph:
                 what = str(error).splitlines()[0]
                 raise ModelError(f"Node {node.name!r} ({node.op}) fails in torch: {what}.") from error
             results = result if isinstance(result, tuple | list) else [result]
+            for made in results:
+                if made.requires_grad and made.dim() == 4:
+                    made.register_hook(_channels_last)
             values.update(zip(node.outputs, results, strict=False))
             for name in step.done:
                 values.pop(name, None)
         return {name: values[name] for name in self.tensors}
+
+
+def _channels_last(gradient: "Tensor") -> "Tensor":
+    """A gradient in the layout of its map; means, slices and the like hand back another, and all before slows down."""
+    import torch
+
+    return gradient.contiguous(memory_format=torch.channels_last)

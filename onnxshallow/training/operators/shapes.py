@@ -83,9 +83,12 @@ def _slice(
     chosen = call.axes(axes) or list(range(len(begins)))
     strides = [1] * len(begins) if steps is None else integers(steps)
     for begin, stop, axis, stride in zip(begins, stops, chosen, strides, strict=True):
-        places = np.arange(x.shape[axis])[begin : None if stride < 0 and stop < -x.shape[axis] else stop : stride]
-        contiguous = stride == 1 and len(places)
-        x = x.narrow(axis, int(places[0]), len(places)) if contiguous else taken(x, axis % x.dim(), places)
+        axis = axis % x.dim()
+        if stride > 0:
+            x = x[(*(slice(None),) * axis, slice(begin, stop, stride))]
+        else:
+            places = np.arange(x.shape[axis])[begin : None if stop < -x.shape[axis] else stop : stride]
+            x = taken(x, axis, places)
     return x
 
 
