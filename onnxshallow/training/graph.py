@@ -179,10 +179,10 @@ class TorchGraph:
             except (RuntimeError, IndexError, ValueError) as error:
                 what = str(error).splitlines()[0]
                 raise ModelError(f"Node {node.name!r} ({node.op}) fails in torch: {what}.") from error
-            results = result if isinstance(result, tuple | list) else [result]
-            for made in results:
-                if made.requires_grad and made.dim() == 4:
-                    made.register_hook(_channels_last)
+            results: Sequence[Tensor] = result if isinstance(result, tuple | list) else [result]
+            for tensor in results:
+                if tensor.requires_grad and tensor.dim() == 4:
+                    tensor.register_hook(_channels_last)
             values.update(zip(node.outputs, results, strict=False))
             for name in step.done:
                 values.pop(name, None)
@@ -190,7 +190,7 @@ class TorchGraph:
 
 
 def _channels_last(gradient: "Tensor") -> "Tensor":
-    """A gradient in the layout of its map; means, slices and the like hand back another, and all before slows down."""
+    """A gradient in the layout of its map: means, slices and the like hand back another, which is slow."""
     import torch
 
     return gradient.contiguous(memory_format=torch.channels_last)
