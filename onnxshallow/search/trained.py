@@ -11,7 +11,7 @@ from onnxshallow.data.splits import subset
 from onnxshallow.errors import DataError, UsageError
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
-from onnxshallow.options.quantities import read_length
+from onnxshallow.options.quantities import Length, read_length
 from onnxshallow.rewriting.realize import Realized
 from onnxshallow.runtime.progress import Clock, Progress
 from onnxshallow.search.attempt import Attempt, examined, judged
@@ -22,7 +22,7 @@ from onnxshallow.training.classroom import Lesson
 from onnxshallow.training.distil import Distilled, distil
 from onnxshallow.training.library import require_torch
 
-__all__ = ["Trained", "require_lesson", "train"]
+__all__ = ["Trained", "lesson_of", "require_lesson", "train"]
 
 # Samples a step, where the model leaves that open.
 _BATCH = 128
@@ -91,7 +91,7 @@ def train(
         DataError: there are too few samples.
         UsageError: the checkpoint is of another run.
     """
-    lesson = _lesson(inputs, start)
+    lesson = lesson_of(inputs, start)
     with clock("train"):
         distilled = distil(lesson, progress, checkpoint, resume=resume)
     remarks = _remarks(lesson, distilled)
@@ -108,7 +108,17 @@ def train(
     return Trained(attempt, distilled, lesson, tuple(remarks))
 
 
-def _lesson(inputs: Inputs, start: Realized) -> Lesson:
+def lesson_of(inputs: Inputs, start: Realized, length: Length | None = None) -> Lesson:
+    """What an optimized network is to learn.
+
+    Args:
+        inputs: the original, samples, and options.
+        start: the optimized network.
+        length: how long; by default as the options say.
+
+    Raises:
+        DataError: there are too few samples.
+    """
     config = inputs.config
     train, held_out = _divided(inputs)
     infos = inputs.analysis.network.inputs
@@ -126,7 +136,7 @@ def _lesson(inputs: Inputs, start: Realized) -> Lesson:
         train=train,
         held_out=batches,
         batch=batch,
-        length=read_length(config.finetune),
+        length=length or read_length(config.finetune),
         augment=config.augment or usual(infos, inputs.kinds, len(train), teacher.run, batches[:_SHOWN]),
         seed=config.seed,
         threads=config.threads or 0,
