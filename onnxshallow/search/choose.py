@@ -27,8 +27,8 @@ def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
     """The plan to keep, carried out and validated, the run that it was found in, and what to say of it.
 
     Plans compete on the selection samples. Those that come out best are then validated, one after the other, until
-    one may be used. Where none may, plans with channel masks have their turn, if `auto` allows them. Where weights are
-    trained afterwards, the best get a short course, and that is kept which is best after it.
+    one may be used. Where none may, plans with channel masks have their turn, if `auto` allows them. Where weights
+    are trained afterwards, the best get a short course, and that is kept which is best after it.
 
     Raises:
         TargetError: no plan reaches the budget.

@@ -49,8 +49,8 @@ def best_learner(run: Run, best: Attempt, plans: Sequence[Plan]) -> tuple[Attemp
     if least == damages[0]:
         return best, []
     remark = (
-        f"of {len(attempts)} plans another than that of the least damage is taken, since after a short course it does "
-        f"less ({least:.4g} for {damages[0]:.4g})"
+        f"of {len(attempts)} plans another than that of the least damage is taken, since after a short course it "
+        f"does less ({least:.4g} for {damages[0]:.4g})"
     )
     return attempts[damages.index(least)], [remark]
 
