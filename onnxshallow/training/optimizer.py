@@ -74,7 +74,7 @@ class Optimizer:
 
 def is_matrix(weight: "Tensor") -> bool:
     """Whether a weight maps several channels to several: no bias, no factors, and no kernel of single channels."""
-    return weight.dim() > 1 and min(weight.shape[:2]) > 1
+    return bool(weight.dim() > 1 and min(weight.shape[:2]) > 1)
 
 
 def orthogonal(matrix: "Tensor") -> "Tensor":
