@@ -154,9 +154,8 @@ class Classroom:
         with in_arithmetic(self.arithmetic):
             learned = self.graph(batch)
         loss = error(self._pairs, taught, learned, self._spreads)
-        if self._watch is not None:
-            loss = loss + _PENALTY * self._watch.penalty(taught, learned)
-        return loss
+        penalty = None if self._watch is None else self._watch.penalty(taught, learned)
+        return loss if penalty is None else loss + _PENALTY * penalty
 
     def pace(self) -> Pace:
         """How long a step takes, the median of a few after one that is not counted; no weight changes."""
