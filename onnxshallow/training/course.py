@@ -7,8 +7,8 @@ from onnxshallow.options.quantities import Length
 
 __all__ = ["Course", "Pace", "rate_of", "steps_of"]
 
-# Weights move by so much of their own size a step, at most: in short courses, and in those of so many steps or more.
-_SHORT, _LONG, _MANY = 0.002, 0.005, 2000
+# Weights move by so much of their own size a step, at most.
+_RATE = 0.002
 # The first steps are smaller, as the optimizer knows little by then; the share of all steps, and how many at most.
 _WARM, _MOST_WARM = 0.05, 50
 # How often the student is looked at on held-out samples, and after how many steps at the earliest.
@@ -27,16 +27,14 @@ class Course:
 
     steps: int
 
-    def factor(self, step: int) -> float:
-        """What the rate is multiplied by in a step, counted from 0: it rises quickly and falls as half a cosine."""
+    def rate(self, step: int) -> float:
+        """How far weights move in a step, counted from 0, as a share of their size.
+
+        It rises quickly and falls as half a cosine.
+        """
         warm = min(_MOST_WARM, max(1, int(_WARM * self.steps)))
         falling = 0.5 * (1 + math.cos(math.pi * step / max(self.steps, 1)))
-        return min(1.0, (step + 1) / warm) * falling
-
-    @property
-    def rate(self) -> float:
-        """How far weights move in a step at most, as a share of their size; longer courses dare more."""
-        return _SHORT + (_LONG - _SHORT) * min(1.0, self.steps / _MANY)
+        return _RATE * min(1.0, (step + 1) / warm) * falling
 
     def is_look(self, step: int) -> bool:
         """Whether the student is looked at after so many steps."""

@@ -55,7 +55,7 @@ class Student:
         """
         import torch
 
-        rate = self.course.rate * self.course.factor(self.step)
+        rate = self.course.rate(self.step)
         self.step += 1
         weights = self.graph.parameters
         for weight in weights.values():
