@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxshallow.analysis import Analysis
 from onnxshallow.data.samples import Samples
@@ -18,7 +19,7 @@ from onnxshallow.options.quantities import Length
 from onnxshallow.training.augmentation import Augment, Augmentation
 from onnxshallow.training.course import Pace
 from onnxshallow.training.graph import TorchGraph
-from onnxshallow.training.lessons import compared_tensors, error, spread
+from onnxshallow.training.lessons import compared_tensors, error, labelled_error, spread
 from onnxshallow.training.library import device, fast_arithmetic, in_arithmetic
 from onnxshallow.training.views import VIEWS, Answers, Views
 from onnxshallow.training.watch import Watch, watched_tensors
@@ -33,6 +34,8 @@ __all__ = ["Classroom", "Lesson"]
 _TIMED = 4
 # Penalties on growth count so much beside the loss, which is about 0.01 to 0.1.
 _PENALTY = 0.3
+# What the labels say counts so much beside what the teacher says.
+_LABELS = 0.1
 # On so many of the held-out samples it is seen what outputs and activations reach.
 _SEEN = 512
 
@@ -46,8 +49,9 @@ class Lesson:
         optimized: the student's graph.
         squares: whether the student squares activations that the teacher does not.
         kinds: what the outputs mean.
-        train: samples to learn from; labels are never looked at.
+        train: samples to learn from.
         held_out: batches of samples to judge by.
+        labels: (N,) classes of `train` by the only output, where they are learned from as well; else None.
         batch: samples a step.
         length: how long.
         augment: what is done to images.
@@ -66,6 +70,7 @@ class Lesson:
     augment: Augment
     seed: int = 0
     threads: int = 0
+    labels: NDArray[np.int64] | None = None
 
     @property
     def purpose(self) -> str:
@@ -80,6 +85,8 @@ class Lesson:
                 digest.update(np.ascontiguousarray(batch[name]).tobytes())
         decisive = (self.length, self.augment, self.batch, self.seed, self.threads, torch.__version__)
         digest.update(f"{self.train.fingerprint()} {decisive}".encode())
+        if self.labels is not None:
+            digest.update(self.labels.tobytes())
         return digest.hexdigest()
 
 
@@ -154,6 +161,9 @@ class Classroom:
         with in_arithmetic(self.arithmetic):
             learned = self.graph(batch)
         loss = error(self._pairs, taught, learned, self._spreads)
+        if lesson.labels is not None:
+            labels = lesson.labels[np.concatenate([rows for _, rows in parts])]
+            loss = loss + _LABELS * labelled_error(learned[self._pairs[0][1]], labels)
         penalty = None if self._watch is None else self._watch.penalty(taught, learned)
         return loss if penalty is None else loss + _PENALTY * penalty
 

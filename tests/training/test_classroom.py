@@ -32,6 +32,14 @@ def test_a_long_course_asks_the_teacher_no_more_than_once_for_each_view(steps, a
     assert asked == [16] * (4 if again else 8)
 
 
+def test_labels_are_learned_from_where_they_are_given():
+    labels = np.arange(64) % 2
+    plain, right, wrong = (
+        float(Classroom(lesson(labels=given)).loss(0).detach()) for given in (None, labels, 1 - labels)
+    )
+    assert plain < right != wrong > plain
+
+
 def test_squares_are_watched():
     assert Classroom(lesson())._watch is None
     room = Classroom(lesson(squared()))
@@ -72,4 +80,5 @@ def test_purposes_differ_where_something_decisive_does():
     assert first.purpose == lesson().purpose
     for change in ({"seed": 1}, {"length": "31steps"}, {"augment": "flip"}, {"threads": 2}, {"batch": 8}):
         assert lesson(**change).purpose != first.purpose
+    assert lesson(labels=np.zeros(64, np.int64)).purpose not in (first.purpose, lesson(labels=np.arange(64)).purpose)
     assert lesson(held_out=[{"x": smooth(16, 3, 6, seed=9)}]).purpose != first.purpose
