@@ -204,12 +204,7 @@ class Config(BaseModel):
     ] = None
 
     finetune: Annotated[
-        Long,
-        Flag(
-            "Let the weights learn from the original at the end, for a time (10m) or a number (500steps, 3epochs).",
-            TRAINING,
-            "LENGTH",
-        ),
+        Long, Flag("Let weights learn from the original at the end: 10m, 500steps, 3epochs.", TRAINING, "LENGTH")
     ] = None
     augment: Annotated[
         Literal["none", "flip", "crop", "mixup"] | None,
