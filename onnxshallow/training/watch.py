@@ -101,7 +101,6 @@ class Watch:
     def _peak(self, name: str, values: "Tensor") -> "Tensor":
         """The largest absolute value of what the student makes, at the original's scale."""
         scale = self._scales.get(name)
-        if scale is None:
-            return values.abs().amax().float()
-        peaks = values.abs().amax(dim=[axis for axis in range(values.dim()) if axis != 1]).float()
-        return (peaks / peaks.new_tensor(scale)).amax()
+        if scale is not None:
+            values = values / values.new_tensor(scale).reshape(1, -1, *(1,) * (values.dim() - 2))
+        return values.abs().amax().float()
