@@ -50,7 +50,7 @@ Output = Annotated[
 
 
 @command_line
-@options.takes("augment", "train_samples", before="resume")
+@options.takes("augment", "train_samples", "labels", before="resume")
 @options.takes("max_drop", GATES, before="output", instead={"max_drop": options.MAX_DROP})
 @options.takes(DATA, PIXELS, MACHINE, before="config")
 @options.takes(RESULT, before="config")

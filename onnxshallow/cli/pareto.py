@@ -8,7 +8,7 @@ import typer
 from onnxshallow.cli import options
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, show, start_logging, write_json
 from onnxshallow.errors import UsageError
-from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, WORKERS
+from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, TRAINING, WORKERS
 
 __all__ = ["command"]
 
@@ -29,7 +29,7 @@ _BY = ("relus", "macs", "params", "size", "private", "bytes", "messages")
     before="plot",
     instead={"max_drop": options.MAX_DROP},
 )
-@options.takes(DATA, PIXELS, FITTING, before="no_cache")
+@options.takes(DATA, PIXELS, FITTING, TRAINING, before="no_cache")
 @options.takes(WORKERS, MACHINE, before="config")
 def command(
     model: options.Model,
@@ -78,6 +78,7 @@ def command(
     Examples:
       onnxshallow pareto net.onnx --calib images.npz --plot frontier.svg
       onnxshallow pareto net.onnx --targets 0.8,0.6,0.4 --plans plans/
+      onnxshallow pareto net.onnx --calib c.npz --targets 0.4,0.2 --finetune 5m
       onnxshallow pareto net.onnx --by private --rtt 40ms --bandwidth 100Mbps
     """
     start_logging(log_level)

@@ -13,7 +13,7 @@ from onnxshallow.data.images import ImageInput
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.samples import Samples
 from onnxshallow.data.sources import load_samples
-from onnxshallow.data.splits import split
+from onnxshallow.data.splits import split, subset
 from onnxshallow.data.synthetic import synthesize
 from onnxshallow.data.unlike import synthesize_unlike
 from onnxshallow.errors import DataError
@@ -46,7 +46,8 @@ class Prepared:
         fit: layers are fitted on these; no labels.
         selection: candidates and plans are compared on these; no labels.
         report: the result is reported on these, with labels where there are some.
-        pool: everything that the calibration source holds but the samples of the report; no labels.
+        pool: everything that the calibration source holds but the samples of the report; labels only where they are
+            to be learned from.
         batch: samples a batch; the model's own number where it fixes one.
         others: made-up samples of other sorts than those that are fitted to, by what they are, on which the result is
             reported as well; none where the report is on real samples.
@@ -100,13 +101,16 @@ def prepare(config: Config, inputs: Sequence[TensorInfo]) -> Prepared:
             config.calib,
             inputs,
             preprocessing,
-            limit=config.calib_samples,
+            limit=None if config.labels else config.calib_samples,
             seed=config.seed,
             max_bytes=config.data_limit,
         )
     _say_what_is_not_used(preprocessing, inputs, calibration)
     others: Mapping[str, Samples] = {}
     pool = calibration.whole
+    if config.labels:
+        pool = calibration
+        calibration = pool.take(subset(len(pool), config.calib_samples, config.seed))
     if config.validate_data is None:
         parts = split(len(calibration), _WITHOUT_VALIDATION, config.seed)
         report = calibration.take(parts[2])

@@ -204,12 +204,7 @@ class Config(BaseModel):
     ] = None
 
     finetune: Annotated[
-        Long,
-        Flag(
-            "Let the weights learn from the original at the end, for a time (10m) or a number (500steps, 3epochs).",
-            TRAINING,
-            "LENGTH",
-        ),
+        Long, Flag("Let weights learn from the original at the end: 10m, 500steps, 3epochs.", TRAINING, "LENGTH")
     ] = None
     augment: Annotated[
         Literal["none", "flip", "crop", "mixup"] | None,
@@ -222,6 +217,9 @@ class Config(BaseModel):
     train_samples: Annotated[
         Size | None, Flag("How many samples of --calib to learn from.", TRAINING, default="all but those held out")
     ] = None
+    labels: Annotated[bool, Flag("Also learn from the labels of --calib, which nothing else reads.", TRAINING)] = (
+        False
+    )
 
     input_shape: Annotated[Shapes, Flag("Sizes for an input with open axes.", MACHINE, "NAME:1,3,224,224")] = None
     freeze_weights: Annotated[bool, Flag("Take weights that may be replaced off the inputs.", MACHINE)] = False
@@ -386,6 +384,7 @@ class Options(TypedDict, total=False):
     finetune: str | None
     augment: Literal["none", "flip", "crop", "mixup"] | None
     train_samples: int | None
+    labels: bool | None
     input_shape: Mapping[str, Sequence[int]] | str | Sequence[str] | None
     freeze_weights: bool | None
     output_kind: Mapping[str, str] | str | Sequence[str] | None

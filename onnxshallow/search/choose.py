@@ -8,6 +8,7 @@ from onnxshallow.search.allocation import evenly_split
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_alone
 from onnxshallow.search.granularity import Ranked, finer, ranked, ranked_alone
+from onnxshallow.search.learners import best_learner
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
@@ -26,7 +27,8 @@ def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
     """The plan to keep, carried out and validated, the run that it was found in, and what to say of it.
 
     Plans compete on the selection samples. Those that come out best are then validated, one after the other, until
-    one may be used. Where none may, plans with channel masks have their turn, if `auto` allows them.
+    one may be used. Where none may, plans with channel masks have their turn, if `auto` allows them. Where weights
+    are trained afterwards, the best get a short course, and that is kept which is best after it.
 
     Raises:
         TargetError: no plan reaches the budget.
@@ -42,8 +44,10 @@ def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
     if not best.usable and (refined := finer(found.run)) is not None:
         (masked,) = ranked_alone(refined, [replace(budget, shallower=False)], tries_alone)
         if not isinstance(masked, TargetError) and (other := _best_of(masked)).rank() < best.rank():
-            return refined, other, []
-    return found.run, best, []
+            found, best = masked, other
+    if run.inputs.config.finetune is None:
+        return found.run, best, []
+    return found.run, *best_learner(found.run, best, found.plans)
 
 
 def _best_of(found: Ranked) -> Attempt:

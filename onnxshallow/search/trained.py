@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxshallow.data.prepare import labelled_batches
 from onnxshallow.data.samples import Samples
@@ -11,7 +12,7 @@ from onnxshallow.data.splits import subset
 from onnxshallow.errors import DataError, UsageError
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
-from onnxshallow.options.quantities import read_length
+from onnxshallow.options.quantities import Length, read_length
 from onnxshallow.rewriting.realize import Realized
 from onnxshallow.runtime.progress import Clock, Progress
 from onnxshallow.search.attempt import Attempt, examined, judged
@@ -22,7 +23,7 @@ from onnxshallow.training.classroom import Lesson
 from onnxshallow.training.distil import Distilled, distil
 from onnxshallow.training.library import require_torch
 
-__all__ = ["Trained", "require_lesson", "train"]
+__all__ = ["Trained", "lesson_of", "require_lesson", "train"]
 
 # Samples a step, where the model leaves that open.
 _BATCH = 128
@@ -91,7 +92,7 @@ def train(
         DataError: there are too few samples.
         UsageError: the checkpoint is of another run.
     """
-    lesson = _lesson(inputs, start)
+    lesson = lesson_of(inputs, start)
     with clock("train"):
         distilled = distil(lesson, progress, checkpoint, resume=resume)
     remarks = _remarks(lesson, distilled)
@@ -108,7 +109,18 @@ def train(
     return Trained(attempt, distilled, lesson, tuple(remarks))
 
 
-def _lesson(inputs: Inputs, start: Realized) -> Lesson:
+def lesson_of(inputs: Inputs, start: Realized, length: Length | None = None) -> Lesson:
+    """What an optimized network is to learn.
+
+    Args:
+        inputs: the original, samples, and options.
+        start: the optimized network.
+        length: how long; by default as the options say.
+
+    Raises:
+        DataError: there are too few samples, or labels that do not fit.
+        UsageError: labels are to be learned from that the network has no use for.
+    """
     config = inputs.config
     train, held_out = _divided(inputs)
     infos = inputs.analysis.network.inputs
@@ -118,6 +130,7 @@ def _lesson(inputs: Inputs, start: Realized) -> Lesson:
         for feeds, _ in labelled_batches(held_out, inputs.data.batch, whole=inputs.fixed_batch)
     ]
     teacher = Session(inputs.document.model, threads=inputs.calibration.threads)
+    labels = _labels(inputs, train, teacher.run(batches[0])[0].shape) if config.labels else None
     return Lesson(
         original=inputs.analysis,
         optimized=start.network,
@@ -126,11 +139,37 @@ def _lesson(inputs: Inputs, start: Realized) -> Lesson:
         train=train,
         held_out=batches,
         batch=batch,
-        length=read_length(config.finetune),
+        length=length or read_length(config.finetune),
         augment=config.augment or usual(infos, inputs.kinds, len(train), teacher.run, batches[:_SHOWN]),
         seed=config.seed,
         threads=config.threads or 0,
+        labels=labels,
     )
+
+
+def _labels(inputs: Inputs, train: Samples, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """The labels of samples to learn from.
+
+    Args:
+        inputs: with what the outputs mean.
+        train: the samples.
+        shape: of the first output for a batch.
+
+    Raises:
+        UsageError: the network does not tell one class for each sample.
+        DataError: there are no labels, or they are not of the network's classes.
+    """
+    if [kind.kind for kind in inputs.kinds] != ["classes"] or len(shape) != 2:
+        raise UsageError("--labels: the network has not just one output that tells a class; leave --labels out.")
+    labels = train.labels
+    if labels is None or labels.ndim != 1:
+        raise DataError(f"{train.source}: has no label for each sample to learn from; leave --labels out.")
+    if not 0 <= labels.min() <= labels.max() < shape[1]:
+        raise DataError(
+            f"{train.source}: labels from {labels.min()} to {labels.max()} are not of the network's {shape[1]} "
+            "classes, which count from 0; leave --labels out."
+        )
+    return labels
 
 
 def _divided(inputs: Inputs) -> tuple[Samples, Samples]:
@@ -159,6 +198,8 @@ def _remarks(lesson: Lesson, distilled: Distilled) -> list[str]:
         if first.agreement is not None and best.agreement is not None:
             told += f", the same class rose from {100 * first.agreement:.2f} to {100 * best.agreement:.2f} %"
     found = [told]
+    if lesson.labels is not None:
+        found.append(f"the labels of {lesson.train.source} were learned from, too")
     if distilled.interrupted:
         found.append("training was interrupted, and the best so far is kept")
     if distilled.lacks:

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxshallow.data.images import ImageInput
 from onnxshallow.model.tensors import TensorInfo
 from onnxshallow.validation.kinds import OutputKind, class_places
 from onnxshallow.validation.metrics import agreement
 
-__all__ = ["Augment", "Augmentation", "usual"]
+__all__ = ["CHANCES", "Augment", "Augmentation", "usual"]
 
 Augment = Literal["none", "flip", "crop", "mixup"]
 """What is done to images; each does what those before it do as well."""
+
+CHANCES = 5
+"""How many random numbers decide what is done to an image."""
 
 # Images are shifted by up to this share of their size.
 _SHIFT = 1 / 8
@@ -67,7 +71,7 @@ def _recognised(
     generator, same = np.random.default_rng(0), list[float]()
     for batch in batches:
         count = len(next(iter(batch.values())))
-        answers = zip(kinds, run(batch), run(augmentation(batch, generator)), strict=True)
+        answers = zip(kinds, run(batch), run(augmentation(batch, generator.random((count, CHANCES)))), strict=True)
         places = [place for kind, first, second in answers for place in class_places(kind, first, second, count)]
         same += [agreement(place.first, place.second) for place in places]
     return float(np.mean(same)) if same else 0.0
@@ -91,40 +95,55 @@ class Augmentation:
         found = {info.name: ImageInput.from_tensor(info) for info in inputs}
         return cls(kind, {name: image for name, image in found.items() if image is not None})
 
-    def __call__(self, batch: Mapping[str, np.ndarray], generator: np.random.Generator) -> dict[str, np.ndarray]:
+    def __call__(
+        self,
+        batch: Mapping[str, np.ndarray],
+        chances: NDArray[np.float64],
+        others: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, np.ndarray]:
         """A batch changed, each image in a way of its own.
 
         Args:
             batch: arrays (N, ...) by input name.
-            generator: of what is drawn at random.
+            chances: (N, `CHANCES`) numbers from 0 to below 1, which decide what is done to each image.
+            others: images like those of `batch`, to lay over them; by default it is none.
         """
+        turned, moves, share = chances[:, 0] < 0.5, chances[:, 1:3], _shares(chances[:, 3], chances[:, 4])
         result = dict(batch)
         for name, image in self.images.items():
             values = result[name]
             rows, columns = (1, 2) if image.channels_last else (2, 3)
             if self.kind != "none":
-                values = _flipped(values, columns, generator)
+                values = np.where(turned[:, None, None, None], np.flip(values, columns), values)
             if self.kind in ("crop", "mixup"):
-                values = _shifted(values, rows, columns, generator)
-            if self.kind == "mixup" and values.dtype.kind == "f":
-                values = _mixed(values, generator)
+                values = _shifted(values, rows, columns, moves)
+            if others is not None and self.kind == "mixup" and values.dtype.kind == "f":
+                part = share.astype(values.dtype)[:, None, None, None]
+                values = (1 - part) * values + part * others[name]
             result[name] = values
         return result
 
 
-def _flipped(values: np.ndarray, columns: int, generator: np.random.Generator) -> np.ndarray:
-    turned = generator.random(len(values)) < 0.5
-    return np.where(turned[:, None, None, None], np.flip(values, columns), values)
+def _shares(whether: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much of another image is laid over each: over half of them, up to as much of it (arXiv 1710.09412)."""
+    return np.where(whether < 0.5, 0.5 * share, 0.0)
 
 
-def _shifted(values: np.ndarray, rows: int, columns: int, generator: np.random.Generator) -> np.ndarray:
-    """Each image moved by a few pixels; what comes in at an edge is the image's mirror image."""
+def _shifted(values: np.ndarray, rows: int, columns: int, moves: NDArray[np.float64]) -> np.ndarray:
+    """Each image moved by a few pixels; what comes in at an edge is the image's mirror image.
+
+    Args:
+        values: images (N, ...).
+        rows: their axis.
+        columns: theirs.
+        moves: (N, 2) numbers from 0 to below 1: from the furthest up or left to the furthest down or right.
+    """
     reach = [max(1, int(values.shape[axis] * _SHIFT)) for axis in (rows, columns)]
     reach = [min(most, values.shape[axis] - 1) for most, axis in zip(reach, (rows, columns), strict=True)]
     pads = [(0, 0)] * 4
     pads[rows], pads[columns] = ((most, most) for most in reach)
     wide = np.pad(values, pads, mode="reflect")
-    starts = generator.integers(0, [2 * most + 1 for most in reach], size=(len(values), 2))
+    starts = (moves * [2 * most + 1 for most in reach]).astype(np.intp)
     made = np.empty_like(values)
     for place, (top, left) in enumerate(starts):
         window = [slice(None)] * 3
@@ -132,12 +151,3 @@ def _shifted(values: np.ndarray, rows: int, columns: int, generator: np.random.G
         window[columns - 1] = slice(left, left + values.shape[columns])
         made[place] = wide[place][tuple(window)]
     return made
-
-
-def _mixed(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Half of the images with a part of another laid over them (arXiv 1710.09412)."""
-    count = len(values)
-    share = generator.random(count) * (generator.random(count) < 0.5) * 0.5
-    share = share.astype(values.dtype)[:, None, None, None]
-    mixed: np.ndarray = (1 - share) * values + share * values[generator.permutation(count)]
-    return mixed

@@ -1,12 +1,14 @@
 """The teacher, which is the original, and the student, which is the optimized network, before the same samples."""
 
 import hashlib
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxshallow.analysis import Analysis
 from onnxshallow.data.samples import Samples
@@ -15,9 +17,11 @@ from onnxshallow.model.network import Network
 from onnxshallow.model.scales import scales_of
 from onnxshallow.options.quantities import Length
 from onnxshallow.training.augmentation import Augment, Augmentation
+from onnxshallow.training.course import Pace
 from onnxshallow.training.graph import TorchGraph
-from onnxshallow.training.lessons import compared_tensors, error, spread
+from onnxshallow.training.lessons import compared_tensors, error, labelled_error, spread
 from onnxshallow.training.library import device, fast_arithmetic, in_arithmetic
+from onnxshallow.training.views import VIEWS, Answers, Views
 from onnxshallow.training.watch import Watch, watched_tensors
 from onnxshallow.validation.kinds import OutputKind
 
@@ -30,6 +34,8 @@ __all__ = ["Classroom", "Lesson"]
 _TIMED = 4
 # Penalties on growth count so much beside the loss, which is about 0.01 to 0.1.
 _PENALTY = 0.3
+# What the labels say counts so much beside what the teacher says.
+_LABELS = 0.1
 # On so many of the held-out samples it is seen what outputs and activations reach.
 _SEEN = 512
 
@@ -43,8 +49,9 @@ class Lesson:
         optimized: the student's graph.
         squares: whether the student squares activations that the teacher does not.
         kinds: what the outputs mean.
-        train: samples to learn from; labels are never looked at.
+        train: samples to learn from.
         held_out: batches of samples to judge by.
+        labels: (N,) classes of `train` by the only output, where they are learned from as well; else None.
         batch: samples a step.
         length: how long.
         augment: what is done to images.
@@ -63,6 +70,7 @@ class Lesson:
     augment: Augment
     seed: int = 0
     threads: int = 0
+    labels: NDArray[np.int64] | None = None
 
     @property
     def purpose(self) -> str:
@@ -77,6 +85,8 @@ class Lesson:
                 digest.update(np.ascontiguousarray(batch[name]).tobytes())
         decisive = (self.length, self.augment, self.batch, self.seed, self.threads, torch.__version__)
         digest.update(f"{self.train.fingerprint()} {decisive}".encode())
+        if self.labels is not None:
+            digest.update(self.labels.tobytes())
         return digest.hexdigest()
 
 
@@ -108,13 +118,12 @@ class Classroom:
         few = _first(lesson.held_out, _SEEN)
         if watched:
             self._watch = Watch(teacher, watched, few, lesson.seed, lesson.threads, scales_of(student.model))
-        self._augment = Augmentation.of(lesson.augment, teacher.inputs)
-        self._spreads = self._seen(few)
-
-    def _seen(self, batches: list[dict[str, np.ndarray]]) -> list[float]:
-        """How much each compared output of the teacher varies."""
-        answers = [self._taught(batch) for batch in batches]
-        return [spread([answer[target] for answer in answers]) for target, _ in self._pairs]
+        self._views = Views(lesson.train, Augmentation.of(lesson.augment, teacher.inputs), lesson.seed)
+        self._answers: Answers | None = None
+        told = [self._told(batch) for batch in few]
+        self._spreads = [spread(answers) for answers in zip(*told, strict=True)]
+        count = len(next(iter(few[0].values())))
+        self._can_keep = self._watch is None and Answers.can_be_kept(len(self._views), count, told[0])
 
     def _taught(self, batch: Mapping[str, np.ndarray]) -> "dict[str, Tensor]":
         import torch
@@ -122,41 +131,62 @@ class Classroom:
         with torch.no_grad(), in_arithmetic(self.arithmetic):
             return self._teacher(batch)
 
+    def begin(self, steps: int) -> None:
+        """Get ready for a course of so many steps."""
+        self._answers = Answers(self._views, self._told, self._lesson.batch) if self._keeps(steps) else None
+
+    def _keeps(self, steps: int) -> bool:
+        """Whether the teacher's answers are kept: if each comes again, and nothing but they is learned from."""
+        return self._can_keep and steps * self._lesson.batch >= VIEWS * len(self._views)
+
+    def _told(self, batch: Mapping[str, np.ndarray]) -> "list[Tensor]":
+        answers = self._taught(batch)
+        return [answers[target] for target, _ in self._pairs]
+
     def loss(self, step: int) -> "Tensor":
         """The loss of one step's batch, which depends on the step and the seed alone."""
-        lesson, generator = self._lesson, np.random.default_rng((self._lesson.seed, 1, step))
-        batch = self._augment(lesson.train.batch(self._rows(step)), generator)
+        import torch
+
+        lesson, parts = self._lesson, list(self._views.rows(step, self._lesson.batch))
+        if self._answers is not None:
+            parts = [(epoch % VIEWS, rows) for epoch, rows in parts]
+        batch = _joined([self._views.show(view, rows) for view, rows in parts])
         if self._watch is not None:
-            batch = self._watch.changed(batch, generator)
-        taught = self._taught(batch)
+            batch = self._watch.changed(batch, np.random.default_rng((lesson.seed, 3, step)))
+        if self._answers is not None:
+            told = zip(*(self._answers.to(view, rows) for view, rows in parts), strict=True)
+            taught = {target: torch.cat(answer) for (target, _), answer in zip(self._pairs, told, strict=True)}
+        else:
+            taught = self._taught(batch)
         with in_arithmetic(self.arithmetic):
             learned = self.graph(batch)
         loss = error(self._pairs, taught, learned, self._spreads)
-        if self._watch is not None:
-            loss = loss + _PENALTY * self._watch.penalty(taught, learned)
-        return loss
+        if lesson.labels is not None:
+            labels = lesson.labels[np.concatenate([rows for _, rows in parts])]
+            loss = loss + _LABELS * labelled_error(learned[self._pairs[0][1]], labels)
+        penalty = None if self._watch is None else self._watch.penalty(taught, learned)
+        return loss if penalty is None else loss + _PENALTY * penalty
 
-    def _rows(self, step: int) -> np.ndarray:
-        """The samples of a step: each epoch goes through all of them once, in an order of its own."""
-        count, batch = len(self._lesson.train), self._lesson.batch
-        places = np.arange(step * batch, (step + 1) * batch)
-        rows = np.empty(batch, np.intp)
-        for epoch in np.unique(places // count):
-            order = np.random.default_rng((self._lesson.seed, 2, epoch)).permutation(count)
-            here = places // count == epoch
-            rows[here] = order[places[here] % count]
-        return rows
-
-    def seconds(self) -> list[float]:
-        """How long single steps take, after one that is not counted; no weight changes."""
-        found = []
+    def pace(self) -> Pace:
+        """How long a step takes, the median of a few after one that is not counted; no weight changes."""
+        asking, whole = [], []
         for step in range(_TIMED + 1):
             began = time.perf_counter()
             self.loss(step).backward()
-            found.append(time.perf_counter() - began)
+            whole.append(time.perf_counter() - began)
+            batch = self._views.show(step, np.arange(self._lesson.batch) % len(self._views))
+            began = time.perf_counter()
+            self._taught(batch)
+            asking.append(time.perf_counter() - began)
         for weight in self.graph.parameters.values():
             weight.grad = None
-        return found[1:]
+        each, asked = (sorted(found[1:])[_TIMED // 2] for found in (whole, asking))
+        known = VIEWS * len(self._views) / self._lesson.batch if self._can_keep else math.inf
+        return Pace(each, asked, known)
+
+
+def _joined(batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def _first(batches: Sequence[dict[str, np.ndarray]], count: int) -> list[dict[str, np.ndarray]]:

@@ -1,15 +1,14 @@
 """How long training takes, and how far weights move in each step."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnxshallow.options.quantities import Length
 
-__all__ = ["Course", "rate_of", "steps_of"]
+__all__ = ["Course", "Pace", "rate_of", "steps_of"]
 
-# Weights move by so much of their own size a step, at most: in short courses, and in those of so many steps or more.
-_SHORT, _LONG, _MANY = 0.002, 0.005, 2000
+# Weights move by so much of their own size a step, at most.
+_RATE = 0.002
 # The first steps are smaller, as the optimizer knows little by then; the share of all steps, and how many at most.
 _WARM, _MOST_WARM = 0.05, 50
 # How often the student is looked at on held-out samples, and after how many steps at the earliest.
@@ -28,16 +27,14 @@ class Course:
 
     steps: int
 
-    def factor(self, step: int) -> float:
-        """What the rate is multiplied by in a step, counted from 0: it rises quickly and falls as half a cosine."""
+    def rate(self, step: int) -> float:
+        """How far weights move in a step, counted from 0, as a share of their size.
+
+        It rises quickly and falls as half a cosine.
+        """
         warm = min(_MOST_WARM, max(1, int(_WARM * self.steps)))
         falling = 0.5 * (1 + math.cos(math.pi * step / max(self.steps, 1)))
-        return min(1.0, (step + 1) / warm) * falling
-
-    @property
-    def rate(self) -> float:
-        """How far weights move in a step at most, as a share of their size; longer courses dare more."""
-        return _SHORT + (_LONG - _SHORT) * min(1.0, self.steps / _MANY)
+        return _RATE * min(1.0, (step + 1) / warm) * falling
 
     def is_look(self, step: int) -> bool:
         """Whether the student is looked at after so many steps."""
@@ -56,19 +53,40 @@ def rate_of(size: float, is_kernel: bool) -> float:
     return min(max(size, _SMALLEST), _LARGEST) if is_kernel else _LARGEST
 
 
-def steps_of(length: Length, seconds: Sequence[float], look: float, samples: int, batch: int) -> int:
+@dataclass(frozen=True)
+class Pace:
+    """How long steps take, in seconds.
+
+    Attributes:
+        step: a step in which the teacher is asked.
+        asking: the part of it in which it is.
+        known: steps after which all that it can be asked is known, if so many are made.
+    """
+
+    step: float
+    asking: float = 0.0
+    known: float = math.inf
+
+    def steps(self, seconds: float) -> int:
+        """How many steps a time is enough for, at least one."""
+        asked = seconds / max(self.step, 1e-9)
+        if asked < self.known:
+            return max(1, int(asked))
+        return int((seconds - self.known * self.asking) / max(self.step - self.asking, 1e-9))
+
+
+def steps_of(length: Length, pace: Pace | None, look: float, samples: int, batch: int) -> int:
     """How many steps a length stands for.
 
     Args:
         length: a time, a number of steps or of epochs.
-        seconds: how long single steps took; the median counts.
+        pace: how long steps take, for a time.
         look: how long a look at the held-out samples takes.
         samples: how many there are to train on.
         batch: samples a step.
     """
     if length.unit == "steps":
         return max(1, round(length.number))
-    if length.unit == "epochs":
+    if length.unit == "epochs" or pace is None:
         return max(1, round(length.number * samples / batch))
-    each = sorted(seconds)[len(seconds) // 2]
-    return max(1, int((length.number - (_LOOKS + 1) * look) / max(each, 1e-9)))
+    return pace.steps(length.number - (_LOOKS + 1) * look)

@@ -124,6 +124,7 @@ class _Run:
         student, standing = (self._resumed() if resume else None) or self._begun()
         began, before, saved = time.perf_counter(), student.step, time.perf_counter()
         steps = student.course.steps
+        self._room.begin(steps)
         with interruptible() as interrupt, self._progress.stage("Training", steps) as step:
             for _ in range(student.step):
                 step()
@@ -152,8 +153,8 @@ class _Run:
         began = time.perf_counter()
         first = self._exam.look(start, 0)
         took = time.perf_counter() - began
-        seconds = self._room.seconds() if lesson.length.unit == "seconds" else []
-        course = Course(steps_of(lesson.length, seconds, took, len(lesson.train), lesson.batch))
+        pace = self._room.pace() if lesson.length.unit == "seconds" else None
+        course = Course(steps_of(lesson.length, pace, took, len(lesson.train), lesson.batch))
         return Student(self._room.graph, course), _Standing([first], first, start)
 
     def _resumed(self) -> tuple[Student, _Standing] | None:

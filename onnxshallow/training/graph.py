@@ -179,8 +179,18 @@ class TorchGraph:
             except (RuntimeError, IndexError, ValueError) as error:
                 what = str(error).splitlines()[0]
                 raise ModelError(f"Node {node.name!r} ({node.op}) fails in torch: {what}.") from error
-            results = result if isinstance(result, tuple | list) else [result]
+            results: Sequence[Tensor] = result if isinstance(result, tuple | list) else [result]
+            for tensor in results:
+                if tensor.requires_grad and tensor.dim() == 4:
+                    tensor.register_hook(_channels_last)
             values.update(zip(node.outputs, results, strict=False))
             for name in step.done:
                 values.pop(name, None)
         return {name: values[name] for name in self.tensors}
+
+
+def _channels_last(gradient: "Tensor") -> "Tensor":
+    """A gradient in the layout of its map: means, slices and the like hand back another, which is slow."""
+    import torch
+
+    return gradient.contiguous(memory_format=torch.channels_last)

@@ -11,12 +11,15 @@ too. Each output is scaled by how much it varies, so that none of several drowns
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onnxshallow.model.network import Network
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["compared_tensors", "error", "spread"]
+__all__ = ["compared_tensors", "error", "labelled_error", "spread"]
 
 _ENDS = ("LogSoftmax", "Sigmoid", "Softmax")
 
@@ -72,3 +75,16 @@ def error(
     for part in parts[1:]:
         total = total + part
     return total
+
+
+def labelled_error(scores: "Tensor", labels: NDArray[np.int64]) -> "Tensor":
+    """The mean cross-entropy of labels, for those who have some.
+
+    Args:
+        scores: (N, K) of the student, before a Softmax.
+        labels: (N,) from 0 to below K.
+    """
+    import torch
+    from torch.nn import functional
+
+    return functional.cross_entropy(scores.float(), torch.from_numpy(labels).to(scores.device))

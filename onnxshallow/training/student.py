@@ -10,6 +10,7 @@ from onnxshallow.model.network import Network
 from onnxshallow.model.weights import value_of
 from onnxshallow.training.course import Course, rate_of
 from onnxshallow.training.graph import TorchGraph
+from onnxshallow.training.optimizer import Optimizer
 from onnxshallow.training.trainable import held
 
 if TYPE_CHECKING:
@@ -35,15 +36,15 @@ class Student:
         import torch
 
         self.graph, self.course, self.step = graph, course, 0
-        self._held = {}
-        groups = []
+        self._free: dict[str, Tensor] = {}
+        sizes = {}
         for name, weight in graph.parameters.items():
             kept = held(graph.network, name, weight.detach().cpu().numpy())
             if kept is not None:
-                self._held[name] = torch.from_numpy(~kept).to(weight.device)
+                self._free[name] = torch.from_numpy(~kept).to(weight.device)
             size = float(weight.detach().double().square().mean().sqrt())
-            groups.append({"params": [weight], "size": rate_of(size, weight.dim() > 1)})
-        self._optimizer = torch.optim.Adam(groups, lr=course.rate)
+            sizes[name] = rate_of(size, weight.dim() > 1)
+        self._optimizer = Optimizer(graph.parameters, sizes, self._free)
         self._mean = {name: weight.detach().clone() for name, weight in graph.parameters.items()}
 
     def learn(self, loss: "Tensor") -> bool:
@@ -54,21 +55,20 @@ class Student:
         """
         import torch
 
-        rate = self.course.rate * self.course.factor(self.step)
+        rate = self.course.rate(self.step)
         self.step += 1
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         weights = self.graph.parameters
-        for name, free in self._held.items():
+        for weight in weights.values():
+            weight.grad = None
+        loss.backward()
+        for name, free in self._free.items():
             gradient = weights[name].grad
             if gradient is not None:
                 gradient.mul_(free)
         length = torch.nn.utils.clip_grad_norm_(list(weights.values()), _LONGEST)
         if not bool(torch.isfinite(length)):
             return False
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate * group["size"]
-        self._optimizer.step()
+        self._optimizer.step(rate)
         memory = min(_MEMORY, self.step / (self.step + 9))
         for name, weight in weights.items():
             self._mean[name].lerp_(weight.detach(), 1 - memory)
@@ -81,7 +81,7 @@ class Student:
     def state(self) -> dict[str, Any]:
         """All that a later process needs to go on."""
         weights = {name: weight.detach() for name, weight in self.graph.parameters.items()}
-        return {"step": self.step, "weights": weights, "mean": self._mean, "optimizer": self._optimizer.state_dict()}
+        return {"step": self.step, "weights": weights, "mean": self._mean, "optimizer": self._optimizer.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state` was taken."""
@@ -92,7 +92,7 @@ class Student:
             for name, weight in self.graph.parameters.items():
                 weight.copy_(state["weights"][name])
                 self._mean[name].copy_(state["mean"][name])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._optimizer.restore(state["optimizer"])
 
 
 def with_weights(network: Network, values: Mapping[str, np.ndarray]) -> onnx.ModelProto:

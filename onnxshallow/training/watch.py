@@ -81,8 +81,10 @@ class Watch:
         second = self._changer.disturbed(second, _STRENGTH * generator.random(), generator)
         return {name: np.concatenate([part[name] for part in (kept, first, second)]) for name in batch}
 
-    def penalty(self, taught: "Mapping[str, Tensor]", learned: "Mapping[str, Tensor]") -> "Tensor":
-        """How far a batch's activations are out of bounds.
+    def penalty(self, taught: "Mapping[str, Tensor]", learned: "Mapping[str, Tensor]") -> "Tensor | None":
+        """How far a batch's activations are out of bounds; None where they are within.
+
+        They are within in nearly all steps, so that nothing but their peaks is computed then, without a gradient.
 
         Args:
             taught: what the original makes of the batch, by name.
@@ -90,16 +92,15 @@ class Watch:
         """
         total: Tensor | None = None
         for name, usual in zip(self.tensors, self._usual, strict=True):
-            before, after = taught[name].float().abs().amax(), self._unscaled(name, learned[name]).abs().amax()
-            limit = _FREE * before.clamp(min=float(usual))
-            part = (after / limit).clamp(min=1).log().square()
-            total = part if total is None else total + part
-        assert total is not None
+            limit = _FREE * taught[name].detach().abs().amax().float().clamp(min=float(usual))
+            if bool(self._peak(name, learned[name].detach()) > limit):
+                part = (self._peak(name, learned[name]) / limit).log().square()
+                total = part if total is None else total + part
         return total
 
-    def _unscaled(self, name: str, values: "Tensor") -> "Tensor":
-        """What the student makes, at the original's scale."""
-        values, scale = values.float(), self._scales.get(name)
-        if scale is None:
-            return values
-        return values / values.new_tensor(scale).reshape(1, -1, *(1,) * (values.dim() - 2))
+    def _peak(self, name: str, values: "Tensor") -> "Tensor":
+        """The largest absolute value of what the student makes, at the original's scale."""
+        scale = self._scales.get(name)
+        if scale is not None:
+            values = values / values.new_tensor(scale).reshape(1, -1, *(1,) * (values.dim() - 2))
+        return values.abs().amax().float()

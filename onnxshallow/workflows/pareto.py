@@ -1,7 +1,8 @@
 """The whole frontier in one run: what is lost at each of several ReLU targets.
 
 The sweep and the plans tried are shared by all targets, and each point is fitted and validated as `optimize` would,
-which tries more plans for its one target, and may find a better one.
+which tries more plans for its one target, and may find a better one. With `finetune` the weights of each point
+learn from the original for that long.
 """
 
 from collections.abc import Sequence
@@ -25,11 +26,13 @@ from onnxshallow.search.compete import tries_together
 from onnxshallow.search.granularity import ranked
 from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.latency import measured_speeds
+from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import read_budget
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import COUNTED, Budget
+from onnxshallow.search.trained import require_lesson, train
 from onnxshallow.search.workers import working
-from onnxshallow.validation.compare import Recorded
+from onnxshallow.validation.compare import Recorded, Runner
 from onnxshallow.workflows.outcome import require_data_for_gates
 
 __all__ = ["DEFAULT_TARGETS", "pareto"]
@@ -75,6 +78,8 @@ def pareto(
     config = read_arguments(model, config, options, calibration, validation)
     config = config.model_copy(update={"target_latency": None})
     require_data_for_gates(config)
+    if config.finetune is not None:
+        require_lesson(config.calib is not None)
     clock = Clock()
     with computing(config.threads), running_on(config.providers), working(config):
         with clock("load"):
@@ -96,7 +101,7 @@ def pareto(
                 continue
             plan = result.plans[0]
             if plan.keys not in done:
-                done[plan.keys] = result.run.attempt(plan, original)
+                done[plan.keys] = _carried_out(result.run, plan, original)
             found.append((asked[budget], done[plan.keys]))
         with clock("latency"):
             models = [inputs.document.plain.restored(attempt.realized.model) for attempt in done.values()]
@@ -105,6 +110,14 @@ def pareto(
         zip(done, speeds, strict=False)
     )  # where no plan was carried out, that of the original is left over
     return pareto_report(inputs, found, by, by_plan, speeds[0].original_ms, clock.seconds)
+
+
+def _carried_out(run: Run, plan: Plan, original: Runner) -> Attempt:
+    """A plan carried out, whose weights learned from the original where that is asked for."""
+    attempt = run.attempt(plan, original)
+    if run.inputs.config.finetune is None:
+        return attempt
+    return train(run.inputs, plan, attempt.realized, run.progress, run.clock).attempt
 
 
 def _from_the_largest(budget: Budget) -> tuple[float, ...]:

@@ -50,6 +50,16 @@ def test_labels_reach_the_report_only(tmp_path):
     assert prepared.report.labels.tolist() == [number % 7 for number in numbers(prepared.report)]
 
 
+def test_labels_reach_the_pool_where_they_are_to_be_learned_from(tmp_path):
+    calib = source(tmp_path, labels=True)
+    assert prepare(Config(calib=calib, calib_samples=40), [INPUT]).pool.labels is None
+    prepared, without = (prepare(Config(calib=calib, calib_samples=40, labels=on), [INPUT]) for on in (True, False))
+    assert prepared.fit.labels is prepared.selection.labels is None
+    assert prepared.pool.labels.tolist() == [number % 7 for number in numbers(prepared.pool)]
+    for part in ("fit", "selection", "report", "pool"):
+        assert numbers(getattr(prepared, part)) == numbers(getattr(without, part))
+
+
 def test_labels_change_neither_splits_nor_fingerprint(tmp_path):
     with_labels = prepare(Config(calib=source(tmp_path, labels=True)), [INPUT])
     without = prepare(Config(calib=source(tmp_path)), [INPUT])

@@ -1,8 +1,9 @@
 """A report with nothing in it but what every report has."""
 
-from onnxshallow.report.schema.reports import CostReport, FileReport, Report, Verdict
+from onnxshallow.report.schema.reports import CostReport, FileReport, Report, TrainingReport, Verdict
+from onnxshallow.report.schema.sections import TrainingLook
 
-__all__ = ["REPORT"]
+__all__ = ["REPORT", "TRAINING"]
 
 REPORT = Report(
     model=FileReport(path="a.onnx", sha256="0" * 64),
@@ -25,3 +26,27 @@ REPORT = Report(
     config={},
     seed=0,
 )
+
+TRAINING = TrainingReport(
+    start=None,
+    asked="40steps",
+    steps=40,
+    done=40,
+    kept=20,
+    interrupted=False,
+    samples=1200,
+    held_out=100,
+    batch=128,
+    augment="crop",
+    arithmetic="float32",
+    threads=1,
+    trained=5000,
+    lacks=[],
+    looks=[
+        TrainingLook(step=0, damage=0.5, agreement=0.8, usable=True),
+        TrainingLook(step=20, loss=0.25, damage=0.375, agreement=0.9, growth=1.5, usable=True),
+        TrainingLook(step=40, loss=0.125, damage=0.4, agreement=0.875, growth=4.0, usable=False),
+    ],
+    seconds=2.0,
+)
+"""Forty steps, of which twenty are kept."""

@@ -1,14 +1,17 @@
 import numpy as np
 import pytest
 
-from onnxshallow.errors import UsageError
+from onnxshallow.errors import DataError, UsageError
+from onnxshallow.model.document import load_document
 from onnxshallow.model.network import Network
+from onnxshallow.options.config import resolve
 from onnxshallow.rewriting.realize import Realized
 from onnxshallow.runtime.progress import Clock, Silent
+from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.trained import require_lesson, train
+from onnxshallow.search.trained import lesson_of, require_lesson, train
 from tests.networks import smooth
-from tests.runs import load_case, net
+from tests.runs import load_case, net, save_case
 from tests.training.cases import damaged
 
 pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
@@ -38,6 +41,33 @@ def test_what_is_said(tmp_path):
     assert found.remarks[0].startswith(
         "trained for 20 of 20 steps on 140 samples; on samples held out the divergence"
     )
+
+
+def labelled(folder, labels):
+    """The lesson of a run that learns from labels."""
+    path, data = save_case(folder, labels=labels, x=smooth(200, 3, 6))
+    config = {"calib": str(data), "finetune": "20steps", "labels": True, "output_kind": {"y": "classes"}}
+    inputs = load_inputs(load_document(path), resolve(config, path))
+    return lesson_of(inputs, Realized(Network(damaged(net())), outputs=[]))
+
+
+def test_labels_go_with_their_samples(tmp_path):
+    lesson = labelled(tmp_path, np.arange(200) % 2)
+    images = {image.tobytes(): number % 2 for number, image in enumerate(smooth(200, 3, 6))}
+    shown = lesson.train.batch(np.arange(len(lesson.train)))["x"]
+    assert lesson.labels.tolist() == [images[image.tobytes()] for image in shown]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "has no label for each sample"),
+        (np.full(200, 9), "labels from 9 to 9 are not of the network's 6 classes"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(tmp_path, labels, message):
+    with pytest.raises(DataError, match=message):
+        labelled(tmp_path, labels)
 
 
 def test_a_model_of_one_batch_size_learns_in_such_batches(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from onnxshallow.model.tensors import TensorInfo
-from onnxshallow.training.augmentation import Augmentation, usual
+from onnxshallow.training.augmentation import CHANCES, Augmentation, usual
 from onnxshallow.validation.kinds import OutputKind
 from tests.networks import smooth
 
@@ -14,7 +14,8 @@ CLASSES, BOXES = OutputKind("y", "classes", ""), OutputKind("y", "boxes", "")
 
 
 def changed(kind, images, info=IMAGE, seed=0):
-    return Augmentation.of(kind, [info])({"x": images}, np.random.default_rng(seed))["x"]
+    chances = np.random.default_rng(seed).random((len(images), CHANCES))
+    return Augmentation.of(kind, [info])({"x": images}, chances, {"x": np.roll(images, 1, axis=0)})["x"]
 
 
 def test_nothing_is_done():
@@ -52,12 +53,20 @@ def test_half_of_the_images_are_mixed():
     assert 16 < np.count_nonzero(made[:, 0, 0, 0] != images[:, 0, 0, 0]) < 48
 
 
-def test_the_same_seed_makes_the_same_and_other_inputs_stay():
+def test_other_inputs_stay():
     batch = {"x": smooth(8, 3, 16), "v": np.ones((8, 16), np.float32)}
     augmentation = Augmentation.of("mixup", [IMAGE, VECTOR])
-    first, second = (augmentation(batch, np.random.default_rng(5)) for _ in range(2))
-    np.testing.assert_array_equal(first["x"], second["x"])
-    assert first["v"] is batch["v"]
+    chances = np.random.default_rng(5).random((8, CHANCES))
+    made = augmentation(batch, chances, {"x": batch["x"][::-1]})
+    assert not np.array_equal(made["x"], batch["x"])
+    assert made["v"] is batch["v"]
+
+
+def test_an_image_is_changed_by_its_own_numbers_whatever_it_is_beside():
+    images, chances = smooth(8, 3, 16), np.random.default_rng(5).random((8, CHANCES))
+    augmentation = Augmentation.of("crop", [IMAGE])
+    whole, part = augmentation({"x": images}, chances)["x"], augmentation({"x": images[3:5]}, chances[3:5])["x"]
+    np.testing.assert_array_equal(whole[3:5], part)
 
 
 def sums(batch):

@@ -3,6 +3,7 @@ import pytest
 
 from onnxshallow.errors import ModelError
 from onnxshallow.training.classroom import Classroom
+from onnxshallow.training.views import VIEWS
 from tests.graphs import parse
 from tests.networks import build, smooth
 from tests.training.cases import lesson, squared
@@ -18,25 +19,42 @@ def test_the_loss_depends_on_the_step_and_the_seed_alone():
     assert losses[0] != losses[2]
 
 
-def test_each_epoch_shows_every_sample_once():
-    room = Classroom(lesson())
-    epochs = [np.concatenate([room._rows(step) for step in range(4 * epoch, 4 * epoch + 4)]) for epoch in range(2)]
-    for epoch in epochs:
-        assert sorted(epoch) == list(range(64))
-    assert not np.array_equal(*epochs)
+@pytest.mark.parametrize(("steps", "again"), [(4 * VIEWS - 1, False), (4 * VIEWS, True)])
+def test_a_long_course_asks_the_teacher_no_more_than_once_for_each_view(steps, again):
+    room, asked = Classroom(lesson(augment="flip")), []
+    room.begin(steps)
+    ask = room._taught
+    room._taught = lambda batch: asked.append(len(batch["x"])) or ask(batch)
+    first, later = (
+        np.mean([float(room.loss(step).detach()) for step in range(4 * epoch, 4 * epoch + 4)]) for epoch in (0, VIEWS)
+    )
+    assert (first == pytest.approx(later, rel=1e-4)) == again
+    assert asked == [16] * (4 if again else 8)
+
+
+def test_labels_are_learned_from_where_they_are_given():
+    labels = np.arange(64) % 2
+    plain, right, wrong = (
+        float(Classroom(lesson(labels=given)).loss(0).detach()) for given in (None, labels, 1 - labels)
+    )
+    assert plain < right != wrong > plain
 
 
 def test_squares_are_watched():
     assert Classroom(lesson())._watch is None
     room = Classroom(lesson(squared()))
     assert room._watch is not None
+    assert room.pace().known == np.inf
     assert float(room.loss(0).detach()) > 0
 
 
 def test_trial_steps_change_no_weight():
     room = Classroom(lesson())
     before = {name: weight.detach().clone() for name, weight in room.graph.parameters.items()}
-    assert len(room.seconds()) == 4
+    pace = room.pace()
+    assert pace.step > 0
+    assert pace.asking > 0
+    assert pace.known == VIEWS * 4
     assert all(torch.equal(weight.detach(), before[name]) for name, weight in room.graph.parameters.items())
     assert all(weight.grad is None for weight in room.graph.parameters.values())
 
@@ -62,4 +80,5 @@ def test_purposes_differ_where_something_decisive_does():
     assert first.purpose == lesson().purpose
     for change in ({"seed": 1}, {"length": "31steps"}, {"augment": "flip"}, {"threads": 2}, {"batch": 8}):
         assert lesson(**change).purpose != first.purpose
+    assert lesson(labels=np.zeros(64, np.int64)).purpose not in (first.purpose, lesson(labels=np.arange(64)).purpose)
     assert lesson(held_out=[{"x": smooth(16, 3, 6, seed=9)}]).purpose != first.purpose

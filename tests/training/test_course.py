@@ -1,20 +1,16 @@
 import pytest
 
 from onnxshallow.options.quantities import Length
-from onnxshallow.training.course import Course, rate_of, steps_of
+from onnxshallow.training.course import Course, Pace, rate_of, steps_of
 
 
 def test_the_rate_rises_and_falls():
     course = Course(1000)
-    factors = [course.factor(step) for step in range(1000)]
-    assert factors[0] == pytest.approx(1 / 50)
-    assert max(factors) > 0.99
-    assert factors[-1] < 1e-4
-    assert factors.index(max(factors)) == 49
-
-
-def test_longer_courses_dare_more():
-    assert Course(20).rate < Course(500).rate < Course(2000).rate == Course(9000).rate
+    rates = [course.rate(step) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.002 / 50)
+    assert max(rates) == pytest.approx(0.002, rel=0.01)
+    assert rates[-1] < 1e-7
+    assert rates.index(max(rates)) == 49
 
 
 def test_looks():
@@ -35,4 +31,12 @@ def test_small_weights_move_less():
     [(Length(500, "steps"), 500), (Length(2, "epochs"), 20), (Length(60, "seconds"), 245), (Length(1, "seconds"), 1)],
 )
 def test_steps(length, expected):
-    assert steps_of(length, [0.5, 0.2, 0.2], 1.0, samples=1000, batch=100) == expected
+    assert steps_of(length, Pace(0.2), 1.0, samples=1000, batch=100) == expected
+
+
+def test_what_is_known_is_not_asked_again():
+    pace = Pace(step=0.3, asking=0.1, known=100)
+    assert pace.steps(15) == 50
+    assert pace.steps(30) == 100
+    assert pace.steps(60) == 250
+    assert pace.steps(0) == 1

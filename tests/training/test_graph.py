@@ -6,6 +6,7 @@ from onnxshallow.model.document import load_document
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
 from onnxshallow.training.graph import TorchGraph
+from onnxshallow.training.library import in_arithmetic
 from tests.conftest import MODELS
 from tests.graphs import parse
 from tests.networks import assert_near, build, feeds_of, residual
@@ -65,6 +66,26 @@ def test_half_precision_is_computed_in_float32():
     made = TorchGraph(Network(model), ["y"], trained=True)({"x": np.ones((2, 3), np.float16)})["y"]
     assert made.dtype == torch.float32
     assert made.tolist() == [[2.0] * 3] * 2
+
+
+def test_maps_stay_in_short_floats_and_gradients_in_the_layout_of_their_maps():
+    text = """(float[2,4,6,6] x) => (float[2,4,1,1] y) {
+        a = Conv(x, w0)
+        b = Mul(a, w1)
+        c = Add(b, w2)
+        y = ReduceMean<axes=[2, 3]>(c)
+    }"""
+    model = build(text, w0=(4, 4, 3, 3), w1=(1, 4, 1, 1), w2=(1, 4, 1, 1))
+    graph = TorchGraph(Network(model), ["c", "y"], trained=True)
+    with in_arithmetic("bfloat16"):
+        made = graph(feeds_of(model))
+    assert made["c"].dtype == torch.bfloat16
+    gradients = []
+    made["c"].register_hook(gradients.append)
+    made["y"].float().sum().backward()
+    assert gradients[0].is_contiguous(memory_format=torch.channels_last)
+    assert not gradients[0].is_contiguous()
+    assert all(weight.grad.dtype == torch.float32 for weight in graph.parameters.values())
 
 
 def test_a_failing_node_is_named():

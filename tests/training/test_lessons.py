@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from onnxshallow.model.network import Network
-from onnxshallow.training.lessons import compared_tensors, error, spread
+from onnxshallow.training.lessons import compared_tensors, error, labelled_error, spread
 from tests.networks import build
 
 torch = pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
@@ -28,3 +28,9 @@ def test_spread():
     parts = [torch.from_numpy(part) for part in np.split(values, 4)]
     assert spread(parts) == pytest.approx(values.astype(np.float64).var(axis=0).mean())
     assert spread([torch.ones(3, 2)]) > 0
+
+
+def test_the_error_of_labels_is_what_the_student_finds_surprising():
+    scores = torch.log(torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]], dtype=torch.bfloat16))
+    found = float(labelled_error(scores, np.array([1, 2])))
+    assert found == pytest.approx(-(np.log(0.25) + np.log(0.8)) / 2, rel=0.01)

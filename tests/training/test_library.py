@@ -17,12 +17,14 @@ def test_threads_and_chance_are_as_before_after_the_block():
     torch = pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
     require_torch()
     before, state = torch.get_num_threads(), torch.random.get_rng_state()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     with computing_with(before + 1, seed=3):
         assert torch.get_num_threads() == before + 1
         first = torch.rand(4)
     with computing_with(1, seed=3):
         assert torch.equal(torch.rand(4), first)
     assert torch.get_num_threads() == before
+    assert torch.utils.deterministic.fill_uninitialized_memory == filled
     assert torch.equal(torch.random.get_rng_state(), state)
 
 

@@ -102,3 +102,20 @@ def test_what_is_missing_is_said(monkeypatch):
     ):
         with pytest.raises(UsageError, match=r"pip install 'onnxshallow\[finetune\]'"):
             call()
+
+
+def test_that_labels_were_learned_from_is_said():
+    classes = np.arange(200) % 2
+    with_labels, without = (
+        finetune(net(), damaged(net()), (IMAGES, classes), labels=on, **QUICK).report for on in (True, False)
+    )
+    assert with_labels.training.labels
+    assert not without.training.labels
+    assert any("were learned from, too" in remark for remark in with_labels.verdict.reasons)
+    assert with_labels.training.looks[-1].damage != without.training.looks[-1].damage
+
+
+def test_labels_need_one_output_of_classes():
+    options = {**QUICK, "output_kind": {"y": "embedding"}}
+    with pytest.raises(UsageError, match="not just one output that tells a class"):
+        finetune(net(), damaged(net()), (IMAGES, np.arange(200) % 2), labels=True, **options)

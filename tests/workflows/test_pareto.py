@@ -316,3 +316,24 @@ def test_targets_of_parameters_come_with_the_largest_first(tmp_path):
     for point in report.points:
         assert point.reason is None
         assert point.optimized.params <= point.target
+
+
+def test_the_weights_of_each_point_learn_where_that_is_asked_for(tmp_path):
+    pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
+    model, data = save_case(tmp_path, labels=np.arange(200) % 6, x=smooth(200, 3, 6))
+    before, after = (
+        quick(model, data, ["0.6", "0.4"], threads=1, augment="none", **options)
+        for options in ({}, {"finetune": "40steps"})
+    )
+    assert after.timings["train"] > 0
+    assert "train" not in before.timings
+    for plain, trained in zip(before.points, after.points, strict=True):
+        assert trained.optimized.relus == plain.optimized.relus
+        assert trained.fidelity.kl < plain.fidelity.kl
+
+
+def test_without_samples_nothing_can_be_learned(tmp_path):
+    pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
+    model, _ = save_case(tmp_path, x=smooth(20, 3, 6))
+    with pytest.raises(UsageError, match="Training needs real inputs"):
+        pareto(model, targets=["0.6"], finetune="5steps")

@@ -41,4 +41,5 @@ def training_report(
         lacks=list(distilled.lacks),
         looks=[TrainingLook(**asdict(look)) for look in distilled.looks],
         seconds=seconds,
+        labels=lesson.labels is not None,
     )

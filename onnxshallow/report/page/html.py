@@ -12,7 +12,16 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from onnxshallow.report.page.scale import level, levels_of
-from onnxshallow.report.page.view import answer, drawn_rows, frontier_chart, in_short, layer_rows, share, tiles
+from onnxshallow.report.page.view import (
+    answer,
+    drawn_rows,
+    frontier_chart,
+    in_short,
+    layer_rows,
+    share,
+    tiles,
+    training_chart,
+)
 from onnxshallow.report.schema.reports import Report
 from onnxshallow.search.sensitivity.measures import in_words
 from onnxshallow.text import printable
@@ -42,7 +51,7 @@ def html_report(report: Report) -> str:
         "level": lambda damage: level(levels_of(report), damage) or "",
     }
     environment.filters.update(filters)
-    chart = frontier_chart(report)
+    chart, learned = frontier_chart(report), training_chart(report)
     return environment.from_string(_read("report.html.j2")).render(
         report=report,
         verdict=report.verdict,
@@ -56,6 +65,7 @@ def html_report(report: Report) -> str:
         changes={site: in_short(change) for change in report.changes for site in change.sites},
         partial=any(decision.kept for decision in report.decisions),
         chart=None if chart is None else Markup(chart),
+        learned=None if learned is None else Markup(learned),
         style=Markup(_read("report.css")),
         script=Markup(_read("report.js")),
         svg=Markup,

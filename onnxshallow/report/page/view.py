@@ -22,6 +22,7 @@ __all__ = [
     "layer_rows",
     "share",
     "tiles",
+    "training_chart",
 ]
 
 _ENDS = ("Input", "Output")
@@ -247,3 +248,16 @@ def _measured(report: Report, total: int, *, chosen: bool) -> list[tuple[float, 
         (p.relus / total, p.damage) for p in report.plans if p.chosen is chosen
     )
     return [(x, y) for x, y in points if y is not None]
+
+
+def training_chart(report: Report) -> str | None:
+    """What the weights learned, by steps: the loss, and the divergence on held-out samples; None without training."""
+    looks = [] if report.training is None else report.training.looks
+    curves = {
+        "divergence on held-out samples": [(look.step, look.damage) for look in looks if look.damage is not None],
+        "loss of the steps before": [(look.step, look.loss) for look in looks if look.loss is not None],
+    }
+    present = {name: points for name, points in curves.items() if points}
+    if not present:
+        return None
+    return line_chart(present, title="What was learned", x_label="steps", y_label="divergence, loss")

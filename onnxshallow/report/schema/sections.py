@@ -294,6 +294,7 @@ class TrainingReport(Part):
     `start` is the optimized model that was given. `steps` is how long the course is, `done` how much of it was done,
     and `kept` the step whose weights are kept; 0 is the start. `--finetune` with as many steps gives the same again.
     `lacks` names operators that are not known to the training; their weights and all before them were frozen.
+    `labels` is whether labels were learned from, beside what the original says.
     """
 
     start: FileReport | None
@@ -312,3 +313,4 @@ class TrainingReport(Part):
     lacks: list[str]
     looks: list[TrainingLook]
     seconds: float
+    labels: bool = False

@@ -20,6 +20,22 @@ def _plain(function: "Callable[..., Tensor]") -> Operator:
     return lambda call, *inputs: function(*inputs)
 
 
+def _alike(function: "Callable[[Tensor, Tensor], Tensor]") -> "Callable[[Tensor, Tensor], Tensor]":
+    """A function of two tensors that computes in the short floats of the larger one.
+
+    torch would else make a map float32 that is multiplied by a weight, and so all that follows it
+    (docs/decisions/training.md).
+    """
+
+    def run(a: "Tensor", b: "Tensor") -> "Tensor":
+        if a.dtype != b.dtype and a.is_floating_point() and b.is_floating_point() and a.dim() and b.dim():
+            larger = a if a.numel() > b.numel() else b
+            a, b = a.to(larger.dtype), b.to(larger.dtype)
+        return function(a, b)
+
+    return run
+
+
 def _folded(function: "Callable[[Tensor, Tensor], Tensor]") -> Operator:
     """An operator of any number of inputs, which are combined two by two."""
     return lambda call, *inputs: functools.reduce(function, inputs)
@@ -33,7 +49,7 @@ def _clip(call: Call, x: "Tensor", low: "Tensor | None" = None, high: "Tensor | 
 
 
 def _prelu(call: Call, x: "Tensor", slope: "Tensor") -> "Tensor":
-    return x.clamp(min=0) + slope * x.clamp(max=0)
+    return x.clamp(min=0) + slope.to(x.dtype) * x.clamp(max=0)
 
 
 def _leaky(call: Call, x: "Tensor") -> "Tensor":
@@ -101,7 +117,7 @@ def _dropout(call: Call, x: "Tensor", *rest: "Tensor | None") -> "Tensor":
 
 OPERATORS: Mapping[str, Operator] = {
     "Abs": _plain(lambda x: x.abs()),
-    "Add": _plain(lambda a, b: a + b),
+    "Add": _plain(_alike(lambda a, b: a + b)),
     "And": _plain(lambda a, b: a & b),
     "Cast": _cast,
     "Ceil": _plain(lambda x: x.ceil()),
@@ -127,7 +143,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Mean": _mean,
     "Min": _folded(lambda a, b: a.minimum(b)),
     "Mish": _plain(lambda x: x * _softplus(x).tanh()),
-    "Mul": _plain(lambda a, b: a * b),
+    "Mul": _plain(_alike(lambda a, b: a * b)),
     "Neg": _plain(lambda x: -x),
     "Not": _plain(lambda x: ~x),
     "Or": _plain(lambda a, b: a | b),
@@ -142,8 +158,8 @@ OPERATORS: Mapping[str, Operator] = {
     "Softplus": _plain(_softplus),
     "Softsign": _plain(lambda x: x / (1 + x.abs())),
     "Sqrt": _plain(lambda x: x.sqrt()),
-    "Sub": _plain(lambda a, b: a - b),
-    "Sum": _folded(lambda a, b: a + b),
+    "Sub": _plain(_alike(lambda a, b: a - b)),
+    "Sum": _folded(_alike(lambda a, b: a + b)),
     "Tanh": _plain(lambda x: x.tanh()),
     "Where": _plain(lambda condition, a, b: a.where(condition, b)),
 }

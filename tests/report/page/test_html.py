@@ -16,7 +16,7 @@ from onnxshallow.validation.compare import Accuracy, Fidelity
 from onnxshallow.validation.growth import BOUND, Growth, Range, Stability
 from onnxshallow.validation.outputs import OutputDifference
 from onnxshallow.validation.synthetic import SortFidelity
-from tests.report.pages import REPORT
+from tests.report.pages import REPORT, TRAINING
 from tests.runs import speed_of
 
 VOID = {"meta", "link", "br", "input", "img", "hr", "wbr"}
@@ -199,6 +199,20 @@ def test_growth_is_told_by_samples_and_by_sites_beside_the_bound_where_something
     assert "Growth of activations" not in html_report(REPORT)
 
 
+def test_what_was_learned_is_drawn_and_listed_where_weights_were_trained():
+    page = html_report(REPORT.model_copy(update={"training": TRAINING}))
+    text = " ".join(Page(page).text.split())
+    assert "The weights of step 20 are kept, which were the best on 100 samples held out." in text
+    assert "200.250.37590.001.5" in text
+    assert page.count('class="r wide refused" data-value="4.0"') == page.count("wide refused") == 1
+    assert page.count("<polyline") == 2
+    nothing = TRAINING.model_copy(update={"kept": 0, "lacks": ["Hardmax"], "interrupted": True})
+    text = " ".join(Page(html_report(REPORT.model_copy(update={"training": nothing}))).text.split())
+    assert "Nothing better than the start was found" in text
+    assert "Training was interrupted. Weights before Hardmax stayed as they were." in text
+    assert "samples held out" not in html_report(REPORT)
+
+
 def hostile():
     accuracy = Accuracy(top1=0.5, top5=None, top1_interval=(0.5, 0.5), samples=4)
     cost = replace(REPORT.original, accuracy=accuracy)
@@ -223,6 +237,7 @@ def hostile():
             ],
             "changed_total": 1,
             "stability": Stability((Growth(EVIL, 4, 1.0, EVIL),), (Range(EVIL, 1.0, 1.0, 2),)),
+            "training": TRAINING.model_copy(update={"lacks": [EVIL], "augment": EVIL}),
             "config": {"calib": EVIL},
             "versions": {EVIL: EVIL},
         }

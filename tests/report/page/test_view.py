@@ -9,6 +9,7 @@ from onnxshallow.report.page.view import (
     layer_rows,
     share,
     tiles,
+    training_chart,
 )
 from onnxshallow.report.schema.reports import (
     ChangeReport,
@@ -19,7 +20,7 @@ from onnxshallow.report.schema.reports import (
     PlanPoint,
     Verdict,
 )
-from tests.report.pages import REPORT
+from tests.report.pages import REPORT, TRAINING
 from tests.runs import speed_of
 
 
@@ -155,6 +156,13 @@ def test_without_a_measured_plan_there_is_no_chart():
     assert frontier_chart(REPORT) is None
     unmeasured = PlanPoint(relus=5, macs=1, damage=None, predicted=0.1, chosen=True)
     assert frontier_chart(REPORT.model_copy(update={"plans": [unmeasured]})) is None
+
+
+def test_training_is_drawn_by_steps_where_there_was_any():
+    assert training_chart(REPORT) is None
+    chart = training_chart(REPORT.model_copy(update={"training": TRAINING}))
+    assert chart.count("<circle") == 3 + 2 + 2  # one a look, one a loss, and one a line of the legend
+    assert "loss of the steps before" in chart
 
 
 def test_inputs_and_outputs_are_no_layers_and_no_sites():

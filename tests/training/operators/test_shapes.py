@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from onnxshallow.training.operators import shapes
 from tests.networks import build
 from tests.training.operators.gradients import check
 
@@ -22,6 +23,13 @@ FORMS = {
     "Expand(h, shape)": {"shape": np.array([2, 1, 6])},
     "Tile(h, repeats)": {"repeats": np.array([1, 2, 1])},
 }
+
+
+@pytest.mark.parametrize("most", [0, 2**16])
+def test_channels_of_maps_are_selected_in_either_way(monkeypatch, most):
+    monkeypatch.setattr(shapes, "_MOST_MULTIPLIED", most)
+    text = "(float[2,4,3,3] x) => (float[2,5,3,3] y) { h = Mul(x, w) y = Gather<axis=1>(h, indices) }"
+    check(build(text, w=(4, 1, 1), indices=np.array([2, 0, -1, 2, 1])))
 
 
 @pytest.mark.parametrize("form", FORMS)
