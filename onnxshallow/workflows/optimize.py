@@ -13,7 +13,8 @@ from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
 from onnxshallow.options.schema import Options
 from onnxshallow.report.build.run import plan_report
-from onnxshallow.runtime.progress import Clock, Progress, Silent
+from onnxshallow.report.terminal.progress import as_progress
+from onnxshallow.runtime.progress import Clock, Progress
 from onnxshallow.search.candidates import refused_though_asked
 from onnxshallow.search.choose import choose
 from onnxshallow.search.granularity import fine_enough, proposed, remark
@@ -39,7 +40,7 @@ def plan(
     *,
     validation: object = None,
     config: Config | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     cache: Path | bool | None = True,
     **options: Unpack[Options],
 ) -> Proposal:
@@ -75,7 +76,7 @@ def plan(
         clock = Clock()
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
-        run, budget = _begun(inputs, progress or Silent(), clock, cache)
+        run, budget = _begun(inputs, as_progress(progress), clock, cache)
         run, chosen = proposed(run, budget)
         with clock("plan"):
             made = analyze_model(unfitted(inputs, run.observation, chosen), config.input_shape)
@@ -88,7 +89,7 @@ def optimize(
     *,
     validation: object = None,
     config: Config | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     cache: Path | bool | None = True,
     force: bool = False,
     **options: Unpack[Options],
@@ -101,7 +102,7 @@ def optimize(
             iterable of batches (`onnxshallow.data.objects`). The option `calib` is the same.
         validation: likewise, where accuracy is measured, perhaps with labels. The option `validate` is the same.
         config: all options; else they are taken from `options` and from an `onnxshallow.toml` beside the model.
-        progress: shows how it goes; nothing is shown by default.
+        progress: shows how it goes; True for bars, or lines on stderr; nothing is shown by default.
         cache: folder for measured damages; True for the user's, False or None for none.
         force: take the model also where it is refused; the report says what was overridden.
         **options: single options by name, such as `target_relus=0.58`, `preset="cifar10"`, `max_drop=0.01`; all are
@@ -128,9 +129,9 @@ def optimize(
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
         if aimless:
-            return tidy(inputs, progress or Silent(), clock, force=force)
+            return tidy(inputs, as_progress(progress), clock, force=force)
         try:
-            run, budget = _begun(inputs, progress or Silent(), clock, cache)
+            run, budget = _begun(inputs, as_progress(progress), clock, cache)
             run, attempt, remarks = choose(run, budget)
         except TargetError as error:
             return unreached(inputs, error, clock)
