@@ -57,6 +57,7 @@ class Inputs:
         calibration: the calibration samples in batches.
         reduced: fewer of them, on which plans are compared closely.
         kinds: what the outputs mean.
+        most_plans: how many plans to look at, at most, where time is short; None for as many as are worth it.
     """
 
     document: Document
@@ -66,6 +67,7 @@ class Inputs:
     calibration: Calibration
     reduced: Calibration
     kinds: tuple[OutputKind, ...]
+    most_plans: int | None = None
 
     @cached_property
     def budget(self) -> Budget:
@@ -93,7 +95,8 @@ class Inputs:
     def at_granularity(self, granularity: str) -> "Inputs":
         """The same model and data, with activations that go or stay by another unit."""
         config = self.config.model_copy(update={"granularity": granularity})
-        reduced = replace(_reduced(self.analysis, self.calibration, config), watched=self.reduced.watched)
+        reduced = self.reduced if self.most_plans else _reduced(self.analysis, self.calibration, config)
+        reduced = replace(reduced, watched=self.reduced.watched)
         return replace(self, config=config, reduced=reduced)
 
     @cached_property

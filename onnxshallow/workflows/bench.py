@@ -19,7 +19,7 @@ from onnxshallow.model.tensors import TensorInfo
 from onnxshallow.model.weights import byte_size
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
 from onnxshallow.private.engine.run import Link
 from onnxshallow.private.estimate import estimate
 from onnxshallow.private.protocols import Protocol, Weights

@@ -10,7 +10,7 @@ from onnxshallow.model.network import Network
 from onnxshallow.model.providers import running_on
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
 from onnxshallow.report.terminal.progress import as_progress
 from onnxshallow.rewriting.realize import Realized
 from onnxshallow.runtime.progress import Clock, Progress

@@ -1,6 +1,7 @@
 """`optimize`: document, analysis, measurement, plan, application, validation, report, in a line."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -11,7 +12,8 @@ from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
+from onnxshallow.report.build.forecast import forecast_report
 from onnxshallow.report.build.run import plan_report
 from onnxshallow.report.terminal.progress import as_progress
 from onnxshallow.runtime.progress import Clock, Progress
@@ -22,6 +24,7 @@ from onnxshallow.search.inputs import Inputs, load_inputs
 from onnxshallow.search.latency import budget_for_latency, unfitted
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
+from onnxshallow.search.time_budget import foreseen
 from onnxshallow.search.trained import require_lesson, train
 from onnxshallow.search.workers import working
 from onnxshallow.validation.gates import Limits
@@ -124,23 +127,28 @@ def optimize(
     require_data_for_gates(config)
     if config.finetune is not None:
         require_lesson(config.calib is not None)
-    clock = Clock()
+    clock, shown = Clock(), as_progress(progress)
     with computing(config.threads), running_on(config.providers), working(config):
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
         if aimless:
-            return tidy(inputs, as_progress(progress), clock, force=force)
+            return tidy(inputs, shown, clock, force=force)
         try:
-            run, budget = _begun(inputs, as_progress(progress), clock, cache)
+            with clock("forecast"):
+                inputs, expected = foreseen(fine_enough(inputs), shown)
+            run, budget = _begun(inputs, shown, clock, cache)
             run, attempt, remarks = choose(run, budget)
         except TargetError as error:
             return unreached(inputs, error, clock)
         remarks += remark(config, attempt.plan)
         remarks += refused_though_asked(inputs, run.observation.statistics)
-        if config.finetune is None:
-            return outcome(inputs, attempt, remarks, clock, run, force=force)
-        trained = train(run.inputs, attempt.plan, attempt.realized, run.progress, clock)
-        return outcome(inputs, trained.attempt, remarks, clock, run, force=force, trained=trained)
+        trained = None
+        if config.finetune is not None:
+            trained = train(run.inputs, attempt.plan, attempt.realized, run.progress, clock)
+            attempt = trained.attempt
+        result = outcome(inputs, attempt, remarks, clock, run, force=force, trained=trained)
+        told = forecast_report(expected, clock.seconds)
+        return replace(result, report=result.report.model_copy(update={"forecast": told}))
 
 
 def _check_allocation(config: Config) -> None:

@@ -16,7 +16,7 @@ from onnxshallow.model.providers import running_on
 from onnxshallow.model.session import Session
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
 from onnxshallow.report.build.pareto import By, pareto_report
 from onnxshallow.report.schema.reports import ParetoReport
 from onnxshallow.report.terminal.progress import as_progress

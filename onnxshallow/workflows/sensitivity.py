@@ -8,7 +8,7 @@ from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
 from onnxshallow.report.build.run import sensitivity_report
 from onnxshallow.report.schema.reports import SensitivityReport
 from onnxshallow.report.terminal.progress import as_progress

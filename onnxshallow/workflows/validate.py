@@ -16,7 +16,7 @@ from onnxshallow.model.session import Session
 from onnxshallow.model.tensors import TensorInfo, common_info, with_sizes
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
 from onnxshallow.report.build.run import file_report
 from onnxshallow.report.build.validation import class_details, first_answer
 from onnxshallow.report.build.verdict import verdict_report

@@ -14,6 +14,7 @@ from onnxshallow.report.schema.sections import (
     Decision,
     FileReport,
     FixedPointReport,
+    ForecastReport,
     FrontierPoint,
     NodeReport,
     PartingReport,
@@ -50,6 +51,7 @@ __all__ = [
     "EngineReport",
     "FileReport",
     "FixedPointReport",
+    "ForecastReport",
     "FrontierPoint",
     "NodeReport",
     "ParetoPoint",
@@ -282,6 +284,7 @@ class Report(Part):
     measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where the optimized network
     squares more. `fixed_point` is what that arithmetic makes of it, where private inference is what it is for.
     `training` tells how weights learned, where they did. `lossless` counts what went where there was no target.
+    `forecast` is what the run was to take, and what it took.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -312,6 +315,7 @@ class Report(Part):
     fixed_point: FixedPoint | None = None
     training: TrainingReport | None = None
     lossless: Removed | None = None
+    forecast: ForecastReport | None = None
 
     def __repr__(self) -> str:
         parts: list[str] = [self.verdict.status]
