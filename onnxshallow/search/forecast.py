@@ -1,21 +1,22 @@
 """How long a run will take, and how much memory, told before it begins.
 
-    seconds of a stage = a (samples x seconds) + b (multiply-adds of fits x seconds) + c (builds x seconds)
+    seconds of a stage = a (samples) + b (multiply-adds of fits) + c (numbers gathered for them) + d (networks built)
 
 What there is to do is counted from the same rules by which the search decides how much it does; how long one of each
-takes is measured on this machine (`onnxshallow.search.pace`). The factors a, b and c are pure numbers: how many times
+takes is measured on this machine (`onnxshallow.search.pace`). The factors a to d are pure numbers: how many times
 as long the stage takes as its counts say, fitted to the runs that docs/decisions/forecast.md lists.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from onnxshallow.analysis import Analysis, Layer
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.regression import bytes_needed
 from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.store import memory_in_use
+from onnxshallow.runtime.waypoints import MOST_BYTES
 from onnxshallow.search.candidates import possible_candidates
 from onnxshallow.search.compete import fit_flops, tries_alone
 from onnxshallow.search.estimates import first_look
@@ -32,6 +33,8 @@ _CLOSELY = 6
 _BISECTED = 5
 # Seconds that the result is timed for: by the clock, on every machine.
 _TIMING = 4.0
+# Candidates that are measured for each that is measured at first.
+_LOOKED_AT = 1.3
 # Bytes of what is loaded on the way; tensors that onnxruntime holds while a batch runs; copies of the weights.
 _LIBRARIES, _TENSORS, _COPIES = 60 << 20, 4, 6
 
@@ -43,20 +46,22 @@ class Work:
     Attributes:
         samples: how often the network is run on one sample.
         flops: multiply-adds of fits.
+        cells: numbers that are gathered for them.
         builds: networks that are made, analysed and loaded.
     """
 
     samples: float = 0.0
     flops: float = 0.0
+    cells: float = 0.0
     builds: float = 0.0
 
     def times(self, count: float) -> "Work":
         """So many times as much."""
-        return Work(count * self.samples, count * self.flops, count * self.builds)
+        return Work(count * self.samples, count * self.flops, count * self.cells, count * self.builds)
 
     def plus(self, other: "Work") -> "Work":
         """This and other work."""
-        return Work(self.samples + other.samples, self.flops + other.flops, self.builds + other.builds)
+        return Work(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,13 @@ class Forecast:
         return f"This will take about {in_time(self.seconds)} and {self.memory_bytes / 2**30:.1f} GiB of memory."
 
 
-# By stage, how many times as long it takes as its counts say: samples, multiply-adds, builds.
-_FACTORS: Mapping[str, tuple[float, float, float]] = {
-    "observe": (1.0, 0.0, 2.0),
-    "sensitivity": (1.0, 1.0, 8.0),
-    "plan": (1.0, 1.0, 8.0),
-    "fit": (1.0, 1.0, 8.0),
-    "validate": (1.0, 0.0, 2.0),
+# By stage, how many times as long it takes as its counts say: samples, multiply-adds, cells, builds.
+_FACTORS: Mapping[str, tuple[float, float, float, float]] = {
+    "observe": (2.5, 0.0, 0.0, 6.0),
+    "sensitivity": (3.5, 0.9, 5.0, 2.5),
+    "plan": (3.5, 0.9, 5.0, 2.5),
+    "fit": (3.5, 0.9, 5.0, 2.5),
+    "validate": (0.8, 0.0, 0.0, 10.0),
 }
 
 
@@ -102,8 +107,9 @@ def forecast(inputs: Inputs, pace: Pace) -> Forecast:
     """
     seconds = {}
     for stage, work in work_of(inputs).items():
-        a, b, c = _FACTORS[stage]
-        seconds[stage] = a * work.samples * pace.sample + b * work.flops * pace.flop + c * work.builds * pace.build
+        takes = (pace.sample, pace.flop, pace.cell, pace.build)
+        parts = zip(_FACTORS[stage], astuple(work), takes, strict=True)
+        seconds[stage] = pace.busy * sum(factor * count * each for factor, count, each in parts)
     return Forecast({**seconds, "latency": _TIMING}, _memory(inputs))
 
 
@@ -133,8 +139,8 @@ def _sweep(inputs: Inputs) -> Work:
     layers = max(len(_layers(inputs.analysis)), 1)
     each = _carried_out(inputs, inputs.swept)
     share = min(1.0, (1 + LOOKAHEAD) / layers)
-    one = Work(each.samples / 2, share * each.flops, 1)
-    return one.times(len(first_look(candidates)))
+    one = Work(each.samples / 2, share * each.flops, share * each.cells, 1)
+    return one.times(_LOOKED_AT * len(first_look(candidates)))
 
 
 def _carried_out(inputs: Inputs, calibration: Calibration) -> Work:
@@ -142,7 +148,8 @@ def _carried_out(inputs: Inputs, calibration: Calibration) -> Work:
     analysis = inputs.analysis
     fitted = count_samples(calibration.batches[calibration.fitting])
     flops = sum(fit_flops(analysis, layer, fitted, calibration.fit) for layer in _layers(analysis))
-    return Work(count_samples(calibration.batches), flops, 1)
+    cells = sum(_rows(analysis, layer, fitted, calibration) * _row(analysis, layer) for layer in _layers(analysis))
+    return Work(count_samples(calibration.batches), flops, cells, 1)
 
 
 def _memory(inputs: Inputs) -> int:
@@ -153,33 +160,50 @@ def _memory(inputs: Inputs) -> int:
     fits = max((_fit_bytes(analysis, layer, samples, calibration) for layer in _layers(analysis)), default=0)
     running = _TENSORS * inputs.data.batch * _widest(analysis)
     models = _COPIES * sum(4 * math.prod(layer.weight_shape) for layer in analysis.layers)
-    return memory_in_use() + _LIBRARIES + kept + fits + running + models
+    compared = count_samples(inputs.reduced.batches) * sum(_sizes(analysis).values())
+    return memory_in_use() + _LIBRARIES + kept + fits + running + models + min(compared, MOST_BYTES)
 
 
 def _fit_bytes(analysis: Analysis, layer: Layer, samples: int, calibration: Calibration) -> int:
     """What the rows and the sums of a fit take; nothing where it is not made."""
-    fit, outputs, unknowns = calibration.fit, layer.weight_shape[0], math.prod(layer.weight_shape[1:])
-    groups = analysis.layers.groups(layer)
+    groups, outputs, unknowns = (
+        analysis.layers.groups(layer),
+        layer.weight_shape[0],
+        math.prod(layer.weight_shape[1:]),
+    )
     sums = bytes_needed(unknowns, outputs // groups, groups)
-    if sums > fit.memory:
-        return 0
-    row = 4 * groups * (unknowns + 3 * outputs // groups)
+    return 4 * _rows(analysis, layer, samples, calibration) * _row(analysis, layer) + sums
+
+
+def _rows(analysis: Analysis, layer: Layer, samples: int, calibration: Calibration) -> int:
+    """How many rows a layer is fitted to; none where it is left as it is."""
+    fit, unknowns = calibration.fit, math.prod(layer.weight_shape[1:])
     made = analysis.network.full_shape(layer.output) or ()
     available = samples * math.prod(made[2:])
-    rows = min(available, max(fit.rows_per_unknown * unknowns, fit.least_rows), fit.memory // row)
-    return rows * row + sums
+    if available < fit.fewest_rows * unknowns:
+        return 0
+    wanted = max(fit.rows_per_unknown * unknowns, fit.least_rows)
+    return min(available, wanted, fit.memory // (4 * _row(analysis, layer)))
+
+
+def _row(analysis: Analysis, layer: Layer) -> int:
+    """Numbers of a row: what the layer reads, and three times what it makes."""
+    return analysis.layers.groups(layer) * math.prod(layer.weight_shape[1:]) + 3 * layer.weight_shape[0]
 
 
 def _widest(analysis: Analysis) -> int:
     """Bytes of what the widest node reads and makes, for one sample."""
+    sizes = _sizes(analysis)
+    nodes = (node for node in analysis.network.nodes if node.index in analysis.network.alive)
+    return max((sum(sizes.get(name, 0) for name in {*node.inputs, *node.outputs}) for node in nodes), default=0)
+
+
+def _sizes(analysis: Analysis) -> dict[str, int]:
+    """Bytes of what each node makes for one sample, by tensor, where that is known."""
     network = analysis.network
-
-    def size(name: str) -> int:
-        shape = None if network.is_constant(name) else network.full_shape(name)
-        return 0 if shape is None else 4 * network.per_sample(math.prod(shape))
-
-    nodes = [node for node in network.nodes if node.index in network.alive]
-    return max((sum(map(size, {*node.inputs, *node.outputs} - {""})) for node in nodes), default=0)
+    made = [name for node in network.nodes if node.index in network.alive for name in node.outputs if name]
+    shapes = {name: network.full_shape(name) for name in made if not network.is_constant(name)}
+    return {name: 4 * network.per_sample(math.prod(shape)) for name, shape in shapes.items() if shape is not None}
 
 
 def _layers(analysis: Analysis) -> list[Layer]:

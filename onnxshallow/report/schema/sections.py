@@ -244,7 +244,7 @@ class ForecastReport(Part):
     """What a run was to take, told before it began, and what it took.
 
     Attributes:
-        seconds: that were foreseen, but for loading model and data.
+        seconds: that were foreseen, but for loading model and data, and for training.
         stages: likewise by stage, under the names of `timings`.
         memory_bytes: the most that the process was to hold.
         actual_seconds: that it took.
