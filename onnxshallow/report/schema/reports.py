@@ -26,6 +26,7 @@ from onnxshallow.report.schema.sections import (
     Verdict,
 )
 from onnxshallow.rewriting.lossless import Removed
+from onnxshallow.search.prospect import Prospect
 from onnxshallow.text import html_table
 from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
@@ -72,7 +73,7 @@ class AnalysisReport(Part):
     """The result of `analyze`; `provenance` is there of a model that onnxshallow wrote.
 
     `unknown` names what is not counted, as its shape is not known; `other_activations` says in words what is computed
-    elementwise besides the sites.
+    elementwise besides the sites. `prospects` says what fewer ReLUs would leave, the network as it is first.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -82,6 +83,7 @@ class AnalysisReport(Part):
     unknown: list[str]
     other_activations: list[str] = Field(default_factory=list)
     provenance: ProvenanceReport | None = None
+    prospects: list[Prospect] = Field(default_factory=list)
 
 
 class SensitivityReport(Part):
