@@ -88,10 +88,10 @@ class Forecast:
 
 # By stage, how many times as long it takes as its counts say: samples, multiply-adds, cells, builds.
 _FACTORS: Mapping[str, tuple[float, float, float, float]] = {
-    "observe": (2.5, 0.0, 0.0, 6.0),
-    "sensitivity": (3.5, 0.9, 5.0, 2.5),
-    "plan": (3.5, 0.9, 5.0, 2.5),
-    "fit": (3.5, 0.9, 5.0, 2.5),
+    "observe": (1.5, 0.0, 0.0, 6.0),
+    "sensitivity": (3.5, 1.2, 9.0, 8.0),
+    "plan": (2.6, 1.2, 5.0, 5.0),
+    "fit": (3.5, 0.9, 6.0, 2.5),
     "validate": (0.8, 0.0, 0.0, 10.0),
 }
 
