@@ -35,6 +35,7 @@ __all__ = [
     "show",
     "start_logging",
     "write_json",
+    "write_page",
     "write_result",
 ]
 
@@ -233,3 +234,19 @@ def show(report: R, json: str | None, table: Callable[[R], None]) -> None:
     if json != "-":
         table(report)
     write_json(report, json)
+
+
+def write_page(report: BaseModel, target: Path | None, name: str) -> None:
+    """Write a report as a page; nowhere for None.
+
+    Args:
+        report: the report.
+        target: the file.
+        name: of the function in `onnxshallow.report.page.sheets` that makes the page, which is imported only then.
+    """
+    if target is None:
+        return
+    from onnxshallow.model.files import write_text
+    from onnxshallow.report.page import sheets
+
+    write_text(getattr(sheets, name)(report), target)
