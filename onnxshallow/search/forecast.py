@@ -88,11 +88,11 @@ class Forecast:
 
 # By stage, how many times as long it takes as its counts say: samples, multiply-adds, cells, builds.
 _FACTORS: Mapping[str, tuple[float, float, float, float]] = {
-    "observe": (1.5, 0.0, 0.0, 6.0),
-    "sensitivity": (3.5, 1.2, 9.0, 8.0),
-    "plan": (2.6, 1.2, 5.0, 5.0),
-    "fit": (3.5, 0.9, 6.0, 2.5),
-    "validate": (0.8, 0.0, 0.0, 10.0),
+    "observe": (1.6, 0.0, 0.0, 40.0),
+    "sensitivity": (0.3, 6.8, 5.4, 0.6),
+    "plan": (0.6, 2.4, 5.0, 14.0),
+    "fit": (1.7, 0.9, 6.8, 1.7),
+    "validate": (0.3, 0.0, 0.0, 14.0),
 }
 
 
@@ -160,7 +160,7 @@ def _memory(inputs: Inputs) -> int:
     fits = max((_fit_bytes(analysis, layer, samples, calibration) for layer in _layers(analysis)), default=0)
     running = _TENSORS * inputs.data.batch * _widest(analysis)
     models = _COPIES * sum(4 * math.prod(layer.weight_shape) for layer in analysis.layers)
-    compared = count_samples(inputs.reduced.batches) * sum(_sizes(analysis).values())
+    compared = 4 * count_samples(inputs.reduced.batches) * analysis.cost.relus  # where changes begin
     return memory_in_use() + _LIBRARIES + kept + fits + running + models + min(compared, MOST_BYTES)
 
 
