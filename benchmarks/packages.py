@@ -111,7 +111,7 @@ def _speeds(models: dict[str, onnx.ModelProto], network: Packaged) -> dict[str, 
 def table(found: dict[str, dict[str, Any]]) -> str:
     """The rows that are there."""
     lines = [
-        "| network | sites | fusable | nodes: as it is, onnxslim, lossless, 0.8 | onnxslim | lossless | 0.8 | verdict |",
+        "| network | sites | fusable | nodes: as is, onnxslim, lossless, 0.8 | onnxslim | lossless | 0.8 | verdict |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, each in found.items():

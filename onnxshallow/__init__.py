@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onnxshallow.workflows.finetune import finetune
     from onnxshallow.workflows.optimize import optimize, plan
     from onnxshallow.workflows.pareto import pareto
+    from onnxshallow.workflows.plot import plot
     from onnxshallow.workflows.result import Proposal, Result
     from onnxshallow.workflows.sensitivity import measure_sensitivity
     from onnxshallow.workflows.validate import validate
@@ -37,6 +38,7 @@ __all__ = [
     "optimize",
     "pareto",
     "plan",
+    "plot",
     "validate",
 ]
 
@@ -57,6 +59,7 @@ _HOMES = {
     "optimize": "onnxshallow.workflows.optimize",
     "pareto": "onnxshallow.workflows.pareto",
     "plan": "onnxshallow.workflows.optimize",
+    "plot": "onnxshallow.workflows.plot",
     "validate": "onnxshallow.workflows.validate",
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["first_line", "html_table", "printable"]
+__all__ = ["first_line", "html_table", "in_time", "printable"]
 
 
 def printable(text: str) -> str:
@@ -19,6 +19,14 @@ def printable(text: str) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, printable and without a full stop; its type where it says nothing."""
     return printable((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip("."))
+
+
+def in_time(seconds: float) -> str:
+    """A time as people say it: `4 s`, `50 s`, `12 min`, `1 h 20 min`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def html_table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from onnxshallow.text import html_table, printable
+from onnxshallow.text import html_table, in_time, printable
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,19 @@ def test_cells_of_a_table_are_text():
     assert '<th scope="col">x&amp;y</th>' in shown
     assert "<td>&lt;script&gt;</td>" in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.4, "0 s"),
+        (4, "4 s"),
+        (99, "99 s"),
+        (100, "2 min"),
+        (750, "12 min"),
+        (5960, "99 min"),
+        (4800 + 3000, "2 h 10 min"),
+    ],
+)
+def test_times_are_said_as_people_say_them(seconds, said):
+    assert in_time(seconds) == said

@@ -1,4 +1,4 @@
-"""Write the keyword arguments of the Python functions into onnxshallow/options/schema.py, below its fields.
+"""Write the keyword arguments of the Python functions into onnxshallow/options/keywords.py.
 
     python -m tools.keywords
 
@@ -12,12 +12,13 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from onnxshallow.model.files import write_text
+from onnxshallow.options import keywords as written
 from onnxshallow.options import schema
 from onnxshallow.options.forms import Reads
 
 __all__ = ["MODULE", "keywords", "main", "module"]
 
-MODULE = Path(schema.__file__)
+MODULE = Path(written.__file__)
 
 _BEGINNING = '''# What follows is written by tools/keywords.py.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, show, start_logging
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, show, start_logging, write_page
 from onnxshallow.errors import UsageError
 from onnxshallow.options.flags import PIXELS, Flag, Group
 from onnxshallow.private.protocols import PROTOCOLS, RUNNABLE
@@ -89,6 +89,7 @@ def command(
     ] = None,
     json: options.Json = None,
     markdown: options.Markdown = None,
+    html: options.HtmlPath = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
@@ -106,7 +107,8 @@ def command(
     start_logging(log_level)
     models = [original, optimized, *(others or [])]
     names = ["the original", "the optimized model", *(f"model {n}" for n in range(3, len(models) + 1))]
-    check_outputs({"--json": json, "--markdown": markdown}, dict(zip(names, models, strict=True)))
+    outputs = {"--json": json, "--markdown": markdown, "--html": html}
+    check_outputs(outputs, dict(zip(names, models, strict=True)))
     if seconds is not None and not 0 < seconds < float("inf"):
         raise UsageError(f"--seconds {seconds:g}: give a time above zero, such as 3.")
     if protocol and not engine:
@@ -134,6 +136,7 @@ def command(
     )
     report = bench(*models, measure=wanted, config=config, progress=Bars())
     show(report, json, print_bench, markdown, bench_summary)
+    write_page(report, html, "bench_page")
 
 
 def _counts(option: str, texts: Sequence[str] | None) -> tuple[int, ...]:

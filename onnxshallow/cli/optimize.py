@@ -12,6 +12,7 @@ from onnxshallow.errors import UsageError
 from onnxshallow.options.flags import (
     CHANGES,
     DATA,
+    EFFORT,
     FITTING,
     GATES,
     GOAL,
@@ -28,7 +29,7 @@ __all__ = ["command"]
 
 @command_line
 @options.takes(GOAL, PRIVATE, CHANGES, GATES, before="output")
-@options.takes(DATA, PIXELS, FITTING, before="no_cache")
+@options.takes(DATA, PIXELS, EFFORT, FITTING, before="no_cache")
 @options.takes(TRAINING, WORKERS, MACHINE, before="config")
 @options.takes(RESULT, before="config")
 def command(

@@ -70,6 +70,10 @@ Html = Annotated[
         rich_help_panel=RESULT,
     ),
 ]
+HtmlPath = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="PATH", help="Write the result as a page, too.", rich_help_panel=RESULT),
+]
 Card = Annotated[
     str | None,
     typer.Option(

@@ -6,7 +6,16 @@ from typing import Annotated, Any, cast
 import typer
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, show, start_logging, write_json
+from onnxshallow.cli.shell import (
+    Bars,
+    check_outputs,
+    command_line,
+    files_read,
+    show,
+    start_logging,
+    write_json,
+    write_page,
+)
 from onnxshallow.errors import UsageError
 from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, TRAINING, WORKERS
 
@@ -70,6 +79,7 @@ def command(
     config: options.ConfigPath = None,
     json: options.Json = None,
     markdown: options.Markdown = None,
+    html: options.HtmlPath = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
@@ -97,7 +107,8 @@ def command(
         raise UsageError(f"--by {by}: choose from {', '.join(_BY)}.")
     wanted = DEFAULT_TARGETS if targets is None else [part.strip() for part in targets.split(",")]
     resolved = resolve(given, model, config)
-    check_outputs({"--json": json, "--markdown": markdown, "--plot": plot}, files_read(model, resolved, config))
+    outputs = {"--json": json, "--markdown": markdown, "--plot": plot, "--html": html}
+    check_outputs(outputs, files_read(model, resolved, config))
     report = pareto(model, targets=wanted, by=cast("Any", by), config=resolved, progress=Bars(), cache=not no_cache)
     carried_out = [point for point in report.points if point.plan is not None]
     if plot is not None and carried_out:
@@ -107,6 +118,7 @@ def command(
             target = point.target_relus if by == "relus" else f"{by}-{point.target:.4g}"
             write_json(point.plan or {}, plans / f"{model.stem}-{target}.json")
     show(report, json, print_pareto, markdown, pareto_summary)
+    write_page(report, html, "pareto_page")
     if report.verdict is not None:
         raise typer.Exit(report.verdict.exit_code)
 

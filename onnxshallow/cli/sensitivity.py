@@ -3,7 +3,7 @@
 from typing import Any
 
 from onnxshallow.cli import options
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, show, start_logging
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, show, start_logging, write_page
 from onnxshallow.options.flags import CHANGES, MACHINE, PIXELS, WORKERS
 
 __all__ = ["command"]
@@ -17,6 +17,7 @@ def command(
     model: options.Model,
     config: options.ConfigPath = None,
     json: options.Json = None,
+    html: options.HtmlPath = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
 ) -> None:
@@ -32,6 +33,7 @@ def command(
     from onnxshallow.workflows.sensitivity import measure_sensitivity
 
     resolved = resolve(given, model, config)
-    check_outputs({"--json": json}, files_read(model, resolved, config))
+    check_outputs({"--json": json, "--html": html}, files_read(model, resolved, config))
     report = measure_sensitivity(model, config=resolved, progress=Bars())
     show(report, json, print_sensitivity)
+    write_page(report, html, "sensitivity_page")

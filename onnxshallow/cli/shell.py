@@ -17,13 +17,13 @@ import typer
 from pydantic import BaseModel
 
 from onnxshallow.errors import ExitCode, OnnxshallowError, UsageError
-from onnxshallow.report.terminal.console import console, is_quiet, keeping_quiet
+from onnxshallow.report.terminal.console import is_quiet, keeping_quiet
+from onnxshallow.report.terminal.progress import Bars
 from onnxshallow.text import printable
 from onnxshallow.versions import runtime_problem
 
 if TYPE_CHECKING:
     from onnxshallow.options.config import Config
-    from onnxshallow.runtime.progress import Step
 
 __all__ = [
     "LEVELS",
@@ -35,6 +35,7 @@ __all__ = [
     "show",
     "start_logging",
     "write_json",
+    "write_page",
     "write_result",
 ]
 
@@ -125,10 +126,6 @@ def _ended_by_sigterm() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, before)
         sys.unraisablehook = hook
-
-
-# Columns from which a line of progress has room for a bar.
-_WIDE = 60
 
 
 class _Printable(logging.Formatter):
@@ -255,40 +252,17 @@ def show(
         write_result(summary(report), markdown)
 
 
-class Bars:
-    """Progress bars on stderr, where it is a terminal, and notes in between, unless only errors are logged."""
+def write_page(report: BaseModel, target: Path | None, name: str) -> None:
+    """Write a report as a page; nowhere for None.
 
-    def __init__(self) -> None:
-        self._say: Callable[[str], None] = _say
+    Args:
+        report: the report.
+        target: the file.
+        name: of the function in `onnxshallow.report.page.sheets` that makes the page, which is imported only then.
+    """
+    if target is None:
+        return
+    from onnxshallow.model.files import write_text
+    from onnxshallow.report.page import sheets
 
-    def note(self, text: str) -> None:
-        """Print a line on stderr, above the bar."""
-        if logging.getLogger().isEnabledFor(logging.WARNING) and not is_quiet():
-            self._say(printable(text))
-
-    @contextmanager
-    def stage(self, name: str, total: int) -> "Iterator[Step]":
-        """Show one stage's bar."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        shown = console(stderr=True)
-        columns = [
-            TextColumn("{task.description}"),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-        ]
-        if shown.width >= _WIDE:
-            columns = [TextColumn("{task.description:<22}"), BarColumn(), *columns[1:]]
-        hidden = is_quiet() or not shown.is_terminal or shown.is_dumb_terminal
-        with Progress(*columns, console=shown, transient=True, disable=hidden) as progress:
-            task = progress.add_task(name, total=total)
-            if not hidden:
-                self._say = progress.console.print
-            try:
-                yield lambda: progress.advance(task)
-            finally:
-                self._say = _say
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    write_text(getattr(sheets, name)(report), target)

@@ -7,7 +7,8 @@ import typer
 
 from onnxshallow.cli import options
 from onnxshallow.cli.several import each, show_each
-from onnxshallow.cli.shell import Bars, check_outputs, command_line, complain, files_read, start_logging
+from onnxshallow.cli.shell import Bars, check_outputs, command_line, complain, files_read, start_logging, write_page
+from onnxshallow.errors import UsageError
 from onnxshallow.options.flags import GATES, PIXELS, Flag
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def command(
     ] = 1e-3,
     config: options.ConfigPath = None,
     json: options.Json = None,
+    html: options.HtmlPath = None,
     markdown: options.Markdown = None,
     log_level: options.LogLevel = "warning",
     **given: Any,
@@ -84,7 +86,9 @@ def command(
     read = {**files_read(original, resolved, config), **{f"the optimized model {path}": path for path in optimized}}
     for source in metric or ():
         read[f"the file of --metric {source}"] = file_of(source)
-    check_outputs({"--json": json, "--markdown": markdown}, read)
+    check_outputs({"--json": json, "--markdown": markdown, "--html": html}, read)
+    if html is not None and len(optimized) > 1:
+        raise UsageError("--html takes one optimized model; run it for each, or take --markdown.")
 
     def check(path: Path) -> "ValidationReport":
         asked = tolerance if layers else None
@@ -94,6 +98,7 @@ def command(
     whole = ValidationReports(reports=reports, failed=failed)
     show_each(optimized, whole, json, markdown, print_validation, validation_summary)
     for report in reports:
+        write_page(report, html, "validation_page")
         if report.verdict.exit_code:
             name = f"{report.optimized.path}: " if len(optimized) > 1 else ""
             complain(name + " ".join(finding.text for finding in report.verdict.findings if finding.refuses))

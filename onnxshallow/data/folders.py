@@ -1,6 +1,7 @@
-"""Folders of images, one subfolder a class."""
+"""Folders of images: one subfolder a class, or flat, perhaps with a file of labels."""
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from onnxshallow.data.columns import FileColumn
 from onnxshallow.data.images import IMAGE_CHANNELS, ImageInput, describe_shape
+from onnxshallow.data.label_files import labels_beside
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.data.samples import Samples
 from onnxshallow.errors import DataError
@@ -20,11 +22,17 @@ logger = logging.getLogger(__name__)
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 
 
+# Folders that divide a data set.
+_PART = re.compile(r"images?|jpegimages|(train|val|validation|test|unlabeled)(20\d\d)?", re.IGNORECASE)
+
+
 def samples_from_folder(folder: Path, inputs: Sequence[TensorInfo], preprocessing: Preprocessing) -> Samples:
     """Makes samples of the image files in a folder; they are decoded when a batch is asked for.
 
     Each subfolder that holds images is a class, its label the position of its name among the sorted names of these.
-    A folder with images and no subfolders gives samples without labels.
+    A folder with images and no subfolders has the labels of a file in it or beside it
+    (`onnxshallow.data.label_files`), if there is one. Subfolders that only divide a data set, such as `images` or
+    COCO's `train2017` and `val2017`, are no classes, and their images have no labels.
 
     Raises:
         DataError: the network does not take one batch of grey or colour images, the folder holds no images,
@@ -42,6 +50,9 @@ def samples_from_folder(folder: Path, inputs: Sequence[TensorInfo], preprocessin
     loose = [path for path in _visible(folder) if _is_image(path)]
     found = {path.name: _images_within(path) for path in _visible(folder) if path.is_dir()}
     classes = {name: images for name, images in found.items() if images}
+    if classes and all(_PART.fullmatch(name) for name in classes):
+        logger.warning("%s: %s are read as parts of a data set, and not as classes", folder, ", ".join(classes))
+        loose, classes = sorted([*loose, *(path for images in classes.values() for path in images)]), {}
     if classes and len(classes) < len(found):
         empty = ", ".join(name for name in found if name not in classes)
         logger.warning("%s: folders without images are no classes: %s", folder, empty)
@@ -56,8 +67,11 @@ def samples_from_folder(folder: Path, inputs: Sequence[TensorInfo], preprocessin
         )
     column = FileColumn(files, image, preprocessing)
     column.read(np.zeros(1, dtype=np.intp))  # so that a wrong size shows now and not minutes later
-    labels = np.array([label for _, label in labelled], dtype=np.int64) if labelled else None
-    names = tuple(classes) if labelled else None
+    labels, names = (
+        (np.array([label for _, label in labelled], dtype=np.int64), tuple(classes))
+        if labelled
+        else (labels_beside(folder, files) or (None, None))
+    )
     return Samples({inputs[0].name: column}, source=str(folder), labels=labels, class_names=names)
 
 

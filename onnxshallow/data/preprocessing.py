@@ -1,8 +1,8 @@
 """From stored uint8 images to what the network was trained on.
 
-The steps, in the order of torchvision's evaluation transforms: resize the shorter side (bilinear), crop the
-centre, put the channels in the network's order, divide by `scale`, subtract `mean`, divide by `std`. Float
-data never passes through here: it counts as already preprocessed.
+The steps, in the order of torchvision's evaluation transforms: resize the shorter side (bilinear or bicubic, with
+antialiasing, as Pillow does it), crop the centre, put the channels in the order of the network, divide by `scale`,
+subtract `mean`, divide by `std`. Float data never passes through here: it counts as already preprocessed.
 """
 
 import logging
@@ -13,8 +13,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.data.preprocessor import read_preprocessor
 from onnxshallow.errors import DataError, UsageError
-from onnxshallow.options.schema import PRESETS, Config
+from onnxshallow.options.presets import PRESETS
+from onnxshallow.options.schema import Config
 
 __all__ = ["RESIZED", "RESIZING_OPTIONS", "Preprocessing"]
 
@@ -36,9 +38,11 @@ class Preprocessing:
         std: divided by per channel after that; likewise.
         scale: what pixels are divided by first, 255 for values from 0 to 1.
         layout: axis order of stored uint8 arrays; None infers it from their shape.
-        resize: length in pixels that the shorter side is scaled to.
+        resize: length in pixels that the shorter side is scaled to; or height and width, whatever that does to the
+            proportions.
         crop: side in pixels of the centre square that is kept.
         channels: the channel order that the network expects; stored images are RGB.
+        interpolation: how images are scaled.
 
     Raises:
         UsageError: a value that cannot work, such as a std of zero or mean and std of different lengths.
@@ -48,9 +52,10 @@ class Preprocessing:
     std: tuple[float, ...] | None = None
     scale: float = 255.0
     layout: Literal["nchw", "nhwc"] | None = None
-    resize: int | None = None
+    resize: int | tuple[int, int] | None = None
     crop: int | None = None
     channels: Literal["rgb", "bgr"] = "rgb"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0):
@@ -87,12 +92,18 @@ class Preprocessing:
 
     @classmethod
     def from_config(cls, config: Config) -> "Preprocessing":
-        """What the options say about uint8 images.
+        """What the options say about uint8 images, and the file that `preprocessor` names of what they leave out.
 
         Raises:
-            UsageError: mean, std and scale cannot work together.
+            UsageError: mean, std and scale cannot work together, or the file cannot be used.
         """
-        return cls.from_preset(config.preset, **{field.name: getattr(config, field.name) for field in fields(cls)})
+        given = {field.name: getattr(config, field.name) for field in fields(cls)}
+        if config.preprocessor is None:
+            return cls.from_preset(config.preset, **given)
+        if config.preset is not None:
+            raise UsageError("--preset and --preprocessor both say how images are preprocessed; leave one out.")
+        chosen = {name: value for name, value in given.items() if name in config.model_fields_set}
+        return cls.from_preset(None, **{**read_preprocessor(config.preprocessor), **chosen})
 
     @property
     def resizes(self) -> bool:
@@ -168,6 +179,8 @@ class Preprocessing:
         """The (height, width) in pixels that an image has after the resize and before the crop."""
         if self.resize is None:
             return height, width
+        if isinstance(self.resize, tuple):
+            return self.resize
         if height <= width:
             return self.resize, max(1, self.resize * width // height)
         return max(1, self.resize * height // width), self.resize
@@ -193,7 +206,7 @@ class Preprocessing:
         height, width = self.resized_size(*pixels.shape[:2])
         rows, columns = self.final_size(*pixels.shape[:2])
         if (height, width) != pixels.shape[:2]:
-            pixels = _resize(pixels, height, width)
+            pixels = _resize(pixels, height, width, self.interpolation)
         top, left = round((height - rows) / 2), round((width - columns) / 2)
         return pixels[top : top + rows, left : left + columns]
 
@@ -208,12 +221,13 @@ class Preprocessing:
         return values
 
 
-def _resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Bilinear resize of (H, W, C), a channel at a time since Pillow knows only 1, 3 and 4 channels."""
+def _resize(pixels: NDArray[np.uint8], height: int, width: int, interpolation: str) -> NDArray[np.uint8]:
+    """Resize of (H, W, C), a channel at a time since Pillow knows only 1, 3 and 4 channels."""
     from PIL import Image
 
+    method = Image.Resampling[interpolation.upper()]
     planes = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BILINEAR))
+        np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), method))
         for plane in np.moveaxis(pixels, -1, 0)
     ]
     return np.stack(planes, axis=-1)

@@ -209,7 +209,7 @@ def fit_layer(
     convolution = rewritten.replaced.get(layer) or layers.convolution(layer)
     places = _places(rewritten, layer, target, convolution, fit_batches)
     if places.count < options.fewest_rows * unknowns:
-        logger.info("Layer %s has too few rows to be re-fitted.", layer.name)
+        rewritten.leave(layer)
         return None
     places = _drawn(places, convolution, target, options)
     rows = gather_rows(original, rewritten, layer.source, target, convolution, places, known)

@@ -45,7 +45,7 @@ def load_config(path: Path) -> dict[str, Any]:
         ) from error
     values = _by_field_name(table, f"{path}: ")
     _build(values, f"{path}: ")
-    for name in sorted({"calib", "validate_data"} & values.keys()):
+    for name in sorted({"calib", "preprocessor", "validate_data"} & values.keys()):
         values[name] = _resolve_source(values[name], path)
     return values
 

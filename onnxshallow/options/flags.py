@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 __all__ = [
     "CHANGES",
     "DATA",
+    "EFFORT",
     "FITTING",
     "GATES",
     "GOAL",
@@ -41,6 +42,7 @@ CHANGES = Group("Goal")
 GATES = Group("Gates: what must hold, else exit code 4")
 DATA = Group("Calibration and validation data")
 PIXELS = Group("Preprocessing of uint8 images")
+EFFORT = Group("How to work")
 FITTING = Group("How to work")
 TRAINING = Group("Training, which needs torch")
 MACHINE = Group("How to work")

@@ -10,7 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PlainSerializer, TypeAdapter
 from pydantic_core import core_schema
 
-from onnxshallow.options.quantities import read_bytes, read_latency, read_length, read_size, read_target
+from onnxshallow.options.quantities import (
+    read_bytes,
+    read_latency,
+    read_length,
+    read_size,
+    read_target,
+    read_time,
+)
 
 __all__ = [
     "CODE",
@@ -28,6 +35,7 @@ __all__ = [
     "Shapes",
     "Size",
     "Target",
+    "Time",
     "describe_data",
     "file_of",
     "names_code",
@@ -147,6 +155,7 @@ Kept = Annotated[float | str | None, Reads(_checked(partial(read_target, zero=Tr
 FileSize = Annotated[float | str | None, Reads(_checked(read_size), _Positive | str)]
 Latency = Annotated[float | str | None, Reads(_checked(read_latency), _Positive | str)]
 Long = Annotated[str | None, Reads(_checked(read_length), str)]
+Time = Annotated[str | None, Reads(_checked(read_time), str)]
 Bytes = Annotated[str | None, Reads(text_of, Size | str), AfterValidator(_checked(read_bytes))]
 Numbers = Annotated[tuple[float, ...] | None, Reads(_listed, float | str | Sequence[float])]
 Names = Annotated[tuple[str, ...] | None, Reads(_listed, str | Sequence[str])]

@@ -22,6 +22,7 @@ __all__ = [
     "read_length",
     "read_size",
     "read_target",
+    "read_time",
 ]
 
 logger = logging.getLogger(__name__)
@@ -169,6 +170,18 @@ def read_length(value: object) -> Length:
     if unit == "steps" and not float(match["number"]).is_integer():
         raise ValueError("steps are whole, such as 500steps")
     return Length(factor * float(match["number"]), unit)
+
+
+def read_time(value: object) -> float:
+    """The seconds of a time; ValueError says what is wrong."""
+    problem = "it must be a time such as 20m, 90s or 1h"
+    try:
+        length = read_length(value)
+    except ValueError as error:
+        raise ValueError(problem) from error
+    if length.unit != "seconds":
+        raise ValueError(problem)
+    return length.number
 
 
 def read_bytes(text: str) -> int:

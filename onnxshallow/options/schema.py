@@ -5,14 +5,14 @@ the fields of `Config`. Names are snake_case in Python and kebab-case in the fil
 imported late, so that `--help` stays fast.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from onnxshallow.options.flags import (
     CHANGES,
     DATA,
+    EFFORT,
     FITTING,
     GATES,
     GOAL,
@@ -39,26 +39,15 @@ from onnxshallow.options.forms import (
     Shapes,
     Size,
     Target,
+    Time,
     text_of,
 )
+from onnxshallow.options.presets import PRESETS, Preset
 from onnxshallow.options.quantities import parse_bytes
 
-__all__ = ["OPTIONS", "PRESETS", "Config", "Options"]
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "resize": 256, "crop": 224},
-    "cifar10": {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)},
-    "cifar100": {"mean": (0.5071, 0.4867, 0.4408), "std": (0.2675, 0.2565, 0.2761)},
-    "mnist": {"mean": (0.1307,), "std": (0.3081,)},
-}
-"""The usual preprocessing of a data set: options by name, channels in RGB order."""
+__all__ = ["OPTIONS", "Config"]
 
 _PRICES = ("target_private", "target_bytes", "target_messages")
-_PRESETS = tuple(PRESETS)
-if TYPE_CHECKING:
-    Preset = str
-else:
-    Preset = Literal[_PRESETS]
 
 
 class Config(BaseModel):
@@ -164,15 +153,25 @@ class Config(BaseModel):
     ] = None
     validate_samples: Annotated[Size | None, Flag("How many to use.", DATA, default="all")] = None
 
-    preset: Annotated[Preset | None, Flag(f"{', '.join(_PRESETS[:-1])} or {_PRESETS[-1]}.", PIXELS, "NAME")] = None
+    preset: Annotated[Preset | None, Flag(f"{', '.join(PRESETS)}.", PIXELS, "NAME")] = None
+    preprocessor: Annotated[
+        str | None,
+        Flag("A preprocessor_config.json of Hugging Face; other options count more.", PIXELS, "PATH"),
+    ] = None
     mean: Annotated[Numbers, Flag("Subtracted from each channel.", PIXELS, "A,B,C")] = None
     std: Annotated[Numbers, Flag("Divides each channel.", PIXELS, "A,B,C")] = None
     scale: Annotated[float, Field(gt=0), Flag("Divides pixels first.", PIXELS, "X")] = 255.0
     layout: Annotated[Literal["nchw", "nhwc"] | None, Flag("Of stored arrays.", PIXELS)] = None
     resize: Annotated[Size | None, Flag("The shorter side is scaled to this.", PIXELS, "PIXELS")] = None
+    interpolation: Annotated[
+        Literal["bilinear", "bicubic"], Flag("How images are scaled, antialiased as Pillow does.", PIXELS)
+    ] = "bilinear"
     crop: Annotated[Size | None, Flag("The central square of this size is used.", PIXELS, "PIXELS")] = None
     channels: Annotated[Literal["rgb", "bgr"], Flag("The network's order.", PIXELS)] = "rgb"
 
+    time_budget: Annotated[
+        Time, Flag("Work on fewer samples and plans, if need be, so that a run takes no longer.", EFFORT, "TIME")
+    ] = None
     sensitivity: Annotated[
         Literal["kl", "mse", "disagreement", "magnitude"],
         Flag("Measure of damage; kl: of class outputs, softened by a temperature of 2.", FITTING),
@@ -335,65 +334,3 @@ class Config(BaseModel):
 
 OPTIONS = tuple(Option.from_field(name, field) for name, field in Config.model_fields.items())
 """The options, in the order of the help."""
-
-
-# What follows is written by tools/keywords.py.
-
-
-class Options(TypedDict, total=False):
-    """The options as keyword arguments; None is as good as not given."""
-
-    target_relus: float | str | None
-    target_macs: float | str | None
-    target_params: float | str | None
-    target_size: float | str | None
-    target_depth: float | str | None
-    target_latency: float | str | None
-    target_private: float | str | None
-    target_bytes: float | str | None
-    target_messages: float | str | None
-    private_model: Literal["delphi", "cryptflow2", "cheetah", "semi2k", "aby3"] | None
-    rtt: str | None
-    bandwidth: str | None
-    weights: Literal["secret", "public"] | None
-    max_drop: float | None
-    min_agreement: float | None
-    max_error: float | None
-    kernel: Literal["auto", "exact", "3", "5", 3, 5] | None
-    granularity: Literal["auto", "layer", "channel", "pixel"] | None
-    allocation: Literal["measured", "minmax"] | None
-    polynomials: bool | None
-    calib: object
-    calib_samples: int | None
-    validate_data: object
-    validate: object
-    validate_samples: int | None
-    preset: Literal["imagenet", "cifar10", "cifar100", "mnist"] | None
-    mean: float | str | Sequence[float] | None
-    std: float | str | Sequence[float] | None
-    scale: float | None
-    layout: Literal["nchw", "nhwc"] | None
-    resize: int | None
-    crop: int | None
-    channels: Literal["rgb", "bgr"] | None
-    sensitivity: Literal["kl", "mse", "disagreement", "magnitude"] | None
-    ridge: float | None
-    correction: bool | None
-    metadata: bool | None
-    mask_form: Literal["split", "prelu", "max"] | None
-    finetune: str | None
-    augment: Literal["none", "flip", "crop", "mixup"] | None
-    train_samples: int | None
-    labels: bool | None
-    input_shape: Mapping[str, Sequence[int]] | str | Sequence[str] | None
-    freeze_weights: bool | None
-    output_kind: Mapping[str, str] | str | Sequence[str] | None
-    seed: int | None
-    memory: int | str | None
-    batch_size: int | None
-    threads: int | None
-    workers: int | None
-    cluster: str | None
-    providers: str | Sequence[str] | None
-    max_tensor: int | str | None
-    max_data: int | str | None

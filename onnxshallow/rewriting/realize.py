@@ -37,11 +37,13 @@ class Realized:
         outputs: its outputs on the calibration's selection batches, one array (N, ...) each.
         composition_error: where kernels were composed exactly, by how much that moved the outputs: RMS of the
             difference to the same network with its convolutions left apart, over the RMS of that; else None.
+        short: names of the layers that were left as they are, as there were too few rows to fit them to.
     """
 
     network: Network
     outputs: list[np.ndarray]
     composition_error: float | None = None
+    short: tuple[str, ...] = ()
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -91,11 +93,11 @@ def realize(
     ends = {name for c in composed for name in _ends(analysis, c)}
     rewritten = apply_candidates(analysis, apart, statistics, ends)
     chosen = _layers_to_fit(rewritten, rewritten.fit, correction)
-    model, partials = _fit(analysis, rewritten, chosen, rewritten.fit, calibration, step, rows)
+    model, partials, short = _fit(analysis, rewritten, chosen, rewritten.fit, calibration, step, rows)
     dead = rewritten.dead
     apart_only = _finished(analysis, model, partials, dead, form, calibration)
     if not composed:
-        return apart_only
+        return replace(apart_only, short=short)
     separate = analyze(model, analysis.network.input_shapes, ends)
     merged = apply_candidates(separate, [_relocated(analysis, separate, c) for c in composed], statistics)
     merged = replace(merged, partials=tuple(partials), dead=dead)
@@ -103,9 +105,9 @@ def realize(
     error = max(relative_error(a, b) for a, b in zip(apart_only.outputs, result.outputs, strict=True))
     if correction and any(c.exactness != "exact" for c in composed):
         chosen = [layer for layer in _layers_to_fit(merged, merged.frozen, True) if layer.output not in merged.frozen]
-        model, partials = _fit(analysis, merged, chosen, rewritten.fit, calibration, step, rows)
+        model, partials, short = _fit(analysis, merged, chosen, rewritten.fit, calibration, step, rows)
         result = _finished(analysis, model, partials, dead, form, calibration)
-    return replace(result, composition_error=error)
+    return replace(result, composition_error=error, short=short)
 
 
 def previewed(
@@ -219,8 +221,11 @@ def _fit(
     calibration: Calibration,
     step: Step,
     rows: KnownRows | None,
-) -> tuple[onnx.ModelProto, list[Partial]]:
-    """The rewritten model with `chosen` layers and its partial activations fitted to the original's activations."""
+) -> tuple[onnx.ModelProto, list[Partial], tuple[str, ...]]:
+    """The rewritten model with `chosen` layers and its partial activations fitted to the original's activations.
+
+    Third come the names of those of the layers for which there are too few rows.
+    """
     fitted = calibration.batches[calibration.fitting]
     squares = any(partial.squared.any() for partial in rewritten.partials)
     batches = [*fitted, *(calibration.watched if squares else ())]
@@ -245,7 +250,8 @@ def _fit(
         rows=rows,
     )
     partials = [after.partials.get(partial.output, partial) for partial in rewritten.partials]
-    return write_layers(rewritten.analysis.network, layers, after.replaced), partials
+    written = write_layers(rewritten.analysis.network, layers, after.replaced)
+    return written, partials, tuple(layer.name for layer in after.short)
 
 
 def _written(

@@ -52,6 +52,7 @@ class Cursor:
         self.goals = set(network.output_names if goals is None else goals)
         self.replaced: dict[Layer, Convolution] = {}
         self.partials: dict[str, Partial] = {}
+        self.short: list[Layer] = []
         self._stored = {name: list(arrays) for name, arrays in stored.items()}
 
     @classmethod
@@ -75,6 +76,10 @@ class Cursor:
     def replace(self, layer: Layer, convolution: Convolution) -> None:
         """Let `layer`, which has not been run yet, compute `convolution` from now on."""
         self.replaced[layer] = convolution
+
+    def leave(self, layer: Layer) -> None:
+        """Note that `layer` stays as it is, as there are too few rows to fit it to."""
+        self.short.append(layer)
 
     def put(self, tensor: str, arrays: Sequence[np.ndarray]) -> None:
         """Let `tensor` have other values than the network gives it, one array a batch."""

@@ -4,6 +4,7 @@ import ctypes
 import logging
 import mmap
 import os
+import sys
 import tempfile
 import weakref
 from contextlib import suppress
@@ -13,7 +14,14 @@ import psutil
 
 from onnxshallow.errors import DataError
 
-__all__ = ["ActivationStore", "default_memory", "memory_in_use", "return_freed_memory", "spill_folder"]
+__all__ = [
+    "ActivationStore",
+    "default_memory",
+    "memory_in_use",
+    "most_memory_held",
+    "return_freed_memory",
+    "spill_folder",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +34,16 @@ def default_memory() -> int:
 def memory_in_use() -> int:
     """Bytes that this process holds."""
     return psutil.Process().memory_info().rss
+
+
+def most_memory_held() -> int | None:
+    """The most bytes that this process has held since it began; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return getattr(psutil.Process().memory_info(), "peak_wset", None)  # Windows
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def return_freed_memory() -> None:

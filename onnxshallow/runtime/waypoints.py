@@ -13,10 +13,10 @@ from onnxshallow.model.network import Network, Node
 from onnxshallow.runtime.cursor import Batches, Cursor
 from onnxshallow.runtime.store import ActivationStore
 
-__all__ = ["Waypoints", "parting"]
+__all__ = ["MOST_BYTES", "Waypoints", "parting"]
 
-# What waypoints may take, in bytes; those that were asked for last are kept in any case.
-_MOST_BYTES = 1 << 28
+MOST_BYTES = 1 << 28
+"""What waypoints may take; those that were asked for last are kept in any case."""
 
 
 def parting(original: Network, rewritten: Network, changed: Set[str]) -> list[str]:
@@ -87,7 +87,7 @@ class Waypoints:
             if name not in self._inputs:
                 self._known[name] = found[name]
                 self._known.move_to_end(name)
-        while len(self._known) > len(tensors) and self._bytes() > _MOST_BYTES:
+        while len(self._known) > len(tensors) and self._bytes() > MOST_BYTES:
             self._known.popitem(last=False)
         return found
 

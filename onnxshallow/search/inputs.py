@@ -62,6 +62,7 @@ class Inputs:
         reduced: fewer of them, on which plans are compared closely.
         kinds: what the outputs mean.
         placed: what each execution provider runs of the model.
+        most_plans: how many plans to look at, at most, where time is short; None for as many as are worth it.
     """
 
     document: Document
@@ -72,6 +73,7 @@ class Inputs:
     reduced: Calibration
     kinds: tuple[OutputKind, ...]
     placed: tuple[Placed, ...] = ()
+    most_plans: int | None = None
 
     @cached_property
     def budget(self) -> Budget:
@@ -100,7 +102,8 @@ class Inputs:
     def at_granularity(self, granularity: str) -> "Inputs":
         """The same model and data, with activations that go or stay by another unit."""
         config = self.config.model_copy(update={"granularity": granularity})
-        reduced = replace(_reduced(self.analysis, self.calibration, config), watched=self.reduced.watched)
+        reduced = self.reduced if self.most_plans else _reduced(self.analysis, self.calibration, config)
+        reduced = replace(reduced, watched=self.reduced.watched)
         return replace(self, config=config, reduced=reduced)
 
     @cached_property

@@ -79,18 +79,18 @@ class Timetable:
 
     def seconds(self, network: Network) -> float:
         """What a network takes, but for the start of a run."""
-        return self._unit * count_effort(network, lambda shape: self.layer(shape) / self._unit)
+        return self.unit * count_effort(network, lambda shape: self.layer(shape) / self.unit)
 
     def layer(self, shape: LayerShape) -> float:
         """What a convolution takes."""
         key = "x".join(map(str, np.hstack(astuple(shape)).tolist()))
         if key not in self._known:
             self._known[key] = _measured(shape, self._threads)
-        counted = 0.0 if shape == _KNOWN else _LEAST * self._unit * layer_effort(shape)
+        counted = 0.0 if shape == _KNOWN else _LEAST * self.unit * layer_effort(shape)
         return max(self._known[key], counted)
 
     @cached_property
-    def _unit(self) -> float:
+    def unit(self) -> float:
         """Seconds of a unit of effort."""
         return self.layer(_KNOWN) / layer_effort(_KNOWN)
 

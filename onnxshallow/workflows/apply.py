@@ -10,8 +10,9 @@ from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
-from onnxshallow.runtime.progress import Clock, Progress, Silent
+from onnxshallow.options.keywords import Options
+from onnxshallow.report.terminal.progress import as_progress
+from onnxshallow.runtime.progress import Clock, Progress
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.plan import Plan, load_plan, match_plan
@@ -29,7 +30,7 @@ def apply_plan(
     *,
     validation: object = None,
     config: Config | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     force: bool = False,
     **options: Unpack[Options],
 ) -> Result:
@@ -51,7 +52,7 @@ def apply_plan(
         DataError: data that cannot be used.
     """
     config = read_arguments(model, config, options, calibration, validation)
-    clock, progress = Clock(), progress or Silent()
+    clock, shown = Clock(), as_progress(progress)
     require_data_for_gates(config)
     with computing(config.threads), running_on(config.providers):
         with clock("load"):
@@ -59,7 +60,7 @@ def apply_plan(
             possible = find_every_candidate(inputs)
             wanted = match_plan(plan, possible) if isinstance(plan, Plan) else load_plan(Path(plan), possible)
         _check_form(config, wanted)
-        attempt = Run.begin(inputs, progress, clock, plan=wanted).attempt(wanted)
+        attempt = Run.begin(inputs, shown, clock, plan=wanted).attempt(wanted)
         return outcome(inputs, attempt, [], clock, force=force)
 
 

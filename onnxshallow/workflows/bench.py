@@ -19,7 +19,7 @@ from onnxshallow.model.tensors import TensorInfo
 from onnxshallow.model.weights import byte_size
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
 from onnxshallow.private.engine.run import Link
 from onnxshallow.private.estimate import estimate
 from onnxshallow.private.protocols import Protocol, Weights
@@ -32,8 +32,9 @@ from onnxshallow.report.schema.reports import (
     FixedPointReport,
     PrivateReport,
 )
+from onnxshallow.report.terminal.progress import as_progress
 from onnxshallow.runtime.footprint import FootprintError, peak_memory
-from onnxshallow.runtime.progress import Progress, Silent
+from onnxshallow.runtime.progress import Progress
 from onnxshallow.validation.fixed_point import fixed_point, fixed_point_findings
 from onnxshallow.validation.latency import median_interval, speedup, time_in_parts
 from onnxshallow.versions import versions
@@ -82,7 +83,7 @@ def bench(
     *models: ModelSource,
     measure: BenchOptions | None = None,
     config: Config | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **options: Unpack[Options],
 ) -> BenchReport:
     """Time models in turns, and compare each with the first.
@@ -103,7 +104,7 @@ def bench(
         raise UsageError("Name two models or more to compare.")
     config = read_arguments(models[0], config, options)
     with running_on(config.providers):
-        return _bench(models, measure or BenchOptions(), config, progress or Silent())
+        return _bench(models, measure or BenchOptions(), config, as_progress(progress))
 
 
 def _bench(models: Sequence[ModelSource], options: BenchOptions, config: Config, progress: Progress) -> BenchReport:

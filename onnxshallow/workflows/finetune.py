@@ -10,9 +10,10 @@ from onnxshallow.model.network import Network
 from onnxshallow.model.providers import running_on
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
+from onnxshallow.report.terminal.progress import as_progress
 from onnxshallow.rewriting.realize import Realized
-from onnxshallow.runtime.progress import Clock, Progress, Silent
+from onnxshallow.runtime.progress import Clock, Progress
 from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.trained import require_lesson, train
@@ -30,7 +31,7 @@ def finetune(
     *,
     validation: object = None,
     config: Config | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     force: bool = False,
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -60,11 +61,11 @@ def finetune(
         raise UsageError("Say how long to train: --budget 10m, --steps 500 or --epochs 3.")
     require_lesson(config.calib is not None)
     require_data_for_gates(config)
-    clock, progress = Clock(), progress or Silent()
+    clock, shown = Clock(), as_progress(progress)
     with computing(config.threads), running_on(config.providers):
         with clock("load"):
             (first, second), _ = load_models([original, optimized], config, measured=True)
             inputs = load_inputs(first, config)
         start = Realized(Network(second.model, inputs.analysis.network.input_shapes), outputs=[])
-        trained = train(inputs, Plan((), {}), start, progress, clock, checkpoint, resume=resume)
+        trained = train(inputs, Plan((), {}), start, shown, clock, checkpoint, resume=resume)
         return outcome(inputs, trained.attempt, [], clock, force=force, trained=trained, start=second)

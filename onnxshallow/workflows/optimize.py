@@ -1,6 +1,7 @@
 """`optimize`: document, analysis, measurement, plan, application, validation, report, in a line."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -11,9 +12,11 @@ from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
+from onnxshallow.report.build.forecast import forecast_report
 from onnxshallow.report.build.run import plan_report
-from onnxshallow.runtime.progress import Clock, Progress, Silent
+from onnxshallow.report.terminal.progress import as_progress
+from onnxshallow.runtime.progress import Clock, Progress
 from onnxshallow.search.candidates import refused_though_asked
 from onnxshallow.search.choose import choose
 from onnxshallow.search.granularity import fine_enough, proposed, remark
@@ -21,6 +24,7 @@ from onnxshallow.search.inputs import Inputs, load_inputs
 from onnxshallow.search.latency import budget_for_latency, unfitted
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
+from onnxshallow.search.time_budget import foreseen
 from onnxshallow.search.trained import require_lesson, train
 from onnxshallow.search.workers import working
 from onnxshallow.validation.gates import Limits
@@ -39,7 +43,7 @@ def plan(
     *,
     validation: object = None,
     config: Config | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     cache: Path | bool | None = True,
     **options: Unpack[Options],
 ) -> Proposal:
@@ -75,7 +79,7 @@ def plan(
         clock = Clock()
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
-        run, budget = _begun(inputs, progress or Silent(), clock, cache)
+        run, budget = _begun(inputs, as_progress(progress), clock, cache)
         run, chosen = proposed(run, budget)
         with clock("plan"):
             made = analyze_model(unfitted(inputs, run.observation, chosen), config.input_shape)
@@ -88,7 +92,7 @@ def optimize(
     *,
     validation: object = None,
     config: Config | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     cache: Path | bool | None = True,
     force: bool = False,
     **options: Unpack[Options],
@@ -101,7 +105,7 @@ def optimize(
             iterable of batches (`onnxshallow.data.objects`). The option `calib` is the same.
         validation: likewise, where accuracy is measured, perhaps with labels. The option `validate` is the same.
         config: all options; else they are taken from `options` and from an `onnxshallow.toml` beside the model.
-        progress: shows how it goes; nothing is shown by default.
+        progress: shows how it goes; True for bars, or lines on stderr; nothing is shown by default.
         cache: folder for measured damages; True for the user's, False or None for none.
         force: take the model also where it is refused; the report says what was overridden.
         **options: single options by name, such as `target_relus=0.58`, `preset="cifar10"`, `max_drop=0.01`; all are
@@ -123,23 +127,28 @@ def optimize(
     require_data_for_gates(config)
     if config.finetune is not None:
         require_lesson(config.calib is not None)
-    clock = Clock()
+    clock, shown = Clock(), as_progress(progress)
     with computing(config.threads), running_on(config.providers), working(config):
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
         if aimless:
-            return tidy(inputs, progress or Silent(), clock, force=force)
+            return tidy(inputs, shown, clock, force=force)
         try:
-            run, budget = _begun(inputs, progress or Silent(), clock, cache)
+            with clock("forecast"):
+                inputs, expected = foreseen(fine_enough(inputs), shown)
+            run, budget = _begun(inputs, shown, clock, cache)
             run, attempt, remarks = choose(run, budget)
         except TargetError as error:
             return unreached(inputs, error, clock)
         remarks += remark(config, attempt.plan)
         remarks += refused_though_asked(inputs, run.observation.statistics)
-        if config.finetune is None:
-            return outcome(inputs, attempt, remarks, clock, run, force=force)
-        trained = train(run.inputs, attempt.plan, attempt.realized, run.progress, clock)
-        return outcome(inputs, trained.attempt, remarks, clock, run, force=force, trained=trained)
+        trained = None
+        if config.finetune is not None:
+            trained = train(run.inputs, attempt.plan, attempt.realized, run.progress, clock)
+            attempt = trained.attempt
+        result = outcome(inputs, attempt, remarks, clock, run, force=force, trained=trained)
+        told = forecast_report(expected, clock.seconds)
+        return replace(result, report=result.report.model_copy(update={"forecast": told}))
 
 
 def _check_allocation(config: Config) -> None:

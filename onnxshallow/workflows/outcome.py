@@ -26,6 +26,7 @@ from onnxshallow.search.latency import measured_speeds
 from onnxshallow.search.run import Run
 from onnxshallow.search.targets import missed_targets, shares_kept
 from onnxshallow.search.trained import Trained
+from onnxshallow.text import printable
 from onnxshallow.validation.fixed_point import FixedPoint, fixed_point, fixed_point_findings
 from onnxshallow.validation.judgement import Finding, judge
 from onnxshallow.validation.speed import speed_finding
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 # Samples that are run in fixed point.
 _IN_FIXED_POINT = 64
+# Layers that are named where more have the same fault.
+_NAMED = 3
 # Parabolas that were fitted to fewer samples are told to be a risk.
 _ENOUGH_FOR_SQUARES = 256
 
@@ -63,6 +66,16 @@ def _remarks_on_squares(inputs: Inputs, attempt: Attempt) -> list[str]:
     if samples >= _ENOUGH_FOR_SQUARES:
         return []
     return [f"the squares were fitted to {samples} samples only, and may blow up on others; give more with --calib"]
+
+
+def _remarks_on_rows(attempt: Attempt) -> list[str]:
+    """A remark where layers after a change could not follow it, for want of samples."""
+    short = attempt.realized.short
+    if not short:
+        return []
+    named = ", ".join(map(printable, short[:_NAMED])) + (", ..." if len(short) > _NAMED else "")
+    what = "1 layer was" if len(short) == 1 else f"{len(short)} layers were"
+    return [f"{what} not re-fitted, with too few rows of samples: {named}; give more with --calib-samples"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +154,7 @@ def outcome(
     facts = [*kept, *(gate.in_short() for gate in attempt.gates), *steady, speed.text]
     learned = () if trained is None else trained.remarks
     remarks = [*inputs.document.remarks, *remarks, *learned, *_remarks_on_squares(inputs, attempt)]
+    remarks += _remarks_on_rows(attempt)
     report = build_report(inputs, attempt, measured, judgement, facts, remarks, clock.seconds, run, rounded)
     if told is not None:
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})

@@ -17,10 +17,11 @@ from onnxshallow.model.providers import running_on
 from onnxshallow.model.session import Session
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
 from onnxshallow.report.build.pareto import By, pareto_report
 from onnxshallow.report.schema.reports import ParetoReport
-from onnxshallow.runtime.progress import Clock, Progress, Silent
+from onnxshallow.report.terminal.progress import as_progress
+from onnxshallow.runtime.progress import Clock, Progress
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.compete import tries_together
 from onnxshallow.search.granularity import ranked
@@ -49,7 +50,7 @@ def pareto(
     by: By = "relus",
     validation: object = None,
     config: Config | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     cache: Path | bool | None = True,
     **options: Unpack[Options],
 ) -> ParetoReport:
@@ -89,7 +90,7 @@ def pareto(
         budgets = sorted(asked, key=_from_the_largest)
         if by != "relus" and wanted:  # what is paid, and that squares may lower it, is the same for all
             inputs = replace(inputs, config=wanted[0])
-        run = Run.begin(inputs, progress or Silent(), clock, cache)
+        run = Run.begin(inputs, as_progress(progress), clock, cache)
         searched = ranked(run, budgets, tries_together)
         session = Session(inputs.document.model, threads=inputs.calibration.threads)
         original = Recorded(session, inputs.report_batches, inputs.calibration.store.hold)

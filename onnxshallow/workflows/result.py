@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 
@@ -12,6 +13,9 @@ from onnxshallow.model.files import write_text
 from onnxshallow.report.schema.figures import change
 from onnxshallow.report.schema.reports import PlanReport, Report
 from onnxshallow.search.plan import Plan, save_plan
+
+if TYPE_CHECKING:
+    from onnxshallow.report.page.plot import Svg
 
 __all__ = ["Proposal", "Result"]
 
@@ -77,6 +81,16 @@ class Result:
         target = Path(path)
         page = target.suffix.lower() in (".html", ".htm")
         write_text(html_report(self.report) if page else self.report.model_dump_json(indent=2) + "\n", target)
+
+    def plot(self) -> "Svg":
+        """The damage of the plans that competed, as an SVG: a notebook shows it, and as a text it can be written.
+
+        Raises:
+            UsageError: no plans competed, so there is nothing to draw.
+        """
+        from onnxshallow.workflows.plot import plot
+
+        return plot(self.report)
 
     def _require_free(self, path: str | os.PathLike[str]) -> None:
         """Make sure that `path` is no file of the original.

@@ -8,10 +8,11 @@ from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
 from onnxshallow.report.build.run import sensitivity_report
 from onnxshallow.report.schema.reports import SensitivityReport
-from onnxshallow.runtime.progress import Clock, Progress, Silent
+from onnxshallow.report.terminal.progress import as_progress
+from onnxshallow.runtime.progress import Clock, Progress
 from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.run import Run
 from onnxshallow.search.workers import working
@@ -25,7 +26,7 @@ def measure_sensitivity(
     *,
     validation: object = None,
     config: Config | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     cache: Path | bool | None = True,
     **options: Unpack[Options],
 ) -> SensitivityReport:
@@ -33,5 +34,5 @@ def measure_sensitivity(
     config = read_arguments(model, config, options, calibration, validation)
     with computing(config.threads), running_on(config.providers), working(config):
         inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
-        run = Run.begin(inputs, progress or Silent(), Clock(), cache)
+        run = Run.begin(inputs, as_progress(progress), Clock(), cache)
         return sensitivity_report(inputs, run.meter.measure_all())

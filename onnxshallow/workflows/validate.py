@@ -16,13 +16,14 @@ from onnxshallow.model.session import Session, place
 from onnxshallow.model.tensors import TensorInfo, common_info, with_sizes
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
 from onnxshallow.report.build.run import file_report
 from onnxshallow.report.build.validation import class_details, first_answer
 from onnxshallow.report.build.verdict import verdict_report
 from onnxshallow.report.schema.reports import ValidationReport
 from onnxshallow.report.schema.sections import PartingReport
-from onnxshallow.runtime.progress import Progress, Silent, counted
+from onnxshallow.report.terminal.progress import as_progress
+from onnxshallow.runtime.progress import Progress, counted
 from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
 from onnxshallow.validation.evidence import data_findings
 from onnxshallow.validation.gates import Limits, check_gates, gate_findings
@@ -46,7 +47,7 @@ def validate(
     metrics: Sequence[str | Callable[..., object]] = (),
     layers: float | None = None,
     config: Config | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **options: Unpack[Options],
 ) -> ValidationReport:
     """Compare two models on data; the report's verdict says whether the second may take the place of the first.
@@ -73,7 +74,7 @@ def validate(
         raise UsageError("Say what to compare the models on: --data DATA.")
     with running_on(config.providers):
         own = [load_metric(metric) for metric in metrics]
-        return _validate(original, optimized, config, progress or Silent(), own, layers)
+        return _validate(original, optimized, config, as_progress(progress), own, layers)
 
 
 def _validate(

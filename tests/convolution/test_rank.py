@@ -235,5 +235,6 @@ def test_low_rank_is_the_truncated_singular_value_decomposition(shape):
 def test_low_rank_of_fewer_directions_than_asked_for_is_finite():
     matrix = np.outer([1.0, 2.0, 0.0], [0.0, 3.0, 1.0, 1.0])[np.newaxis]
     left, right = low_rank(matrix, 3)
-    assert np.isfinite(left).all() and np.isfinite(right).all()
+    assert np.isfinite(left).all()
+    assert np.isfinite(right).all()
     assert_close(left @ right, matrix, 1e-9)

@@ -109,3 +109,15 @@ def test_the_network_must_take_images(tmp_path, shape):
 def test_the_network_must_have_one_input(tmp_path, image_input):
     with pytest.raises(DataError, match="needs a network with one image input"):
         samples_from_folder(tmp_path, [image_input, image_input], Preprocessing())
+
+
+@pytest.mark.parametrize("parts", [("images",), ("train2017", "val2017")])
+def test_parts_of_a_data_set_are_no_classes(tmp_path, image_input, caplog, parts):
+    for value, part in enumerate(parts):
+        save(tmp_path / part / "1.jpg", value)
+    (tmp_path / "annotations").mkdir()
+    with caplog.at_level(logging.WARNING):
+        samples = samples_from_folder(tmp_path, [image_input], Preprocessing())
+    assert len(samples) == len(parts)
+    assert samples.labels is None
+    assert "and not as classes" in caplog.text

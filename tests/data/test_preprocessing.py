@@ -4,6 +4,7 @@ from PIL import Image
 
 from onnxshallow.data.preprocessing import Preprocessing
 from onnxshallow.errors import DataError, UsageError
+from onnxshallow.options.presets import PRESETS
 
 
 def test_normalize_scales_then_subtracts_then_divides():
@@ -90,3 +91,47 @@ def test_whole_numbers_are_not_normalized(dtype):
 def test_pixels_that_do_not_fit_are_refused(dtype):
     with pytest.raises(DataError, match=r"a folder: pixels from 0 to 255 do not fit into (int8|bool)"):
         Preprocessing().check_values("a folder", np.dtype(dtype))
+
+
+# Scaling as torchvision and timm do.
+
+LIKE = [("bilinear", (300, 400)), ("bilinear", (97, 61)), ("bicubic", (300, 400)), ("bicubic", (97, 61))]
+
+
+def photograph(height, width):
+    """Edges and shades, on which ways to scale differ most."""
+    rows, columns = np.mgrid[:height, :width]
+    rings = np.sin((rows - height / 3) ** 2 / 90 + (columns - width / 2) ** 2 / 70)
+    noise = np.random.default_rng(0).normal(size=(height, width, 3))
+    return np.clip(128 + 90 * rings[..., None] + 20 * noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("interpolation", "size"), LIKE)
+def test_images_are_scaled_as_torch_scales_them_with_antialiasing(interpolation, size):
+    torch = pytest.importorskip("torch", reason="torch scales images as torchvision does (the zoo extra)")
+    pixels = photograph(*size)
+    ours = Preprocessing(resize=64, interpolation=interpolation).resized(pixels)
+    tensor = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]))
+    theirs = torch.nn.functional.interpolate(tensor, ours.shape[:2], mode=interpolation, antialias=True)
+    assert np.max(np.abs(ours.astype(int) - theirs.numpy()[0].transpose(1, 2, 0))) <= 1
+
+
+@pytest.mark.parametrize(("interpolation", "size"), LIKE)
+def test_images_are_preprocessed_as_by_torchvision(interpolation, size):
+    transforms = pytest.importorskip(
+        "torchvision.transforms", reason="compared with torchvision where it is installed"
+    )
+    pixels = photograph(*size)
+    preset = PRESETS["imagenet"]
+    mode = transforms.InterpolationMode[interpolation.upper()]
+    theirs = transforms.Compose(
+        [
+            transforms.Resize(72, mode),
+            transforms.CenterCrop(64),
+            transforms.ToTensor(),
+            transforms.Normalize(preset["mean"], preset["std"]),
+        ]
+    )(Image.fromarray(pixels))
+    ours = Preprocessing.from_preset("imagenet", resize=72, crop=64, interpolation=interpolation)
+    made = ours.normalize(ours.resized(pixels)).transpose(2, 0, 1)
+    assert np.max(np.abs(made - theirs.numpy())) * min(preset["std"]) <= 1 / 255

@@ -254,6 +254,15 @@ def test_a_layer_that_does_what_it_did_is_left_alone_where_rows_are_few():
     assert fitted_with_few_rows(()) == {}
 
 
+def test_layers_that_are_left_alone_are_noted():
+    analysis = analyze(chain())
+    batches = [{"x": smooth(1, 3, 4)}]
+    before, after = cursor(analysis, batches), cursor(analysis, batches)
+    correct(before, after, analysis.layers, list(analysis.layers), 1, FitOptions())
+    assert after.short == list(analysis.layers)
+    assert before.short == []
+
+
 def test_a_new_layer_is_fitted_however_few_its_rows_are():
     assert set(fitted_with_few_rows({"y"})) == {"y"}
 

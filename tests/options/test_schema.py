@@ -4,7 +4,8 @@ import pytest
 import typer.main
 
 from onnxshallow.cli.main import app
-from onnxshallow.options.schema import OPTIONS, PRESETS, Config
+from onnxshallow.options.presets import PRESETS
+from onnxshallow.options.schema import OPTIONS, Config
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)

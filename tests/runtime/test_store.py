@@ -14,6 +14,7 @@ from onnxshallow.runtime.store import (
     ActivationStore,
     default_memory,
     memory_in_use,
+    most_memory_held,
     return_freed_memory,
     spill_folder,
 )
@@ -170,3 +171,9 @@ def test_returning_freed_memory_is_no_matter_where_the_allocator_is_another(monk
 
     monkeypatch.setattr("ctypes.CDLL", refuse)
     return_freed_memory()
+
+
+def test_the_most_that_was_held_is_no_less_than_what_is_held():
+    held = memory_in_use()
+    most = most_memory_held()
+    assert most is None or most >= held // 2

@@ -67,7 +67,7 @@ def test_what_is_known_is_not_computed_again():
 
 
 def test_there_is_room_for_a_part_only(monkeypatch):
-    monkeypatch.setattr(waypoints_module, "_MOST_BYTES", 1)
+    monkeypatch.setattr(waypoints_module, "MOST_BYTES", 1)
     found = points()
     first = found.values(["r2"])["r2"]
     found.values(["h3"])

@@ -8,7 +8,7 @@ from typing import Unpack
 import pytest
 
 import onnxshallow
-from onnxshallow.options.schema import Options
+from onnxshallow.options.keywords import Options
 from tools import keywords
 
 SNIPPET = """
@@ -18,8 +18,14 @@ onnxshallow.plan("a.onnx", input_shape={"x": (1, 3, 8, 8)}, memory="4G", preset=
 onnxshallow.optimize("a.onnx", target_relu=0.5)
 onnxshallow.pareto("a.onnx", batch_size="many")
 onnxshallow.validate("a.onnx", "b.onnx", granularity="row")
+onnxshallow.optimize("m", target_relus=0.5, calib_samples="many")
 """
-WRONG = {5: 'argument "target_relu"', 6: 'Argument "batch_size"', 7: 'Argument "granularity"'}
+WRONG = {
+    5: 'argument "target_relu"',
+    6: 'Argument "batch_size"',
+    7: 'Argument "granularity"',
+    8: 'Argument "calib_samples"',
+}
 
 
 def test_the_module_is_up_to_date():
@@ -27,7 +33,7 @@ def test_the_module_is_up_to_date():
 
 
 def test_what_is_written_is_replaced(tmp_path, monkeypatch):
-    stale = tmp_path / "schema.py"
+    stale = tmp_path / "keywords.py"
     stale.write_text(keywords.module().replace("    seed: int | None\n", "    sead: str | None\n"), encoding="utf-8")
     monkeypatch.setattr(keywords, "MODULE", stale)
     keywords.main()

@@ -14,7 +14,22 @@ from tests.runs import Noted, assert_usable, files, net, save_case
 def test_the_timings_are_those_of_the_stages(tmp_path):
     path, data = save_case(tmp_path)
     timings = optimize(path, target_relus=0.7, calib=str(data), sensitivity="magnitude").report.timings
-    assert list(timings) == ["load", "observe", "sensitivity", "plan", "fit", "validate", "latency"]
+    assert list(timings) == ["load", "forecast", "observe", "sensitivity", "plan", "fit", "validate", "latency"]
+
+
+def test_a_forecast_stands_beside_what_a_run_took(case):
+    model, options = case
+    told = optimize(model, target_relus=0.7, **options).report.forecast
+    assert told.seconds == pytest.approx(sum(told.stages.values()), abs=0.5)
+    assert told.actual_seconds > 0
+    assert told.memory_bytes > 0
+
+
+def test_little_time_makes_do_with_few_plans(tmp_path):
+    path, data = save_case(tmp_path)
+    whole, brief = (optimize(path, str(data), target_relus=0.7, time_budget=time).report for time in ("1h", "0.1s"))
+    assert len(brief.plans) < len(whole.plans)
+    assert brief.forecast.seconds < whole.forecast.seconds
 
 
 def test_the_users_progress_is_told(tmp_path):

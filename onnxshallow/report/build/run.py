@@ -32,6 +32,7 @@ from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.candidates import find_candidates
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan, plan_to_json
+from onnxshallow.search.prospect import prospects
 from onnxshallow.search.run import Run
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.validation.compare import Accuracy
@@ -85,6 +86,7 @@ def analysis_report(document: Document, analysis: Analysis) -> AnalysisReport:
         unknown=list(analysis.cost.unknown),
         other_activations=list(other_activations(analysis.network)),
         provenance=provenance_report(document.model),
+        prospects=prospects(analysis),
     )
 
 

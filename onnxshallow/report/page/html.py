@@ -27,7 +27,7 @@ from onnxshallow.search.sensitivity.measures import in_words
 from onnxshallow.text import printable
 from onnxshallow.validation.growth import BOUND
 
-__all__ = ["html_report"]
+__all__ = ["html_report", "read_template", "wrapped"]
 
 _THIN, _TIMES = "\N{NARROW NO-BREAK SPACE}", "\N{MULTIPLICATION SIGN}"
 
@@ -47,12 +47,12 @@ def html_report(report: Report) -> str:
         "shown": _shown,
         "plain": printable,
         "measured": in_words,
-        "wrapped": _wrapped,
+        "wrapped": wrapped,
         "level": lambda damage: level(levels_of(report), damage) or "",
     }
     environment.filters.update(filters)
     chart, learned = frontier_chart(report), training_chart(report)
-    return environment.from_string(_read("report.html.j2")).render(
+    return environment.from_string(read_template("report.html.j2")).render(
         report=report,
         verdict=report.verdict,
         answer=answer(report),
@@ -66,8 +66,8 @@ def html_report(report: Report) -> str:
         partial=any(decision.kept for decision in report.decisions),
         chart=None if chart is None else Markup(chart),
         learned=None if learned is None else Markup(learned),
-        style=Markup(_read("report.css")),
-        script=Markup(_read("report.js")),
+        style=Markup(read_template("report.css")),
+        script=Markup(read_template("report.js")),
         svg=Markup,
         share=share,
         most_macs=max((n.macs or 0 for n in (*report.original_nodes, *report.optimized_nodes)), default=0),
@@ -76,11 +76,12 @@ def html_report(report: Report) -> str:
     )
 
 
-def _read(name: str) -> str:
+def read_template(name: str) -> str:
+    """The text of a file beside the template of the page."""
     return resources.files("onnxshallow.report.page").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _wrapped(name: str) -> Markup:
+def wrapped(name: str) -> Markup:
     """A name that may go on in the next line after each of its parts."""
     return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[/._:])", printable(name)))
 

@@ -7,7 +7,7 @@ from xml.sax import saxutils
 from onnxshallow.report.schema.reports import ParetoReport
 from onnxshallow.text import printable
 
-__all__ = ["line_chart", "pareto_chart"]
+__all__ = ["Svg", "line_chart", "pareto_chart"]
 
 _WIDTH, _PLOT_HEIGHT = 640, 304
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 40, 56
@@ -19,11 +19,18 @@ _STYLE = """
   .chart text { font: 13px system-ui, sans-serif; fill: #222 } .chart .title { font-weight: 600 }
   .chart .grid { stroke: #ddd } .chart rect { fill: #fff } .chart polyline { fill: none; stroke-width: 2 }
   .chart .level { stroke: #888; stroke-dasharray: 5 4 }
-  @media (max-width: 40rem) { .chart text { font-size: 20px } }
+  @media (max-width: 40rem) { .chart text { font-size: 17px } }
   @media (prefers-color-scheme: dark) {
     .chart text { fill: #ddd } .chart .grid { stroke: #444 } .chart rect { fill: #161616 }
   }
 """
+
+
+class Svg(str):
+    """The text of an SVG file, which a notebook shows as a picture."""
+
+    def _repr_svg_(self) -> str:
+        return str(self)
 
 
 def line_chart(
@@ -78,7 +85,7 @@ def line_chart(
     )
     middle = (top + bottom) / 2
     marks.append(
-        f'<text x="16" y="{middle:.0f}" text-anchor="middle" transform="rotate(-90 16 {middle:.0f})">'
+        f'<text x="14" y="{middle:.0f}" text-anchor="middle" transform="rotate(-90 14 {middle:.0f})">'
         f"{_escape(y_label)}</text>"
     )
     for name, (low, high) in (levels or {}).items():

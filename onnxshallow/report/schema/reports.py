@@ -19,6 +19,7 @@ from onnxshallow.report.schema.sections import (
     Decision,
     FileReport,
     FixedPointReport,
+    ForecastReport,
     FrontierPoint,
     NodeReport,
     PartingReport,
@@ -30,6 +31,7 @@ from onnxshallow.report.schema.sections import (
     Verdict,
 )
 from onnxshallow.rewriting.lossless import Removed
+from onnxshallow.search.prospect import Prospect
 from onnxshallow.text import html_table
 from onnxshallow.validation.classes import Changed, ClassCount
 from onnxshallow.validation.compare import Accuracy, Fidelity
@@ -55,6 +57,7 @@ __all__ = [
     "EngineReport",
     "FileReport",
     "FixedPointReport",
+    "ForecastReport",
     "FrontierPoint",
     "NodeReport",
     "ParetoPoint",
@@ -75,7 +78,7 @@ class AnalysisReport(Part):
     """The result of `analyze`; `provenance` is there of a model that onnxshallow wrote.
 
     `unknown` names what is not counted, as its shape is not known; `other_activations` says in words what is computed
-    elementwise besides the sites.
+    elementwise besides the sites. `prospects` says what fewer ReLUs would leave, the network as it is first.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -85,6 +88,7 @@ class AnalysisReport(Part):
     unknown: list[str]
     other_activations: list[str] = Field(default_factory=list)
     provenance: ProvenanceReport | None = None
+    prospects: list[Prospect] = Field(default_factory=list)
 
 
 class SensitivityReport(Part):
@@ -292,6 +296,7 @@ class Report(Part):
     measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where the optimized network
     squares more. `fixed_point` is what that arithmetic makes of it, where private inference is what it is for.
     `training` tells how weights learned, where they did. `lossless` counts what went where there was no target.
+    `forecast` is what the run was to take, and what it took.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -323,6 +328,7 @@ class Report(Part):
     training: TrainingReport | None = None
     lossless: Removed | None = None
     providers: tuple[Placed, ...] = ()
+    forecast: ForecastReport | None = None
 
     def __repr__(self) -> str:
         parts: list[str] = [self.verdict.status]

@@ -21,6 +21,7 @@ __all__ = [
     "Decision",
     "FileReport",
     "FixedPointReport",
+    "ForecastReport",
     "FrontierPoint",
     "NodeReport",
     "PlanPoint",
@@ -237,6 +238,24 @@ class Verdict(Part):
     def remarks(self) -> list[str]:
         """The reasons that are no findings."""
         return self.reasons[len(self.findings) :]
+
+
+class ForecastReport(Part):
+    """What a run was to take, told before it began, and what it took.
+
+    Attributes:
+        seconds: that were foreseen, but for loading model and data, and for training.
+        stages: likewise by stage, under the names of `timings`.
+        memory_bytes: the most that the process was to hold.
+        actual_seconds: that it took.
+        actual_memory_bytes: the most that the process has held since it began; null where the system does not tell.
+    """
+
+    seconds: float
+    stages: dict[str, float]
+    memory_bytes: int
+    actual_seconds: float
+    actual_memory_bytes: int | None = None
 
 
 class SiteReport(SiteName):

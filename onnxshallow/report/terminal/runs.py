@@ -15,6 +15,7 @@ from onnxshallow.report.terminal.tables import (
     print_verdict,
     show_table,
 )
+from onnxshallow.search.prospect import gain_in_words
 from onnxshallow.search.sensitivity.measures import in_words
 from onnxshallow.text import printable
 
@@ -43,6 +44,8 @@ def print_analysis(report: AnalysisReport) -> None:
         f"{count(totals.params)} parameters, {totals.conv_layers} convolutions, depth {totals.depth}"
         + (f", {count(totals.squares)} squares." if totals.squares else ".")
     )
+    if gain := gain_in_words(report.prospects):
+        console.print(gain, soft_wrap=True)
     if (made := report.provenance) is not None:
         console.print(
             f"Made by onnxshallow {printable(made.version)} of the model with sha256 {printable(made.input_sha256)}"

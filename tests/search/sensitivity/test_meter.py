@@ -156,7 +156,9 @@ def test_two_splits_of_a_layer_tell_what_the_others_do(chosen_by_estimates, monk
     splits = {c.key for c in found.candidates if c.kind == "split"}
     known = meter.measured.damages
     told = found.damages.keys() - known.keys()
-    assert len(measured) == len(known) and told and told <= splits
+    assert len(measured) == len(known)
+    assert told
+    assert told <= splits
     assert splits <= found.damages.keys()
     estimates = estimated_damages([c for c in found.candidates if c.key in found.damages], known)
     assert {key: found.damages[key] for key in told} == {key: estimates[key] for key in told}

@@ -1,0 +1,216 @@
+"""How long a run will take, and how much memory, told before it begins.
+
+    seconds of a stage = a (samples) + b (multiply-adds of fits) + c (numbers gathered for them) + d (networks built)
+
+What there is to do is counted from the same rules by which the search decides how much it does; how long one of each
+takes is measured on this machine (`onnxshallow.search.pace`). The factors a to d are pure numbers: how many times
+as long the stage takes as its counts say, fitted to the runs that docs/decisions/forecast.md lists.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, replace
+
+from onnxshallow.analysis import Analysis, Layer
+from onnxshallow.fitting.calibration import Calibration
+from onnxshallow.fitting.regression import bytes_needed
+from onnxshallow.runtime.cursor import Batches
+from onnxshallow.runtime.store import memory_in_use
+from onnxshallow.runtime.waypoints import MOST_BYTES
+from onnxshallow.search.candidates import possible_candidates
+from onnxshallow.search.compete import fit_flops, tries_alone
+from onnxshallow.search.estimates import first_look
+from onnxshallow.search.inputs import Inputs
+from onnxshallow.search.pace import Pace
+from onnxshallow.search.sensitivity.sweep import LOOKAHEAD
+from onnxshallow.text import in_time
+
+__all__ = ["Forecast", "Work", "count_samples", "forecast", "work_of"]
+
+# How many plans are compared closely, as `onnxshallow.search.compete` does.
+_CLOSELY = 6
+# How many targets are tried where only an accuracy budget is given.
+_BISECTED = 5
+# Seconds that the result is timed for: by the clock, on every machine.
+_TIMING = 4.0
+# Candidates that are measured for each that is measured at first.
+_LOOKED_AT = 1.3
+# Bytes of what is loaded on the way; tensors that onnxruntime holds while a batch runs; copies of the weights.
+_LIBRARIES, _TENSORS, _COPIES = 60 << 20, 4, 6
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage does.
+
+    Attributes:
+        samples: how often the network is run on one sample.
+        flops: multiply-adds of fits.
+        cells: numbers that are gathered for them.
+        builds: networks that are made, analysed and loaded.
+    """
+
+    samples: float = 0.0
+    flops: float = 0.0
+    cells: float = 0.0
+    builds: float = 0.0
+
+    def times(self, count: float) -> "Work":
+        """So many times as much."""
+        return Work(count * self.samples, count * self.flops, count * self.cells, count * self.builds)
+
+    def plus(self, other: "Work") -> "Work":
+        """This and other work."""
+        return Work(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take.
+
+    Attributes:
+        stages: seconds by the names under which the report tells what they took.
+        memory_bytes: the most that the process will hold.
+    """
+
+    stages: Mapping[str, float]
+    memory_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Of all stages."""
+        return sum(self.stages.values())
+
+    def in_short(self) -> str:
+        """The forecast in a sentence."""
+        return f"This will take about {in_time(self.seconds)} and {self.memory_bytes / 2**30:.1f} GiB of memory."
+
+
+# By stage, how many times as long it takes as its counts say: samples, multiply-adds, cells, builds.
+_FACTORS: Mapping[str, tuple[float, float, float, float]] = {
+    "observe": (1.6, 0.0, 0.0, 40.0),
+    "sensitivity": (0.3, 6.8, 5.4, 0.6),
+    "plan": (0.6, 2.4, 5.0, 14.0),
+    "fit": (1.7, 0.9, 6.8, 1.7),
+    "validate": (0.3, 0.0, 0.0, 14.0),
+}
+
+
+def forecast(inputs: Inputs, pace: Pace) -> Forecast:
+    """What `optimize` will take with these inputs, where nothing is in the cache.
+
+    Plans with channel masks, which `auto` looks at where whole layers miss the target, are not foreseen.
+
+    Args:
+        inputs: model, data and options.
+        pace: of this machine.
+    """
+    seconds = {}
+    for stage, work in work_of(inputs).items():
+        takes = (pace.sample, pace.flop, pace.cell, pace.build)
+        parts = zip(_FACTORS[stage], astuple(work), takes, strict=True)
+        seconds[stage] = pace.busy * sum(factor * count * each for factor, count, each in parts)
+    return Forecast({**seconds, "latency": _TIMING}, _memory(inputs))
+
+
+def work_of(inputs: Inputs) -> dict[str, Work]:
+    """What each stage does, by the names that the report gives to their times."""
+    searches = 1 if inputs.config.has_target else _BISECTED
+    tries = tries_alone(inputs)
+    whole = _carried_out(inputs, replace(inputs.calibration, everything=True))
+    comparing = Work()
+    if tries > 1:
+        closely = _carried_out(inputs, inputs.reduced).times(min(tries, _CLOSELY))
+        comparing = _carried_out(inputs, inputs.rough).times(tries).plus(closely)
+    return {
+        "observe": Work(count_samples(inputs.calibration.batches) + count_samples(inputs.reduced.batches), builds=1),
+        "sensitivity": _sweep(inputs),
+        "plan": comparing.times(searches),
+        "fit": whole.times(searches),
+        "validate": Work(2 * len(inputs.data.report), builds=2).times(searches),
+    }
+
+
+def _sweep(inputs: Inputs) -> Work:
+    """What it takes to measure the candidates that are looked at first; each changes some layers."""
+    if inputs.config.sensitivity == "magnitude":
+        return Work()
+    candidates, _ = possible_candidates(inputs)
+    layers = max(len(_layers(inputs.analysis)), 1)
+    each = _carried_out(inputs, inputs.swept)
+    share = min(1.0, (1 + LOOKAHEAD) / layers)
+    one = Work(each.samples / 2, share * each.flops, share * each.cells, 1)
+    return one.times(_LOOKED_AT * len(first_look(candidates)))
+
+
+def _carried_out(inputs: Inputs, calibration: Calibration) -> Work:
+    """What it takes to carry out one plan: the network is run once, and all layers are fitted."""
+    analysis = inputs.analysis
+    fitted = count_samples(calibration.batches[calibration.fitting])
+    flops = sum(fit_flops(analysis, layer, fitted, calibration.fit) for layer in _layers(analysis))
+    cells = sum(_rows(analysis, layer, fitted, calibration) * _row(analysis, layer) for layer in _layers(analysis))
+    return Work(count_samples(calibration.batches), flops, cells, 1)
+
+
+def _memory(inputs: Inputs) -> int:
+    """The most bytes that the process will hold: what it holds now, and what the final fit adds."""
+    analysis, calibration = inputs.analysis, inputs.calibration
+    samples = count_samples(calibration.batches)
+    kept = min(2 * samples * _widest(analysis), calibration.store.budget)
+    fits = max((_fit_bytes(analysis, layer, samples, calibration) for layer in _layers(analysis)), default=0)
+    running = _TENSORS * inputs.data.batch * _widest(analysis)
+    models = _COPIES * sum(4 * math.prod(layer.weight_shape) for layer in analysis.layers)
+    compared = 4 * count_samples(inputs.reduced.batches) * analysis.cost.relus  # where changes begin
+    return memory_in_use() + _LIBRARIES + kept + fits + running + models + min(compared, MOST_BYTES)
+
+
+def _fit_bytes(analysis: Analysis, layer: Layer, samples: int, calibration: Calibration) -> int:
+    """What the rows and the sums of a fit take; nothing where it is not made."""
+    groups, outputs, unknowns = (
+        analysis.layers.groups(layer),
+        layer.weight_shape[0],
+        math.prod(layer.weight_shape[1:]),
+    )
+    sums = bytes_needed(unknowns, outputs // groups, groups)
+    return 4 * _rows(analysis, layer, samples, calibration) * _row(analysis, layer) + sums
+
+
+def _rows(analysis: Analysis, layer: Layer, samples: int, calibration: Calibration) -> int:
+    """How many rows a layer is fitted to; none where it is left as it is."""
+    fit, unknowns = calibration.fit, math.prod(layer.weight_shape[1:])
+    made = analysis.network.full_shape(layer.output) or ()
+    available = samples * math.prod(made[2:])
+    if available < fit.fewest_rows * unknowns:
+        return 0
+    wanted = max(fit.rows_per_unknown * unknowns, fit.least_rows)
+    return min(available, wanted, fit.memory // (4 * _row(analysis, layer)))
+
+
+def _row(analysis: Analysis, layer: Layer) -> int:
+    """Numbers of a row: what the layer reads, and three times what it makes."""
+    return analysis.layers.groups(layer) * math.prod(layer.weight_shape[1:]) + 3 * layer.weight_shape[0]
+
+
+def _widest(analysis: Analysis) -> int:
+    """Bytes of what the widest node reads and makes, for one sample."""
+    sizes = _sizes(analysis)
+    nodes = (node for node in analysis.network.nodes if node.index in analysis.network.alive)
+    return max((sum(sizes.get(name, 0) for name in {*node.inputs, *node.outputs}) for node in nodes), default=0)
+
+
+def _sizes(analysis: Analysis) -> dict[str, int]:
+    """Bytes of what each node makes for one sample, by tensor, where that is known."""
+    network = analysis.network
+    made = [name for node in network.nodes if node.index in network.alive for name in node.outputs if name]
+    shapes = {name: network.full_shape(name) for name in made if not network.is_constant(name)}
+    return {name: 4 * network.per_sample(math.prod(shape)) for name, shape in shapes.items() if shape is not None}
+
+
+def _layers(analysis: Analysis) -> list[Layer]:
+    """The layers that are fitted."""
+    return [layer for layer in analysis.layers if layer.kind != "affine"]
+
+
+def count_samples(batches: Batches) -> int:
+    """The samples of some batches."""
+    return sum(len(next(iter(batch.values()))) for batch in batches)

@@ -1,0 +1,71 @@
+from dataclasses import replace
+
+import pytest
+
+from onnxshallow.runtime.store import memory_in_use
+from onnxshallow.search.forecast import Forecast, Work, count_samples, forecast, work_of
+from onnxshallow.search.pace import Pace
+
+NOTHING = Pace(0, 0, 0, 0)
+
+
+def with_options(inputs, **options):
+    return replace(inputs, config=inputs.config.model_copy(update=options))
+
+
+def test_work_adds_up():
+    one = Work(1, 2, 3, 4)
+    assert one.times(2).plus(one) == Work(3, 6, 9, 12)
+
+
+def test_stages_have_the_names_of_the_report(inputs):
+    assert set(forecast(with_options(inputs, target_relus=0.7), NOTHING).stages) == {
+        "observe", "sensitivity", "plan", "fit", "validate", "latency",
+    }  # fmt: skip
+
+
+def test_every_stage_takes_longer_on_a_slower_machine(inputs):
+    asked = with_options(inputs, target_relus=0.7)
+    slow, fast = (forecast(asked, Pace(*(4 * (speed,)))).stages for speed in (2.0, 1.0))
+    for stage in set(fast) - {"latency"}:
+        assert slow[stage] == pytest.approx(2 * fast[stage])
+    assert slow["latency"] == fast["latency"]
+
+
+def test_everything_takes_longer_while_the_machine_is_busy(inputs):
+    asked = with_options(inputs, target_relus=0.7)
+    idle, busy = (forecast(asked, Pace(1, 1, 1, 1, busy)) for busy in (1.0, 3.0))
+    assert busy.stages["plan"] == pytest.approx(3 * idle.stages["plan"])
+
+
+def test_fewer_plans_are_less_work(inputs):
+    asked = with_options(inputs, target_relus=0.7)
+    many, few, one = (work_of(replace(asked, most_plans=plans))["plan"] for plans in (None, 3, 1))
+    assert many.samples > few.samples > one.samples == 0
+
+
+def test_damages_that_are_read_off_the_weights_take_no_time(inputs):
+    work = work_of(with_options(inputs, target_relus=0.7, sensitivity="magnitude"))
+    assert work["sensitivity"] == work["plan"] == Work()
+
+
+def test_an_accuracy_budget_alone_tries_several_targets(inputs):
+    one = work_of(with_options(inputs, target_relus=0.7))
+    several = work_of(with_options(inputs, max_drop=0.01))
+    assert several["fit"].samples == 5 * one["fit"].samples
+
+
+def test_memory_is_what_is_held_and_more(inputs):
+    expected = forecast(with_options(inputs, target_relus=0.7), NOTHING)
+    assert memory_in_use() / 2 < expected.memory_bytes < memory_in_use() + (1 << 30)
+
+
+def test_a_forecast_is_one_sentence():
+    assert Forecast({"fit": 700.0, "plan": 110.0}, 3 << 29).in_short() == (
+        "This will take about 14 min and 1.5 GiB of memory."
+    )
+
+
+def test_samples_are_counted(inputs):
+    batches = inputs.calibration.batches
+    assert count_samples(batches) == sum(len(batch["x"]) for batch in batches)
