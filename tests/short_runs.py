@@ -13,7 +13,7 @@ from pathlib import Path
 from onnxshallow.cli.main import main as command_line
 from onnxshallow.fitting.threads import computing
 from onnxshallow.model import session
-from onnxshallow.search import compete, latency, pace
+from onnxshallow.search import compete, latency, pace, time_budget
 from onnxshallow.validation import latency as timing
 
 __all__ = ["MAIN", "PATH", "SETTINGS", "main", "shorten"]
@@ -25,6 +25,7 @@ SETTINGS = (
     (timing, "_MOST_SECONDS", 0.01),
     (latency, "_SECONDS", 0.01),
     (pace, "_MOST_TRIES", 2),
+    (time_budget, "_WORTH_TELLING", float("inf")),
     (session, "usable_cores", lambda: 1),
 )
 """Modules, names in them, and what these are in tests."""

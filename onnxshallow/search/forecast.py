@@ -36,7 +36,7 @@ _TIMING = 4.0
 # Candidates that are measured for each that is measured at first.
 _LOOKED_AT = 1.3
 # Bytes of what is loaded on the way; tensors that onnxruntime holds while a batch runs; copies of the weights.
-_LIBRARIES, _TENSORS, _COPIES = 60 << 20, 4, 6
+_LIBRARIES, _TENSORS, _COPIES = 30 << 20, 4, 6
 
 
 @dataclass(frozen=True)

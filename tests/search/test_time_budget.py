@@ -67,6 +67,7 @@ class Heard(Silent):
 
 @pytest.mark.parametrize(("seconds", "notes"), [(5.0, 0), (300.0, 1)])
 def test_long_runs_are_told_of_before_they_begin(asked, monkeypatch, seconds, notes):
+    monkeypatch.setattr(module, "_WORTH_TELLING", 20.0)
     monkeypatch.setattr(module, "measured_pace", lambda inputs: SLOW)
     monkeypatch.setattr(module, "forecast", lambda inputs, pace: Forecast({"fit": seconds}, 1 << 30))
     progress = Heard()
