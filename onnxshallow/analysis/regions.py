@@ -8,23 +8,26 @@ residual additions, and shortcut paths:
     x -> Conv -> Relu -> Conv -> Add(x) -> Relu -> y        the whole block
     x -> 1x1 -> Clip -> depthwise -> Clip -> 1x1 -> y       an inverted residual
     x -> Conv -> Relu -> AveragePool -> Conv -> y           a chain over a pooling
+    x -> Conv, Conv -> Relu, Relu -> Concat -> Conv -> y    branches of one tensor that are joined
 
 Nothing outside may read what lies inside. The merging of blocks is the idea of "Making Models Shallow Again"
 (arXiv 2304.13274); here the region is found in the graph, not given by layer numbers.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 
 import numpy as np
 
 from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.analysis import Analysis
 from onnxshallow.analysis.layers import Layer
-from onnxshallow.analysis.shortcuts import as_convolution
+from onnxshallow.analysis.neighbours import damaged_neighbour, foreign_neighbour
+from onnxshallow.analysis.shortcuts import as_convolution, joins_channels
 from onnxshallow.analysis.sites import Site
-from onnxshallow.convolution import Convolution, add_shortcut, compose, composes_exactly, identity, scale_output
+from onnxshallow.convolution import Convolution, add_shortcut, compose, composes_exactly, identity, join, scale_output
 from onnxshallow.errors import UsageError
 from onnxshallow.model.network import Node
 
@@ -92,6 +95,7 @@ class _Walk:
         layer_map: Callable[[Layer], Convolution],
         site_map: Callable[[Site, Convolution], Convolution],
         other_map: Callable[[Convolution], Convolution],
+        join_map: Callable[[Sequence[Convolution]], Convolution],
         start: Convolution,
     ) -> None:
         self.analysis = analysis
@@ -100,6 +104,7 @@ class _Walk:
         origin = self.network.producer(source)
         self._first = 0 if origin is None else origin.index + 1
         self.layer_map, self.site_map, self.other_map = layer_map, site_map, other_map
+        self.join_map = join_map
         self.start = start
         self.nodes: set[int] = set()
         self.layers: dict[str, Layer] = {}
@@ -141,6 +146,8 @@ class _Walk:
             return self.map_to(node.inputs[0])
         if node.is_op("Add", "Sum") and len(node.inputs) == 2:
             return self._sum(node)
+        if joins_channels(self.network, node):
+            return self._joined(node)
         other = as_convolution(self.network, node)
         if other is None:
             raise NotLinearError(f"{node.op} node {node.name!r} is no convolution")
@@ -178,6 +185,14 @@ class _Walk:
             raise NotLinearError(f"the shortcut of {node.name!r} cannot be folded: {error}") from error
         return LinearMap(total, first.exact and second.exact)
 
+    def _joined(self, node: Node) -> LinearMap:
+        maps = [self.map_to(name) for name in node.inputs]
+        self.groups.add(1)
+        try:
+            return LinearMap(self.join_map([each.convolution for each in maps]), all(each.exact for each in maps))
+        except ValueError as error:
+            raise NotLinearError(f"the branches of {node.name!r} cannot be joined: {error}") from error
+
 
 def trace_region(analysis: Analysis, source: str, output: str) -> Region:
     """The region from `source` to `output`.
@@ -198,6 +213,7 @@ def trace_region(analysis: Analysis, source: str, output: str) -> Region:
         layer_map=analysis.layers.geometry,
         site_map=lambda site, before: scale_output(before, 1.0, 1.0),  # what replaces a site adds a bias
         other_map=_single_channel,
+        join_map=partial(reduce, add_shortcut),  # the taps of all of them
         start=_single_channel(identity(2, rank)),
     )
     found = walk.map_to(output)
@@ -260,6 +276,7 @@ def linear_map(
         layer_map=analysis.layers.convolution,
         site_map=through_site,
         other_map=lambda convolution: convolution,
+        join_map=join,
         start=identity(region.in_channels, region.shape.rank),
     )
     return walk.map_to(region.output)
@@ -287,7 +304,7 @@ def find_regions(analysis: Analysis) -> tuple[tuple[Region, ...], dict[str, str]
     for site in analysis.sites:
         if site.refusal is None and site.name not in covered:
             reasons[site.name] = (
-                _damaged_neighbour(analysis, site) or reasons.get(site.name) or _foreign_neighbour(analysis, site)
+                damaged_neighbour(analysis, site) or reasons.get(site.name) or foreign_neighbour(analysis, site)
             )
     return _without_dominated(analysis, tuple(regions.values())), {
         name: reason for name, reason in reasons.items() if name not in covered
@@ -332,9 +349,10 @@ def _possible_sources(analysis: Analysis, output: str) -> list[str]:
         node = analysis.network.producer(tensor)
         if node is None:
             continue
-        sums += node.is_op("Add", "Sum")
+        sums += node.is_op("Add", "Concat", "Sum")
         if sums <= _MAX_LAYERS and (
-            node.index in analysis.site_of_node or node.is_op("Add", "AveragePool", "Sum", "Identity", "Dropout")
+            node.index in analysis.site_of_node
+            or node.is_op("Add", "AveragePool", "Concat", "Sum", "Identity", "Dropout")
         ):
             todo.extend((name, passed, sums) for name in node.inputs if name)
     return list(found)
@@ -344,35 +362,10 @@ def _sites_before(analysis: Analysis, output: str) -> list[str]:
     """The sites that the layer making `output` reads from, if any."""
     layer = analysis.layers.by_output.get(output)
     node = analysis.network.producer(layer.source) if layer is not None else None
-    site = analysis.site_of_node.get(node.index) if node is not None else None
-    return [site.name] if site is not None else []
-
-
-def _neighbours(analysis: Analysis, site: Site) -> list[tuple[Node, str]]:
-    """The nodes that make what a site reads and that read what it makes, and which they do."""
-    before = analysis.network.producer(site.source)
-    after = analysis.network.consumers(site.output)
-    return [*([(before, "comes before it")] if before else []), *((node, "follows it") for node in after)]
-
-
-def _damaged_neighbour(analysis: Analysis, site: Site) -> str | None:
-    """Why a linear node next to a site is no layer, where one is not."""
-    for node, _ in _neighbours(analysis, site):
-        reason = analysis.layers.reasons.get(node.index)
-        if reason is not None:
-            return f"{node.op} node {node.name!r} beside it cannot be merged: {reason}"
-    return None
-
-
-def _foreign_neighbour(analysis: Analysis, site: Site) -> str:
-    """What stands next to a site in place of a convolution."""
-    if analysis.network.is_output(site.output):
-        return "what it makes is an output of the model"
-    for node, where in _neighbours(analysis, site):
-        known = node.index in analysis.layers.by_node or node.index in analysis.site_of_node
-        if not known and not node.is_op("Add", "Sum") and not is_passthrough(analysis.network, node):
-            return f"{node.op} node {node.name!r} {where} and is no convolution"
-    return "no convolution follows that could be merged with one before it"
+    joined = node is not None and joins_channels(analysis.network, node)
+    makers = [node] if not joined or node is None else [analysis.network.producer(name) for name in node.inputs]
+    sites = (analysis.site_of_node.get(each.index) for each in makers if each is not None)
+    return [site.name for site in sites if site is not None]
 
 
 def _without_dominated(analysis: Analysis, regions: tuple[Region, ...]) -> tuple[Region, ...]:

@@ -11,7 +11,7 @@ from onnxshallow.analysis.attributes import pads_of, slices_of, spatial_attribut
 from onnxshallow.convolution import Convolution, identity
 from onnxshallow.model.network import Network, Node
 
-__all__ = ["as_convolution"]
+__all__ = ["as_convolution", "joins_channels"]
 
 
 def as_convolution(network: Network, node: Node) -> Convolution | None:
@@ -27,6 +27,13 @@ def as_convolution(network: Network, node: Node) -> Convolution | None:
     if node.is_op("AveragePool"):
         return _average_pool(network, node, channels, rank)
     return None
+
+
+def joins_channels(network: Network, node: Node) -> bool:
+    """Whether `node` puts the channels of several tensors one after the other."""
+    sizes = network.shape(node.outputs[0])
+    axis = node.attributes.get("axis", 0)
+    return node.is_op("Concat") and sizes is not None and len(sizes) > 1 and axis in (1, 1 - len(sizes))
 
 
 def _strided_slice(network: Network, node: Node, channels: int, sizes: tuple[int | None, ...]) -> Convolution | None:

@@ -9,6 +9,7 @@ from onnxshallow.convolution.border import composes_exactly
 from onnxshallow.convolution.composition import compose
 from onnxshallow.convolution.evaluation import convolve, output_size
 from onnxshallow.convolution.grouping import dense, regroup
+from onnxshallow.convolution.joining import join
 from onnxshallow.convolution.kernel import Convolution, identity
 from onnxshallow.convolution.rank import Form, Taps, form_of, low_rank, own_taps, spectra, split
 from onnxshallow.convolution.shortcut import add_shortcut
@@ -25,6 +26,7 @@ __all__ = [
     "dense",
     "form_of",
     "identity",
+    "join",
     "low_rank",
     "output_size",
     "own_taps",

@@ -38,12 +38,12 @@ logger = logging.getLogger(__name__)
 
 
 # What measuring candidates one by one, looking at plans roughly, and comparing the best of them may cost.
-_SWEEP_MACS, _ROUGH_MACS, _CLOSE_MACS = 4e12, 3e13, 2.4e13
+_SWEEP_MACS, _ROUGH_MACS, _CLOSE_MACS = 4e12, 1e13, 2.4e13
 # How many of these there are, about: candidates for each site, and for each layer where layers may get lighter; and
 # plans. Where a part of a site may be kept, there are twice as many candidates, and plans take twice as long.
 _CANDIDATES, _LIGHTER, _ROUGH_PLANS, _CLOSE_PLANS = 3, 3, 24, 8
 # The fewest and the most samples to fit on.
-_SWEEP_SAMPLES, _ROUGH_SAMPLES, _CLOSE_SAMPLES = (64, 128), (64, 96), (64, 256)
+_SWEEP_SAMPLES, _ROUGH_SAMPLES, _CLOSE_SAMPLES = (32, 128), (32, 96), (64, 256)
 # While plans are looked at roughly, one in so many of the batches that are watched then.
 _ROUGHLY_WATCHED = 3
 _RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0

@@ -133,9 +133,12 @@ def fixed_point(
     scores = [pair for pair in floating if pair[0].ndim == 2 and pair[0].shape[1] > 1]
     same = [first.argmax(axis=1) == second.argmax(axis=1) for first, second in scores]
     named = {site.output: site.name for site in analysis.sites if site.node >= 0}
-    peaks = Peaks(network, tuple(named), threads)
-    for batch in batches if named else ():
-        peaks(batch)
+    largest = []
+    if named:  # a network of squares alone has none
+        peaks = Peaks(network, tuple(named), threads)
+        for batch in batches:
+            peaks(batch)
+        largest = [float(value) for value in peaks.stored]
     return FixedPoint(
         samples=len(plain[0]),
         fraction_bits=fraction_bits,
@@ -143,10 +146,7 @@ def fixed_point(
         agreement=float(np.mean(np.all(same, axis=0))) if same else None,
         error=max((_largest(second - first) for first, second in floating), default=0.0),
         largest_output=max((_largest(first) for first, _ in floating), default=0.0),
-        sites=tuple(
-            SiteRange(name, float(largest), bits(float(largest)))
-            for name, largest in zip(named.values(), peaks.stored, strict=True)
-        ),
+        sites=tuple(SiteRange(name, value, bits(value)) for name, value in zip(named.values(), largest, strict=True)),
         weights=tuple(
             WeightRange(layer.name, smallest_weight(weight), float(np.abs(weight).max(initial=0.0)))
             for layer in analysis.layers

@@ -207,3 +207,22 @@ def test_a_region_that_is_gone_cannot_be_fused_again():
     once = apply_candidates(analysis, [block], statistics)
     with pytest.raises(NotLinearError):
         apply_candidates(once.analysis, [part], statistics)
+
+
+FIRE = """(float[N,3,7,7] x) => (float[N,3,7,7] y) {{ s = Conv(x, w0, b0)
+    a = Conv(s, w1, b1) ra = Relu(a) b = Conv<pads=[1,1,1,1]>(s, w2, b2) rb = Relu(b)
+    j = Concat<axis={axis}>(ra, rb) y = Conv(j, w3, b3) }}"""
+FIRE_WEIGHTS = dict(
+    w0=(4, 3, 1, 1), b0=(4,), w1=(5, 4, 1, 1), b1=(5,), w2=(3, 4, 3, 3), b2=(3,), w3=(3, 8, 1, 1), b3=(3,)
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("axis", [1, -3])
+def test_branches_that_are_joined_become_one_with_the_layer_behind(axis):
+    """As in SqueezeNet: both activations go, and three layers are one."""
+    model = build(FIRE.format(axis=axis), **FIRE_WEIGHTS)
+    candidate = exact(model, "y", "s")
+    assert set(candidate.sites) == {"ra", "rb"}
+    fused, merged, linearized = fused_and_linearized(model, candidate)
+    assert operators(fused) == ["Conv", "Conv"]
+    assert_near(merged, linearized, 1e-5)

@@ -82,3 +82,9 @@ def test_nothing_is_said_of_what_was_not_asked_for():
 )
 def test_the_smallest_weight_that_matters(weights, expected):
     assert smallest_weight(np.array(weights)) == expected
+
+
+def test_a_network_of_squares_alone_has_no_ranges_of_sites():
+    result = found(text=TEXT.replace("r = Relu(a)", "r = Mul(a, a)"))
+    assert result.sites == ()
+    assert (result.samples, result.agreement) == (40, 1.0)
