@@ -84,7 +84,8 @@ class HeldOut:
         fidelity = compare_models(self._teacher, session, pairs, kinds=self._kinds).fidelity
         damage = fidelity.loss.value if fidelity.kl is None else float(fidelity.kl)
         growth = self._growth(model) if self._squares else None
-        error = float(np.sqrt(np.mean([np.square(float(found)) for found in fidelity.relative_error.values()])))
+        errors = [np.inf if error is None else error for error in fidelity.relative_error.values()]
+        error = float(np.sqrt(np.mean(np.square(errors))))
         usable = bool(np.isfinite(damage) and np.isfinite(error)) and (growth is None or growth <= _HALF * BOUND)
         return Look(step, loss, error, damage, fidelity.agreement, growth, usable)
 
@@ -104,8 +105,8 @@ class HeldOut:
 def better(look: Look, best: Look) -> bool:
     """Whether a look is better than the best so far; of two that cannot be used, that which grows less.
 
-    Errors count, which are what is learned. The divergence goes by how sure one is, and of samples that it was trained
-    on the original is surer than of any others (docs/decisions/training.md).
+    Errors count, which are what is learned. The divergence goes by how sure one is, and of samples that it was
+    trained on the original is surer than of any others (docs/decisions/training.md).
     """
     if look.usable != best.usable:
         return look.usable
