@@ -43,16 +43,16 @@ def best_learner(run: Run, best: Attempt, plans: Sequence[Plan]) -> tuple[Attemp
     attempts = [best, *(run.attempt(plan) for plan in others[: _COMPETE - 1])]
     length = _short(read_length(run.inputs.config.finetune))
     with run.clock("compete"):
-        damages = [_damage_after(run, attempt, length) for attempt in attempts]
-    least = min(damages)
-    logger.info("After a short course the plans do a damage of %s.", ", ".join(f"{found:.4g}" for found in damages))
-    if least == damages[0]:
+        errors = [_error_after(run, attempt, length) for attempt in attempts]
+    least = min(errors)
+    logger.info("After a short course the plans are off by %s.", ", ".join(f"{found:.4g}" for found in errors))
+    if least == errors[0]:
         return best, []
     remark = (
-        f"of {len(attempts)} plans another than that of the least damage is taken, since after a short course it "
-        f"does less ({least:.4g} for {damages[0]:.4g})"
+        f"of {len(attempts)} plans another than that of the least damage is taken, since after a short course its "
+        f"error is less ({least:.4g} for {errors[0]:.4g})"
     )
-    return attempts[damages.index(least)], [remark]
+    return attempts[errors.index(least)], [remark]
 
 
 def _short(length: Length) -> Length:
@@ -61,7 +61,7 @@ def _short(length: Length) -> Length:
     return replace(length, number=max(1, round(number)) if length.unit == "steps" else number)
 
 
-def _damage_after(run: Run, attempt: Attempt, length: Length) -> float:
-    """What a plan does to held-out samples after a course; infinite where it may not be used."""
+def _error_after(run: Run, attempt: Attempt, length: Length) -> float:
+    """How far a plan is off on held-out samples after a course; infinite where it may not be used."""
     best = distil(lesson_of(run.inputs, attempt.realized, length), run.progress).best
-    return best.damage if best.usable else float("inf")
+    return best.error if best.usable else float("inf")

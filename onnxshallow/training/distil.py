@@ -24,8 +24,6 @@ from onnxshallow.training.student import Student
 
 __all__ = ["Distilled", "distil"]
 
-# After so many looks without a better one training ends, as nothing is learned any more.
-_PATIENCE = 5
 # Seconds between checkpoints.
 _BETWEEN = 30.0
 
@@ -97,11 +95,6 @@ class _Standing:
         if better(look, self.best):
             self.best, self.model = look, model
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing was learned for long."""
-        return len(self.looks) - self.looks.index(self.best) > _PATIENCE
-
 
 class _Run:
     """One run of a course."""
@@ -128,7 +121,7 @@ class _Run:
         with interruptible() as interrupt, self._progress.stage("Training", steps) as step:
             for _ in range(student.step):
                 step()
-            while student.step < steps and not standing.is_over and not interrupt.asked:
+            while student.step < steps and not interrupt.asked:
                 loss = self._room.loss(student.step)
                 student.learn(loss)
                 standing.losses.append(float(loss.detach()))
@@ -195,7 +188,7 @@ class _Run:
         same = "" if look.agreement is None else f"same class {100 * look.agreement:.2f} %, "
         self._progress.note(
             f"Step {look.step} of {student.course.steps}: loss {look.loss:.4g}; held out: {same}"
-            f"divergence {look.damage:.4g}{grown}{kept}; {left / 60:.1f} minutes left."
+            f"error {look.error:.4g}, divergence {look.damage:.4g}{grown}{kept}; {left / 60:.1f} minutes left."
         )
 
     def _outcome(self, student: Student, standing: _Standing, interrupted: bool) -> Distilled:

@@ -29,6 +29,7 @@ class Look:
     Attributes:
         step: after how many.
         loss: the mean loss of the steps since the look before; None at the start.
+        error: how far its outputs are from the original's, by the size of these: the root of the mean square.
         damage: its divergence from the original in nats; without classes what its outputs lost.
         agreement: share of samples with the same class; None without classes.
         growth: of its activations; None where nothing is squared.
@@ -37,6 +38,7 @@ class Look:
 
     step: int
     loss: float | None
+    error: float
     damage: float
     agreement: float | None
     growth: float | None
@@ -82,8 +84,10 @@ class HeldOut:
         fidelity = compare_models(self._teacher, session, pairs, kinds=self._kinds).fidelity
         damage = fidelity.loss.value if fidelity.kl is None else float(fidelity.kl)
         growth = self._growth(model) if self._squares else None
-        usable = bool(np.isfinite(damage)) and (growth is None or growth <= _HALF * BOUND)
-        return Look(step, loss, damage, fidelity.agreement, growth, usable)
+        errors = [np.inf if error is None else error for error in fidelity.relative_error.values()]
+        error = float(np.sqrt(np.mean(np.square(errors))))
+        usable = bool(np.isfinite(damage) and np.isfinite(error)) and (growth is None or growth <= _HALF * BOUND)
+        return Look(step, loss, error, damage, fidelity.agreement, growth, usable)
 
     def _growth(self, model: onnx.ModelProto) -> float:
         pair = Pair(self._original, Network(model), self._threads)
@@ -99,9 +103,13 @@ class HeldOut:
 
 
 def better(look: Look, best: Look) -> bool:
-    """Whether a look is better than the best so far; of two that cannot be used, that which grows less."""
+    """Whether a look is better than the best so far; of two that cannot be used, that which grows less.
+
+    Errors count, which are what is learned. The divergence goes by how sure one is, and of samples that it was
+    trained on the original is surer than of any others (docs/decisions/training.md).
+    """
     if look.usable != best.usable:
         return look.usable
     if look.usable:
-        return look.damage < best.damage
+        return look.error < best.error
     return (look.growth or np.inf) < (best.growth or np.inf)

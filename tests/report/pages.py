@@ -44,7 +44,7 @@ TRAINING = TrainingReport(
     lacks=[],
     looks=[
         TrainingLook(step=0, damage=0.5, agreement=0.8, usable=True),
-        TrainingLook(step=20, loss=0.25, damage=0.375, agreement=0.9, growth=1.5, usable=True),
+        TrainingLook(step=20, loss=0.25, error=0.625, damage=0.375, agreement=0.9, growth=1.5, usable=True),
         TrainingLook(step=40, loss=0.125, damage=0.4, agreement=0.875, growth=4.0, usable=False),
     ],
     seconds=2.0,

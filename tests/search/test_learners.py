@@ -35,7 +35,7 @@ def learned(monkeypatch, damages, usable=True):
     class Course:
         def __init__(self, lesson):
             lengths.append(lesson.length)
-            self.best = Look(1, 0.1, next(left), None, None, usable)
+            self.best = Look(1, 0.1, next(left), 9.0, None, None, usable)
 
     monkeypatch.setattr(learners, "distil", lambda lesson, progress: Course(lesson))
     return lengths
@@ -53,8 +53,8 @@ def test_the_plan_that_is_best_after_a_short_course_is_kept(chosen, monkeypatch)
     assert found.plan is plans[0]
     assert lengths == [Length(10, "steps")] * 3
     assert remarks == [
-        "of 3 plans another than that of the least damage is taken, since after a short course it does less "
-        "(0.2 for 0.3)"
+        "of 3 plans another than that of the least damage is taken, since after a short course its error is "
+        "less (0.2 for 0.3)"
     ]
 
 

@@ -6,7 +6,7 @@ from onnxshallow.training.held_out import Look
 
 torch = pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
 
-LOOKS = [Look(0, None, 0.3, 0.9, None, True), Look(20, 0.1, 0.2, 0.95, 1.5, True)]
+LOOKS = [Look(0, None, 0.5, 0.3, 0.9, None, True), Look(20, 0.1, 0.4, 0.2, 0.95, 1.5, True)]
 
 
 def test_what_was_saved_is_read(tmp_path):

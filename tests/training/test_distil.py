@@ -119,12 +119,14 @@ def test_sigint_keeps_the_best_so_far_and_lets_it_go_on(tmp_path):
     assert frozen(resumed.model) == frozen(distil(lesson(length="60steps"), Silent()).model)
 
 
-def test_training_ends_where_nothing_is_learned(monkeypatch):
+def test_the_start_is_kept_where_nothing_is_better(monkeypatch):
     looks = iter(range(100))
 
     def look(self, model, step, loss=None):
-        return Look(step, loss, 1.0 + next(looks), None, None, True)
+        return Look(step, loss, 1.0 + next(looks), 0.0, None, None, True)
 
     monkeypatch.setattr(module.HeldOut, "look", look)
-    found = distil(lesson(length="400steps"), Silent())
-    assert (found.done, found.best.step) == (200, 0)
+    given = lesson(length="60steps")
+    found = distil(given, Silent())
+    assert (found.done, found.best.step) == (60, 0)
+    assert found.model is given.optimized.model

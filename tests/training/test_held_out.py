@@ -20,6 +20,7 @@ def test_looks_tell_what_a_student_is_worth():
     assert (same.step, same.loss, same.damage, same.agreement, same.growth) == (0, None, 0, 1, None)
     assert (worse.step, worse.loss) == (20, 0.5)
     assert worse.damage > 0
+    assert worse.error > same.error == 0
     assert better(same, worse)
     assert not better(worse, same)
 
@@ -31,8 +32,8 @@ def test_growth_is_looked_at_where_something_is_squared():
     assert look.usable == (look.growth <= 3)
 
 
-def look(damage, growth=None, usable=True):
-    return Look(1, None, damage, None, growth, usable)
+def look(error, growth=None, usable=True):
+    return Look(1, None, error, 1 / (1 + error), None, growth, usable)
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,8 @@ class PartingReport(Part):
 class TrainingLook(Part):
     """What the student was worth after some steps, on held-out samples.
 
-    `loss` is the mean of the steps since the look before. `damage` is the divergence from the original in nats;
+    `loss` is the mean of the steps since the look before. `error` is how far the outputs are from the original's, by
+    the size of these; the least is kept. `damage` is the divergence from the original in nats;
     without classes it is what the outputs lost. `growth` is that of activations, where something is squared.
     """
 
@@ -305,6 +306,7 @@ class TrainingLook(Part):
     agreement: Number = None
     growth: Number = None
     usable: bool
+    error: Number = None
 
 
 class TrainingReport(Part):

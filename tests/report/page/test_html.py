@@ -203,7 +203,7 @@ def test_what_was_learned_is_drawn_and_listed_where_weights_were_trained():
     page = html_report(REPORT.model_copy(update={"training": TRAINING}))
     text = " ".join(Page(page).text.split())
     assert "The weights of step 20 are kept, which were the best on 100 samples held out." in text
-    assert "200.250.37590.001.5" in text
+    assert "200.250.6250.37590.001.5" in text
     assert page.count('class="r wide refused" data-value="4.0"') == page.count("wide refused") == 1
     assert page.count("<polyline") == 2
     nothing = TRAINING.model_copy(update={"kept": 0, "lacks": ["Hardmax"], "interrupted": True})
