@@ -148,9 +148,10 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         speed = [each["times_as_fast"].get(key) for key in ("onnxslim", "lossless", TARGET)]
         cells = " | ".join("-" if value is None else f"{value:.2f}x" for value in speed)
         last = each[TARGET]
+        said = last["said"].removeprefix("error: ")
         lines.append(
-            f"| {name} | {each['sites']} | {each['fusable']} | {nodes} | {cells} | exit {last['exit']}: "
-            f"{last['said'].removeprefix('error: ')} |"
+            f"| {name} | {each['sites']} | {each['fusable']} | {nodes} | {cells} "
+            f"| {said if last['exit'] is None else f'exit {last["exit"]}: {said}'} |"
         )
     return "\n".join(lines)
 
