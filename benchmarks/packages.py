@@ -149,10 +149,8 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         cells = " | ".join("-" if value is None else f"{value:.2f}x" for value in speed)
         last = each[TARGET]
         said = last["said"].removeprefix("error: ")
-        lines.append(
-            f"| {name} | {each['sites']} | {each['fusable']} | {nodes} | {cells} "
-            f"| {said if last['exit'] is None else f'exit {last["exit"]}: {said}'} |"
-        )
+        ended = said if last["exit"] is None else f"exit {last['exit']}: {said}"
+        lines.append(f"| {name} | {each['sites']} | {each['fusable']} | {nodes} | {cells} | {ended} |")
     return "\n".join(lines)
 
 
