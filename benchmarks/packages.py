@@ -148,10 +148,9 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         speed = [each["times_as_fast"].get(key) for key in ("onnxslim", "lossless", TARGET)]
         cells = " | ".join("-" if value is None else f"{value:.2f}x" for value in speed)
         last = each[TARGET]
-        lines.append(
-            f"| {name} | {each['sites']} | {each['fusable']} | {nodes} | {cells} | exit {last['exit']}: "
-            f"{last['said'].removeprefix('error: ')} |"
-        )
+        said = last["said"].removeprefix("error: ")
+        ended = said if last["exit"] is None else f"exit {last['exit']}: {said}"
+        lines.append(f"| {name} | {each['sites']} | {each['fusable']} | {nodes} | {cells} | {ended} |")
     return "\n".join(lines)
 
 

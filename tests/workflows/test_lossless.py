@@ -71,3 +71,17 @@ def test_what_moves_the_outputs_is_refused(tmp_path, monkeypatch):
 def test_training_needs_a_target(tmp_path):
     onnx.save(chain(), tmp_path / "net.onnx")
     assert_error(run("optimize", tmp_path / "net.onnx", "--finetune", "5steps"), 2, "say how far to go")
+
+
+@pytest.mark.parametrize(("times", "refused"), [(-1.0, True), (10.0, False)])
+def test_a_network_that_blows_rounding_up_is_no_defect(tmp_path, monkeypatch, times, refused):
+    """What moves an output is held against what onnxruntime's own rewriting does to it."""
+    onnx.save(chain(), tmp_path / "net.onnx")
+    monkeypatch.setattr(workflow, "_MOST_MOVED", -1.0)
+    monkeypatch.setattr(workflow, "_AS_MUCH", times)
+    output = chain().graph.output[0].name
+    monkeypatch.setattr(workflow, "_own_rounding", lambda inputs: {output: 0.2})
+    result = optimize(tmp_path / "net.onnx", cache=False)
+    assert (result.error is not None) == refused
+    assert ("defect" in str(result.error)) == refused
+    assert any("as rounding moves it" in reason for reason in result.report.verdict.reasons) == (not refused)
