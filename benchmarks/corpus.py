@@ -182,7 +182,7 @@ def _timed(command: list[str], timeout: float) -> _Done | None:
 def _sites(path: Path, shapes: Mapping[str, tuple[int, ...]] | None) -> tuple[int | None, str]:
     """How many sites a model has, and what stands in the way of removing and of merging them."""
     try:
-        analysis: Analysis = analyze(load_document(path).model, shapes)
+        analysis: Analysis = analyze(load_document(path).plain.model, shapes)
     except OnnxshallowError:
         return None, ""
     sites = site_reports(analysis)
