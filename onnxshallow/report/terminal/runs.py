@@ -34,10 +34,10 @@ def print_analysis(report: AnalysisReport) -> None:
         style = None if site.removable else "dim"
         table.add_row(printable(site.name), site.kind, count(site.size), count(site.depth), fate, style=style)
     show_table(console, table)
-    for site in report.sites:
-        if site.reason:
-            what = "stays" if not site.removable else "is not fused"
-            console.print(f"{printable(site.name)} {what}: {printable(site.reason)}.", soft_wrap=True)
+    for (removable, reason), names in _by_reason(report).items():
+        one, several = ("is not fused", "are not fused") if removable else ("stays", "stay")
+        what = one if len(names) == 1 else several
+        console.print(f"{', '.join(names)} {what}: {printable(reason)}.", soft_wrap=True)
     totals = report.totals
     console.print(
         f"\n{count(totals.relus)} ReLUs in {totals.relu_nodes} sites, {count(totals.macs)} MACs, "
@@ -63,6 +63,15 @@ def print_analysis(report: AnalysisReport) -> None:
         )
     if report.other_activations:
         console.print(f"Not counted, and left as they are: {', '.join(report.other_activations)}.", soft_wrap=True)
+
+
+def _by_reason(report: AnalysisReport) -> dict[tuple[bool, str], list[str]]:
+    """The names of the sites that one reason stands against, by whether they are removable and by the reason."""
+    found: dict[tuple[bool, str], list[str]] = {}
+    for site in report.sites:
+        if site.reason:
+            found.setdefault((site.removable, site.reason), []).append(printable(site.name))
+    return found
 
 
 def print_sensitivity(report: SensitivityReport) -> None:

@@ -41,6 +41,18 @@ def test_an_analysis(capsys):
         assert words in text
 
 
+def test_sites_that_one_reason_stands_against_share_a_line(capsys):
+    open_axes = "its shape is not known"
+    stays = [changed(SITE, name=name, removable=False, fusable=False, reason=open_axes) for name in ("s", "t")]
+    apart = [changed(SITE, name=name, fusable=False, reason=open_axes) for name in ("u", "v")]
+    print_analysis(analysis(stays[0], apart[0], stays[1], apart[1]))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.endswith(f"{open_axes}.")] == [
+        f"s, t stay: {open_axes}.",
+        f"u, v are not fused: {open_axes}.",
+    ]
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_names_are_printed_as_they_are(capsys, name):
     site = changed(SITE, name=name, fusable=False, reason=f"{name} is in the way", damages={f"fuse:{name}": 0.5})
