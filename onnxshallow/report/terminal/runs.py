@@ -1,5 +1,6 @@
 """Tables on the terminal: what runs found and did."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from onnxshallow.report.schema.reports import AnalysisReport, ParetoReport, PlanReport, Report, SensitivityReport
@@ -94,13 +95,12 @@ def print_sensitivity(report: SensitivityReport) -> None:
     )
 
 
-def print_result(report: Report, path: Path | None, page: Path | None = None) -> None:
-    """Before and after, and the verdict.
+def print_result(report: Report, written: Mapping[str, Path | None]) -> None:
+    """Before and after, what was written where, and the verdict.
 
     Args:
         report: of the run.
-        path: where the JSON report is, if it is a file.
-        page: where the HTML report is, if there is one.
+        written: the files beside the model by what they are, None where one was not written.
     """
     console = terminal.console()
     if report.optimized is not None:
@@ -114,10 +114,9 @@ def print_result(report: Report, path: Path | None, page: Path | None = None) ->
         console.print(f"Note: {printable(remark)}.")
     if report.output is not None:
         console.print(f"Written: {printable(report.output.path)}", soft_wrap=True)
-    if path is not None:
-        console.print(f"Report: {printable(str(path))}", soft_wrap=True)
-    if page is not None:
-        console.print(f"Page: {printable(str(page))}", soft_wrap=True)
+    for what, path in written.items():
+        if path is not None:
+            console.print(f"{what}: {printable(str(path))}", soft_wrap=True)
     print_verdict(console, verdict)
 
 

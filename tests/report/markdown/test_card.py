@@ -45,7 +45,10 @@ def test_a_card_says_that_data_were_made_up():
     ("training", "words"),
     [
         (None, "fitted to 96 unlabelled samples alone; labels served to measure accuracy"),
-        ({"labels": False}, "fitted to 96 unlabelled samples, and learned from the original on 300; labels served to"),
+        (
+            {"labels": False},
+            "fitted to 96 unlabelled samples, and learned from the original on 300; labels served to",
+        ),
         ({"labels": True}, "fitted to 96 unlabelled samples, and learned from 300 samples and their labels."),
     ],
 )
