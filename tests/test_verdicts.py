@@ -132,10 +132,17 @@ def folder_of_images(root: Path, *classes: str) -> Path:
 
 
 def test_other_folders_than_those_of_the_classes_are_told(tmp_path, model):
-    root = folder_of_images(tmp_path / "root", "train", "val")
+    root = folder_of_images(tmp_path / "root", "cats", "dogs")
     verdict = agreed(model, saved(tmp_path, "c", CALIBRATION), root, "--max-drop", "1", "--mean", "0.5,0.5,0.5")
     assert verdict["status"] == "met"
-    assert "root has 2 class folders (train, val), the network 6 classes." in verdict["line"]
+    assert "root has 2 class folders (cats, dogs), the network 6 classes." in verdict["line"]
+
+
+def test_parts_of_a_data_set_are_no_classes(tmp_path, model):
+    root = folder_of_images(tmp_path / "root", "train", "val")
+    verdict = agreed(model, saved(tmp_path, "c", CALIBRATION), root, "--max-drop", "1", "--mean", "0.5,0.5,0.5")
+    assert verdict["accuracy_lost"] is None
+    assert "agreement with the original lost" in verdict["line"]
 
 
 def test_validating_on_what_was_fitted_to_is_refused(tmp_path, model):

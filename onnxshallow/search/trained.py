@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from onnxshallow.data.prepare import labelled_batches
@@ -22,6 +23,7 @@ from onnxshallow.training.augmentation import usual
 from onnxshallow.training.classroom import Lesson
 from onnxshallow.training.distil import Distilled, distil
 from onnxshallow.training.library import require_torch
+from onnxshallow.training.student import moved_towards
 
 __all__ = ["Trained", "lesson_of", "require_lesson", "train"]
 
@@ -31,6 +33,8 @@ _BATCH = 128
 _ONE_IN, _MOST_HELD_OUT = 8, 1024
 # How many batches are shown to the original to find out what may be done to images.
 _SHOWN = 8
+# Where what was learned is not stable, this much of the way to it may be; the start is the last resort.
+_SHARES = (1.0, 0.5, 0.25, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +45,14 @@ class Trained:
         attempt: compared with the original.
         distilled: how it learned.
         lesson: from what.
+        share: how far the weights moved towards what was learned; less than all where that is not stable.
         remarks: what is to be said of it.
     """
 
     attempt: Attempt
     distilled: Distilled
     lesson: Lesson
+    share: float
     remarks: tuple[str, ...]
 
 
@@ -76,7 +82,8 @@ def train(
 ) -> Trained:
     """Let an optimized network learn, and compare what comes of it with the original.
 
-    Where what was learned lets activations grow too far on samples that were not looked at before, the start is kept.
+    Where what was learned lets activations grow too far on samples that were not looked at before, the weights stop on
+    the way to it.
 
     Args:
         inputs: the original, samples, and options: `finetune` says how long.
@@ -96,17 +103,33 @@ def train(
     with clock("train"):
         distilled = distil(lesson, progress, checkpoint, resume=resume)
     remarks = _remarks(lesson, distilled)
-    made = start
-    if distilled.best.step:
-        made = replace(start, network=Network(distilled.model, start.network.input_shapes), outputs=[])
     with clock("examine"):
-        pair = examined(inputs, made, progress)
-        if pair is not None and pair.result.why_unstable is not None and made is not start:
-            remarks.append(f"what was learned is not kept, as it is not stable: {pair.result.why_unstable}")
-            made, pair = start, examined(inputs, start, progress)
+        whys = []
+        for share in _SHARES if distilled.best.step else (0.0,):
+            made = _moved(start, distilled.model, share)
+            pair = examined(inputs, made, progress)
+            if pair is None or pair.result.why_unstable is None:
+                break
+            whys.append(pair.result.why_unstable)
+        if whys and distilled.best.step:
+            remarks.append(_not_stable(whys[0], share))
     with clock("validate"):
         attempt = judged(inputs, plan, made, None if pair is None else pair.result, progress)
-    return Trained(attempt, distilled, lesson, tuple(remarks))
+    return Trained(attempt, distilled, lesson, share if distilled.best.step else 0.0, tuple(remarks))
+
+
+def _moved(start: Realized, learned: onnx.ModelProto, share: float) -> Realized:
+    """The start, with its weights moved so far towards what was learned."""
+    if share == 0:
+        return start
+    model = learned if share == 1 else moved_towards(start.network, learned, share)
+    return replace(start, network=Network(model, start.network.input_shapes), outputs=[])
+
+
+def _not_stable(why: str, share: float) -> str:
+    """What to say where weights that moved in full are not stable, and moved by a share only."""
+    instead = f"the weights stop at {share:.0%} of the way to it" if share else "the start is kept"
+    return f"what was learned is not stable, so {instead}: {why}"
 
 
 def lesson_of(inputs: Inputs, start: Realized, length: Length | None = None) -> Lesson:

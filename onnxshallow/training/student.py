@@ -16,7 +16,7 @@ from onnxshallow.training.trainable import held
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Student", "with_weights"]
+__all__ = ["Student", "moved_towards", "with_weights"]
 
 # Of the running mean of the weights, which is what is kept: it is steadier than the weights of any one step.
 _MEMORY = 0.99
@@ -30,9 +30,10 @@ class Student:
     Args:
         graph: with the weights to train.
         course: how long, and how far in each step.
+        gently: see `Optimizer`.
     """
 
-    def __init__(self, graph: TorchGraph, course: Course) -> None:
+    def __init__(self, graph: TorchGraph, course: Course, *, gently: bool = False) -> None:
         import torch
 
         self.graph, self.course, self.step = graph, course, 0
@@ -44,7 +45,7 @@ class Student:
                 self._free[name] = torch.from_numpy(~kept).to(weight.device)
             size = float(weight.detach().double().square().mean().sqrt())
             sizes[name] = rate_of(size, weight.dim() > 1)
-        self._optimizer = Optimizer(graph.parameters, sizes, self._free)
+        self._optimizer = Optimizer(graph.parameters, sizes, self._free, gently=gently)
         self._mean = {name: weight.detach().clone() for name, weight in graph.parameters.items()}
 
     def learn(self, loss: "Tensor") -> bool:
@@ -113,3 +114,23 @@ def with_weights(network: Network, values: Mapping[str, np.ndarray]) -> onnx.Mod
                 tensor.ClearField(field)
             tensor.raw_data = filled.raw_data
     return model
+
+
+def moved_towards(network: Network, learned: onnx.ModelProto, share: float) -> onnx.ModelProto:
+    """The model of a network with its weights moved a part of the way to those that it learned.
+
+    Between a network and what it was fine-tuned to, accuracy rises steadily as a rule (Wortsman et al., "Robust
+    fine-tuning of zero-shot models", arXiv 2109.01903).
+
+    Args:
+        network: the start.
+        learned: of the same nodes and initializers.
+        share: of the way, from 0 to 1.
+    """
+    before = {tensor.name: tensor for tensor in network.model.graph.initializer}
+    values = {}
+    for tensor in learned.graph.initializer:
+        if tensor.SerializeToString() != before[tensor.name].SerializeToString():
+            start, end = (value_of(each).astype(np.float64) for each in (before[tensor.name], tensor))
+            values[tensor.name] = start + share * (end - start)
+    return with_weights(network, values)

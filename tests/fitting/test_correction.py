@@ -156,7 +156,7 @@ def test_a_layer_is_fitted_through_the_activation_that_alone_follows(monkeypatch
     model = build(f"(float[N,3,4,4] x) => (float[N,2,4,4] y) {{ h = Conv(x, w) {text} }}", w=(2, 3, 1, 1))
     seen = []
 
-    def record(convolution, rows, ridge, *, rectifier, rounds, enough):
+    def record(convolution, rows, ridge, *, rectifier, **options):
         seen.append(rectifier)
         return convolution
 

@@ -1,15 +1,18 @@
+from types import SimpleNamespace
+
 import numpy as np
 import onnx
 import pytest
 
 import onnxshallow
 from onnxshallow.errors import DataError, ModelError, UsageError
+from onnxshallow.search import trained as trained_module
 from onnxshallow.training import library
 from onnxshallow.workflows.finetune import finetune
 from onnxshallow.workflows.optimize import optimize
 from tests.graphs import frozen
 from tests.networks import chain, smooth
-from tests.runs import assert_usable, net
+from tests.runs import assert_usable, net, stability_of
 from tests.training.cases import damaged, squared
 
 pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
@@ -56,21 +59,36 @@ def test_fewer_samples_to_learn_from():
     assert (training.samples, training.batch, training.steps) == (30, 30, 2)
 
 
+def let_grow(monkeypatch, *factors):
+    """Let activations be found to grow by these factors, one look after the other."""
+    found = iter([SimpleNamespace(result=stability_of(factor)) for factor in factors])
+    monkeypatch.setattr(trained_module, "examined", lambda *arguments: next(found))
+
+
+def weights_of(model):
+    return [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
+
+
 def test_what_learned_too_far_is_not_kept(monkeypatch):
-    from onnxshallow.search import trained
-    from tests.runs import stability_of
-
-    class Growing:
-        def __init__(self, factor):
-            self.result = stability_of(factor)
-
-    pairs = iter([Growing(9.0), Growing(2.0)])
-    monkeypatch.setattr(trained, "examined", lambda *arguments: next(pairs))
+    let_grow(monkeypatch, 9.0, 8.0, 7.0, 2.0)
     start = damaged(net())
     result = finetune(net(), start, IMAGES, **QUICK)
     assert frozen(result.model) == frozen(start)
-    assert result.report.training.kept == 0
-    assert any("what was learned is not kept, as it is not stable" in text for text in result.report.verdict.reasons)
+    assert (result.report.training.kept, result.report.training.share) == (0, 0.0)
+    reasons = result.report.verdict.reasons
+    assert any("what was learned is not stable, so the start is kept" in text for text in reasons)
+
+
+def test_what_is_not_stable_in_full_is_kept_as_far_as_it_is(monkeypatch):
+    start = damaged(net())
+    whole = finetune(net(), start, IMAGES, **QUICK)
+    let_grow(monkeypatch, 9.0, 2.0)
+    half = finetune(net(), start, IMAGES, **QUICK)
+    training = half.report.training
+    assert (training.kept, training.share) == (whole.report.training.kept, 0.5)
+    assert any("the weights stop at 50% of the way to it" in text for text in half.report.verdict.reasons)
+    for before, middle, after in zip(*(weights_of(model) for model in (start, half.model, whole.model)), strict=True):
+        np.testing.assert_allclose(middle, (before.astype(np.float64) + after) / 2, rtol=1e-5, atol=1e-7)
 
 
 def test_optimize_trains_at_the_end():

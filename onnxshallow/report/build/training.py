@@ -23,13 +23,13 @@ def training_report(
         start: the optimized model that was given, where one was.
     """
     lesson, distilled = trained.lesson, trained.distilled
-    kept = distilled.best.step if trained.attempt.realized.model is distilled.model else 0
     return TrainingReport(
         start=None if start is None else FileReport(path=str(start.path), sha256=start.sha256),
         asked=str(inputs.config.finetune),
         steps=distilled.steps,
         done=distilled.done,
-        kept=kept,
+        kept=distilled.best.step if trained.share else 0,
+        share=trained.share,
         interrupted=distilled.interrupted,
         samples=len(lesson.train),
         held_out=sum(len(next(iter(batch.values()))) for batch in lesson.held_out),

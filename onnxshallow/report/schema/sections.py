@@ -315,7 +315,8 @@ class TrainingReport(Part):
     `start` is the optimized model that was given. `steps` is how long the course is, `done` how much of it was done,
     and `kept` the step whose weights are kept; 0 is the start. `--finetune` with as many steps gives the same again.
     `lacks` names operators that are not known to the training; their weights and all before them were frozen.
-    `labels` is whether labels were learned from, beside what the original says.
+    `labels` is whether labels were learned from, beside what the original says. `share` is how far the weights moved
+    towards those of that step: less than 1 where all the way is not stable.
     """
 
     start: FileReport | None
@@ -335,3 +336,4 @@ class TrainingReport(Part):
     looks: list[TrainingLook]
     seconds: float
     labels: bool = False
+    share: float = 1.0
