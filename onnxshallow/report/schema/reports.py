@@ -228,7 +228,7 @@ class ParetoPoint(Part):
             count(self.target_relus) if self.target is None else f"{self.target:.4g}",
             "-" if after is None else count(after.relus),
             "-" if after is None else count(after.macs),
-            "-" if agreement is None else f"{agreement:.2%}",
+            "-" if agreement is None else f"{100 * agreement:.2f} %",
             "-" if self.accuracy_lost is None else f"{100 * self.accuracy_lost:.2f}",
             self.reason or "",
         )
