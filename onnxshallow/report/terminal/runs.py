@@ -38,7 +38,8 @@ def print_analysis(report: AnalysisReport) -> None:
     for (removable, reason), names in _by_reason(report).items():
         one, several = ("is not fused", "are not fused") if removable else ("stays", "stay")
         what = one if len(names) == 1 else several
-        console.print(f"{', '.join(names)} {what}: {printable(reason)}.", soft_wrap=True)
+        who = f"All {len(names)} sites" if 1 < len(names) == len(report.sites) else ", ".join(names)
+        console.print(f"{who} {what}: {printable(reason)}.", soft_wrap=True)
     totals = report.totals
     console.print(
         f"\n{count(totals.relus)} ReLUs in {totals.relu_nodes} sites, {count(totals.macs)} MACs, "

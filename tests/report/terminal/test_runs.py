@@ -51,6 +51,8 @@ def test_sites_that_one_reason_stands_against_share_a_line(capsys):
         f"s, t stay: {open_axes}.",
         f"u, v are not fused: {open_axes}.",
     ]
+    print_analysis(analysis(*stays))
+    assert f"\nAll 2 sites stay: {open_axes}.\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ODD)
