@@ -60,6 +60,12 @@ class Outputs:
         pages = {"--html": self.html, "--markdown": summary, "--card": self.card}
         return {**named, "--plan-out": self.plan, **pages}
 
+    def named(self, *, with_plan: bool) -> dict[str, Path | None]:
+        """The files beside the model as the terminal names them; of a run without a plan that of none."""
+        summary = self.files["--markdown"]
+        plan = self.plan if with_plan else None
+        return {"Report": self.report, "Page": self.html, "Summary": summary, "Card": self.card, "Plan": plan}
+
 
 def outputs(
     read: Mapping[str, Path],
@@ -163,7 +169,7 @@ def finish(result: "Result", targets: Outputs, keep_rejected: bool) -> None:
     if targets.json == "-":
         write_json(report, "-")
     elif targets.markdown != "-":
-        print_result(report, targets.report, targets.html)
+        print_result(report, targets.named(with_plan=result.plan is not None))
     if report.verdict.overridden:
         logger.warning("Written though refused, as --force asks: %s", " ".join(report.verdict.overridden))
     if result.error is not None:

@@ -66,6 +66,11 @@ class Prepared:
         return self.fit.synthetic
 
     @property
+    def calibrated(self) -> int:
+        """How many samples layers are fitted to and plans chosen by."""
+        return len(self.fit) + len(self.selection)
+
+    @property
     def validated(self) -> bool:
         """Whether the result is reported on real samples; else nothing can be said of accuracy."""
         return not self.report.synthetic

@@ -291,4 +291,4 @@ def _unreachable(problem: Problem, budget: Budget) -> TargetError:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.2%} of the original's" if whole else "none in the original"
+    return f"{100 * part / whole:.2f} % of the original's" if whole else "none in the original"

@@ -89,7 +89,7 @@ def gain_in_words(found: Sequence[Prospect]) -> str:
     """
     if not found:
         return ""
-    now, *others = found
+    now, *others = dict.fromkeys(found)  # one plan may serve several shares
     if not others:
         why = (
             f"Whole ReLUs cannot be brought down to {SHARES[0]:g} of what there are"

@@ -82,8 +82,8 @@ def train(
 ) -> Trained:
     """Let an optimized network learn, and compare what comes of it with the original.
 
-    Where what was learned lets activations grow too far on samples that were not looked at before, the weights stop on
-    the way to it.
+    Where what was learned lets activations grow too far on samples that were not looked at before, the weights stop
+    on the way to it.
 
     Args:
         inputs: the original, samples, and options: `finetune` says how long.
@@ -128,7 +128,7 @@ def _moved(start: Realized, learned: onnx.ModelProto, share: float) -> Realized:
 
 def _not_stable(why: str, share: float) -> str:
     """What to say where weights that moved in full are not stable, and moved by a share only."""
-    instead = f"the weights stop at {share:.0%} of the way to it" if share else "the start is kept"
+    instead = f"the weights stop at {100 * share:.0f} % of the way to it" if share else "the start is kept"
     return f"what was learned is not stable, so {instead}: {why}"
 
 

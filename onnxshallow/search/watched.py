@@ -52,7 +52,7 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     if not sites:
         return inputs
     pool, threads = affordable_pool(inputs), inputs.calibration.threads
-    used = len(inputs.data.fit) + len(inputs.data.selection)
+    used = inputs.data.calibrated
     changer = Changer.of(network.inputs, inputs.calibration.batches, inputs.config.seed)
     changes = changer.changes
     with progress.stage("Looking for extremes", len(pool) // batch + len(changes)) as step:

@@ -82,7 +82,7 @@ def plan(
         run, budget = _begun(inputs, as_progress(progress), clock, cache)
         run, chosen = proposed(run, budget)
         with clock("plan"):
-            made = analyze_model(unfitted(inputs, run.observation, chosen), config.input_shape)
+            made = analyze_model(unfitted(inputs, run.observation, chosen), inputs.analysis.network.input_shapes)
         return Proposal(inputs.document, chosen, plan_report(inputs, chosen, made, clock.seconds))
 
 

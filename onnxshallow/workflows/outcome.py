@@ -58,7 +58,7 @@ def require_data_for_gates(config: Config) -> None:
 
 def _remarks_on_squares(inputs: Inputs, attempt: Attempt) -> list[str]:
     """A remark where squares were fitted to few samples, or to made-up ones."""
-    samples = len(inputs.data.fit) + len(inputs.data.selection)
+    samples = inputs.data.calibrated
     if attempt.stability is None:
         return []
     if inputs.data.synthetic:
@@ -68,14 +68,15 @@ def _remarks_on_squares(inputs: Inputs, attempt: Attempt) -> list[str]:
     return [f"the squares were fitted to {samples} samples only, and may blow up on others; give more with --calib"]
 
 
-def _remarks_on_rows(attempt: Attempt) -> list[str]:
-    """A remark where layers after a change could not follow it, for want of samples."""
+def _remarks_on_rows(inputs: Inputs, attempt: Attempt) -> list[str]:
+    """A remark where layers after a change could not follow it, for want of samples; and which option gives more."""
     short = attempt.realized.short
     if not short:
         return []
     named = ", ".join(map(printable, short[:_NAMED])) + (", ..." if len(short) > _NAMED else "")
+    option = "--calib-samples" if len(inputs.data.pool) > inputs.data.calibrated else "--calib"
     what = "1 layer was" if len(short) == 1 else f"{len(short)} layers were"
-    return [f"{what} not re-fitted, with too few rows of samples: {named}; give more with --calib-samples"]
+    return [f"{what} not re-fitted, with too few rows of samples: {named}; give more with {option}"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +155,7 @@ def outcome(
     facts = [*kept, *(gate.in_short() for gate in attempt.gates), *steady, speed.text]
     learned = () if trained is None else trained.remarks
     remarks = [*inputs.document.remarks, *remarks, *learned, *_remarks_on_squares(inputs, attempt)]
-    remarks += _remarks_on_rows(attempt)
+    remarks += _remarks_on_rows(inputs, attempt)
     report = build_report(inputs, attempt, measured, judgement, facts, remarks, clock.seconds, run, rounded)
     if told is not None:
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})

@@ -155,6 +155,18 @@ def test_a_good_result_is_written_with_its_report_and_plan(result, tmp_path, cap
     assert capsys.readouterr().err == ""
 
 
+def test_every_file_that_is_written_is_named(result, unreachable, tmp_path, capsys):
+    named = {"plan": "b.json", "html": "c.html", "markdown": "d.md", "card": "e.md"}
+    places = {what: tmp_path / name for what, name in named.items()}
+    targets = Outputs(tmp_path / "a.onnx", **(places | {"markdown": str(places["markdown"])}))
+    end(result, targets, False)
+    said = capsys.readouterr().out
+    assert files(tmp_path) == {"a.onnx", "a.json", *named.values()}
+    assert all(str(tmp_path / name) in said for name in files(tmp_path))
+    end(unreachable, targets, False)
+    assert "Plan:" not in capsys.readouterr().out
+
+
 def test_a_rejected_result_leaves_no_model(result, tmp_path, capsys):
     (tmp_path / "a.onnx").touch()
     assert end(rejected(result), Outputs(tmp_path / "a.onnx"), False) == 4

@@ -31,6 +31,7 @@ def test_a_fifth_is_kept_apart_for_the_report(tmp_path):
     prepared = prepare(Config(calib=source(tmp_path)), [INPUT])
     parts = [numbers(part) for part in (prepared.fit, prepared.selection, prepared.report)]
     assert [len(part) for part in parts] == [60, 20, 20]
+    assert prepared.calibrated == 80
     assert sorted([*parts[0], *parts[1], *parts[2]]) == list(range(100))
     assert (prepared.synthetic, prepared.validated) == (False, True)
 

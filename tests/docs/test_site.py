@@ -36,3 +36,16 @@ def test_pages_fetch_nothing_from_elsewhere(site):
     for page in pages:
         found = FETCHED.search(page.read_text(encoding="utf-8"))
         assert found is None, f"{page.name}: {found and found.group()}"
+
+
+def test_every_page_is_found_by_links_alone():
+    """On a code host there is no navigation beside the pages."""
+    links = re.compile(r"\]\(([^)#:\s]+)")
+    found, unread = set(), [ROOT / "README.md"]
+    while unread:
+        page = unread.pop()
+        linked = {(page.parent / link).resolve() for link in links.findall(page.read_text(encoding="utf-8"))}
+        unread += [other for other in linked - found if other.suffix == ".md" and other.is_file()]
+        found |= linked
+    pages = {*(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb")}
+    assert pages <= found

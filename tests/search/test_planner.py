@@ -130,7 +130,7 @@ def test_a_target_that_cannot_be_reached_says_what_can():
         next(planner(relus=10).proposals())
     message = str(caught.value)
     assert "The target of 10 ReLUs" in message
-    assert f"{RELUS // 5} ReLUs (20.00%" in message
+    assert f"{RELUS // 5} ReLUs (20.00 %" in message
 
 
 def test_a_target_of_multiply_adds_that_cannot_be_reached_says_what_can():

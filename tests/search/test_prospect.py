@@ -48,3 +48,10 @@ def test_words():
         "It takes about 2 ms on one core, and can be brought to 0.74 of the ReLUs with 0.80 of the"
     )
     assert "and about 1.6 ms. What that costs in accuracy" in words
+
+
+def test_a_plan_that_serves_several_shares_is_said_once():
+    now, less = Prospect(1000, 5000, 9, 2.0), Prospect(200, 5000, 9, 2.0)
+    words = gain_in_words([now, less, less, less])
+    assert words == gain_in_words([now, less])
+    assert words.count("of the ReLUs") == 1

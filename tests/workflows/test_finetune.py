@@ -86,7 +86,7 @@ def test_what_is_not_stable_in_full_is_kept_as_far_as_it_is(monkeypatch):
     half = finetune(net(), start, IMAGES, **QUICK)
     training = half.report.training
     assert (training.kept, training.share) == (whole.report.training.kept, 0.5)
-    assert any("the weights stop at 50% of the way to it" in text for text in half.report.verdict.reasons)
+    assert any("the weights stop at 50 % of the way to it" in text for text in half.report.verdict.reasons)
     for before, middle, after in zip(*(weights_of(model) for model in (start, half.model, whole.model)), strict=True):
         np.testing.assert_allclose(middle, (before.astype(np.float64) + after) / 2, rtol=1e-5, atol=1e-7)
 

@@ -99,6 +99,19 @@ def test_plan_says_what_would_be_done_and_makes_no_model(case, tmp_path, monkeyp
     assert "ReLUs 432 -> " in repr(proposal)
 
 
+def test_plan_counts_open_axes_by_the_sizes_of_the_samples(case, tmp_path):
+    model, options = case
+    open_axes = onnx.load(model)
+    for axis, name in ((2, "height"), (3, "width")):
+        open_axes.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    onnx.save(open_axes, tmp_path / "open.onnx")
+    expected, found = (
+        plan(path, target_relus=0.7, cache=None, **options).report for path in (model, tmp_path / "open.onnx")
+    )
+    assert (found.original.relus, found.predicted.relus) == (expected.original.relus, expected.predicted.relus)
+    assert found.predicted.macs == expected.predicted.macs
+
+
 def test_plan_needs_a_target_that_can_be_reached(case, caplog):
     model, options = case
     with pytest.raises(UsageError, match="--target-relus"):

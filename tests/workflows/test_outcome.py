@@ -47,18 +47,27 @@ def test_what_came_of_an_attempt_is_one_result(inputs, attempt):
     assert "latency" in clock.seconds
 
 
-def test_layers_with_too_few_rows_are_told_of_once(inputs, attempt):
-    def remarks(*names):
-        made = replace(attempt, realized=replace(attempt.realized, short=names))
-        result = outcome(asked(inputs, target_relus=0.7, metadata=False), made, [], Clock())
-        return [remark for remark in result.report.verdict.remarks if "too few rows" in remark]
+def remarks_on_rows(inputs, attempt, *names):
+    made = replace(attempt, realized=replace(attempt.realized, short=names))
+    result = outcome(asked(inputs, target_relus=0.7, metadata=False), made, [], Clock())
+    return [remark for remark in result.report.verdict.remarks if "too few rows" in remark]
 
-    assert remarks() == []
-    (one,) = remarks("c1")
+
+def test_layers_with_too_few_rows_are_told_of_once(inputs, attempt):
+    assert remarks_on_rows(inputs, attempt) == []
+    (one,) = remarks_on_rows(inputs, attempt, "c1")
     assert one.startswith("1 layer was not re-fitted, with too few rows of samples: c1; give more")
-    (many,) = remarks("c1", "c2", "c3", "c4", "c5")
+    (many,) = remarks_on_rows(inputs, attempt, "c1", "c2", "c3", "c4", "c5")
     assert "5 layers were not" in many
-    assert ": c1, c2, c3, ...; give more with --calib-samples" in many
+    assert ": c1, c2, c3, ...; give more" in many
+
+
+def test_more_samples_are_asked_for_by_the_option_that_gives_more(inputs, attempt):
+    count = inputs.data.calibrated
+    for pool, option in ((count, "--calib"), (count + 1, "--calib-samples")):
+        held = replace(inputs, data=replace(inputs.data, pool=inputs.data.fit.take([0] * pool)))
+        (remark,) = remarks_on_rows(held, attempt, "c1")
+        assert remark.endswith(f"give more with {option}")
 
 
 def test_without_an_attempt_there_is_a_report_alone(inputs):

@@ -230,6 +230,7 @@ def build_report(
         gates=[] if attempt is None else attempt.gates,
         stability=None if attempt is None else attempt.stability,
         fixed_point=rounded,
+        calibration_samples=inputs.data.calibrated,
         **run_details(inputs, timings),
         **({} if shown is None else class_details(shown)),
     )

@@ -60,10 +60,19 @@ def _figures(report: Report) -> list[str]:
 
 def _data(report: Report) -> list[str]:
     given = [[code(name), plain(str(report.config[name]))] for name in _DATA if name in report.config]
-    used = "Weights were fitted to unlabelled samples alone; labels served to measure accuracy, where there were any."
+    return [_fitted(report), closeness(report.fidelity), table(["option", "value"], given, left=2) if given else ""]
+
+
+def _fitted(report: Report) -> str:
+    """Which samples the weights have seen, and what became of labels."""
     if not report.config.get("calib"):
-        used = "Weights were fitted to synthetic images, as no calibration data were given."
-    return [used, closeness(report.fidelity), table(["option", "value"], given, left=2) if given else ""]
+        return "Weights were fitted to synthetic images, as no calibration data were given."
+    count, training = report.calibration_samples, report.training
+    fitted = f"Weights were fitted to {'' if count is None else f'{count} '}unlabelled samples"
+    if training is not None and training.labels:
+        return f"{fitted}, and learned from {training.samples} samples and their labels."
+    learned = " alone" if training is None else f", and learned from the original on {training.samples}"
+    return f"{fitted}{learned}; labels served to measure accuracy, where there were any."
 
 
 def _limits(report: Report) -> list[str]:

@@ -6,7 +6,14 @@ from collections.abc import Iterator, Sequence
 from onnxshallow.report.page.plot import line_chart, pareto_chart
 from onnxshallow.report.page.sheet import Cell, Column, PagePart, Sheet, number_cell, sheet_page
 from onnxshallow.report.schema.figures import count
-from onnxshallow.report.schema.reports import BenchReport, ParetoReport, SensitivityReport, ValidationReport
+from onnxshallow.report.schema.reports import (
+    BenchReport,
+    EngineReport,
+    ParetoReport,
+    PrivateReport,
+    SensitivityReport,
+    ValidationReport,
+)
 from onnxshallow.report.schema.sections import PartingReport
 from onnxshallow.search.sensitivity.measures import in_words
 
@@ -237,29 +244,21 @@ def _bench_parts(report: BenchReport) -> Iterator[PagePart]:
     ]
     yield PagePart("Latency", "In turns in onnxruntime, on random input.", columns=columns, rows=rows)
     if report.private:
-        columns = [Column("Model"), Column("Protocol"), Column("MB", number=True), Column("Seconds", number=True)]
-        rows = [
-            (
-                Cell(report.models[row.model].path),
-                Cell(row.title),
-                number_cell(row.bytes / 1e6),
-                number_cell(row.seconds),
-            )
-            for row in report.private
-        ]
-        yield PagePart("Private inference", "An estimate, not a measurement.", columns=columns, rows=rows)
+        yield _secure_part(report, "Private inference", report.private, "An estimate, not a measurement.")
     if report.engine:
-        columns = [Column("Model"), Column("Protocol"), Column("MB", number=True), Column("Seconds", number=True)]
-        rows = [
-            (
-                Cell(report.models[run.model].path),
-                Cell(run.title),
-                number_cell(run.bytes / 1e6),
-                number_cell(run.seconds),
-            )
-            for run in report.engine
-        ]
-        yield PagePart("Private inference, measured", columns=columns, rows=rows)
+        yield _secure_part(report, "Private inference, measured", report.engine)
+
+
+def _secure_part(
+    report: BenchReport, title: str, charged: Sequence[PrivateReport | EngineReport], text: str = ""
+) -> PagePart:
+    """What each model costs under secure computation, estimated or measured."""
+    columns = [Column("Model"), Column("Protocol"), Column("MB", number=True), Column("Seconds", number=True)]
+    rows = [
+        (Cell(report.models[one.model].path), Cell(one.title), number_cell(one.bytes / 1e6), number_cell(one.seconds))
+        for one in charged
+    ]
+    return PagePart(title, text, columns=columns, rows=rows)
 
 
 def _best(damages: dict[str, float | None] | None) -> str:

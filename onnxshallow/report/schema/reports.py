@@ -228,7 +228,7 @@ class ParetoPoint(Part):
             count(self.target_relus) if self.target is None else f"{self.target:.4g}",
             "-" if after is None else count(after.relus),
             "-" if after is None else count(after.macs),
-            "-" if agreement is None else f"{agreement:.2%}",
+            "-" if agreement is None else f"{100 * agreement:.2f} %",
             "-" if self.accuracy_lost is None else f"{100 * self.accuracy_lost:.2f}",
             self.reason or "",
         )
@@ -296,7 +296,8 @@ class Report(Part):
     measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where the optimized network
     squares more. `fixed_point` is what that arithmetic makes of it, where private inference is what it is for.
     `training` tells how weights learned, where they did. `lossless` counts what went where there was no target.
-    `forecast` is what the run was to take, and what it took.
+    `forecast` is what the run was to take, and what it took. `calibration_samples` are those that were fitted to and
+    chosen by, which may be fewer than the option of that name allows.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -329,6 +330,7 @@ class Report(Part):
     lossless: Removed | None = None
     providers: tuple[Placed, ...] = ()
     forecast: ForecastReport | None = None
+    calibration_samples: int | None = None
 
     def __repr__(self) -> str:
         parts: list[str] = [self.verdict.status]

@@ -29,8 +29,9 @@ def print_doctor(report: DoctorReport) -> None:
     }
     for extra, lacking in report.extras.items():
         lines[f"extra [{extra}]"] = f"lacks {', '.join(lacking)}" if lacking else "installed"
+    width = max(map(len, lines)) + 2
     for name, value in lines.items():
-        console.print(f"{name + ':':<20}{value}", soft_wrap=True)
+        console.print(f"{name + ':':<{width}}{value}", soft_wrap=True)
     for problem in report.problems:
         console.print(f"Problem: {problem}", style="red", soft_wrap=True)
     for hint in report.hints:

@@ -1,5 +1,6 @@
 """Tables on the terminal: what runs found and did."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from onnxshallow.report.schema.reports import AnalysisReport, ParetoReport, PlanReport, Report, SensitivityReport
@@ -34,10 +35,10 @@ def print_analysis(report: AnalysisReport) -> None:
         style = None if site.removable else "dim"
         table.add_row(printable(site.name), site.kind, count(site.size), count(site.depth), fate, style=style)
     show_table(console, table)
-    for site in report.sites:
-        if site.reason:
-            what = "stays" if not site.removable else "is not fused"
-            console.print(f"{printable(site.name)} {what}: {printable(site.reason)}.", soft_wrap=True)
+    for (removable, reason), names in _by_reason(report).items():
+        one, several = ("is not fused", "are not fused") if removable else ("stays", "stay")
+        what = one if len(names) == 1 else several
+        console.print(f"{', '.join(names)} {what}: {printable(reason)}.", soft_wrap=True)
     totals = report.totals
     console.print(
         f"\n{count(totals.relus)} ReLUs in {totals.relu_nodes} sites, {count(totals.macs)} MACs, "
@@ -65,6 +66,15 @@ def print_analysis(report: AnalysisReport) -> None:
         console.print(f"Not counted, and left as they are: {', '.join(report.other_activations)}.", soft_wrap=True)
 
 
+def _by_reason(report: AnalysisReport) -> dict[tuple[bool, str], list[str]]:
+    """The names of the sites that one reason stands against, by whether they are removable and by the reason."""
+    found: dict[tuple[bool, str], list[str]] = {}
+    for site in report.sites:
+        if site.reason:
+            found.setdefault((site.removable, site.reason), []).append(printable(site.name))
+    return found
+
+
 def print_sensitivity(report: SensitivityReport) -> None:
     """The damage of every candidate, site by site."""
     console = terminal.console()
@@ -85,13 +95,12 @@ def print_sensitivity(report: SensitivityReport) -> None:
     )
 
 
-def print_result(report: Report, path: Path | None, page: Path | None = None) -> None:
-    """Before and after, and the verdict.
+def print_result(report: Report, written: Mapping[str, Path | None]) -> None:
+    """Before and after, what was written where, and the verdict.
 
     Args:
         report: of the run.
-        path: where the JSON report is, if it is a file.
-        page: where the HTML report is, if there is one.
+        written: the files beside the model by what they are, None where one was not written.
     """
     console = terminal.console()
     if report.optimized is not None:
@@ -105,10 +114,9 @@ def print_result(report: Report, path: Path | None, page: Path | None = None) ->
         console.print(f"Note: {printable(remark)}.")
     if report.output is not None:
         console.print(f"Written: {printable(report.output.path)}", soft_wrap=True)
-    if path is not None:
-        console.print(f"Report: {printable(str(path))}", soft_wrap=True)
-    if page is not None:
-        console.print(f"Page: {printable(str(page))}", soft_wrap=True)
+    for what, path in written.items():
+        if path is not None:
+            console.print(f"{what}: {printable(str(path))}", soft_wrap=True)
     print_verdict(console, verdict)
 
 

@@ -1,7 +1,9 @@
+import pytest
 import yaml
 
 from onnxshallow.report.markdown.card import model_card
 from onnxshallow.report.schema.reports import FileReport
+from onnxshallow.report.schema.sections import TrainingReport
 from tests.report.pages import REPORT
 from tests.report.schema.test_reports import FIDELITY
 
@@ -37,6 +39,23 @@ def test_a_card_begins_with_what_hubs_read():
 
 def test_a_card_says_that_data_were_made_up():
     assert "synthetic images" in model_card(MADE.model_copy(update={"config": {}}))
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        (None, "fitted to 96 unlabelled samples alone; labels served to measure accuracy"),
+        (
+            {"labels": False},
+            "fitted to 96 unlabelled samples, and learned from the original on 300; labels served to",
+        ),
+        ({"labels": True}, "fitted to 96 unlabelled samples, and learned from 300 samples and their labels."),
+    ],
+)
+def test_a_card_says_what_the_weights_have_seen(training, words):
+    learned = None if training is None else TrainingReport.model_construct(samples=300, **training)
+    made = MADE.model_copy(update={"calibration_samples": 96, "training": learned})
+    assert f"Weights were {words}" in model_card(made)
 
 
 def test_a_card_of_no_model_says_so():

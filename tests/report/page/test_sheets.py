@@ -1,11 +1,12 @@
 import math
 
-from onnxshallow.report.page.sheets import sensitivity_page, validation_page
-from onnxshallow.report.schema.reports import SensitivityReport, ValidationReport
+from onnxshallow.report.page.sheets import bench_page, sensitivity_page, validation_page
+from onnxshallow.report.schema.reports import BenchModel, BenchReport, SensitivityReport, ValidationReport
 from onnxshallow.report.schema.sections import PartingReport, SiteReport, Verdict
 from onnxshallow.validation.compare import Fidelity
 from onnxshallow.validation.parting import TensorDifference
 from tests.report.pages import REPORT
+from tests.report.schema.test_engine import MEASURED
 
 VERDICT = Verdict(status="met", exit_code=0, validated=True, reasons=[], line="Goal met.")
 
@@ -38,3 +39,15 @@ def test_errors_that_are_no_numbers_are_left_out_of_the_chart():
     assert "power of ten" in parting(0.0, 0.1, math.inf)
     assert "power of ten" not in parting(math.inf)
     assert "power of ten" not in parting()
+
+
+def test_what_was_measured_of_private_inference_is_a_part_of_its_own():
+    report = BenchReport(
+        original=REPORT.model, optimized=REPORT.model, original_ms=2, optimized_ms=1, speedup=2,
+        speedup_interval=(1.5, 2.5), batch_size=8, runs=1, threads=None, versions={},
+        models=[BenchModel(path="named", sha256="abc", size_bytes=1)], engine=[MEASURED],
+    )  # fmt: skip
+    page = bench_page(report)
+    for words in ("Private inference, measured", "named", MEASURED.title):
+        assert words in page
+    assert "An estimate" not in page

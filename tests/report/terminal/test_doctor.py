@@ -44,10 +44,15 @@ def test_what_is_installed_is_listed(printed):
     assert line(text, "onnx ").split() == ["-", "-", "not", "ok"]
     assert line(text, "onnxshallow:") == "0.1.0, Python 3.11.0, Linux"
     assert line(text, "cores:") == "2 usable"
-    assert line(text, "free memory:") == "memory:        1.5 GiB"
+    assert line(text, "free memory:").split() == ["memory:", "1.5", "GiB"]
     assert line(text, "onnxruntime:") == "runs a model"
     assert line(text, "extra [zoo]:").endswith("lacks torch, scikit-learn")
     assert line(text, "extra [docs]:").endswith("installed")
+
+
+def test_long_names_do_not_touch_what_follows(printed):
+    text = printed(extras={"a-name-of-some-length": []})
+    assert line(text, "extra [a-name-of-some-length]:").endswith(" installed")
 
 
 def test_what_a_terminal_acts_on_is_spelt_out(printed):

@@ -41,6 +41,18 @@ def test_an_analysis(capsys):
         assert words in text
 
 
+def test_sites_that_one_reason_stands_against_share_a_line(capsys):
+    open_axes = "its shape is not known"
+    stays = [changed(SITE, name=name, removable=False, fusable=False, reason=open_axes) for name in ("s", "t")]
+    apart = [changed(SITE, name=name, fusable=False, reason=open_axes) for name in ("u", "v")]
+    print_analysis(analysis(stays[0], apart[0], stays[1], apart[1]))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.endswith(f"{open_axes}.")] == [
+        f"s, t stay: {open_axes}.",
+        f"u, v are not fused: {open_axes}.",
+    ]
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_names_are_printed_as_they_are(capsys, name):
     site = changed(SITE, name=name, fusable=False, reason=f"{name} is in the way", damages={f"fuse:{name}": 0.5})
@@ -53,7 +65,7 @@ def test_names_are_printed_as_they_are(capsys, name):
     )
     assert f"held-out samples of {name}." in capsys.readouterr().out
     fidelity = changed(FIDELITY, source=name)
-    print_result(report(fidelity=fidelity, output=FileReport(path=name, sha256=None)), Path(name))
+    print_result(report(fidelity=fidelity, output=FileReport(path=name, sha256=None)), {"Report": Path(name)})
     text = capsys.readouterr().out
     assert f"Written: {name}\n" in text
     assert f"Report: {name}\n" in text
@@ -76,7 +88,7 @@ def test_names_cannot_act(capsys, name):
 
 def test_long_paths_stay_in_one_line(capsys):
     path = "/".join(["folder"] * 60)
-    print_result(report(output=FileReport(path=path, sha256=None)), Path(path))
+    print_result(report(output=FileReport(path=path, sha256=None)), {"Report": Path(path)})
     assert f"Written: {path}\n" in capsys.readouterr().out
 
 
@@ -112,7 +124,7 @@ def test_a_result(capsys):
         reasons=["a remark"],
         line="Goal met: a fact.",
     )
-    print_result(report(original=good, optimized=good, verdict=verdict), Path("a.json"))
+    print_result(report(original=good, optimized=good, verdict=verdict), {"Report": Path("a.json")})
     text = capsys.readouterr().out
     for words in (
         "1.000", "87.50", "99.00", "latency, ms", "1 000", "same class for 50.00 %", "KL 0.1000",
@@ -124,7 +136,9 @@ def test_a_result(capsys):
 
 
 def test_the_speed_stands_in_the_table_with_its_interval(capsys):
-    print_result(report(original=COST, optimized=COST, speed=speed_of(0.92, 1.0, off=0.01)), Path("a.json"))
+    print_result(
+        report(original=COST, optimized=COST, speed=speed_of(0.92, 1.0, off=0.01)), {"Report": Path("a.json")}
+    )
     (row,) = [line.split() for line in capsys.readouterr().out.splitlines() if "times as fast" in line]
     assert row == ["times", "as", "fast", "1", "0.920", "0.91", "to", "0.93"]
 
@@ -135,13 +149,13 @@ def test_the_verdict_comes_last_and_says_once_why(capsys):
         VERDICT, status="target", exit_code=5, reasons=["Out of reach.", "a remark"], findings=(refusal,),
         line="Not met: Out of reach.",
     )  # fmt: skip
-    print_result(report(fidelity=None, verdict=verdict), Path("a.json"))
+    print_result(report(fidelity=None, verdict=verdict), {"Report": Path("a.json")})
     assert capsys.readouterr().out == "Note: a remark.\nReport: a.json\nNot met: Out of reach.\n"
 
 
 def test_a_network_of_nothing_has_no_ratio(capsys):
     empty = changed(COST, relus=0, relu_nodes=0, size_bytes=None, latency_ms=None)
-    print_result(report(original=empty, optimized=empty), Path("a.json"))
+    print_result(report(original=empty, optimized=empty), {"Report": Path("a.json")})
     assert "latency" not in capsys.readouterr().out
 
 
@@ -193,15 +207,15 @@ def test_a_frontier_on_synthetic_images_says_so(capsys):
 def test_squares_are_told_where_there_are_any(capsys):
     with_some = changed(COST, squares=1234)
     print_analysis(analysis(SITE))
-    print_result(report(original=COST, optimized=COST), Path("a.json"))
+    print_result(report(original=COST, optimized=COST), {"Report": Path("a.json")})
     assert "square" not in capsys.readouterr().out
     assert "square" not in printed(capsys, POINT)
     print_analysis(AnalysisReport(model=FILE, totals=with_some, sites=[], unknown=[]))
     assert "1 234 squares." in capsys.readouterr().out
-    print_result(report(original=COST, optimized=with_some), Path("a.json"))
+    print_result(report(original=COST, optimized=with_some), {"Report": Path("a.json")})
     assert ["squares", "0", "1", "234", "-"] in [line.split() for line in capsys.readouterr().out.splitlines()]
     assert "levels" not in capsys.readouterr().out
-    print_result(report(original=COST, optimized=changed(with_some, relus=0, levels=7)), Path("a.json"))
+    print_result(report(original=COST, optimized=changed(with_some, relus=0, levels=7)), {"Report": Path("a.json")})
     assert "levels of products" in capsys.readouterr().out
     lines = printed(capsys, changed(POINT, optimized=changed(POINT.optimized, squares=1234))).splitlines()
     assert "squares" in lines[1]
