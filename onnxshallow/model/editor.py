@@ -27,11 +27,14 @@ class GraphEditor:
 
     Attributes:
         graph: graphsurgeon's view of the main graph.
+        moved: whether nodes came to stand behind others that had followed those that they replace.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._model = model
         self.graph = gs.import_onnx(model)
+        self.moved = False
+        self._settled: dict[str, gs.Constant] = {}
         self._originals = {
             id(node): (node, proto, _signature(node))
             for node, proto in zip(self.graph.nodes, model.graph.node, strict=True)
@@ -75,8 +78,11 @@ class GraphEditor:
         if missing := wanted - {tensor.name for node in old for tensor in node.outputs}:
             raise KeyError(f"no node makes {sorted(missing)}")
         gone = {id(node) for node in old}
-        place = max(index for index, node in enumerate(self.graph.nodes) if id(node) in gone)
-        before = [node for node in self.graph.nodes[:place] if id(node) not in gone]
+        places = [index for index, node in enumerate(self.graph.nodes) if id(node) in gone]
+        first, place = places[0], places[-1]
+        between = [node for node in self.graph.nodes[first:place] if id(node) not in gone]
+        self.moved |= any(node.inputs for node in between)  # what reads nothing, a Constant, may stand anywhere
+        before = [*self.graph.nodes[:first], *between]
         after = self.graph.nodes[place + 1 :]
         made = [(node, list(node.outputs)) for node in nodes]
         for node in old:
@@ -96,11 +102,18 @@ class GraphEditor:
             self.graph.nodes.remove(node)
         maker.outputs = [tensor if output.name == old else output for output in maker.outputs]
 
+    def settle(self) -> None:
+        """Let new initializers that are read by now stand before those of later edits in the file."""
+        constants = (t for node in self.graph.nodes for t in node.inputs if isinstance(t, gs.Constant))
+        for tensor in constants:
+            self._settled.setdefault(tensor.name, tensor)
+
     def finish(self) -> onnx.ModelProto:
         """A new model with the edits made; nodes that nothing reads any more because of them are left out."""
         dead = self._dead(self._dead_before)
         self.graph.nodes = [node for node in self.graph.nodes if id(node) not in dead]
-        return _merge(self._model, self.graph, self._originals)
+        self.settle()
+        return _merge(self._model, self.graph, self._originals, list(self._settled.values()))
 
     def _dead(self, kept: frozenset[int] = frozenset()) -> set[int]:
         """Identities of the nodes from which neither an output of the graph nor a node in `kept` is reached."""
@@ -128,8 +141,9 @@ def _merge(
     model: onnx.ModelProto,
     graph: gs.Graph,
     originals: Mapping[int, tuple[gs.Node, onnx.NodeProto, tuple[object, ...]]],
+    constants: Sequence[gs.Constant],
 ) -> onnx.ModelProto:
-    """A copy of `model` with `graph`'s nodes and the initializers that they read."""
+    """A copy of `model` with `graph`'s nodes and those of the initializers `constants` that they read."""
     merged = onnx.ModelProto()
     merged.CopyFrom(model)
     target = merged.graph
@@ -143,26 +157,25 @@ def _merge(
         if original[2] != _signature(node):
             target.node[-1].input[:] = [tensor.name for tensor in node.inputs]
             target.node[-1].output[:] = [tensor.name for tensor in node.outputs]
-    _merge_initializers(model, merged, graph)
+    read = {tensor.name for node in graph.nodes for tensor in node.inputs}
+    _merge_initializers(model, merged, [tensor for tensor in constants if tensor.name in read])
     _drop_stale(model, merged)
     return merged
 
 
-def _merge_initializers(model: onnx.ModelProto, merged: onnx.ModelProto, graph: gs.Graph) -> None:
+def _merge_initializers(model: onnx.ModelProto, merged: onnx.ModelProto, constants: Iterable[gs.Constant]) -> None:
     target = merged.graph
     known = {tensor.name for tensor in model.graph.initializer}
     known |= {tensor.values.name for tensor in model.graph.sparse_initializer}
-    for node in graph.nodes:
-        for tensor in node.inputs:
-            if isinstance(tensor, gs.Constant) and tensor.name not in known:
-                known.add(tensor.name)
-                target.initializer.append(OnnxExporter.export_tensor_proto(tensor))
-                if model.ir_version < 4:
-                    target.input.append(
-                        onnx.helper.make_tensor_value_info(
-                            tensor.name, target.initializer[-1].data_type, list(tensor.shape)
-                        )
+    for tensor in constants:
+        if tensor.name not in known:
+            target.initializer.append(OnnxExporter.export_tensor_proto(tensor))
+            if model.ir_version < 4:
+                target.input.append(
+                    onnx.helper.make_tensor_value_info(
+                        tensor.name, target.initializer[-1].data_type, list(tensor.shape)
                     )
+                )
 
 
 def _reads(graph: onnx.GraphProto) -> set[str]:
