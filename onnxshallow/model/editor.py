@@ -39,6 +39,7 @@ class GraphEditor:
             id(node): (node, proto, _signature(node))
             for node, proto in zip(self.graph.nodes, model.graph.node, strict=True)
         }
+        self._captures = {id(node): _captured(proto) for node, proto, _ in self._originals.values()}
         self._names = all_names(model.graph)
         self._dead_before = frozenset(self._dead())
 
@@ -127,9 +128,7 @@ class GraphEditor:
                 continue
             alive.add(id(node))
             todo.extend(producers.get(tensor.name) for tensor in node.inputs)
-            if id(node) in self._originals:
-                proto = self._originals[id(node)][1]
-                todo.extend(producers.get(name) for body in bodies(proto) for name in outer_references(body))
+            todo.extend(producers.get(name) for name in self._captures.get(id(node), ()))
         return {id(node) for node in self.graph.nodes} - alive
 
 
@@ -178,16 +177,23 @@ def _merge_initializers(model: onnx.ModelProto, merged: onnx.ModelProto, constan
                 )
 
 
+def _captured(node: onnx.NodeProto) -> set[str]:
+    """Tensors of the main graph that the bodies in a node read."""
+    return set[str]().union(*(outer_references(body) for body in bodies(node)))
+
+
 def _reads(graph: onnx.GraphProto) -> set[str]:
-    return outer_references(onnx.GraphProto(node=graph.node)) | {v.name for v in graph.output}
+    """The tensors that the nodes and the bodies in them read, and the outputs."""
+    read = {value.name for value in graph.output}
+    for node in graph.node:
+        read.update(node.input, _captured(node))
+    return read
 
 
 def _drop_stale(model: onnx.ModelProto, merged: onnx.ModelProto) -> None:
     """Remove initializers that only removed nodes read, and what is said of tensors that are gone."""
     produced = {name for node in merged.graph.node for name in node.output}
-    read = _reads(merged.graph) | {n for node in merged.graph.node for n in node.input}
-    read_before = _reads(model.graph) | {n for node in model.graph.node for n in node.input}
-    gone = {t.name for t in model.graph.initializer if t.name in read_before and t.name not in read}
+    gone = {tensor.name for tensor in model.graph.initializer} & (_reads(model.graph) - _reads(merged.graph))
     if model.ir_version >= 4:  # since then an initializer that is listed as an input is part of the interface
         gone -= {value.name for value in model.graph.input}
     _keep(merged.graph.initializer, lambda tensor: tensor.name not in gone)
