@@ -96,8 +96,7 @@ def _goes_on(action: Action[Any], analysis: Analysis, editor: GraphEditor) -> bo
     Layers are compared by their places among the nodes, and new nodes and tensors are named after old nodes. Where
     edits change those places, or names that are numbered as several nodes have the same, that is looked at anew.
     """
-    named = all(node.name in (node.proto.name, *node.outputs[:1]) for node in analysis.network.nodes)
-    return action.apart and named and not editor.moved
+    return action.apart and not editor.moved and analysis.network.has_own_names
 
 
 def _outputs_of_layers(analysis: Analysis, tensors: Collection[str]) -> frozenset[str]:

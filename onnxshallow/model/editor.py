@@ -34,6 +34,7 @@ class GraphEditor:
         self._model = model
         self.graph = gs.import_onnx(model)
         self.moved = False
+        self._tensors: dict[str, gs.Tensor] = self.graph.tensors()
         self._settled: dict[str, gs.Constant] = {}
         self._originals = {
             id(node): (node, proto, _signature(node))
@@ -45,8 +46,9 @@ class GraphEditor:
 
     def tensor(self, name: str) -> gs.Tensor:
         """The tensor called `name`, made if the graph does not have it yet."""
-        tensors = self.graph.tensors()
-        return tensors[name] if name in tensors else gs.Variable(name)
+        if name not in self._tensors:
+            self._tensors = self.graph.tensors()
+        return self._tensors.setdefault(name, gs.Variable(name))
 
     def fresh(self, hint: str) -> str:
         """A tensor name that is not taken, made from `hint`."""

@@ -159,6 +159,11 @@ class Network:
         return all(isinstance(size, int) for info in self.inputs for size in (info.shape or (None, None))[1:])
 
     @cached_property
+    def has_own_names(self) -> bool:
+        """Whether all nodes have the names that they state, or that of their first output; none has a number."""
+        return all(node.name in (node.proto.name, *node.outputs[:1]) for node in self.nodes)
+
+    @cached_property
     def _overridable(self) -> frozenset[str]:
         """Initializers that a caller may replace: since IR 4, those that are listed as inputs as well."""
         if self.model.ir_version < 4:
