@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from onnxshallow.actions.base import Candidate, Statistics
+from onnxshallow.actions.base import Action, Candidate, Statistics
 from onnxshallow.actions.registry import actions
 from onnxshallow.analysis import Analysis, NotLinearError, analyze
 from onnxshallow.analysis.partial import Partial
@@ -65,22 +66,37 @@ def apply_candidates(
     dead: dict[str, NDArray[np.bool_]] = {}
     shapes = analysis.network.input_shapes
     ordered = sorted(candidates, key=lambda c: (rank[c.action], min(c.nodes, default=0)))
+    editor = None
     for position, candidate in enumerate(ordered, start=1):
-        ends = {name for later in ordered[position:] for name in (later.source, later.output)}
-        editor = GraphEditor(analysis.network.model)
+        later = ordered[position:]
+        editor = editor or GraphEditor(analysis.network.model)
         try:
             outcome = by_name[candidate.action].apply(editor, analysis, candidate, statistics)
         except NotLinearError as error:
             raise NotLinearError(
                 f"{candidate.key} cannot be carried out: {error}; leave it out of the plan, or what gets in its way."
             ) from error
-        analysis = analyze(editor.finish(), shapes, ends.union(boundaries), analysis.network.infos)
         fit.update(outcome.fit)
         frozen.update(outcome.frozen)
         partials.extend(outcome.partials)
         dead.update(outcome.dead)
+        if later and later[0].action == candidate.action and _goes_on(by_name[candidate.action], analysis, editor):
+            editor.settle()
+            continue
+        ends = {name for each in later for name in (each.source, each.output)}
+        analysis = analyze(editor.finish(), shapes, ends.union(boundaries), analysis.network.infos)
+        editor = None
     fitted, kept = (_outputs_of_layers(analysis, tensors) for tensors in (fit, frozen))
     return Rewritten(analysis, fitted, kept, tuple(partials), dead)
+
+
+def _goes_on(action: Action[Any], analysis: Analysis, editor: GraphEditor) -> bool:
+    """Whether the next candidate of an action finds what it needs in the graph under edit and the analysis before it.
+
+    Layers are compared by their places among the nodes, and new nodes and tensors are named after old nodes. Where
+    edits change those places, or names that are numbered as several nodes have the same, that is looked at anew.
+    """
+    return action.apart and not editor.moved and analysis.network.has_own_names
 
 
 def _outputs_of_layers(analysis: Analysis, tensors: Collection[str]) -> frozenset[str]:

@@ -271,10 +271,14 @@ class Action(ABC, Generic[C]):
     Attributes:
         name: of the action in plans and reports, a verb.
         candidate_class: what its candidates are.
+        apart: whether its candidates, in graph order, get along with an analysis of the model as it was before the
+            first of them: each edits one activation and what only this reads, and keeps the names of the tensors
+            there; besides that it looks at what comes after.
     """
 
     name: str
     candidate_class: type[C]
+    apart: ClassVar[bool] = False
 
     @abstractmethod
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
@@ -286,7 +290,7 @@ class Action(ABC, Generic[C]):
 
         Args:
             editor: the graph under edit, of the model that `analysis` describes.
-            analysis: of the model as it is now, earlier actions included.
+            analysis: of the model as it is now, earlier candidates included, unless they are `apart`.
             candidate: what to do.
             statistics: what the original's sites do.
 

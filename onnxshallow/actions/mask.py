@@ -28,6 +28,7 @@ class Mask(Action[InPart]):
 
     name = "mask"
     candidate_class = InPart
+    apart = True
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every removable site, with a handful of numbers of elements that are kept."""

@@ -26,6 +26,7 @@ class Quadratic(Action[InPart]):
 
     name = "quadratic"
     candidate_class = InPart
+    apart = True
 
     def find(self, analysis: Analysis, options: FindOptions) -> Found:
         """Every removable site, with a handful of numbers of channels that are kept."""

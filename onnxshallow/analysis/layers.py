@@ -233,7 +233,7 @@ class Layers:
                 "its weights are listed as inputs, by which they may be overridden; --freeze-weights takes them off"
             )
             return None
-        if not self.network.is_constant(weight) or self.network.constant(weight) is None:
+        if not self.network.has_value(weight):
             given = any(stored == info.name for info in self.network.inputs)
             self.reasons[node.index] = (
                 "its weights are an input of the model" if given else "its weights are computed while the model runs"
@@ -248,7 +248,7 @@ class Layers:
     def _bias_is_constant(self, node: Node, position: int) -> bool:
         if len(node.inputs) <= position or not node.inputs[position]:
             return True
-        if self.network.constant(node.inputs[position]) is not None:
+        if self.network.has_value(node.inputs[position]):
             return True
         self.reasons[node.index] = "its bias is no constant"
         return False

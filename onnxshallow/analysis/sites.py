@@ -229,6 +229,8 @@ def _hidden_sites(network: Network, holder: Node) -> Iterator[Site]:
     Of the branches of an If all are counted, where sizes are stated or known of what they read; what a loop or a
     function does is not known.
     """
+    if not holder.bodies and not network.model.functions:
+        return
     functions = {(function.domain, function.name): function for function in network.model.functions}
     conditional = f"inside the body of {holder.op} node {holder.name!r}, which runs conditionally"
     called = f"inside the local function {holder.op!r}, which is of another version of the operators"
@@ -253,7 +255,7 @@ def _hidden_sites(network: Network, holder: Node) -> Iterator[Site]:
                     refusal=f"it is {where}",
                 )
 
-    yield from inside(holder.proto, conditional if any(bodies(holder.proto)) else called, sized=True)
+    yield from inside(holder.proto, conditional if holder.bodies else called, sized=True)
 
 
 def _hidden_size(

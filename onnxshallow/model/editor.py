@@ -27,22 +27,28 @@ class GraphEditor:
 
     Attributes:
         graph: graphsurgeon's view of the main graph.
+        moved: whether nodes came to stand behind others that had followed those that they replace.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._model = model
         self.graph = gs.import_onnx(model)
+        self.moved = False
+        self._tensors: dict[str, gs.Tensor] = self.graph.tensors()
+        self._settled: dict[str, gs.Constant] = {}
         self._originals = {
             id(node): (node, proto, _signature(node))
             for node, proto in zip(self.graph.nodes, model.graph.node, strict=True)
         }
+        self._captures = {id(node): _captured(proto) for node, proto, _ in self._originals.values()}
         self._names = all_names(model.graph)
         self._dead_before = frozenset(self._dead())
 
     def tensor(self, name: str) -> gs.Tensor:
         """The tensor called `name`, made if the graph does not have it yet."""
-        tensors = self.graph.tensors()
-        return tensors[name] if name in tensors else gs.Variable(name)
+        if name not in self._tensors:
+            self._tensors = self.graph.tensors()
+        return self._tensors.setdefault(name, gs.Variable(name))
 
     def fresh(self, hint: str) -> str:
         """A tensor name that is not taken, made from `hint`."""
@@ -75,8 +81,11 @@ class GraphEditor:
         if missing := wanted - {tensor.name for node in old for tensor in node.outputs}:
             raise KeyError(f"no node makes {sorted(missing)}")
         gone = {id(node) for node in old}
-        place = max(index for index, node in enumerate(self.graph.nodes) if id(node) in gone)
-        before = [node for node in self.graph.nodes[:place] if id(node) not in gone]
+        places = [index for index, node in enumerate(self.graph.nodes) if id(node) in gone]
+        first, place = places[0], places[-1]
+        between = [node for node in self.graph.nodes[first:place] if id(node) not in gone]
+        self.moved |= any(node.inputs for node in between)  # what reads nothing, a Constant, may stand anywhere
+        before = [*self.graph.nodes[:first], *between]
         after = self.graph.nodes[place + 1 :]
         made = [(node, list(node.outputs)) for node in nodes]
         for node in old:
@@ -96,11 +105,18 @@ class GraphEditor:
             self.graph.nodes.remove(node)
         maker.outputs = [tensor if output.name == old else output for output in maker.outputs]
 
+    def settle(self) -> None:
+        """Let new initializers that are read by now stand before those of later edits in the file."""
+        constants = (t for node in self.graph.nodes for t in node.inputs if isinstance(t, gs.Constant))
+        for tensor in constants:
+            self._settled.setdefault(tensor.name, tensor)
+
     def finish(self) -> onnx.ModelProto:
         """A new model with the edits made; nodes that nothing reads any more because of them are left out."""
         dead = self._dead(self._dead_before)
         self.graph.nodes = [node for node in self.graph.nodes if id(node) not in dead]
-        return _merge(self._model, self.graph, self._originals)
+        self.settle()
+        return _merge(self._model, self.graph, self._originals, list(self._settled.values()))
 
     def _dead(self, kept: frozenset[int] = frozenset()) -> set[int]:
         """Identities of the nodes from which neither an output of the graph nor a node in `kept` is reached."""
@@ -114,9 +130,7 @@ class GraphEditor:
                 continue
             alive.add(id(node))
             todo.extend(producers.get(tensor.name) for tensor in node.inputs)
-            if id(node) in self._originals:
-                proto = self._originals[id(node)][1]
-                todo.extend(producers.get(name) for body in bodies(proto) for name in outer_references(body))
+            todo.extend(producers.get(name) for name in self._captures.get(id(node), ()))
         return {id(node) for node in self.graph.nodes} - alive
 
 
@@ -128,8 +142,9 @@ def _merge(
     model: onnx.ModelProto,
     graph: gs.Graph,
     originals: Mapping[int, tuple[gs.Node, onnx.NodeProto, tuple[object, ...]]],
+    constants: Sequence[gs.Constant],
 ) -> onnx.ModelProto:
-    """A copy of `model` with `graph`'s nodes and the initializers that they read."""
+    """A copy of `model` with `graph`'s nodes and those of the initializers `constants` that they read."""
     merged = onnx.ModelProto()
     merged.CopyFrom(model)
     target = merged.graph
@@ -143,38 +158,44 @@ def _merge(
         if original[2] != _signature(node):
             target.node[-1].input[:] = [tensor.name for tensor in node.inputs]
             target.node[-1].output[:] = [tensor.name for tensor in node.outputs]
-    _merge_initializers(model, merged, graph)
+    read = {tensor.name for node in graph.nodes for tensor in node.inputs}
+    _merge_initializers(model, merged, [tensor for tensor in constants if tensor.name in read])
     _drop_stale(model, merged)
     return merged
 
 
-def _merge_initializers(model: onnx.ModelProto, merged: onnx.ModelProto, graph: gs.Graph) -> None:
+def _merge_initializers(model: onnx.ModelProto, merged: onnx.ModelProto, constants: Iterable[gs.Constant]) -> None:
     target = merged.graph
     known = {tensor.name for tensor in model.graph.initializer}
     known |= {tensor.values.name for tensor in model.graph.sparse_initializer}
-    for node in graph.nodes:
-        for tensor in node.inputs:
-            if isinstance(tensor, gs.Constant) and tensor.name not in known:
-                known.add(tensor.name)
-                target.initializer.append(OnnxExporter.export_tensor_proto(tensor))
-                if model.ir_version < 4:
-                    target.input.append(
-                        onnx.helper.make_tensor_value_info(
-                            tensor.name, target.initializer[-1].data_type, list(tensor.shape)
-                        )
+    for tensor in constants:
+        if tensor.name not in known:
+            target.initializer.append(OnnxExporter.export_tensor_proto(tensor))
+            if model.ir_version < 4:
+                target.input.append(
+                    onnx.helper.make_tensor_value_info(
+                        tensor.name, target.initializer[-1].data_type, list(tensor.shape)
                     )
+                )
+
+
+def _captured(node: onnx.NodeProto) -> set[str]:
+    """Tensors of the main graph that the bodies in a node read."""
+    return set[str]().union(*(outer_references(body) for body in bodies(node)))
 
 
 def _reads(graph: onnx.GraphProto) -> set[str]:
-    return outer_references(onnx.GraphProto(node=graph.node)) | {v.name for v in graph.output}
+    """The tensors that the nodes and the bodies in them read, and the outputs."""
+    read = {value.name for value in graph.output}
+    for node in graph.node:
+        read.update(node.input, _captured(node))
+    return read
 
 
 def _drop_stale(model: onnx.ModelProto, merged: onnx.ModelProto) -> None:
     """Remove initializers that only removed nodes read, and what is said of tensors that are gone."""
     produced = {name for node in merged.graph.node for name in node.output}
-    read = _reads(merged.graph) | {n for node in merged.graph.node for n in node.input}
-    read_before = _reads(model.graph) | {n for node in model.graph.node for n in node.input}
-    gone = {t.name for t in model.graph.initializer if t.name in read_before and t.name not in read}
+    gone = {tensor.name for tensor in model.graph.initializer} & (_reads(model.graph) - _reads(merged.graph))
     if model.ir_version >= 4:  # since then an initializer that is listed as an input is part of the interface
         gone -= {value.name for value in model.graph.input}
     _keep(merged.graph.initializer, lambda tensor: tensor.name not in gone)

@@ -60,6 +60,7 @@ class Node:
         inputs: names of the tensors read; "" stands for an omitted optional input.
         outputs: names of the tensors made.
         captures: tensors of this graph that the node's subgraphs read.
+        bodies: the subgraphs of an If, Loop or Scan; none for other nodes.
         proto: the node as it stands in the file.
     """
 
@@ -70,6 +71,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     captures: frozenset[str]
+    bodies: tuple[onnx.GraphProto, ...] = field(repr=False)
     proto: onnx.NodeProto = field(repr=False)
 
     @cached_property
@@ -155,6 +157,11 @@ class Network:
     def has_fixed_sizes(self) -> bool:
         """Whether all axes of the inputs but the first have one size in every run."""
         return all(isinstance(size, int) for info in self.inputs for size in (info.shape or (None, None))[1:])
+
+    @cached_property
+    def has_own_names(self) -> bool:
+        """Whether all nodes have the names that they state, or that of their first output; none has a number."""
+        return all(node.name in (node.proto.name, *node.outputs[:1]) for node in self.nodes)
 
     @cached_property
     def _overridable(self) -> frozenset[str]:
@@ -275,7 +282,7 @@ class Network:
         constant = set(self._initializers) - self._overridable
         for node in self.nodes:
             foldable = is_default_domain(node.domain) and node.op not in _NEVER_FOLDED
-            if foldable and not any(bodies(node.proto)) and constant.issuperset(node.reads):
+            if foldable and not node.bodies and constant.issuperset(node.reads):
                 constant.update(name for name in node.outputs if name)
         return frozenset(constant)
 
@@ -286,6 +293,10 @@ class Network:
             The value, not to be written to, or None where `tensor` is not constant.
         """
         return self._evaluate(tensor, self.infos) if self.is_constant(tensor) else None
+
+    def has_value(self, tensor: str) -> bool:
+        """Whether `constant` gives a value; one that the file stores is not decoded for that."""
+        return self.is_constant(tensor) and (tensor in self._initializers or self.constant(tensor) is not None)
 
     def _evaluate(self, tensor: str, infos: Mapping[str, TensorInfo]) -> np.ndarray | None:
         """The value of a tensor that `is_constant`; computed once."""
@@ -355,19 +366,10 @@ def _index_nodes(graph: onnx.GraphProto) -> tuple[Node, ...]:
             counts[stated] += 1
             name = f"{stated}#{counts[stated] + 1}"
         taken.add(name)
-        captures = frozenset[str]().union(*(outer_references(body) for body in bodies(proto)))
-        nodes.append(
-            Node(
-                index,
-                proto.op_type,
-                proto.domain,
-                name,
-                tuple(proto.input),
-                tuple(proto.output),
-                captures,
-                proto,
-            )
-        )
+        inner = tuple(bodies(proto))
+        captures = frozenset[str]().union(*(outer_references(body) for body in inner))
+        read, made = tuple(proto.input), tuple(proto.output)
+        nodes.append(Node(index, proto.op_type, proto.domain, name, read, made, captures, inner, proto))
     return tuple(nodes)
 
 

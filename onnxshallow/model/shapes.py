@@ -198,6 +198,8 @@ def _is_short(info: TensorInfo | None) -> bool:
 
 def _insert_known(graph: onnx.GraphProto, known: Mapping[str, np.ndarray]) -> None:
     """Let `known` tensors be initializers in place of the outputs of the nodes that compute them."""
+    if not known:
+        return
     nodes = [node for node in graph.node if not set(node.output) & set(known)]
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]

@@ -136,7 +136,9 @@ class Planner:
             kind = kinds[self._turn % len(kinds)]
             self._turn += 1
             believed = self._believed()
-            best = self._problem.least_damage(believed, self._tried)
+            near = self._incumbent() if kind == "near" else None
+            best = None if near is None else self._problem.least_damage(believed, self._tried, near)
+            best = best or self._problem.least_damage(believed, self._tried)
             if best is None:
                 if self._problem.least_damage(believed) is None:
                     raise _unreachable(self._problem, self.budget)
@@ -144,8 +146,6 @@ class Planner:
             if kind == "cheap" and best:
                 most = max(self._sum(best, believed) * (1 + _PREDICTED_TOLERANCE) + 1e-9, self.budget.harmless)
                 best = self._problem.cheapest(believed, most, self._tried) or best
-            elif kind == "near":
-                best = self._problem.least_damage(believed, self._tried, self._incumbent()) or best
             plan = Plan(best, {c.key: self.damages[c.key] for c in best})
             self._tried[plan.keys] = None
             yield plan

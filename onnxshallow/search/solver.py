@@ -329,16 +329,18 @@ class Problem:
 
     def _pair_rows(self) -> list[_Row]:
         rows: list[_Row] = []
+        places = [c.place for c in self.candidates]
         for position, pair in enumerate(self.pairs):
-            row = self._padded(np.array([float(c.place in pair) for c in self.candidates]))
+            row = self._padded(np.array([float(place in pair) for place in places]))
             row[len(self.candidates) + position] = -1.0
             rows.append((row, -np.inf, 1.0))
         return rows
 
     def _tried_rows(self, tried: Collection[frozenset[str]]) -> list[_Row]:
         rows: list[_Row] = []
+        keys = [c.key for c in self.candidates]
         for plan in tried:
-            inside = [c.key in plan for c in self.candidates]
+            inside = [key in plan for key in keys]
             row = np.where(inside, 1.0, -1.0)
             rows.append((row, -np.inf, sum(inside) - 1.0))
         return rows

@@ -3,11 +3,14 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from onnxshallow.actions import apply
 from onnxshallow.actions.apply import apply_candidates
 from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.emission import write_layers
 from onnxshallow.actions.fuse import Fuse
 from onnxshallow.actions.linearize import Linearize
+from onnxshallow.actions.mask import Mask
+from onnxshallow.actions.quadratic import Quadratic
 from onnxshallow.actions.registry import actions
 from onnxshallow.analysis import analyze
 from onnxshallow.convolution import convolve, scale_output
@@ -271,3 +274,91 @@ def test_a_merger_does_not_swallow_where_the_next_one_begins():
     assert operators(rewritten).count("Conv") == 2
     feeds = feeds_of(model)
     assert_near(run_exactly(rewritten, feeds)[0], run_exactly(with_affine(model, statistics), feeds)[0])
+
+
+# Several candidates from one analysis.
+
+
+def in_part(analysis, *kinds):
+    """One candidate a site, its actions taking turns."""
+    options = FindOptions(granularity="channel", polynomials=True)
+    found = [{c.output: c for c in kind().find(analysis, options).candidates} for kind in kinds]
+    return [found[place % len(kinds)][site.output] for place, site in enumerate(analysis.sites)]
+
+
+def looked_at(monkeypatch, model, kinds, *, apart):
+    """What comes of a candidate a site, and how many models were analysed for it."""
+    analysis, models = analyze(model), []
+
+    def counted(made, *others):
+        models.append(made)
+        return analyze(made, *others)
+
+    with monkeypatch.context() as patch:
+        for kind in kinds:
+            patch.setattr(kind, "apart", apart)
+        patch.setattr(apply, "analyze", counted)
+        rewritten = apply_candidates(analysis, in_part(analysis, *kinds), some_statistics(analysis))
+    return rewritten, len(models)
+
+
+def assert_same(monkeypatch, model, kinds, analyses):
+    """Candidates that share analyses, of which there are so many, make what those with one each do."""
+    one, count = looked_at(monkeypatch, model, kinds, apart=True)
+    other, each = looked_at(monkeypatch, model, kinds, apart=False)
+    assert (count, each) == (analyses, len(one.partials))
+    assert one.model.SerializeToString(deterministic=True) == other.model.SerializeToString(deterministic=True)
+    assert (one.fit, one.frozen) == (other.fit, other.frozen)
+    assert [partial.output for partial in one.partials] == [partial.output for partial in other.partials]
+
+
+BRANCHES = """(float[N,4,8,8] x) => (float[N,4,8,8] y) {
+    a = Conv(x, w1)
+    b = Conv(x, w2)
+    p = Relu(b)
+    r = Relu(a)
+    s = Add(p, r)
+    q = Relu(s)
+    y = Conv(q, w1)
+}"""
+
+
+@pytest.mark.parametrize("kinds", [(Mask,), (Quadratic,), (Mask, Quadratic)], ids=str)
+@pytest.mark.parametrize(
+    "model",
+    [three(), residual(), build(BRANCHES, w1=(4, 4, 1, 1), w2=(4, 4, 1, 1))],
+    ids=["a chain", "blocks", "branches"],
+)
+def test_activations_kept_in_part_share_an_analysis(monkeypatch, model, kinds):
+    assert_same(monkeypatch, model, kinds, analyses=len(kinds))
+
+
+NORMALIZED = """(float[N,4,8,8] x) => (float[N,4,8,8] y) {
+    a = Conv(x, w1)
+    f = Conv(x, w2)
+    n = BatchNormalization(a, s, b, m, v)
+    r = Relu(n)
+    t = Add(f, r)
+    y = Relu(t)
+}"""
+
+
+@pytest.fixture
+def normalized():
+    """A layer of two nodes, between which another stands that is added to it."""
+    vectors = {name: np.array([1.0, 2.0, 3.0, 4.0], np.float32) for name in "sbmv"}
+    return build(NORMALIZED, w1=(4, 4, 1, 1), w2=(4, 4, 1, 1), **vectors)
+
+
+def test_layers_that_move_behind_others_are_looked_at_anew(monkeypatch, normalized):
+    assert_same(monkeypatch, normalized, (Mask,), analyses=2)
+
+
+def test_nodes_whose_names_may_get_other_numbers_are_looked_at_anew(monkeypatch, normalized):
+    nodes = list(normalized.graph.node)
+    del normalized.graph.node[:]
+    normalized.graph.node.extend(nodes[index] for index in (0, 2, 3, 1, 4, 5))
+    assert_same(monkeypatch, normalized, (Mask,), analyses=1)
+    for node in normalized.graph.node:
+        node.name = "node"
+    assert_same(monkeypatch, normalized, (Mask,), analyses=2)

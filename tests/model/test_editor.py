@@ -318,6 +318,50 @@ def test_two_edits_after_another():
     assert len(names) == len(set(names))
 
 
+BRANCHES = """(float[N,4,6,6] x) => (float[N,4,6,6] y) {
+    p = Conv(x, w) q = Conv(x, u) r = Relu(p) s = Relu(q) y = Add(r, s) }"""
+
+
+def scaled(output: str, *, settled: bool) -> list[str]:
+    """New initializers, as the file has them, where two branches are scaled, of which `output` is the first."""
+    editor = GraphEditor(parse(BRANCHES, w=(4, 4, 1, 1), u=(4, 4, 1, 1)))
+    for name in (output, "p" if output == "q" else "q"):
+        factor = editor.constant(f"factor of {name}", np.ones(4, np.float32))
+        editor.replace([name], [gs.Node("Mul", name, {}, [editor.tensor("x"), factor], [editor.tensor(name)])])
+        if settled:
+            editor.settle()
+    return [tensor.name for tensor in editor.finish().graph.initializer]
+
+
+def test_new_initializers_stand_in_the_order_of_the_nodes_that_read_them():
+    assert scaled("q", settled=False) == ["factor of p", "factor of q"]
+
+
+def test_settled_initializers_stand_before_those_of_later_edits():
+    assert scaled("q", settled=True) == ["factor of q", "factor of p"]
+
+
+def test_settled_initializers_that_a_later_edit_does_without_are_left_out():
+    editor = GraphEditor(chain())
+    for name in ("first", "second"):
+        factor = editor.constant(name, np.ones(4, np.float32))
+        editor.replace(["r"], [gs.Node("Mul", name, {}, [editor.tensor("z"), factor], [editor.tensor("r")])])
+        editor.settle()
+    assert {tensor.name for tensor in editor.finish().graph.initializer} == {*WEIGHTS, "second"}
+
+
+@pytest.mark.parametrize(
+    ("between", "moved"), [("", False), ("o = Constant<value_float=1.0>()", False), ("o = Abs(x)", True)]
+)
+def test_an_edit_tells_whether_a_node_came_to_stand_behind_another(between, moved):
+    text = f"""(float[N,4,6,6] x) => (float[N,4,6,6] y) {{
+        z = Conv(x, w) {between} t = Mul(z, c) y = Relu(t) }}"""
+    editor = GraphEditor(parse(text, w=(4, 4, 1, 1), c=(1, 4, 1, 1)))
+    assert not editor.moved
+    editor.replace(["z", "t"], [gs.Node("Neg", "neg", {}, [editor.tensor("x")], [editor.tensor("t")])])
+    assert editor.moved == moved
+
+
 def named(*names: str) -> GraphEditor:
     """A editor with a chain whose nodes are called so; the others have no name."""
     model = chain()
