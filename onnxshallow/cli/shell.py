@@ -160,6 +160,10 @@ def start_logging(level: str) -> None:
     logging.basicConfig(level="ERROR" if is_quiet() else level.upper(), handlers=[handler], force=True)
 
 
+# Options that say where text goes.
+_TEXTS = ("--json", "--markdown", "--html", "--card", "--plot", "--plan-out")
+
+
 def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str, Path]) -> None:
     """Make sure, before the work begins, that results can be written and overwrite nothing that is needed.
 
@@ -168,8 +172,8 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
         inputs: files that are read, by what they are.
 
     Raises:
-        UsageError: a result would overwrite an input or another result, is a folder, its folder does not exist, or
-            two go to stdout.
+        UsageError: a result would overwrite an input or another result, is a folder or text with the name of a model,
+            its folder does not exist, or two go to stdout.
         ModelError: its folder cannot be written to.
     """
     from onnxshallow.model.files import require_writable, same_file
@@ -189,6 +193,8 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
         for what, other in taken.items():
             if same_file(path, other):
                 raise UsageError(f"{option} {path} is {what}; give another path.")
+        if option in _TEXTS and path.suffix == ".onnx":
+            raise UsageError(f"{option} {path}: that is the name of a model, and what goes there is text; name it so.")
         taken[f"where {option} goes"] = path
         require_writable(path)
 
