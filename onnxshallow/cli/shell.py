@@ -194,7 +194,7 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
             if same_file(path, other):
                 raise UsageError(f"{option} {path} is {what}; give another path.")
         if option in _TEXTS and path.suffix == ".onnx":
-            raise UsageError(f"{option} {path}: that is the name of a model, and what goes there is text; name it so.")
+            raise UsageError(f"{option} {path}: that is a name for models, and what goes there is text; name it so.")
         taken[f"where {option} goes"] = path
         require_writable(path)
 

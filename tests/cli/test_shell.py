@@ -149,7 +149,7 @@ def test_outputs_must_not_get_into_each_others_way(tmp_path):
         check_outputs({"--json": tmp_path / "none" / "a"}, inputs)
     with pytest.raises(UsageError, match="is a folder"):
         check_outputs({"--json": tmp_path}, inputs)
-    with pytest.raises(UsageError, match="that is the name of a model"):
+    with pytest.raises(UsageError, match="that is a name for models"):
         check_outputs({"--markdown": tmp_path / "other.onnx"}, inputs)
 
 
