@@ -276,6 +276,7 @@ class Peaks:
         self._scales = scales_of(network.model)
         self.stored = np.zeros(len(tensors))
 
+    @np.errstate(over="ignore")  # what overflows is infinite, as it is to be
     def __call__(self, batch: Batch) -> NDArray[np.float64]:
         """(N, tensors) largest absolute values; infinite where one is not finite."""
         values = self._session.run({name: batch[name] for name in self._reads}, self._tensors)

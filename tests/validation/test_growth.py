@@ -11,7 +11,7 @@ from onnxshallow.model.network import Network
 from onnxshallow.model.scales import scales_of
 from onnxshallow.rewriting.lowering.lower import lower
 from onnxshallow.validation.growth import BOUND, Pair, Peaks, bits, growth, most_extreme
-from tests.networks import residual, run_exactly, smooth
+from tests.networks import build, residual, run_exactly, smooth
 from tests.partials import intermediate, partial
 from tests.properties.cases import with_outputs
 
@@ -178,3 +178,12 @@ def test_what_channels_were_multiplied_by_is_no_growth_but_counts_for_bits():
     (found,) = (each for each in results[1].ranges if each.site == "r2")
     assert found.optimized == pytest.approx(stored / scale[0], rel=1e-4)
     assert found.bits == bits(stored)
+
+
+def test_values_that_overflow_by_their_scales_are_infinite_without_a_warning(recwarn):
+    model = build("(float[N,2,1,1] x) => (float[N,2,1,1] y) { y = Relu(x) }")
+    looked_at = Peaks(Network(model), ["y"], 1)
+    looked_at._scales = {"y": np.array([1e-30, 1.0])}
+    peaks = looked_at({"x": np.full((3, 2, 1, 1), 1e20, np.float32)})
+    assert np.isposinf(peaks).all()
+    assert not recwarn.list
