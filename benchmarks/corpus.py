@@ -51,7 +51,8 @@ small network of each kind that they lack. Written by `python -m benchmarks.corp
   reason in full.
 - *checked by*: C is onnx's checker. O is onnxruntime, whose outputs agree with all its optimizations and with none.
   R is onnx's reference implementation, which agrees too, for networks of up to 30 M multiply-adds.
-- *CPU s* are the seconds of processor time and *MB* the most memory that one run took, everything included.
+- *CPU s* are the seconds of processor time and *MB* the most memory that one run took, everything included. Rows without
+  *MB* are of an earlier state of the tool, and their seconds those of the clock on a busy machine.
 
 {table}
 
@@ -65,8 +66,9 @@ NOTES = """- **More removed than asked for.** A network of few large sites has n
   small ones go as well merges two layers, and of the plans tried that one did the least damage.
 - **One activation always stays**, as a network without any is linear. So a model of one site is refused with exit
   code 5.
-- **Merging needs a chain.** Sites before a pooling, a Concat, an InstanceNormalization or several readers can be
-  removed, which saves activations, but not merged, which would save layers.
+- **Merging needs a chain.** Sites before a pooling, an InstanceNormalization or several readers can be removed, which
+  saves activations, but not merged, which would save layers. Branches of one tensor that a Concat joins are merged
+  with the layer behind it ([how](decisions/joined-branches.md)).
 - **Weights that are listed as inputs**, as PyTorch 1.2 wrote them, may be overridden by whoever runs the model, so
   nothing that reads them is merged. `--freeze-weights` takes them off the inputs, and the two Linzaer models can be.
 - **Quantized weights** are left alone. The activations between them can be removed, and the layers merged before the
@@ -90,8 +92,8 @@ class Row:
     refused: str
     checked: tuple[str, ...]
     seconds: float | None
-    megabytes: float | None
     outcome: str
+    megabytes: float | None = None
 
     def cells(self) -> str:
         """The row of the table."""
@@ -125,7 +127,7 @@ def run(path: Path, made_by: str, options: list[str], timeout: float) -> Row:
         done = _timed(command, timeout)
         if done is None:
             count, refused = _sites(path, shapes)
-            return Row(path.stem, made_by, count, None, None, "-", None, refused, (), None, None, "too slow")
+            return Row(path.stem, made_by, count, None, None, "-", None, refused, (), None, "too slow")
         content = output.with_suffix(".json")
         report = json.loads(content.read_text(encoding="utf-8")) if content.is_file() else None
         passed: tuple[str, ...] = ()
