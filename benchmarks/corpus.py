@@ -51,8 +51,8 @@ small network of each kind that they lack. Written by `python -m benchmarks.corp
   reason in full.
 - *checked by*: C is onnx's checker. O is onnxruntime, whose outputs agree with all its optimizations and with none.
   R is onnx's reference implementation, which agrees too, for networks of up to 30 M multiply-adds.
-- *CPU s* are the seconds of processor time and *MB* the most memory that one run took, everything included. Rows without
-  *MB* are of an earlier state of the tool, and their seconds those of the clock on a busy machine.
+- *CPU s* are the seconds of processor time and *MB* the most memory that one run took, everything included. Rows
+  without *MB* are of an earlier state of the tool, and their seconds those of the clock on a busy machine.
 
 {table}
 
