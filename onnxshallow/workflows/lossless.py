@@ -45,22 +45,27 @@ def _moved(inputs: Inputs, attempt: Attempt) -> list[Finding]:
     """What speaks against calling it the same."""
     network, fidelity = attempt.realized.network, attempt.comparison.fidelity
     compared = [fidelity.relative_error, *(sort.relative_error for sort in fidelity.sorts)]
+    own: dict[str, float] | None = None
+    found: list[Finding] = []
     for name, error in (pair for errors in compared for pair in errors.items()):
         most = _MOST_MOVED_IN_HALF if network.dtype(name) == "float16" else _MOST_MOVED
-        if error is not None and not error <= most:
-            own = _own_rounding(inputs).get(name, 0.0)
-            if error <= _AS_MUCH * own:
-                text = (
-                    f"{name!r} moved by {error:.2g} of its size, as rounding moves it: by {own:.2g} where "
-                    "onnxruntime runs the original's nodes one by one."
-                )
-                return [Finding("accuracy", text, refuses=False)]
+        if error is None or error <= most:
+            continue
+        own = _own_rounding(inputs) if own is None else own
+        by_rounding = own.get(name, 0.0)
+        if error <= _AS_MUCH * by_rounding:
+            text = (
+                f"{name!r} moved by {error:.2g} of its size, as rounding moves it: by {by_rounding:.2g} where "
+                "onnxruntime runs the original's nodes one by one."
+            )
+            found.append(Finding("accuracy", text, refuses=False))
+        else:
             text = (
                 f"{name!r} moved by {error:.2g} of its size though nothing was left out, more than {most:g}: this "
                 "is a defect of onnxshallow; please report it with the model."
             )
             return [Finding("accuracy", text, refuses=True)]
-    return []
+    return found
 
 
 def _own_rounding(inputs: Inputs) -> dict[str, float]:

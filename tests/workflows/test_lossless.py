@@ -11,7 +11,7 @@ from onnxshallow.workflows import lossless as workflow
 from onnxshallow.workflows import outcome
 from tests.conftest import MODELS
 from tests.graphs import assert_same_function
-from tests.networks import chain
+from tests.networks import build, chain
 from tests.runs import assert_error, run, speed_of
 
 
@@ -85,3 +85,18 @@ def test_a_network_that_blows_rounding_up_is_no_defect(tmp_path, monkeypatch, ti
     assert (result.error is not None) == refused
     assert ("defect" in str(result.error)) == refused
     assert any("as rounding moves it" in reason for reason in result.report.verdict.reasons) == (not refused)
+
+
+def test_what_rounding_moves_hides_no_defect_behind_it(monkeypatch, tmp_path):
+    model = build(
+        "(float[N,3,4,4] x) => (float[N,2,4,4] y, float[N,2,4,4] z) { y = Conv(x, v) z = Conv(x, w) }",
+        v=(2, 3, 1, 1),
+        w=(2, 3, 1, 1),
+    )
+    onnx.save(model, tmp_path / "net.onnx")
+    monkeypatch.setattr(workflow, "_MOST_MOVED", -1.0)
+    monkeypatch.setattr(workflow, "_AS_MUCH", 1.0)
+    monkeypatch.setattr(workflow, "_own_rounding", lambda inputs: {"y": 0.2})
+    result = optimize(tmp_path / "net.onnx", cache=False)
+    assert "'z' moved by" in str(result.error)
+    assert "defect" in str(result.error)
