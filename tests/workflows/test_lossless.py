@@ -96,7 +96,7 @@ def test_what_rounding_moves_hides_no_defect_behind_it(monkeypatch, tmp_path):
     onnx.save(model, tmp_path / "net.onnx")
     monkeypatch.setattr(workflow, "_MOST_MOVED", -1.0)
     monkeypatch.setattr(workflow, "_AS_MUCH", 1.0)
-    monkeypatch.setattr(workflow, "_own_rounding", lambda inputs: {"y": 0.2})
+    monkeypatch.setattr(workflow, "_own_rounding", lambda inputs: {"y": 0.2, "z": -1.0})
     result = optimize(tmp_path / "net.onnx", cache=False)
     assert "'z' moved by" in str(result.error)
     assert "defect" in str(result.error)
