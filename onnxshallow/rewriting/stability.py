@@ -2,7 +2,7 @@
 
 A parabola that leaves its activation makes the next one leave it further. So the rewritten network is run on the
 watched samples, and at no site may the largest activation be a multiple of what the original makes of all samples.
-The network that is kept is looked at closely (`onnxshallow.validation.growth`).
+The network that is kept is looked at closely (`onnxshallow.validation.peaks`).
 """
 
 import numpy as np
@@ -11,7 +11,8 @@ from onnxshallow.actions.base import Statistics
 from onnxshallow.analysis import Analysis
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.model.network import Network
-from onnxshallow.validation.growth import BOUND, Peaks, growth
+from onnxshallow.validation.growth import BOUND, growth
+from onnxshallow.validation.peaks import Peaks
 
 __all__ = ["why_unstable"]
 

@@ -18,8 +18,9 @@ from onnxshallow.search.watched import affordable_pool
 from onnxshallow.validation.compare import Comparison, Fidelity, Loss, Runner, compare_models
 from onnxshallow.validation.evidence import data_findings
 from onnxshallow.validation.gates import Gate, Limits, check_gates, gate_findings
-from onnxshallow.validation.growth import Pair, Stability, stability_findings
+from onnxshallow.validation.growth import Stability, stability_findings
 from onnxshallow.validation.judgement import Finding
+from onnxshallow.validation.peaks import Pair
 from onnxshallow.validation.seen import Seen
 from onnxshallow.validation.synthetic import synthetic_findings
 
@@ -28,7 +29,7 @@ __all__ = ["Attempt", "carry_out", "examined", "judged", "realize_with", "valida
 logger = logging.getLogger(__name__)
 
 # How often a plan is fitted, each time with more samples watched, until nothing grows too far.
-_MOST_FITS = 3
+_MOST_FITS = 5
 # What to do where a model is refused.
 _STEADIER = "Leave out --polynomials, raise the target, or give more calibration samples."
 _CLOSER = "Allow more, raise the target, or give more calibration samples."
@@ -118,12 +119,13 @@ def carry_out(
 ) -> tuple[Realized, Stability | None]:
     """Apply a plan, fitting on all calibration samples, and see how far the activations of the result grow.
 
-    Where they grow too far, the samples on which they do are watched as well in another fit.
+    Where they grow too far, the samples on which they do are watched as well in another fit. Before the last one it
+    is enough that there are some.
     """
     calibration = replace(inputs.calibration, everything=True)
-    for _ in range(_MOST_FITS):
+    for fit in range(1, _MOST_FITS + 1):
         realized = realize_with(calibration, inputs, observation, plan, progress)
-        pair = examined(inputs, realized, progress)
+        pair = examined(inputs, realized, progress, briefly=fit < _MOST_FITS)
         if pair is None:
             return realized, None
         stability = pair.result
@@ -134,19 +136,25 @@ def carry_out(
     return realized, stability
 
 
-def examined(inputs: Inputs, realized: Realized, progress: Progress) -> Pair | None:
+def examined(inputs: Inputs, realized: Realized, progress: Progress, *, briefly: bool = False) -> Pair | None:
     """The original and the result, whose activations were compared on all that there is.
 
     None where nothing is squared that the original does not square.
+
+    Args:
+        inputs: the original, and samples.
+        realized: the rewritten network.
+        progress: shows how it goes.
+        briefly: whether some samples of too much growth are enough, without looking at all that there is.
     """
     if realized.analysis.cost.squares <= inputs.analysis.cost.squares:
         return None
     data = inputs.data
-    pair = Pair(inputs.analysis, realized.network, inputs.calibration.threads)
+    pair = Pair(inputs.reference, realized.network)
     sources = {"calibration samples": affordable_pool(inputs), "validation samples": data.report}
     with progress.stage("Looking for growth", len(sources)) as step:
         for name, samples in sources.items():
-            pair.examine(name, samples, data.batch, inputs.config.seed)
+            pair.examine(name, samples, data.batch, inputs.config.seed, briefly=briefly)
             step()
     return pair
 

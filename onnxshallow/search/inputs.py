@@ -30,6 +30,7 @@ from onnxshallow.search.reduction import fewer_samples, leading_samples
 from onnxshallow.search.solver import Budget
 from onnxshallow.validation.guess import LabelledOutputs, find_kinds, labelled_outputs
 from onnxshallow.validation.kinds import OutputKind
+from onnxshallow.validation.peaks import Reference
 from onnxshallow.validation.seen import Seen
 
 __all__ = ["Inputs", "Observation", "load_inputs", "observe"]
@@ -105,6 +106,11 @@ class Inputs:
         reduced = self.reduced if self.most_plans else _reduced(self.analysis, self.calibration, config)
         reduced = replace(reduced, watched=self.reduced.watched)
         return replace(self, config=config, reduced=reduced)
+
+    @cached_property
+    def reference(self) -> Reference:
+        """What the original's activations reach, remembered by sets of samples."""
+        return Reference(self.analysis, self.calibration.threads)
 
     @cached_property
     def fitted(self) -> Seen | None:

@@ -107,7 +107,7 @@ def train(
         whys = []
         for share in _SHARES if distilled.best.step else (0.0,):
             made = _moved(start, distilled.model, share)
-            pair = examined(inputs, made, progress)
+            pair = examined(inputs, made, progress, briefly=share > 0)
             if pair is None or pair.result.why_unstable is None:
                 break
             whys.append(pair.result.why_unstable)

@@ -11,8 +11,9 @@ from onnxshallow.data.changes import Changer
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
 from onnxshallow.validation.compare import Recorded, compare_models
-from onnxshallow.validation.growth import BOUND, Pair
+from onnxshallow.validation.growth import BOUND
 from onnxshallow.validation.kinds import OutputKind
+from onnxshallow.validation.peaks import Pair, Reference
 
 __all__ = ["HeldOut", "Look", "better"]
 
@@ -69,6 +70,7 @@ class HeldOut:
     ) -> None:
         self._original, self._batches, self._kinds = original, batches, kinds
         self._threads, self._squares, self._seed = threads, squares, seed
+        self._reference = Reference(original, threads)
         self._teacher = Recorded(Session(original.network.model, threads=threads), len(batches))
 
     def look(self, model: onnx.ModelProto, step: int, loss: float | None = None) -> Look:
@@ -90,7 +92,7 @@ class HeldOut:
         return Look(step, loss, error, damage, fidelity.agreement, growth, usable)
 
     def _growth(self, model: onnx.ModelProto) -> float:
-        pair = Pair(self._original, Network(model), self._threads)
+        pair = Pair(self._reference, Network(model))
         pair.look("held-out samples", self._batches, usual=True)
         few: list[dict[str, np.ndarray]] = []
         for batch in self._batches:

@@ -15,7 +15,7 @@ import numpy as np
 from onnxshallow.analysis import Analysis
 from onnxshallow.data.changes import Changer
 from onnxshallow.model.network import Network
-from onnxshallow.validation.growth import Peaks
+from onnxshallow.validation.peaks import Peaks
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from onnxshallow.analysis import Analysis
 from onnxshallow.private.fixed_point import FIELD_BITS, FRACTION_BITS, in_fixed_point, largest_value
 from onnxshallow.runtime.whole import run_batches
-from onnxshallow.validation.growth import Peaks, bits
+from onnxshallow.validation.growth import bits
 from onnxshallow.validation.judgement import Finding
 from onnxshallow.validation.numbers import Real
+from onnxshallow.validation.peaks import Peaks
 
 __all__ = [
     "LEAST_AGREEMENT",

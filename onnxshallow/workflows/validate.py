@@ -27,10 +27,11 @@ from onnxshallow.runtime.progress import Progress, counted
 from onnxshallow.validation.compare import FIRST_GLANCE, Comparison, compare_models
 from onnxshallow.validation.evidence import data_findings
 from onnxshallow.validation.gates import Limits, check_gates, gate_findings
-from onnxshallow.validation.growth import Pair, Stability, stability_findings
+from onnxshallow.validation.growth import Stability, stability_findings
 from onnxshallow.validation.guess import find_kinds, labelled_outputs
 from onnxshallow.validation.judgement import judge
 from onnxshallow.validation.parting import differences, first_beyond
+from onnxshallow.validation.peaks import Pair, Reference
 from onnxshallow.validation.user_metric import UserMetric, load_metric
 
 __all__ = ["load_models", "validate"]
@@ -170,7 +171,7 @@ def _stability(
     """How far activations grow; None where nothing is squared that the original does not square."""
     if optimized.cost.squares <= original.cost.squares:
         return None
-    pair = Pair(original, optimized.network, config.threads or 0)
+    pair = Pair(Reference(original, config.threads or 0), optimized.network)
     with progress.stage("Looking for growth", 1) as step:
         pair.examine("samples", samples, batch, config.seed)
         step()

@@ -17,7 +17,7 @@ from onnxshallow.search.inputs import observe
 from onnxshallow.search.plan import Plan
 from onnxshallow.validation.compare import Accuracy
 from onnxshallow.validation.gates import Limits
-from onnxshallow.validation.growth import Pair
+from onnxshallow.validation.peaks import Pair
 from tests.networks import build, smooth
 from tests.runs import NET, NET_WEIGHTS, flipped, load_case, net, stability_of
 
@@ -111,9 +111,9 @@ def test_growth_is_looked_at_in_the_network_that_is_written(inputs, observation_
     seen = []
 
     class Noted(Pair):
-        def __init__(self, original, rewritten, threads):
+        def __init__(self, reference, rewritten):
             seen.append(rewritten.model)
-            super().__init__(original, rewritten, threads)
+            super().__init__(reference, rewritten)
 
     monkeypatch.setattr(attempt_module, "Pair", Noted)
     realized, _ = carry_out(inputs, observation_with_parabolas, squaring(inputs), Silent())

@@ -62,7 +62,7 @@ def test_fewer_samples_to_learn_from():
 def let_grow(monkeypatch, *factors):
     """Let activations be found to grow by these factors, one look after the other."""
     found = iter([SimpleNamespace(result=stability_of(factor)) for factor in factors])
-    monkeypatch.setattr(trained_module, "examined", lambda *arguments: next(found))
+    monkeypatch.setattr(trained_module, "examined", lambda *arguments, briefly: next(found))
 
 
 def weights_of(model):

@@ -9,7 +9,7 @@ from onnxshallow.model.network import Network
 from onnxshallow.model.scales import scales_of, with_scales
 from onnxshallow.private.operations import count_operations
 from onnxshallow.rewriting.lowering.lower import lower
-from onnxshallow.validation.growth import Peaks
+from onnxshallow.validation.peaks import Peaks
 from tests.graphs import assert_same_function, feeds, frozen, ops, parse, run_plain, signed
 from tests.networks import RESIDUAL, RESIDUAL_WEIGHTS
 from tests.partials import intermediate, partial

@@ -1,0 +1,278 @@
+"""Looks for growth: two networks run on samples, on changed copies of these, and on inputs made to provoke it.
+
+What the original does is remembered, so that the next rewritten network is compared with it at half the cost.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxshallow.analysis import Analysis
+from onnxshallow.data.changes import Changer
+from onnxshallow.data.prepare import is_fixed, labelled_batches
+from onnxshallow.data.samples import Samples
+from onnxshallow.data.splits import subset
+from onnxshallow.model.network import Network
+from onnxshallow.model.scales import scales_of
+from onnxshallow.model.session import Session
+from onnxshallow.runtime.segment import build_segment
+from onnxshallow.validation.growth import BOUND, Growth, Range, Stability, bits, growth
+
+__all__ = ["Pair", "Peaks", "Reference", "most_extreme", "provoked"]
+
+# Of how many extreme and how many other samples changed copies are looked at; how many are provoked; how many
+# offenders of a set are kept.
+_CHANGED, _PROVOKED, _MOST_OFFENDERS = 256, 128, 16
+# Rounds of provoking, changes of each sample in a round, and how strong they are, in the range from black to white.
+_ROUNDS, _TRIES, _STRENGTH = 6, 4, 0.1
+
+Batch = Mapping[str, np.ndarray]
+
+
+class Peaks:
+    """Runs a network, and says the largest absolute value of some tensors, sample by sample.
+
+    What the network says that its channels were multiplied by (`onnxshallow.model.scales`) is taken back.
+
+    Args:
+        network: what is run.
+        tensors: whose values are looked at.
+        threads: of onnxruntime.
+
+    Attributes:
+        stored: (tensors,) the largest absolute values so far, as the network stores them.
+    """
+
+    def __init__(self, network: Network, tensors: Sequence[str], threads: int) -> None:
+        model, self._reads = build_segment(network, network.ancestors(tensors), tensors)
+        self._session, self._tensors = Session(model, threads=threads), tensors
+        self._scales = scales_of(network.model)
+        self.stored = np.zeros(len(tensors))
+
+    @np.errstate(over="ignore")  # what overflows is infinite, as it is to be
+    def __call__(self, batch: Batch) -> NDArray[np.float64]:
+        """(N, tensors) largest absolute values; infinite where one is not finite."""
+        values = self._session.run({name: batch[name] for name in self._reads}, self._tensors)
+        count = len(next(iter(batch.values())))
+        peaks = np.stack([_largest(value, count) for value in values], axis=1)
+        self.stored = np.maximum(self.stored, peaks.max(axis=0, initial=0.0))
+        for place, (name, value) in enumerate(zip(self._tensors, values, strict=True)):
+            scale = self._scales.get(name)
+            if scale is not None and value.ndim > 1 and value.shape[1] == len(scale):
+                natural = value / scale.reshape(-1, *(1,) * (value.ndim - 2)).astype(value.dtype)
+                peaks[:, place] = _largest(natural, count)
+        return peaks
+
+
+def _largest(values: np.ndarray, count: int) -> NDArray[np.float64]:
+    """The largest absolute value of each sample (N,); that of all for each where samples cannot be told apart."""
+    flat = values.reshape(count if values.ndim and len(values) % count == 0 else 1, -1)
+    if not flat.size:
+        return np.zeros(count)
+    peaks = np.maximum(flat.max(axis=1), -flat.min(axis=1)).astype(np.float64)
+    return np.broadcast_to(np.where(np.isnan(peaks), np.inf, peaks), (count,))
+
+
+def most_extreme(peaks: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+    """The samples with the most unusual activations, in their order.
+
+    Args:
+        peaks: (N, tensors) largest absolute values.
+        count: how many at the most.
+    """
+    usual = np.maximum(np.quantile(peaks, 0.99, axis=0), 1e-30)
+    return np.sort(np.argsort(-(peaks / usual).max(axis=1, initial=0.0), kind="stable")[:count])
+
+
+class Reference:
+    """What the original makes of samples, which is remembered by the name of the set.
+
+    Args:
+        original: the original's parts.
+        threads: of onnxruntime.
+
+    Attributes:
+        names: what each tensor that is looked at is called: the sites that the network has, and its outputs.
+    """
+
+    def __init__(self, original: Analysis, threads: int = 0) -> None:
+        self.network, self.threads = original.network, threads
+        self.names = {site.output: site.name for site in original.sites if site.node >= 0}
+        self.names |= {name: name for name in self.network.output_names if _is_floating(self.network, name)}
+        self.peaks = Peaks(self.network, tuple(self.names), threads)
+        self._known: dict[str, list[NDArray[np.float64]]] = {}
+
+    def over(self, name: str, batches: Iterable[Batch]) -> Iterator[tuple[Batch, NDArray[np.float64]]]:
+        """Batches, each with the largest absolute values (N, tensors).
+
+        Args:
+            name: of the set; the same name is for the same samples in the same batches.
+            batches: the samples.
+        """
+        known = self._known.setdefault(name, [])
+        for number, batch in enumerate(batches):
+            if number == len(known):
+                known.append(self.peaks(batch))
+            yield batch, known[number]
+
+    def on(self, name: str, batches: Iterable[Batch]) -> NDArray[np.float64]:
+        """The largest absolute values (N, tensors) of all samples of a set."""
+        found = [peaks for _, peaks in self.over(name, batches)]
+        return np.concatenate(found) if found else np.zeros((0, len(self.names)))
+
+
+class Pair:
+    """The original and a rewritten network, whose activations are compared on one set of samples after the other.
+
+    Args:
+        reference: what the original does.
+        rewritten: the other network, whose tensors go by the original's names. Activations that it does not have are
+            left out; outputs are compared as well.
+    """
+
+    def __init__(self, reference: Reference, rewritten: Network) -> None:
+        self._reference = reference
+        both = [(place, name) for place, name in enumerate(reference.names) if rewritten.producer(name) is not None]
+        self._columns = np.array([place for place, _ in both], np.intp)
+        self._sites = [reference.names[name] for _, name in both]
+        self._rewritten = Peaks(rewritten, [name for _, name in both], reference.threads)
+        self._largest, self._usual = np.zeros((2, len(both))), np.zeros(len(both))
+        self._found: dict[str, Growth] = {}
+        self.offenders: list[Batch] = []
+        """Samples on which single activations grow beyond `BOUND`; a few of each set."""
+
+    def peaks(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The largest absolute values in both networks, (N, tensors) each.
+
+        Raises:
+            ModelError: onnxruntime fails on a network.
+        """
+        return self._reference.peaks(batch)[:, self._columns], self._rewritten(batch)
+
+    def look(self, name: str, batches: Iterable[Batch], *, usual: bool = False) -> None:
+        """Note the growth on some samples.
+
+        Args:
+            name: what they are, in words.
+            batches: the samples.
+            usual: whether they are samples as they are. What the original makes of these is no growth on changed
+                copies, either, on which it makes little.
+        """
+        if usual:
+            self._usual = np.zeros(len(self._sites))
+        pairs = (
+            (batch, before[:, self._columns], self._rewritten(batch))
+            for batch, before in self._reference.over(name, batches)
+        )
+        self._note(name, pairs, usual=usual)
+
+    def examine(self, name: str, samples: Samples, batch: int, seed: int = 0, *, briefly: bool = False) -> None:
+        """Note the growth on samples, on changed copies of the most extreme and of others, and on provoked ones.
+
+        Args:
+            name: what the samples are, in words.
+            samples: the samples.
+            batch: samples a batch.
+            seed: of what is drawn at random.
+            briefly: look at all the samples as they are only where nothing grew too far on the few that are changed.
+        """
+        whole = is_fixed(self._reference.network.inputs)
+
+        def batches(part: Samples) -> Iterator[Batch]:
+            return (feeds for feeds, _ in labelled_batches(part, batch, whole=whole))
+
+        peaks = self._reference.on(name, batches(samples))
+        if not briefly:
+            self.look(name, batches(samples), usual=True)
+        self._usual = peaks[:, self._columns].max(axis=0, initial=0.0)
+        most = max(batch, _CHANGED)
+        extreme = most_extreme(peaks, most)
+        starts = list(batches(samples.take(np.union1d(extreme[:most], subset(len(peaks), most, seed)))))
+        changer = Changer.of(self._reference.network.inputs, starts, seed)
+        for change in changer.changes:
+            self.look(f"{name}, {change}", (changer.changed(feeds, change) for feeds in starts))
+        if changer.images:
+            self.look(f"{name}, in plain colours", [changer.plain(starts[0])])
+        self._note(f"{name}, provoked", provoked(self, starts[: max(1, _PROVOKED // batch)], changer))
+        if briefly and not self.offenders:
+            self.look(name, batches(samples), usual=True)
+
+    def _note(
+        self,
+        name: str,
+        pairs: Iterable[tuple[Batch, NDArray[np.float64], NDArray[np.float64]]],
+        *,
+        usual: bool = False,
+    ) -> None:
+        """Note the growth on batches, each with the peaks of both networks."""
+        first, second, count = *np.zeros((2, len(self._sites))), 0
+        worst: list[tuple[float, Batch]] = []
+        for batch, before, after in pairs:
+            count += len(after)
+            first, second = (np.maximum(a, b.max(axis=0, initial=0.0)) for a, b in ((first, before), (second, after)))
+            single = growth(np.maximum(before.max(axis=0, initial=0.0), self._usual), after).max(axis=1, initial=0.0)
+            if len(single) and single.max() > BOUND:
+                rows = np.argsort(-single, kind="stable")[:_MOST_OFFENDERS]
+                rows = np.sort(rows[single[rows] > BOUND])
+                worst.append((float(single.max()), {key: values[rows] for key, values in batch.items()}))
+        if not count:
+            return
+        if usual:
+            self._usual = first
+        factors = growth(np.maximum(first, self._usual), second)
+        place = int(factors.argmax()) if len(factors) else -1
+        site, factor = (self._sites[place], float(factors[place])) if len(factors) else ("", 1.0)
+        self._found[name] = Growth(name, count, factor, site)
+        self._largest = np.maximum(self._largest, [first, second])
+        self.offenders += [batch for _, batch in sorted(worst, key=lambda each: -each[0])[:_MOST_OFFENDERS]]
+
+    @property
+    def result(self) -> Stability:
+        """All that was noted."""
+        sites = zip(self._sites, *self._largest, self._rewritten.stored, strict=True)
+        ranges = tuple(
+            Range(site, float(before), float(after), bits(float(stored))) for site, before, after, stored in sites
+        )
+        return Stability(tuple(self._found.values()), ranges)
+
+
+def _is_floating(network: Network, tensor: str) -> bool:
+    dtype = network.dtype(tensor)
+    return dtype is not None and dtype.kind == "f"
+
+
+def provoked(
+    pair: Pair, starts: Sequence[Batch], changer: Changer
+) -> Iterator[tuple[Batch, NDArray[np.float64], NDArray[np.float64]]]:
+    """Inputs that make the rewritten network's activations grow, by an ascent that needs no gradient.
+
+    In each round every sample is disturbed in several ways, and the one of most growth goes on. Growth is compared to
+    the larger of what the original makes of the same input and of what it made of the starts.
+
+    Args:
+        pair: the networks.
+        starts: samples to begin with, in batches.
+        changer: disturbs them.
+
+    Yields:
+        The samples at the end of each round, with the largest absolute values of both networks, (N, tensors) each.
+    """
+    generator = np.random.default_rng(changer.seed)
+    for start in starts:
+        batch, peaks = dict(start), pair.peaks(start)
+        usual = peaks[0].max(axis=0, initial=0.0)
+        best = growth(np.maximum(peaks[0], usual), peaks[1]).max(axis=1, initial=0.0)
+        for _ in range(_ROUNDS):
+            for _ in range(_TRIES):
+                tried = changer.disturbed(batch, _STRENGTH, generator)
+                now_peaks = pair.peaks(tried)
+                now = growth(np.maximum(now_peaks[0], usual), now_peaks[1]).max(axis=1, initial=0.0)
+                batch = {name: _chosen(now > best, tried[name], batch[name]) for name in batch}
+                peaks = (_chosen(now > best, now_peaks[0], peaks[0]), _chosen(now > best, now_peaks[1], peaks[1]))
+                best = np.maximum(best, now)
+            yield batch, *peaks
+
+
+def _chosen(which: NDArray[np.bool_], first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.where(which.reshape(-1, *(1,) * (first.ndim - 1)), first, second)
