@@ -210,7 +210,7 @@ class Config(BaseModel):
         Flag(
             "What is done to images that are learned from; each also does what those before it do.",
             TRAINING,
-            default="for classes of images crop, or mixup with few; less where the original errs; else none",
+            default="for classes of images mixup; less where the original errs; else none",
         ),
     ] = None
     train_samples: Annotated[

@@ -25,8 +25,6 @@ CHANCES = 5
 
 # Images are shifted by up to this share of their size.
 _SHIFT = 1 / 8
-# With fewer samples than this, images are also laid over each other; with more there are enough of them.
-_FEW = 4096
 # What is done to images must leave so many of them what they are.
 _RECOGNISED = 0.85
 
@@ -34,19 +32,17 @@ _RECOGNISED = 0.85
 def usual(
     inputs: Sequence[TensorInfo],
     kinds: Sequence[OutputKind],
-    samples: int,
     run: Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]],
     batches: Sequence[Mapping[str, np.ndarray]],
 ) -> Augment:
     """What is done where the user did not say: as much as leaves images what they are, as the teacher sees them.
 
     A mirrored 7 is no digit, and a map of 8 pixels has none to spare; learning from such images taught nothing
-    (docs/decisions/training.md). Where there are few images that may be shifted, they are also mixed.
+    (docs/decisions/training.md). Images that may be shifted are also mixed.
 
     Args:
         inputs: the network's.
         kinds: what its outputs mean; places, such as boxes, would move with the image, and so would masks.
-        samples: how many there are to train on.
         run: the teacher.
         batches: samples to show to it, as they are and changed.
     """
@@ -58,7 +54,7 @@ def usual(
         if _recognised(Augmentation.of(kind, inputs), kinds, run, batches) < _RECOGNISED:
             return chosen
         chosen = kind
-    return "mixup" if samples < _FEW else chosen
+    return "mixup"
 
 
 def _recognised(

@@ -1,7 +1,6 @@
 """The teacher, which is the original, and the student, which is the optimized network, before the same samples."""
 
 import hashlib
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,10 @@ from onnxshallow.model.network import Network
 from onnxshallow.model.scales import scales_of
 from onnxshallow.options.quantities import Length
 from onnxshallow.training.augmentation import Augment, Augmentation
-from onnxshallow.training.course import Pace
 from onnxshallow.training.graph import TorchGraph
 from onnxshallow.training.lessons import compared_tensors, error, labelled_error, spread
 from onnxshallow.training.library import device, fast_arithmetic, in_arithmetic
-from onnxshallow.training.views import VIEWS, Answers, Views
+from onnxshallow.training.views import Views
 from onnxshallow.training.watch import Watch, watched_tensors
 from onnxshallow.validation.kinds import OutputKind
 
@@ -119,11 +117,8 @@ class Classroom:
         if watched:
             self._watch = Watch(teacher, watched, few, lesson.seed, lesson.threads, scales_of(student.model))
         self._views = Views(lesson.train, Augmentation.of(lesson.augment, teacher.inputs), lesson.seed)
-        self._answers: Answers | None = None
-        told = [self._told(batch) for batch in few]
-        self._spreads = [spread(answers) for answers in zip(*told, strict=True)]
-        count = len(next(iter(few[0].values())))
-        self._can_keep = self._watch is None and Answers.can_be_kept(len(self._views), count, told[0])
+        told = [self._taught(batch) for batch in few]
+        self._spreads = [spread([answers[target] for answers in told]) for target in targets]
 
     def _taught(self, batch: Mapping[str, np.ndarray]) -> "dict[str, Tensor]":
         import torch
@@ -131,33 +126,13 @@ class Classroom:
         with torch.no_grad(), in_arithmetic(self.arithmetic):
             return self._teacher(batch)
 
-    def begin(self, steps: int) -> None:
-        """Get ready for a course of so many steps."""
-        self._answers = Answers(self._views, self._told, self._lesson.batch) if self._keeps(steps) else None
-
-    def _keeps(self, steps: int) -> bool:
-        """Whether the teacher's answers are kept: if each comes again, and nothing but they is learned from."""
-        return self._can_keep and steps * self._lesson.batch >= VIEWS * len(self._views)
-
-    def _told(self, batch: Mapping[str, np.ndarray]) -> "list[Tensor]":
-        answers = self._taught(batch)
-        return [answers[target] for target, _ in self._pairs]
-
     def loss(self, step: int) -> "Tensor":
         """The loss of one step's batch, which depends on the step and the seed alone."""
-        import torch
-
         lesson, parts = self._lesson, list(self._views.rows(step, self._lesson.batch))
-        if self._answers is not None:
-            parts = [(epoch % VIEWS, rows) for epoch, rows in parts]
         batch = _joined([self._views.show(view, rows) for view, rows in parts])
         if self._watch is not None:
             batch = self._watch.changed(batch, np.random.default_rng((lesson.seed, 3, step)))
-        if self._answers is not None:
-            told = zip(*(self._answers.to(view, rows) for view, rows in parts), strict=True)
-            taught = {target: torch.cat(answer) for (target, _), answer in zip(self._pairs, told, strict=True)}
-        else:
-            taught = self._taught(batch)
+        taught = self._taught(batch)
         with in_arithmetic(self.arithmetic):
             learned = self.graph(batch)
         loss = error(self._pairs, taught, learned, self._spreads)
@@ -167,22 +142,16 @@ class Classroom:
         penalty = None if self._watch is None else self._watch.penalty(taught, learned)
         return loss if penalty is None else loss + _PENALTY * penalty
 
-    def pace(self) -> Pace:
-        """How long a step takes, the median of a few after one that is not counted; no weight changes."""
-        asking, whole = [], []
+    def pace(self) -> float:
+        """How long a step takes, in seconds, the median of a few after one that is not counted; no weight changes."""
+        whole = []
         for step in range(_TIMED + 1):
             began = time.perf_counter()
             self.loss(step).backward()
             whole.append(time.perf_counter() - began)
-            batch = self._views.show(step, np.arange(self._lesson.batch) % len(self._views))
-            began = time.perf_counter()
-            self._taught(batch)
-            asking.append(time.perf_counter() - began)
         for weight in self.graph.parameters.values():
             weight.grad = None
-        each, asked = (sorted(found[1:])[_TIMED // 2] for found in (whole, asking))
-        known = VIEWS * len(self._views) / self._lesson.batch if self._can_keep else math.inf
-        return Pace(each, asked, known)
+        return sorted(whole[1:])[_TIMED // 2]
 
 
 def _joined(batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from onnxshallow.options.quantities import Length
 
-__all__ = ["Course", "Pace", "rate_of", "steps_of"]
+__all__ = ["Course", "rate_of", "steps_of"]
 
 # Weights move by so much of their own size a step, at most.
 _RATE = 0.002
@@ -53,34 +53,12 @@ def rate_of(size: float, is_kernel: bool) -> float:
     return min(max(size, _SMALLEST), _LARGEST) if is_kernel else _LARGEST
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How long steps take, in seconds.
-
-    Attributes:
-        step: a step in which the teacher is asked.
-        asking: the part of it in which it is.
-        known: steps after which all that it can be asked is known, if so many are made.
-    """
-
-    step: float
-    asking: float = 0.0
-    known: float = math.inf
-
-    def steps(self, seconds: float) -> int:
-        """How many steps a time is enough for, at least one."""
-        asked = seconds / max(self.step, 1e-9)
-        if asked < self.known:
-            return max(1, int(asked))
-        return int((seconds - self.known * self.asking) / max(self.step - self.asking, 1e-9))
-
-
-def steps_of(length: Length, pace: Pace | None, look: float, samples: int, batch: int) -> int:
+def steps_of(length: Length, pace: float | None, look: float, samples: int, batch: int) -> int:
     """How many steps a length stands for.
 
     Args:
         length: a time, a number of steps or of epochs.
-        pace: how long steps take, for a time.
+        pace: how long a step takes, in seconds, for a time.
         look: how long a look at the held-out samples takes.
         samples: how many there are to train on.
         batch: samples a step.
@@ -89,4 +67,4 @@ def steps_of(length: Length, pace: Pace | None, look: float, samples: int, batch
         return max(1, round(length.number))
     if length.unit == "epochs" or pace is None:
         return max(1, round(length.number * samples / batch))
-    return pace.steps(length.number - (_LOOKS + 1) * look)
+    return max(1, int((length.number - (_LOOKS + 1) * look) / max(pace, 1e-9)))

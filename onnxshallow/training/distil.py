@@ -117,7 +117,6 @@ class _Run:
         student, standing = (self._resumed() if resume else None) or self._begun()
         began, before, saved = time.perf_counter(), student.step, time.perf_counter()
         steps = student.course.steps
-        self._room.begin(steps)
         with interruptible() as interrupt, self._progress.stage("Training", steps) as step:
             for _ in range(student.step):
                 step()

@@ -1,28 +1,17 @@
-"""Which samples a step sees, in which view, and what the teacher says to them.
+"""Which samples a step sees, and in which view: each changed in one way (`augmentation`), in no two epochs the same.
 
-A view of a sample is the sample changed in one way (`augmentation`). Short courses never show one twice. In long ones
-each sample has a few, which come again and again, so that the teacher is asked once for each and not in every step;
-this costs a third of a step (docs/decisions/training.md).
+To keep what the teacher said to a few views, and to show these again and again, saves a fifth of a step and costs
+more than it saves (docs/decisions/training.md).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 
 from onnxshallow.data.samples import Samples
 from onnxshallow.training.augmentation import CHANCES, Augmentation
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["VIEWS", "Answers", "Views"]
-
-VIEWS = 8
-"""In how many views a long course shows each sample."""
-
-# Answers are kept where they are at most so many numbers in all, a quarter of a GiB.
-_MOST_KEPT = 2**26
+__all__ = ["Views"]
 
 
 class Views:
@@ -59,7 +48,7 @@ class Views:
         """Some samples in one view.
 
         Args:
-            view: its number.
+            view: its number, that of the epoch.
             rows: (K,) which samples.
         """
         chances = self._of(view)[rows]
@@ -77,49 +66,3 @@ class Views:
             generator = np.random.default_rng((self._seed, 1, view))
             self._chances[view] = generator.random((len(self), CHANCES + 1))
         return self._chances[view]
-
-
-class Answers:
-    """What the teacher says to each sample in each of a few views.
-
-    A whole view is asked for at once, in the order of the samples, so that answers do not depend on when one asks.
-
-    Args:
-        views: the samples.
-        ask: gives the teacher's tensors for a batch.
-        batch: of how many samples.
-    """
-
-    def __init__(
-        self, views: Views, ask: "Callable[[Mapping[str, np.ndarray]], Sequence[Tensor]]", batch: int
-    ) -> None:
-        self._views, self._ask, self._batch = views, ask, batch
-        self._known: dict[int, list[Tensor]] = {}
-
-    @staticmethod
-    def can_be_kept(samples: int, batch: int, answers: "Sequence[Tensor]") -> bool:
-        """Whether there is room for all of them, and each sample has its own.
-
-        Args:
-            samples: how many there are.
-            batch: samples a step.
-            answers: to one batch.
-        """
-        own = all(answer.dim() > 0 and len(answer) == batch for answer in answers)
-        return own and sum(answer.numel() for answer in answers) / batch * samples * VIEWS <= _MOST_KEPT
-
-    def to(self, view: int, rows: np.ndarray) -> "list[Tensor]":
-        """The answers to some samples in a view.
-
-        Args:
-            view: its number, from 0 to below `VIEWS`.
-            rows: (K,) which samples.
-        """
-        import torch
-
-        if view not in self._known:
-            count = len(self._views)
-            parts = (np.arange(start, start + self._batch) % count for start in range(0, count, self._batch))
-            told = [self._ask(self._views.show(view, part)) for part in parts]
-            self._known[view] = [torch.cat(answers)[:count] for answers in zip(*told, strict=True)]
-        return [answer[torch.from_numpy(rows).to(answer.device)] for answer in self._known[view]]

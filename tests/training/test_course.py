@@ -1,7 +1,7 @@
 import pytest
 
 from onnxshallow.options.quantities import Length
-from onnxshallow.training.course import Course, Pace, rate_of, steps_of
+from onnxshallow.training.course import Course, rate_of, steps_of
 
 
 def test_the_rate_rises_and_falls():
@@ -31,12 +31,4 @@ def test_small_weights_move_less():
     [(Length(500, "steps"), 500), (Length(2, "epochs"), 20), (Length(60, "seconds"), 245), (Length(1, "seconds"), 1)],
 )
 def test_steps(length, expected):
-    assert steps_of(length, Pace(0.2), 1.0, samples=1000, batch=100) == expected
-
-
-def test_what_is_known_is_not_asked_again():
-    pace = Pace(step=0.3, asking=0.1, known=100)
-    assert pace.steps(15) == 50
-    assert pace.steps(30) == 100
-    assert pace.steps(60) == 250
-    assert pace.steps(0) == 1
+    assert steps_of(length, 0.2, 1.0, samples=1000, batch=100) == expected

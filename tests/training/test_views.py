@@ -5,10 +5,8 @@ from onnxshallow.data.columns import ArrayColumn
 from onnxshallow.data.samples import Samples
 from onnxshallow.model.tensors import TensorInfo
 from onnxshallow.training.augmentation import Augmentation
-from onnxshallow.training.views import VIEWS, Answers, Views
+from onnxshallow.training.views import Views
 from tests.networks import smooth
-
-torch = pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
 
 FLOAT = np.dtype(np.float32)
 
@@ -44,26 +42,3 @@ def test_other_images_are_laid_over_some():
     mixed = values != np.arange(24)
     assert 4 < mixed.sum() < 20
     assert len(np.unique(np.sign(values - np.arange(24))[mixed])) == 2
-
-
-def test_the_teacher_is_asked_once_for_a_view_in_whole_batches():
-    asked = []
-
-    def ask(batch):
-        asked.append(len(batch["x"]))
-        return [torch.from_numpy(batch["x"].mean(axis=(1, 2, 3)))]
-
-    made = views("mixup")
-    answers = Answers(made, ask, 10)
-    rows = np.array([20, 3, 23])
-    for view in (1, 0, 1):
-        (told,) = answers.to(view, rows)
-        np.testing.assert_allclose(told.numpy(), made.show(view, rows)["x"].mean(axis=(1, 2, 3)), rtol=1e-6)
-    assert asked == [10] * 6
-
-
-def test_what_can_be_kept():
-    assert Answers.can_be_kept(1000, 8, [torch.zeros(8, 10)])
-    assert not Answers.can_be_kept(1000, 8, [torch.zeros(10, 8)])
-    assert not Answers.can_be_kept(1000, 8, [torch.zeros(8, 10), torch.tensor(1.0)])
-    assert not Answers.can_be_kept(2**26 // (10 * VIEWS) + 1, 8, [torch.zeros(8, 10)])
