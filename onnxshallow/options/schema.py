@@ -320,6 +320,17 @@ class Config(BaseModel):
         return self.granularity in ("channel", "pixel") or self.squares
 
     @property
+    def masks_in_gaps(self) -> bool:
+        """Whether channel masks are a choice where whole layers miss a target: `auto`.
+
+        They are none where damages are read off the weights, where kernels are to be exact, and where ReLUs are
+        limited for the sake of latency alone.
+        """
+        faster = self.target_latency is not None and self.target_relus is None
+        measured = self.kernel != "exact" and self.sensitivity != "magnitude"
+        return self.granularity == "auto" and measured and not faster
+
+    @property
     def tensor_limit(self) -> int:
         """The most bytes that a tensor of a model may take for one sample."""
         from onnxshallow.model.guard.limits import MAX_TENSOR

@@ -99,7 +99,7 @@ _FACTORS: Mapping[str, tuple[float, float, float, float]] = {
 def forecast(inputs: Inputs, pace: Pace) -> Forecast:
     """What `optimize` will take with these inputs, where nothing is in the cache.
 
-    Plans with channel masks, which `auto` looks at where whole layers miss the target, are not foreseen.
+    The second search, for channel masks, that `auto` makes where whole layers miss the target is one of its own.
 
     Args:
         inputs: model, data and options.

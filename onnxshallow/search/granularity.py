@@ -22,6 +22,7 @@ from onnxshallow.search.planner import MEASURED_TOLERANCE, about_equal
 from onnxshallow.search.pricing import kept_in_budget
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
+from onnxshallow.search.time_budget import has_time
 
 __all__ = ["Ranked", "fine_enough", "finer", "misses", "proposed", "ranked", "ranked_alone", "remark"]
 
@@ -56,7 +57,7 @@ def fine_enough(inputs: Inputs) -> Inputs:
     try:
         require_reachable(inputs, inputs.budget)
     except TargetError:
-        if not _may_be_finer(inputs):
+        if not inputs.config.masks_in_gaps:
             raise
         inputs = inputs.at_granularity("channel")
         require_reachable(inputs, inputs.budget)
@@ -77,22 +78,13 @@ def misses(plan: Plan, cost: Cost, budget: Budget) -> bool:
 
 
 def finer(run: Run) -> Run | None:
-    """A run with channel masks over the same data; None where `auto` was not asked for, or masks are no choice."""
-    if not _may_be_finer(run.inputs):
+    """A run with channel masks over the same data; None where they are no choice, or there is no time for them."""
+    if not run.inputs.config.masks_in_gaps:
         return None
-    return Run.begin(run.inputs.at_granularity("channel"), run.progress, run.clock, run.cache_folder)
-
-
-def _may_be_finer(inputs: Inputs) -> bool:
-    """Whether masks are a choice.
-
-    They are none where damages are read off the weights, where kernels are to be exact, and where ReLUs are limited
-    for the sake of latency alone.
-    """
-    config = inputs.config
-    faster = config.target_latency is not None and config.target_relus is None
-    measured = config.kernel != "exact" and config.sensitivity != "magnitude"
-    return config.granularity == "auto" and measured and not faster
+    inputs = run.inputs.at_granularity("channel")
+    if not has_time(inputs, sum(run.clock.seconds.values())):
+        return None
+    return Run.begin(inputs, run.progress, run.clock, run.cache_folder)
 
 
 def remark(config: Config, plan: Plan) -> list[str]:

@@ -20,7 +20,7 @@ from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.pace import Pace, measured_pace
 from onnxshallow.text import in_time
 
-__all__ = ["foreseen", "within_time"]
+__all__ = ["foreseen", "has_time", "within_time"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +70,42 @@ def foreseen(inputs: Inputs, progress: Progress) -> tuple[Inputs, Forecast]:
         inputs = within_time(inputs, pace, read_time(inputs.config.time_budget))
     expected = forecast(inputs, pace)
     if expected.seconds > _WORTH_TELLING:
-        progress.note(expected.in_short())
+        progress.note(" ".join([expected.in_short(), *_with_masks(inputs, pace)]))
     return inputs, expected
+
+
+def _with_masks(inputs: Inputs, pace: Pace) -> list[str]:
+    """What a second search takes, with channel masks, where `auto` may come to it."""
+    if not inputs.config.masks_in_gaps:
+        return []
+    more = forecast(inputs.at_granularity("channel"), pace).seconds
+    return [
+        f"Where whole layers miss the target, channel masks are looked at, too, which takes {in_time(more)} more."
+    ]
+
+
+def has_time(inputs: Inputs, spent: float) -> bool:
+    """Whether `--time-budget` leaves time for a further search; told where it does not.
+
+    Args:
+        inputs: of that search.
+        spent: seconds so far.
+
+    Raises:
+        ModelError: onnxruntime fails on the network.
+    """
+    asked = inputs.config.time_budget
+    if asked is None:
+        return True
+    takes = forecast(inputs, measured_pace(inputs)).seconds
+    if spent + takes <= read_time(asked):
+        return True
+    logger.warning(
+        "--time-budget %s: channel masks, which might do less damage, are not looked at, as they take about %s more.",
+        asked,
+        in_time(takes),
+    )
+    return False
 
 
 def within_time(inputs: Inputs, pace: Pace, seconds: float) -> Inputs:

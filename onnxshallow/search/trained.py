@@ -19,6 +19,7 @@ from onnxshallow.runtime.progress import Clock, Progress
 from onnxshallow.search.attempt import Attempt, examined, judged
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan
+from onnxshallow.search.watched import with_watched
 from onnxshallow.training.augmentation import usual
 from onnxshallow.training.classroom import Lesson
 from onnxshallow.training.distil import Distilled, distil
@@ -99,6 +100,8 @@ def train(
         DataError: there are too few samples.
         UsageError: the checkpoint is of another run.
     """
+    if start.analysis.cost.squares > inputs.analysis.cost.squares:
+        inputs = with_watched(inputs, progress)
     lesson = lesson_of(inputs, start)
     with clock("train"):
         distilled = distil(lesson, progress, checkpoint, resume=resume)
@@ -166,6 +169,7 @@ def lesson_of(inputs: Inputs, start: Realized, length: Length | None = None) -> 
         augment=config.augment or usual(infos, inputs.kinds, teacher.run, batches[:_SHOWN]),
         seed=config.seed,
         threads=config.threads or 0,
+        extremes=inputs.calibration.watched,
         labels=labels,
     )
 

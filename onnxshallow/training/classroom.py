@@ -19,7 +19,7 @@ from onnxshallow.training.augmentation import Augment, Augmentation
 from onnxshallow.training.graph import TorchGraph
 from onnxshallow.training.lessons import compared_tensors, error, labelled_error, spread
 from onnxshallow.training.library import device, fast_arithmetic, in_arithmetic
-from onnxshallow.training.views import Views
+from onnxshallow.training.views import Views, joined
 from onnxshallow.training.watch import Watch, watched_tensors
 from onnxshallow.validation.kinds import OutputKind
 
@@ -49,6 +49,7 @@ class Lesson:
         kinds: what the outputs mean.
         train: samples to learn from.
         held_out: batches of samples to judge by.
+        extremes: batches of extreme samples, which activations are watched on where something is squared.
         labels: (N,) classes of `train` by the only output, where they are learned from as well; else None.
         batch: samples a step.
         length: how long.
@@ -68,6 +69,7 @@ class Lesson:
     augment: Augment
     seed: int = 0
     threads: int = 0
+    extremes: Sequence[Mapping[str, np.ndarray]] = ()
     labels: NDArray[np.int64] | None = None
 
     @property
@@ -78,7 +80,7 @@ class Lesson:
         digest = hashlib.sha256()
         for network in (self.original.network, self.optimized):
             digest.update(network.model.SerializeToString(deterministic=True))
-        for batch in self.held_out:
+        for batch in (*self.held_out, *self.extremes):
             for name in sorted(batch):
                 digest.update(np.ascontiguousarray(batch[name]).tobytes())
         decisive = (self.length, self.augment, self.batch, self.seed, self.threads, torch.__version__)
@@ -115,7 +117,8 @@ class Classroom:
         self._watch = None
         few = _first(lesson.held_out, _SEEN)
         if watched:
-            self._watch = Watch(teacher, watched, few, lesson.seed, lesson.threads, scales_of(student.model))
+            scales = scales_of(student.model)
+            self._watch = Watch(teacher, watched, few, lesson.extremes, lesson.seed, lesson.threads, scales)
         self._views = Views(lesson.train, Augmentation.of(lesson.augment, teacher.inputs), lesson.seed)
         told = [self._taught(batch) for batch in few]
         self._spreads = [spread([answers[target] for answers in told]) for target in targets]
@@ -129,7 +132,7 @@ class Classroom:
     def loss(self, step: int) -> "Tensor":
         """The loss of one step's batch, which depends on the step and the seed alone."""
         lesson, parts = self._lesson, list(self._views.rows(step, self._lesson.batch))
-        batch = _joined([self._views.show(view, rows) for view, rows in parts])
+        batch = joined([self._views.show(view, rows) for view, rows in parts])
         if self._watch is not None:
             batch = self._watch.changed(batch, np.random.default_rng((lesson.seed, 3, step)))
         taught = self._taught(batch)
@@ -138,7 +141,8 @@ class Classroom:
         loss = error(self._pairs, taught, learned, self._spreads)
         if lesson.labels is not None:
             labels = lesson.labels[np.concatenate([rows for _, rows in parts])]
-            loss = loss + _LABELS * labelled_error(learned[self._pairs[0][1]], labels)
+            own = len(labels) - (0 if self._watch is None else self._watch.replaced(len(labels)))
+            loss = loss + _LABELS * labelled_error(learned[self._pairs[0][1]][:own], labels[:own])
         penalty = None if self._watch is None else self._watch.penalty(taught, learned)
         return loss if penalty is None else loss + _PENALTY * penalty
 
@@ -152,10 +156,6 @@ class Classroom:
         for weight in self.graph.parameters.values():
             weight.grad = None
         return sorted(whole[1:])[_TIMED // 2]
-
-
-def _joined(batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def _first(batches: Sequence[dict[str, np.ndarray]], count: int) -> list[dict[str, np.ndarray]]:

@@ -147,7 +147,7 @@ class _Run:
         took = time.perf_counter() - began
         pace = self._room.pace() if lesson.length.unit == "seconds" else None
         course = Course(steps_of(lesson.length, pace, took, len(lesson.train), lesson.batch))
-        return Student(self._room.graph, course, gently=lesson.squares), _Standing([first], first, start)
+        return Student(self._room.graph, course), _Standing([first], first, start)
 
     def _resumed(self) -> tuple[Student, _Standing] | None:
         """Where a checkpoint stands; None where there is none."""
@@ -155,7 +155,7 @@ class _Run:
         if found is None:
             return None
         state, looks = found
-        student = Student(self._room.graph, Course(state["steps"]), gently=self._lesson.squares)
+        student = Student(self._room.graph, Course(state["steps"]))
         student.restore(state)
         model = onnx.ModelProto.FromString(state["model"].numpy().tobytes())
         self._progress.note(f"Going on after step {student.step} of {student.course.steps}.")

@@ -29,8 +29,6 @@ class Optimizer:
         weights: by name; changed in place.
         sizes: what the rate is multiplied by for each.
         free: 1 where an element may move and 0 where not, for those of which some may not.
-        gently: whether all weights move by Adam, and none of them further than the others. Where activations are
-            squared, what moved in all directions alike grew without bounds on samples unlike those that were seen.
     """
 
     def __init__(
@@ -38,15 +36,12 @@ class Optimizer:
         weights: "Mapping[str, Tensor]",
         sizes: Mapping[str, float],
         free: "Mapping[str, Tensor]",
-        *,
-        gently: bool = False,
     ) -> None:
         import torch
 
         self._weights, self._sizes, self._free = weights, sizes, free
-        matrices = {} if gently else {name: weight for name, weight in weights.items() if is_matrix(weight)}
+        matrices = {name: weight for name, weight in weights.items() if is_matrix(weight)}
         self._running = {name: torch.zeros_like(weight) for name, weight in matrices.items()}
-        self._further = 1 if gently else _FURTHER
         others = [
             {"params": [weight], "size": sizes[name]} for name, weight in weights.items() if name not in matrices
         ]
@@ -68,7 +63,7 @@ class Optimizer:
                 weight.sub_(step, alpha=rate * self._sizes[name] * of_size_one)
         if self._adam is not None:
             for group in self._adam.param_groups:
-                group["lr"] = self._further * rate * group["size"]
+                group["lr"] = _FURTHER * rate * group["size"]
             self._adam.step()
 
     def state(self) -> dict[str, Any]:

@@ -30,10 +30,9 @@ class Student:
     Args:
         graph: with the weights to train.
         course: how long, and how far in each step.
-        gently: see `Optimizer`.
     """
 
-    def __init__(self, graph: TorchGraph, course: Course, *, gently: bool = False) -> None:
+    def __init__(self, graph: TorchGraph, course: Course) -> None:
         import torch
 
         self.graph, self.course, self.step = graph, course, 0
@@ -45,7 +44,7 @@ class Student:
                 self._free[name] = torch.from_numpy(~kept).to(weight.device)
             size = float(weight.detach().double().square().mean().sqrt())
             sizes[name] = rate_of(size, weight.dim() > 1)
-        self._optimizer = Optimizer(graph.parameters, sizes, self._free, gently=gently)
+        self._optimizer = Optimizer(graph.parameters, sizes, self._free)
         self._mean = {name: weight.detach().clone() for name, weight in graph.parameters.items()}
 
     def learn(self, loss: "Tensor") -> bool:

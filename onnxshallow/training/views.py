@@ -4,14 +4,14 @@ To keep what the teacher said to a few views, and to show these again and again,
 more than it saves (docs/decisions/training.md).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from onnxshallow.data.samples import Samples
 from onnxshallow.training.augmentation import CHANCES, Augmentation
 
-__all__ = ["Views"]
+__all__ = ["Views", "joined"]
 
 
 class Views:
@@ -66,3 +66,8 @@ class Views:
             generator = np.random.default_rng((self._seed, 1, view))
             self._chances[view] = generator.random((len(self), CHANCES + 1))
         return self._chances[view]
+
+
+def joined(batches: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Batches as one."""
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

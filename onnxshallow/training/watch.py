@@ -4,7 +4,8 @@
 
 The limit of a tensor is a little more than what the original makes of it, on ordinary samples or on the same ones; so
 it punishes what `onnxshallow.validation.growth` calls growth, long before that is refused. A part of each batch is
-changed as the world may change it, since growth begins where nobody looked.
+changed as the world may change it, and a part are the most extreme samples that are known, disturbed, since growth
+begins where nobody looked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 from onnxshallow.analysis import Analysis
 from onnxshallow.data.changes import Changer
 from onnxshallow.model.network import Network
+from onnxshallow.training.views import joined
 from onnxshallow.validation.peaks import Peaks
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ __all__ = ["Watch", "watched_tensors"]
 _FREE = 1.25
 # A tensor that never gets beyond this share of the largest of all counts as if it did, as in `validation.growth`.
 _SMALL = 1e-3
-# Of a batch one sample in so many is changed, and as many are disturbed, up to so far from black to white.
+# Of a batch one sample in so many is changed, and as many are extreme ones, disturbed by up to so much of the range.
 _ONE_IN, _STRENGTH = 6, 0.3
 
 
@@ -43,6 +45,7 @@ class Watch:
         original: the original's graph.
         tensors: whose activations are watched.
         batches: ordinary samples.
+        extremes: samples that are extreme in some way.
         seed: of what is drawn at random.
         threads: of onnxruntime.
         scales: by tensor of the student what its channels are multiplied by, (C,).
@@ -53,6 +56,7 @@ class Watch:
         original: Network,
         tensors: Sequence[str],
         batches: Sequence[Mapping[str, np.ndarray]],
+        extremes: Sequence[Mapping[str, np.ndarray]],
         seed: int,
         threads: int,
         scales: Mapping[str, np.ndarray] | None = None,
@@ -63,21 +67,33 @@ class Watch:
         self.tensors = tuple(tensors)
         self._usual = np.maximum(peaks, max(_SMALL * peaks.max(initial=0.0), 1e-12))
         self._changer = Changer.of(original.inputs, batches, seed)
+        self._extremes = joined(extremes) if extremes else {}
+
+    def _each(self, count: int) -> int:
+        """Of how many samples how many are changed, and how many disturbed."""
+        return max(1, count // _ONE_IN)
+
+    def replaced(self, count: int) -> int:
+        """Of how many samples how many of the last are replaced by extreme ones."""
+        return self._each(count) if self._extremes else 0
 
     def changed(self, batch: Mapping[str, np.ndarray], generator: np.random.Generator) -> dict[str, np.ndarray]:
-        """A batch whose last samples are changed, and disturbed.
+        """A batch whose last samples are changed, and, where extreme ones are known, replaced by these, disturbed.
 
         Args:
             batch: arrays (N, ...) by input name.
             generator: of what is drawn at random.
         """
         count = len(next(iter(batch.values())))
-        each = max(1, count // _ONE_IN)
+        each = self._each(count)
         ends = (max(0, count - 2 * each), count - each)
         parts = ({name: np.split(values, ends)[place] for name, values in batch.items()} for place in range(3))
         kept, first, second = parts
         changes = self._changer.changes
         first = self._changer.changed(first, changes[int(generator.integers(len(changes)))])
+        if self._extremes:
+            chosen = generator.integers(len(next(iter(self._extremes.values()))), size=each)
+            second = {name: values[chosen] for name, values in self._extremes.items()}
         second = self._changer.disturbed(second, _STRENGTH * generator.random(), generator)
         return {name: np.concatenate([part[name] for part in (kept, first, second)]) for name in batch}
 

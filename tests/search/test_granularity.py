@@ -72,6 +72,13 @@ def test_masks_fill_what_whole_layers_miss(begun):
     assert best.damage < same.damage
 
 
+def test_masks_wait_where_there_is_no_time_for_them(begun):
+    run = begun(target_relus=0.9, time_budget="1s")
+    found = found_for(run)
+    assert found.run is run
+    assert not parts(found.plans[0])
+
+
 def test_where_whole_layers_hit_the_plan_is_that_of_whole_layers(begun):
     run = begun(target_relus=0.7)
     found = found_for(run)

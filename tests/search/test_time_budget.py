@@ -8,7 +8,7 @@ from onnxshallow.search import time_budget as module
 from onnxshallow.search.compete import tries_alone
 from onnxshallow.search.forecast import Forecast, count_samples, forecast
 from onnxshallow.search.pace import Pace
-from onnxshallow.search.time_budget import foreseen, within_time
+from onnxshallow.search.time_budget import foreseen, has_time, within_time
 
 SLOW = Pace(0.1, 0, 0, 0.1)
 
@@ -74,3 +74,27 @@ def test_long_runs_are_told_of_before_they_begin(asked, monkeypatch, seconds, no
     same, expected = foreseen(replace(asked, config=asked.config.model_copy(update={"time_budget": None})), progress)
     assert (len(progress.notes), expected.seconds) == (notes, seconds)
     assert same.most_plans is None
+
+
+@pytest.mark.parametrize(("granularity", "told"), [("auto", True), ("layer", False)])
+def test_what_channel_masks_would_take_is_told_where_they_may_be_looked_at(asked, monkeypatch, granularity, told):
+    monkeypatch.setattr(module, "_WORTH_TELLING", 0.0)
+    monkeypatch.setattr(module, "measured_pace", lambda inputs: SLOW)
+    progress = Heard()
+    update = {"time_budget": None, "granularity": granularity}
+    foreseen(replace(asked, config=asked.config.model_copy(update=update)), progress)
+    (note,) = progress.notes
+    assert ("Where whole layers miss the target, channel masks are looked at, too" in note) is told
+
+
+@pytest.mark.parametrize(("spent", "left"), [(0.0, True), (59.0, False)])
+def test_there_is_time_for_a_further_search_or_not(asked, monkeypatch, caplog, spent, left):
+    monkeypatch.setattr(module, "measured_pace", lambda inputs: SLOW)
+    monkeypatch.setattr(module, "forecast", lambda inputs, pace: Forecast({"fit": 10.0}, 1 << 30))
+    with caplog.at_level(logging.WARNING):
+        assert has_time(asked, spent) is left
+    assert ("channel masks, which might do less damage, are not looked at" in caplog.text) is not left
+
+
+def test_without_a_limit_there_is_time(asked):
+    assert has_time(replace(asked, config=asked.config.model_copy(update={"time_budget": None})), 1e9)

@@ -33,6 +33,20 @@ def test_squares_are_watched():
     assert float(room.loss(0).detach()) > 0
 
 
+def test_extreme_samples_have_no_label():
+    extremes = [{"x": smooth(4, 3, 6, seed=5)}]
+    labels = np.arange(64) % 2
+    wrong = labels.copy()
+    first = Classroom(lesson(squared(), extremes=extremes, labels=labels))
+    _, rows = next(iter(first._views.rows(0, 16)))
+    wrong[rows[-2:]] = 1 - wrong[rows[-2:]]
+    losses = [
+        float(Classroom(lesson(squared(), extremes=extremes, labels=given)).loss(0).detach())
+        for given in (labels, wrong, 1 - labels)
+    ]
+    assert losses[0] == losses[1] != losses[2]
+
+
 def test_trial_steps_change_no_weight():
     room = Classroom(lesson())
     before = {name: weight.detach().clone() for name, weight in room.graph.parameters.items()}
@@ -63,4 +77,5 @@ def test_purposes_differ_where_something_decisive_does():
     for change in ({"seed": 1}, {"length": "31steps"}, {"augment": "flip"}, {"threads": 2}, {"batch": 8}):
         assert lesson(**change).purpose != first.purpose
     assert lesson(labels=np.zeros(64, np.int64)).purpose not in (first.purpose, lesson(labels=np.arange(64)).purpose)
+    assert lesson(extremes=[{"x": smooth(4, 3, 6)}]).purpose != first.purpose
     assert lesson(held_out=[{"x": smooth(16, 3, 6, seed=9)}]).purpose != first.purpose

@@ -18,7 +18,7 @@ def test_the_original_s_sites_are_watched_where_they_still_are():
 
 
 def test_only_what_is_out_of_bounds_costs_something():
-    watch = Watch(Network(net()), ["r0"], [BATCH], seed=0, threads=1)
+    watch = Watch(Network(net()), ["r0"], [BATCH], [], seed=0, threads=1)
     usual = torch.tensor(np.float32(watch._usual[0]))
     taught = {"r0": usual.reshape(1, 1)}
     assert watch.penalty(taught, {"r0": 1.2 * taught["r0"]}) is None
@@ -28,13 +28,13 @@ def test_only_what_is_out_of_bounds_costs_something():
 
 
 def test_what_the_original_does_on_the_same_samples_is_no_growth():
-    watch = Watch(Network(net()), ["r0"], [BATCH], seed=0, threads=1)
+    watch = Watch(Network(net()), ["r0"], [BATCH], [], seed=0, threads=1)
     taught = {"r0": torch.tensor([[1e4]])}
     assert watch.penalty(taught, taught) is None
 
 
 def test_the_last_third_of_a_batch_is_changed_or_disturbed():
-    watch = Watch(Network(net()), ["r0"], [BATCH], seed=0, threads=1)
+    watch = Watch(Network(net()), ["r0"], [BATCH], [], seed=0, threads=1)
     made = [watch.changed(BATCH, np.random.default_rng(seed))["x"] for seed in range(6)]
     for one in made:
         np.testing.assert_array_equal(one[:12], BATCH["x"][:12])
@@ -43,9 +43,22 @@ def test_the_last_third_of_a_batch_is_changed_or_disturbed():
     assert len({one.tobytes() for one in made}) > 3
 
 
+def test_the_last_sixth_are_extreme_samples_where_such_are_known():
+    extremes = [{"x": np.full((2, 3, 6, 6), 50.0, np.float32)}, {"x": np.full((1, 3, 6, 6), -50.0, np.float32)}]
+    watch = Watch(Network(net()), ["r0"], [{"x": 100 * BATCH["x"]}], extremes, seed=0, threads=1)
+    batch = {"x": 0.01 * smooth(24, 3, 6)}
+    made = [watch.changed(batch, np.random.default_rng(seed))["x"] for seed in range(12)]
+    assert watch.replaced(24) == 4
+    last = np.stack([one[-4:].mean(axis=(1, 2, 3)) for one in made])
+    assert (last > 20).any()
+    assert (last < -20).any()
+    assert (np.abs(last) > 1).all()
+    assert Watch(Network(net()), ["r0"], [BATCH], [], seed=0, threads=1).replaced(24) == 0
+
+
 def test_channels_at_another_scale_count_at_the_original_s():
     scales = {"r0": np.array([4.0, 0.5])}
-    watch = Watch(Network(net()), ["r0"], [BATCH], 0, 1, scales)
+    watch = Watch(Network(net()), ["r0"], [BATCH], [], 0, 1, scales)
     taught = {"r0": torch.full((2, 2, 3, 3), 1e4)}
     learned = {"r0": taught["r0"] * torch.tensor([4.0, 0.5]).reshape(1, 2, 1, 1)}
     assert watch.penalty(taught, learned) is None
