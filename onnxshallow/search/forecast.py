@@ -21,6 +21,7 @@ from onnxshallow.search.candidates import possible_candidates
 from onnxshallow.search.compete import fit_flops, tries_alone
 from onnxshallow.search.estimates import first_look
 from onnxshallow.search.inputs import Inputs
+from onnxshallow.search.memory import bytes_of_copies, bytes_of_sample
 from onnxshallow.search.pace import Pace
 from onnxshallow.search.sensitivity.sweep import LOOKAHEAD
 from onnxshallow.text import in_time
@@ -35,8 +36,8 @@ _BISECTED = 5
 _TIMING = 4.0
 # Candidates that are measured for each that is measured at first.
 _LOOKED_AT = 1.3
-# Bytes of what is loaded on the way; tensors that onnxruntime holds while a batch runs; copies of the weights.
-_LIBRARIES, _TENSORS, _COPIES = 30 << 20, 4, 6
+# Bytes of what is loaded on the way.
+_LIBRARIES = 30 << 20
 
 
 @dataclass(frozen=True)
@@ -156,10 +157,10 @@ def _memory(inputs: Inputs) -> int:
     """The most bytes that the process will hold: what it holds now, and what the final fit adds."""
     analysis, calibration = inputs.analysis, inputs.calibration
     samples = count_samples(calibration.batches)
-    kept = min(2 * samples * _widest(analysis), calibration.store.budget)
+    kept = min(samples * bytes_of_sample(analysis) // 2, calibration.store.budget)
     fits = max((_fit_bytes(analysis, layer, samples, calibration) for layer in _layers(analysis)), default=0)
-    running = _TENSORS * inputs.data.batch * _widest(analysis)
-    models = _COPIES * sum(4 * math.prod(layer.weight_shape) for layer in analysis.layers)
+    running = inputs.data.batch * bytes_of_sample(analysis)
+    models = bytes_of_copies(analysis)
     compared = 4 * count_samples(inputs.reduced.batches) * analysis.cost.relus  # where changes begin
     return memory_in_use() + _LIBRARIES + kept + fits + running + models + min(compared, MOST_BYTES)
 
@@ -189,21 +190,6 @@ def _rows(analysis: Analysis, layer: Layer, samples: int, calibration: Calibrati
 def _row(analysis: Analysis, layer: Layer) -> int:
     """Numbers of a row: what the layer reads, and three times what it makes."""
     return analysis.layers.groups(layer) * math.prod(layer.weight_shape[1:]) + 3 * layer.weight_shape[0]
-
-
-def _widest(analysis: Analysis) -> int:
-    """Bytes of what the widest node reads and makes, for one sample."""
-    sizes = _sizes(analysis)
-    nodes = (node for node in analysis.network.nodes if node.index in analysis.network.alive)
-    return max((sum(sizes.get(name, 0) for name in {*node.inputs, *node.outputs}) for node in nodes), default=0)
-
-
-def _sizes(analysis: Analysis) -> dict[str, int]:
-    """Bytes of what each node makes for one sample, by tensor, where that is known."""
-    network = analysis.network
-    made = [name for node in network.nodes if node.index in network.alive for name in node.outputs if name]
-    shapes = {name: network.full_shape(name) for name in made if not network.is_constant(name)}
-    return {name: 4 * network.per_sample(math.prod(shape)) for name, shape in shapes.items() if shape is not None}
 
 
 def _layers(analysis: Analysis) -> list[Layer]:

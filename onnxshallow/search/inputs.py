@@ -167,7 +167,7 @@ def load_inputs(document: Document, config: Config) -> Inputs:
     if analysis.cost.unknown and (sizes := open_sizes(data.fit, analysis.network.inputs)):
         config = config.model_copy(update={"input_shape": {**sizes, **(config.input_shape or {})}})
         analysis = analyze(document.plain.model, config.input_shape)
-    memory = divide_memory(config)
+    memory = divide_memory(config, analysis)
     whole = is_fixed(analysis.network.inputs)
     if not whole:
         data = replace(data, batch=memory.batch_size(analysis, data.batch))

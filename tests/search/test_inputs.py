@@ -3,6 +3,7 @@ import onnx
 import pytest
 
 import onnxshallow
+from onnxshallow.analysis import analyze
 from onnxshallow.errors import ModelError
 from onnxshallow.model.document import as_document, load_document
 from onnxshallow.options.config import resolve
@@ -11,10 +12,11 @@ from onnxshallow.runtime.whole import run_batches
 from onnxshallow.search import inputs as inputs_module
 from onnxshallow.search.candidates import find_every_candidate
 from onnxshallow.search.inputs import load_inputs, observe
+from onnxshallow.search.memory import bytes_of_copies
 from onnxshallow.search.plan import Plan
 from tests.graphs import parse, run_plain
 from tests.networks import build, chain, smooth
-from tests.runs import NET, NET_WEIGHTS, load_case, save_case
+from tests.runs import NET, NET_WEIGHTS, load_case, net, save_case
 
 
 def test_samples_are_batched_for_fitting_and_choosing(inputs):
@@ -44,7 +46,8 @@ def test_memory_threads_and_seed_are_passed_on(tmp_path, monkeypatch):
     monkeypatch.setattr("onnxshallow.search.memory.memory_in_use", lambda: 300 << 20)
     calibration = load_case(tmp_path, memory="4G", threads=2, seed=9).calibration
     assert calibration.fit.memory == (4 << 30) // 5
-    assert calibration.store.budget == (4 << 30) - 3 * ((4 << 30) // 5) - (300 << 20)
+    besides = (300 << 20) + bytes_of_copies(analyze(net())) + (256 << 20)
+    assert calibration.store.budget == (4 << 30) - 3 * ((4 << 30) // 5) - besides
     assert (calibration.threads, calibration.fit.seed) == (2, 9)
 
 
