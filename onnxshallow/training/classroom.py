@@ -144,7 +144,10 @@ class Classroom:
             own = len(labels) - (0 if self._watch is None else self._watch.replaced(len(labels)))
             loss = loss + _LABELS * labelled_error(learned[self._pairs[0][1]][:own], labels[:own])
         penalty = None if self._watch is None else self._watch.penalty(taught, learned)
-        return loss if penalty is None else loss + _PENALTY * penalty
+        if penalty is None:
+            return loss
+        # what is beyond all numbers teaches nothing but where growth begins
+        return _PENALTY * penalty + (loss if bool(loss.isfinite()) else 0.0)
 
     def pace(self) -> float:
         """How long a step takes, in seconds, the median of a few after one that is not counted; no weight changes."""

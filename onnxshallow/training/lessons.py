@@ -1,11 +1,13 @@
 """What the student is told: how far its outputs are from the teacher's.
 
-    loss = sum over outputs of mean (s - t)^2 / mean (t - mean t)^2
+    loss = sum over outputs of mean over samples of r(mean (s - t)^2 / mean (t - mean t)^2)
+    r(e) = e up to 1, and 1 + ln e beyond
 
 The student is the optimized network, the teacher the original. Outputs are compared before a final Softmax or
 Sigmoid, where both networks end in one: logits still differ where probabilities are all but 0 and 1. Squared errors
 of logits taught as much as divergences did (docs/decisions/training.md), and they serve outputs that are no classes,
-too. Each output is scaled by how much it varies, so that none of several drowns the others.
+too. Each output is scaled by how much it varies, so that none of several drowns the others; and where a student with
+squares says 1e11 to one sample, that drowns no others either.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,13 +70,22 @@ def error(
         spreads: how much each varies.
     """
     parts = [
-        (learned[own].float() - taught[target].float()).square().mean() / scale
+        _tempered(_by_sample((learned[own].float() - taught[target].float()).square()) / scale).mean()
         for (target, own), scale in zip(pairs, spreads, strict=True)
     ]
     total = parts[0]
     for part in parts[1:]:
         total = total + part
     return total
+
+
+def _by_sample(values: "Tensor") -> "Tensor":
+    """The mean of each sample (N,); a single number as it is."""
+    return values.flatten(1).mean(dim=1) if values.dim() > 1 else values
+
+
+def _tempered(errors: "Tensor") -> "Tensor":
+    return errors.clamp(max=1.0) + errors.clamp(min=1.0).log()
 
 
 def labelled_error(scores: "Tensor", labels: NDArray[np.int64]) -> "Tensor":

@@ -100,6 +100,8 @@ class Watch:
     def penalty(self, taught: "Mapping[str, Tensor]", learned: "Mapping[str, Tensor]") -> "Tensor | None":
         """How far a batch's activations are out of bounds; None where they are within.
 
+        What is not finite does not count: growth begins before it.
+
         They are within in nearly all steps, so that nothing but their peaks is computed then, without a gradient.
 
         Args:
@@ -109,7 +111,7 @@ class Watch:
         total: Tensor | None = None
         for name, usual in zip(self.tensors, self._usual, strict=True):
             limit = _FREE * taught[name].detach().abs().amax().float().clamp(min=float(usual))
-            if bool(self._peak(name, learned[name].detach()) > limit):
+            if limit < float(self._peak(name, learned[name].detach())) < float("inf"):
                 part = (self._peak(name, learned[name]) / limit).log().square()
                 total = part if total is None else total + part
         return total

@@ -20,7 +20,20 @@ def test_logits_are_compared_before_a_softmax_that_both_have():
 def test_the_error_is_measured_by_how_much_the_output_varies():
     taught, learned = {"t": torch.tensor([[0.0, 4.0]])}, {"s": torch.tensor([[1.0, 2.0]])}
     assert float(error([("t", "s")], taught, learned, [5.0])) == pytest.approx((1 + 4) / 2 / 5)
+    single = {"t": torch.tensor([1.0, 3.0])}, {"s": torch.tensor([1.5, 3.0])}
+    assert float(error([("t", "s")], *single, [1.0])) == pytest.approx(0.125)
     assert float(error([("t", "s")] * 2, taught, learned, [5.0, 2.5])) == pytest.approx(0.5 + 1.0)
+
+
+def test_a_sample_that_is_far_off_does_not_drown_the_others():
+    taught = {"t": torch.zeros(3, 2)}
+    learned = {"s": torch.tensor([[0.5, 0.5], [1e15, 1e15], [3.0, 3.0]], requires_grad=True)}
+    found = error([("t", "s")], taught, learned, [1.0])
+    assert float(found.detach()) == pytest.approx((0.25 + (1 + np.log(1e30)) + (1 + np.log(9.0))) / 3, rel=1e-5)
+    found.backward()
+    gradient = learned["s"].grad.abs().amax(dim=1)
+    assert gradient[1] < 1e-10 < gradient[0]
+    assert torch.isfinite(gradient).all()
 
 
 def test_spread():

@@ -27,6 +27,14 @@ def test_only_what_is_out_of_bounds_costs_something():
     assert costs[0] == pytest.approx(np.log(2 / 1.25) ** 2, rel=1e-4)
 
 
+def test_where_growth_begins_is_what_counts():
+    watch = Watch(Network(net()), ["r0", "r1"], [BATCH], [], seed=0, threads=1)
+    limits = [1.25 * float(usual) for usual in watch._usual]
+    learned = {"r0": torch.tensor([[3 * limits[0]]]), "r1": torch.tensor([[np.inf]])}
+    cost = watch.penalty({name: torch.zeros(1, 1) for name in learned}, learned)
+    assert float(cost) == pytest.approx(np.log(3) ** 2, rel=1e-4)
+
+
 def test_what_the_original_does_on_the_same_samples_is_no_growth():
     watch = Watch(Network(net()), ["r0"], [BATCH], [], seed=0, threads=1)
     taught = {"r0": torch.tensor([[1e4]])}
