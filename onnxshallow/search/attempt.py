@@ -106,12 +106,13 @@ class Attempt:
         return not any(finding.refuses for finding in self.findings)
 
     @property
-    def _grows(self) -> bool:
-        return self.stability is not None and self.stability.why_unstable is not None
+    def stable(self) -> bool:
+        """Whether activations stay in bounds."""
+        return self.stability is None or self.stability.why_unstable is None
 
     def rank(self) -> tuple[bool, bool, float]:
         """What puts attempts in order, the best first: usable ones, stable ones, those that lose less."""
-        return not self.usable, self._grows, self.loss.value
+        return not self.usable, not self.stable, self.loss.value
 
 
 def carry_out(

@@ -41,7 +41,7 @@ def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
     if isinstance(found, TargetError):
         raise found
     best = _best_of(found)
-    if not best.usable and (refined := finer(found.run)) is not None:
+    if not _is_enough(best, run) and (refined := finer(found.run)) is not None:
         (masked,) = ranked_alone(refined, [replace(budget, shallower=False)], tries_alone)
         if not isinstance(masked, TargetError) and (other := _best_of(masked)).rank() < best.rank():
             found, best = masked, other
@@ -61,13 +61,18 @@ def _best_of(found: Ranked) -> Attempt:
         attempt = found.run.attempt(plan)
         if best is None or attempt.rank() < best.rank():
             best = attempt
-        if attempt.usable:
+        if _is_enough(attempt, found.run):
             break
         why = " ".join(finding.text for finding in attempt.findings if finding.refuses)
         logger.info("Plan %d is not taken: %s Trying another.", tries, why)
     if best is None:
         raise TargetError("No plan was carried out; raise the target.")
     return best
+
+
+def _is_enough(attempt: Attempt, run: Run) -> bool:
+    """Whether no other plan has to be tried: it may be used, or may be once it has learned what it lacks."""
+    return attempt.usable or (run.inputs.config.finetune is not None and attempt.stable)
 
 
 def _deepest(run: Run) -> tuple[Run, Attempt, list[str]]:

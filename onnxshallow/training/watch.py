@@ -1,8 +1,8 @@
 """What keeps activations in bounds while a network with squares learns.
 
-    penalty = sum over tensors of max over samples of max(0, ln(largest |y| / limit))^2
+    penalty = sum over tensors and samples of max(0, ln(largest |y| / limit))^2
 
-The limit of a tensor is a little more than what the original makes of it, on ordinary samples or on the same ones; so
+The limit is a little more than what the original makes of the tensor, on ordinary samples or on the same one; so
 it punishes what `onnxshallow.validation.growth` calls growth, long before that is refused. A part of each batch is
 changed as the world may change it, and a part are the most extreme samples that are known, disturbed, since growth
 begins where nobody looked.
@@ -28,8 +28,8 @@ __all__ = ["Watch", "watched_tensors"]
 _FREE = 1.25
 # A tensor that never gets beyond this share of the largest of all counts as if it did, as in `validation.growth`.
 _SMALL = 1e-3
-# Of a batch one sample in so many is changed, and as many are extreme ones, disturbed by up to so much of the range.
-_ONE_IN, _STRENGTH = 6, 0.3
+# Of a batch one sample in so many is changed, in so many ways; as many are extreme ones, disturbed by up to so much.
+_ONE_IN, _WAYS, _STRENGTH = 6, 4, 0.3
 
 
 def watched_tensors(original: Analysis, optimized: Network) -> tuple[str, ...]:
@@ -89,20 +89,26 @@ class Watch:
         ends = (max(0, count - 2 * each), count - each)
         parts = ({name: np.split(values, ends)[place] for name, values in batch.items()} for place in range(3))
         kept, first, second = parts
-        changes = self._changer.changes
-        first = self._changer.changed(first, changes[int(generator.integers(len(changes)))])
+        ways = generator.permutation(self._changer.changes)[:_WAYS]
+        pieces = np.array_split(np.arange(ends[1] - ends[0]), len(ways))
+        first = joined(
+            [
+                self._changer.changed({name: values[piece] for name, values in first.items()}, str(way))
+                for piece, way in zip(pieces, ways, strict=True)
+                if len(piece) or not ends[1]
+            ]
+        )
         if self._extremes:
-            chosen = generator.integers(len(next(iter(self._extremes.values()))), size=each)
-            second = {name: values[chosen] for name, values in self._extremes.items()}
+            rows = generator.integers(len(next(iter(self._extremes.values()))), size=each)
+            second = {name: values[rows] for name, values in self._extremes.items()}
         second = self._changer.disturbed(second, _STRENGTH * generator.random(), generator)
         return {name: np.concatenate([part[name] for part in (kept, first, second)]) for name in batch}
 
     def penalty(self, taught: "Mapping[str, Tensor]", learned: "Mapping[str, Tensor]") -> "Tensor | None":
         """How far a batch's activations are out of bounds; None where they are within.
 
-        What is not finite does not count: growth begins before it.
-
         They are within in nearly all steps, so that nothing but their peaks is computed then, without a gradient.
+        What is not finite does not count: growth begins before it.
 
         Args:
             taught: what the original makes of the batch, by name.
@@ -110,15 +116,22 @@ class Watch:
         """
         total: Tensor | None = None
         for name, usual in zip(self.tensors, self._usual, strict=True):
-            limit = _FREE * taught[name].detach().abs().amax().float().clamp(min=float(usual))
-            if limit < float(self._peak(name, learned[name].detach())) < float("inf"):
-                part = (self._peak(name, learned[name]) / limit).log().square()
+            limit = _FREE * _peaks(taught[name].detach()).clamp(min=float(usual))
+            excess = self._own(name, learned[name].detach()) / limit
+            which = (excess > 1) & excess.isfinite()
+            if bool(which.any()):
+                part = (self._own(name, learned[name])[which] / limit[which]).log().square().sum()
                 total = part if total is None else total + part
         return total
 
-    def _peak(self, name: str, values: "Tensor") -> "Tensor":
-        """The largest absolute value of what the student makes, at the original's scale."""
+    def _own(self, name: str, values: "Tensor") -> "Tensor":
+        """The largest absolute values (N,) of what the student makes, at the original's scale."""
         scale = self._scales.get(name)
         if scale is not None:
             values = values / values.new_tensor(scale).reshape(1, -1, *(1,) * (values.dim() - 2))
-        return values.abs().amax().float()
+        return _peaks(values)
+
+
+def _peaks(values: "Tensor") -> "Tensor":
+    """The largest absolute value of each sample (N,)."""
+    return values.reshape(len(values), -1).abs().amax(dim=1).float()

@@ -57,6 +57,20 @@ def test_what_is_refused_comes_after_what_is_not():
     assert sorted([unstable, worse, bad, good], key=Attempt.rank) == [good, bad, worse, unstable]
 
 
+@pytest.mark.parametrize(
+    ("finetune", "found", "enough"),
+    [
+        (None, (0.1,), True),
+        (None, (0.2,), False),
+        ("10steps", (0.2,), True),
+        ("10steps", (0.0, BLOWN_UP), False),
+    ],
+)
+def test_what_is_trained_afterwards_only_has_to_stay_in_bounds(case, finetune, found, enough):
+    made = attempt(*found, limits=Limits(max_drop=0.15))
+    assert choose_module._is_enough(made, search_of(case, finetune=finetune)) is enough
+
+
 def search_of(case, **options):
     inputs, observation = case
     inputs = replace(inputs, config=inputs.config.model_copy(update=options))

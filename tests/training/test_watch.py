@@ -27,6 +27,22 @@ def test_only_what_is_out_of_bounds_costs_something():
     assert costs[0] == pytest.approx(np.log(2 / 1.25) ** 2, rel=1e-4)
 
 
+def test_each_sample_has_a_limit_of_its_own():
+    watch = Watch(Network(net()), ["r0"], [BATCH], [], seed=0, threads=1)
+    usual = float(watch._usual[0])
+    taught = {"r0": torch.tensor([[100 * usual], [usual], [0.1 * usual]])}
+    learned = {"r0": torch.tensor([[100 * usual], [5 * usual], [2.5 * usual]])}
+    assert float(watch.penalty(taught, learned)) == pytest.approx(np.log(4) ** 2 + np.log(2) ** 2, rel=1e-4)
+
+
+def test_a_batch_of_a_few_samples_is_changed_too():
+    watch = Watch(Network(net()), ["r0"], [BATCH], [], seed=0, threads=1)
+    for count in (1, 2, 3):
+        made = watch.changed({"x": BATCH["x"][:count]}, np.random.default_rng(0))["x"]
+        assert made.shape == (count, 3, 6, 6)
+        assert not np.array_equal(made[-1], BATCH["x"][count - 1])
+
+
 def test_where_growth_begins_is_what_counts():
     watch = Watch(Network(net()), ["r0", "r1"], [BATCH], [], seed=0, threads=1)
     limits = [1.25 * float(usual) for usual in watch._usual]
@@ -72,6 +88,6 @@ def test_channels_at_another_scale_count_at_the_original_s():
     assert watch.penalty(taught, learned) is None
     grown = (4 * learned["r0"]).requires_grad_()
     cost = watch.penalty(taught, {"r0": grown})
-    assert float(cost.detach()) == pytest.approx(np.log(4 / 1.25) ** 2, rel=1e-4)
+    assert float(cost.detach()) == pytest.approx(2 * np.log(4 / 1.25) ** 2, rel=1e-4)
     cost.backward()
     assert grown.grad.any()
