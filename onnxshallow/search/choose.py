@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 # How many plans are validated before the best of those that are refused is taken.
 MAX_VALIDATED = 4
+# Where one loses so many times what is allowed, the next ones, which did more damage before, are not tried.
+_HOPELESS = 2.0
 # Shares of the ReLUs that are tried when only an accuracy budget is given, and how far they lie apart.
 _SHARES, _STEP = tuple(share / 20 for share in range(19, 0, -1)), 0.05
 
@@ -61,7 +63,7 @@ def _best_of(found: Ranked) -> Attempt:
         attempt = found.run.attempt(plan)
         if best is None or attempt.rank() < best.rank():
             best = attempt
-        if _is_enough(attempt, found.run):
+        if _is_enough(attempt, found.run) or any(gate.times > _HOPELESS for gate in attempt.gates):
             break
         why = " ".join(finding.text for finding in attempt.findings if finding.refuses)
         logger.info("Plan %d is not taken: %s Trying another.", tries, why)

@@ -89,6 +89,12 @@ class Gate:
     what: str = ""
     worst: Number = None
 
+    @property
+    def times(self) -> float:
+        """How many times what is allowed is lost; 0 where nothing is allowed, so that no number says it."""
+        value, limit = (1 - self.value, 1 - self.limit) if self.name == "min-agreement" else (self.value, self.limit)
+        return value / limit if limit > 0 else 0.0
+
     def describe(self, source: str = "") -> str:
         """A sentence for a gate that is not met.
 

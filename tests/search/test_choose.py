@@ -16,6 +16,7 @@ from onnxshallow.search import compete as compete_module
 from onnxshallow.search import run as run_module
 from onnxshallow.search.attempt import Attempt, carry_out
 from onnxshallow.search.choose import choose
+from onnxshallow.search.granularity import Ranked
 from onnxshallow.search.inputs import observe
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
@@ -69,6 +70,22 @@ def test_what_is_refused_comes_after_what_is_not():
 def test_what_is_trained_afterwards_only_has_to_stay_in_bounds(case, finetune, found, enough):
     made = attempt(*found, limits=Limits(max_drop=0.15))
     assert choose_module._is_enough(made, search_of(case, finetune=finetune)) is enough
+
+
+@pytest.mark.parametrize(("lost", "tried"), [(0.16, 3), (0.29, 3), (0.31, 1)])
+def test_far_from_what_is_allowed_no_other_plan_is_tried(case, lost, tried):
+    attempts = []
+
+    class Counting(Run):
+        def attempt(self, plan):
+            attempts.append(plan)
+            return attempt(lost, limits=Limits(max_drop=0.15))
+
+    run = search_of(case)
+    counting = Counting(run.inputs, run.observation, run.progress, run.clock)
+    plans = [Plan((), {}, 0.1 * number) for number in range(3)]
+    choose_module._best_of(Ranked(counting, plans))
+    assert len(attempts) == tried
 
 
 def search_of(case, **options):

@@ -6,7 +6,7 @@ import pytest
 from onnxshallow.errors import UsageError
 from onnxshallow.options.config import Config
 from onnxshallow.validation.compare import Accuracy, Comparison, Fidelity
-from onnxshallow.validation.gates import Limits, check_gates, gate_findings
+from onnxshallow.validation.gates import Gate, Limits, check_gates, gate_findings
 from onnxshallow.validation.outputs import OutputDifference
 
 FLOATS = OutputDifference("y", (3,), relative_error=0.2)
@@ -244,3 +244,16 @@ def test_gates_come_from_the_options():
     assert Limits.from_config(config) == Limits(max_drop=0.01, max_error=0.5)
     assert Limits.from_config(config).given
     assert not Limits.from_config(Config()).given
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "value", "times"),
+    [
+        ("max-drop", 0.05, 0.1, 2.0),
+        ("min-agreement", 0.9, 0.7, 3.0),
+        ("max-error", 0.1, 0.05, 0.5),
+        ("max-drop", 0, 1, 0),
+    ],
+)
+def test_how_many_times_what_is_allowed_is_lost(name, limit, value, times):
+    assert Gate(name, limit, value, met=False).times == pytest.approx(times)
