@@ -140,7 +140,7 @@ def _with_time_left(length: Length) -> Length:
 def _again(lesson: Lesson, student: Realized, offenders: Sequence[Batch], steps: int) -> Lesson:
     """A short course more, in which the samples on which activations grew too far are shown as well."""
     length = Length(max(1, round(_PART * steps)), "steps")
-    return replace(lesson, optimized=student.network, offenders=(*lesson.offenders, offenders), length=length)
+    return replace(lesson, optimized=student.network, extremes=(*lesson.extremes, offenders), length=length)
 
 
 def _moved(start: Realized, learned: onnx.ModelProto, share: float) -> Realized:
@@ -191,7 +191,7 @@ def lesson_of(inputs: Inputs, start: Realized, length: Length) -> Lesson:
         augment=config.augment or usual(infos, inputs.kinds, teacher.run, batches[:_SHOWN]),
         seed=config.seed,
         threads=config.threads or 0,
-        extremes=inputs.calibration.watched,
+        extremes=(inputs.calibration.watched,),
         labels=labels,
     )
 

@@ -50,8 +50,7 @@ class Lesson:
         kinds: what the outputs mean.
         train: samples to learn from.
         held_out: batches of samples to judge by.
-        extremes: batches of extreme samples, which activations are watched on where something is squared.
-        offenders: groups of such batches on which activations grew too far before, and on which it is judged, too.
+        extremes: groups of extreme samples, in batches, which activations are watched on where something is squared.
         labels: (N,) classes of `train` by the only output, where they are learned from as well; else None.
         batch: samples a step.
         length: how long.
@@ -71,8 +70,7 @@ class Lesson:
     augment: Augment
     seed: int = 0
     threads: int = 0
-    extremes: Sequence[Mapping[str, np.ndarray]] = ()
-    offenders: Sequence[Sequence[Mapping[str, np.ndarray]]] = ()
+    extremes: Sequence[Sequence[Mapping[str, np.ndarray]]] = ()
     labels: NDArray[np.int64] | None = None
 
     @property
@@ -83,7 +81,7 @@ class Lesson:
         digest = hashlib.sha256()
         for network in (self.original.network, self.optimized):
             digest.update(network.model.SerializeToString(deterministic=True))
-        for batch in itertools.chain(self.held_out, self.extremes, *self.offenders):
+        for batch in itertools.chain(self.held_out, *self.extremes):
             for name in sorted(batch):
                 digest.update(np.ascontiguousarray(batch[name]).tobytes())
         decisive = (self.length, self.augment, self.batch, self.seed, self.threads, torch.__version__)
@@ -121,9 +119,7 @@ class Classroom:
         few = _first(lesson.held_out, _SEEN)
         if watched:
             scales = scales_of(student.model)
-            self._watch = Watch(
-                teacher, watched, few, (lesson.extremes, *lesson.offenders), lesson.seed, lesson.threads, scales
-            )
+            self._watch = Watch(teacher, watched, few, lesson.extremes, lesson.seed, lesson.threads, scales)
         self._views = Views(lesson.train, Augmentation.of(lesson.augment, teacher.inputs), lesson.seed)
         told = [self._taught(batch) for batch in few]
         self._spreads = [spread([answers[target] for answers in told]) for target in targets]

@@ -119,7 +119,7 @@ class _Run:
             lesson.original,
             lesson.held_out,
             lesson.kinds,
-            lesson.offenders,
+            lesson.extremes,
             squares=lesson.squares,
             seed=lesson.seed,
             threads=lesson.threads,

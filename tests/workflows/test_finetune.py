@@ -109,7 +109,7 @@ def test_what_is_not_stable_is_trained_further_on_the_samples_that_grew(monkeypa
     assert [look.step for look in training.looks] == sorted({look.step for look in training.looks})
     assert training.looks[-1].step == 48
     assert [lesson.length for lesson in lessons[1:]] == [Length(4, "steps")] * 2
-    first, second, third = (lesson.offenders for lesson in lessons)
+    first, second, third = (lesson.extremes for lesson in lessons)
     assert (len(second) - len(first), len(third) - len(second)) == (1, 1)
     assert second[-1][0]["x"].shape == (2, 3, 6, 6)
     assert not any("not stable" in text for text in result.report.verdict.reasons)
