@@ -1,6 +1,5 @@
 """An attempt whose weights learned from the original, and what is to be said of that."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from onnxshallow.training.classroom import Lesson
 from onnxshallow.training.distil import Distilled, distil
 from onnxshallow.training.library import require_torch
 from onnxshallow.training.student import moved_towards
-from onnxshallow.validation.peaks import Batch
 
 __all__ = ["Trained", "lesson_of", "require_lesson", "train"]
 
@@ -36,9 +34,7 @@ _BATCH = 128
 _ONE_IN, _MOST_HELD_OUT = 8, 1024
 # How many batches are shown to the original to find out what may be done to images.
 _SHOWN = 8
-# Where what was learned is not stable, so many courses follow, each of so much of the first one.
-_AGAIN, _PART = 2, 0.1
-# Where it still is not, this much of the way to it may be; the start is the last resort.
+# Where what was learned is not stable, this much of the way to it may be; the start is the last resort.
 _SHARES = (1.0, 0.5, 0.25, 0.0)
 
 
@@ -87,8 +83,8 @@ def train(
 ) -> Trained:
     """Let an optimized network learn, and compare what comes of it with the original.
 
-    Where what was learned lets activations grow too far on samples that were not looked at before, these are shown in
-    a short course more, at most twice. Where that does not help, the weights stop on the way.
+    Where what was learned lets activations grow too far on samples that were not looked at before, the weights stop
+    on the way to it.
 
     Args:
         inputs: the original, samples, and options: `finetune` says how long.
@@ -104,43 +100,25 @@ def train(
         DataError: there are too few samples.
         UsageError: the checkpoint is of another run.
     """
-    length = read_length(inputs.config.finetune)
     if start.analysis.cost.squares > inputs.analysis.cost.squares:
-        inputs, length = with_watched(inputs, progress), _with_time_left(length)
-    lesson = lesson_of(inputs, start, length)
+        inputs = with_watched(inputs, progress)
+    lesson = lesson_of(inputs, start)
     with clock("train"):
         distilled = distil(lesson, progress, checkpoint, resume=resume)
-    steps, why = distilled.steps, ""
-    more = _AGAIN if distilled.best.step and not distilled.interrupted else 0
-    for number, share in enumerate([*[1.0] * more, *_SHARES] if distilled.best.step else [0.0]):
-        with clock("examine"):
+    remarks = _remarks(lesson, distilled)
+    with clock("examine"):
+        whys = []
+        for share in _SHARES if distilled.best.step else (0.0,):
             made = _moved(start, distilled.model, share)
             pair = examined(inputs, made, progress, briefly=share > 0)
-        if pair is None or pair.result.why_unstable is None:
-            break
-        if share == 1:
-            why = pair.result.why_unstable
-        if number < more:
-            lesson = _again(lesson, made, pair.offenders, steps)
-            with clock("train"):
-                distilled = distilled.then(distil(lesson, progress))
-    remarks = _remarks(lesson, distilled)
-    if why and share < 1:
-        remarks.append(_not_stable(why, share))
+            if pair is None or pair.result.why_unstable is None:
+                break
+            whys.append(pair.result.why_unstable)
+        if whys and distilled.best.step:
+            remarks.append(_not_stable(whys[0], share))
     with clock("validate"):
         attempt = judged(inputs, plan, made, None if pair is None else pair.result, progress)
     return Trained(attempt, distilled, lesson, share if distilled.best.step else 0.0, tuple(remarks))
-
-
-def _with_time_left(length: Length) -> Length:
-    """A course that leaves time for what may follow it; steps and epochs are those of the first."""
-    return replace(length, number=length.number / (1 + _AGAIN * _PART)) if length.unit == "seconds" else length
-
-
-def _again(lesson: Lesson, student: Realized, offenders: Sequence[Batch], steps: int) -> Lesson:
-    """A short course more, in which the samples on which activations grew too far are shown as well."""
-    length = Length(max(1, round(_PART * steps)), "steps")
-    return replace(lesson, optimized=student.network, extremes=(*lesson.extremes, offenders), length=length)
 
 
 def _moved(start: Realized, learned: onnx.ModelProto, share: float) -> Realized:
@@ -157,13 +135,13 @@ def _not_stable(why: str, share: float) -> str:
     return f"what was learned is not stable, so {instead}: {why}"
 
 
-def lesson_of(inputs: Inputs, start: Realized, length: Length) -> Lesson:
+def lesson_of(inputs: Inputs, start: Realized, length: Length | None = None) -> Lesson:
     """What an optimized network is to learn.
 
     Args:
         inputs: the original, samples, and options.
         start: the optimized network.
-        length: how long.
+        length: how long; by default as the options say.
 
     Raises:
         DataError: there are too few samples, or labels that do not fit.
@@ -187,11 +165,11 @@ def lesson_of(inputs: Inputs, start: Realized, length: Length) -> Lesson:
         train=train,
         held_out=batches,
         batch=batch,
-        length=length,
+        length=length or read_length(config.finetune),
         augment=config.augment or usual(infos, inputs.kinds, teacher.run, batches[:_SHOWN]),
         seed=config.seed,
         threads=config.threads or 0,
-        extremes=(inputs.calibration.watched,),
+        extremes=inputs.calibration.watched,
         labels=labels,
     )
 

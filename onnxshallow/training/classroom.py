@@ -1,7 +1,6 @@
 """The teacher, which is the original, and the student, which is the optimized network, before the same samples."""
 
 import hashlib
-import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +49,7 @@ class Lesson:
         kinds: what the outputs mean.
         train: samples to learn from.
         held_out: batches of samples to judge by.
-        extremes: groups of extreme samples, in batches, which activations are watched on where something is squared.
+        extremes: batches of extreme samples, which activations are watched on where something is squared.
         labels: (N,) classes of `train` by the only output, where they are learned from as well; else None.
         batch: samples a step.
         length: how long.
@@ -70,7 +69,7 @@ class Lesson:
     augment: Augment
     seed: int = 0
     threads: int = 0
-    extremes: Sequence[Sequence[Mapping[str, np.ndarray]]] = ()
+    extremes: Sequence[Mapping[str, np.ndarray]] = ()
     labels: NDArray[np.int64] | None = None
 
     @property
@@ -81,7 +80,7 @@ class Lesson:
         digest = hashlib.sha256()
         for network in (self.original.network, self.optimized):
             digest.update(network.model.SerializeToString(deterministic=True))
-        for batch in itertools.chain(self.held_out, *self.extremes):
+        for batch in (*self.held_out, *self.extremes):
             for name in sorted(batch):
                 digest.update(np.ascontiguousarray(batch[name]).tobytes())
         decisive = (self.length, self.augment, self.batch, self.seed, self.threads, torch.__version__)

@@ -7,7 +7,7 @@ The start is the first of those, so that the result is never worse than it, as f
 """
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -53,18 +53,6 @@ class Distilled:
     trained: int
     lacks: tuple[str, ...]
     arithmetic: str
-
-    def then(self, later: "Distilled") -> "Distilled":
-        """This and what was learned after it, from where it ended."""
-        looks = tuple(replace(look, step=self.done + look.step) for look in later.looks)
-        best = looks[later.looks.index(later.best)] if later.best.step else self.best
-        return replace(
-            later,
-            looks=(*self.looks, *looks[1:]),
-            best=best,
-            steps=self.steps + later.steps,
-            done=self.done + later.done,
-        )
 
 
 def distil(lesson: Lesson, progress: Progress, checkpoint: Path | None = None, *, resume: bool = False) -> Distilled:
@@ -119,7 +107,6 @@ class _Run:
             lesson.original,
             lesson.held_out,
             lesson.kinds,
-            lesson.extremes,
             squares=lesson.squares,
             seed=lesson.seed,
             threads=lesson.threads,

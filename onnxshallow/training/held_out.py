@@ -1,6 +1,6 @@
 """What a student is worth: on samples that it is not trained on, in onnxruntime, as it would be written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,6 @@ class HeldOut:
         original: the original's parts.
         batches: the held-out samples.
         kinds: what the outputs mean.
-        extremes: groups of extreme samples, on which activations may not grow either.
         squares: whether activations may grow, so that they are looked at.
         seed: of changes of samples.
         threads: of onnxruntime.
@@ -64,13 +63,12 @@ class HeldOut:
         original: Analysis,
         batches: Sequence[dict[str, np.ndarray]],
         kinds: Sequence[OutputKind],
-        extremes: Sequence[Sequence[Mapping[str, np.ndarray]]] = (),
         *,
         squares: bool,
         seed: int,
         threads: int,
     ) -> None:
-        self._original, self._batches, self._kinds, self._extremes = original, batches, kinds, extremes
+        self._original, self._batches, self._kinds = original, batches, kinds
         self._threads, self._squares, self._seed = threads, squares, seed
         self._reference = Reference(original, threads)
         self._teacher = Recorded(Session(original.network.model, threads=threads), len(batches))
@@ -103,8 +101,6 @@ class HeldOut:
         changer = Changer.of(self._original.network.inputs, few, self._seed)
         for change in changer.changes:
             pair.look(change, (changer.changed(batch, change) for batch in few))
-        for number, group in enumerate(self._extremes):
-            pair.look(f"extreme samples {number}", group)
         return float(pair.result.worst.factor)
 
 

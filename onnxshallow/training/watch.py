@@ -45,7 +45,7 @@ class Watch:
         original: the original's graph.
         tensors: whose activations are watched.
         batches: ordinary samples.
-        extremes: groups of samples that are extreme in some way, in batches; each group is shown as often.
+        extremes: samples that are extreme in some way.
         seed: of what is drawn at random.
         threads: of onnxruntime.
         scales: by tensor of the student what its channels are multiplied by, (C,).
@@ -56,7 +56,7 @@ class Watch:
         original: Network,
         tensors: Sequence[str],
         batches: Sequence[Mapping[str, np.ndarray]],
-        extremes: Sequence[Sequence[Mapping[str, np.ndarray]]],
+        extremes: Sequence[Mapping[str, np.ndarray]],
         seed: int,
         threads: int,
         scales: Mapping[str, np.ndarray] | None = None,
@@ -67,7 +67,7 @@ class Watch:
         self.tensors = tuple(tensors)
         self._usual = np.maximum(peaks, max(_SMALL * peaks.max(initial=0.0), 1e-12))
         self._changer = Changer.of(original.inputs, batches, seed)
-        self._extremes = [joined(group) for group in extremes if group]
+        self._extremes = joined(extremes) if extremes else {}
 
     def _each(self, count: int) -> int:
         """Of how many samples how many are changed, and how many disturbed."""
@@ -99,10 +99,8 @@ class Watch:
             ]
         )
         if self._extremes:
-            places = np.array_split(np.arange(each), len(self._extremes))
-            second = joined(
-                [_some(group, len(p), generator) for group, p in zip(self._extremes, places, strict=True)]
-            )
+            rows = generator.integers(len(next(iter(self._extremes.values()))), size=each)
+            second = {name: values[rows] for name, values in self._extremes.items()}
         second = self._changer.disturbed(second, _STRENGTH * generator.random(), generator)
         return {name: np.concatenate([part[name] for part in (kept, first, second)]) for name in batch}
 
@@ -132,11 +130,6 @@ class Watch:
         if scale is not None:
             values = values / values.new_tensor(scale).reshape(1, -1, *(1,) * (values.dim() - 2))
         return _peaks(values)
-
-
-def _some(samples: Mapping[str, np.ndarray], count: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    rows = generator.integers(len(next(iter(samples.values()))), size=count)
-    return {name: values[rows] for name, values in samples.items()}
 
 
 def _peaks(values: "Tensor") -> "Tensor":

@@ -19,7 +19,7 @@ from onnxshallow.model.session import Session
 from onnxshallow.runtime.segment import build_segment
 from onnxshallow.validation.growth import BOUND, Growth, Range, Stability, bits, growth
 
-__all__ = ["Batch", "Pair", "Peaks", "Reference", "most_extreme", "provoked"]
+__all__ = ["Pair", "Peaks", "Reference", "most_extreme", "provoked"]
 
 # Of how many extreme and how many other samples changed copies are looked at; how many are provoked; how many
 # offenders of a set are kept.

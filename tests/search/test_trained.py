@@ -5,7 +5,6 @@ from onnxshallow.errors import DataError, UsageError
 from onnxshallow.model.document import load_document
 from onnxshallow.model.network import Network
 from onnxshallow.options.config import resolve
-from onnxshallow.options.quantities import read_length
 from onnxshallow.rewriting.realize import Realized
 from onnxshallow.runtime.progress import Clock, Silent
 from onnxshallow.search.inputs import load_inputs
@@ -49,7 +48,7 @@ def labelled(folder, labels):
     path, data = save_case(folder, labels=labels, x=smooth(200, 3, 6))
     config = {"calib": str(data), "finetune": "20steps", "labels": True, "output_kind": {"y": "classes"}}
     inputs = load_inputs(load_document(path), resolve(config, path))
-    return lesson_of(inputs, Realized(Network(damaged(net())), outputs=[]), read_length(inputs.config.finetune))
+    return lesson_of(inputs, Realized(Network(damaged(net())), outputs=[]))
 
 
 def test_labels_go_with_their_samples(tmp_path):

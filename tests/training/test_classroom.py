@@ -34,7 +34,7 @@ def test_squares_are_watched():
 
 
 def test_extreme_samples_have_no_label():
-    extremes = [[{"x": smooth(4, 3, 6, seed=5)}]]
+    extremes = [{"x": smooth(4, 3, 6, seed=5)}]
     labels = np.arange(64) % 2
     wrong = labels.copy()
     first = Classroom(lesson(squared(), extremes=extremes, labels=labels))
@@ -77,5 +77,5 @@ def test_purposes_differ_where_something_decisive_does():
     for change in ({"seed": 1}, {"length": "31steps"}, {"augment": "flip"}, {"threads": 2}, {"batch": 8}):
         assert lesson(**change).purpose != first.purpose
     assert lesson(labels=np.zeros(64, np.int64)).purpose not in (first.purpose, lesson(labels=np.arange(64)).purpose)
-    assert lesson(extremes=[[{"x": smooth(4, 3, 6)}]]).purpose != first.purpose
+    assert lesson(extremes=[{"x": smooth(4, 3, 6)}]).purpose != first.purpose
     assert lesson(held_out=[{"x": smooth(16, 3, 6, seed=9)}]).purpose != first.purpose

@@ -69,7 +69,7 @@ def test_the_last_third_of_a_batch_is_changed_or_disturbed():
 
 def test_the_last_sixth_are_extreme_samples_where_such_are_known():
     extremes = [{"x": np.full((2, 3, 6, 6), 50.0, np.float32)}, {"x": np.full((1, 3, 6, 6), -50.0, np.float32)}]
-    watch = Watch(Network(net()), ["r0"], [{"x": 100 * BATCH["x"]}], [extremes], seed=0, threads=1)
+    watch = Watch(Network(net()), ["r0"], [{"x": 100 * BATCH["x"]}], extremes, seed=0, threads=1)
     batch = {"x": 0.01 * smooth(24, 3, 6)}
     made = [watch.changed(batch, np.random.default_rng(seed))["x"] for seed in range(12)]
     assert watch.replaced(24) == 4
