@@ -11,7 +11,10 @@ import numpy as np
 from onnxshallow.data.samples import Samples
 from onnxshallow.training.augmentation import CHANCES, Augmentation
 
-__all__ = ["Views", "joined"]
+__all__ = ["ALONE", "Views", "joined"]
+
+ALONE = 8
+"""In so many views images are not mixed with others yet: short courses learn less by mixing, long ones more."""
 
 
 class Views:
@@ -53,7 +56,7 @@ class Views:
         """
         chances = self._of(view)[rows]
         batch = self._samples.batch(rows)
-        if self._augmentation.kind != "mixup":
+        if self._augmentation.kind != "mixup" or view < ALONE:
             return self._augmentation(batch, chances)
         others = self._samples.batch((chances[:, -1] * len(self)).astype(np.intp))
         return self._augmentation(batch, chances, others)

@@ -5,7 +5,7 @@ from onnxshallow.data.columns import ArrayColumn
 from onnxshallow.data.samples import Samples
 from onnxshallow.model.tensors import TensorInfo
 from onnxshallow.training.augmentation import Augmentation
-from onnxshallow.training.views import Views
+from onnxshallow.training.views import ALONE, Views
 from tests.networks import smooth
 
 FLOAT = np.dtype(np.float32)
@@ -36,9 +36,11 @@ def test_a_view_shows_a_sample_always_in_the_same_way(kind):
     np.testing.assert_array_equal(made.show(0, np.array([5, 2]))["x"], first[[5, 2]])
 
 
-def test_other_images_are_laid_over_some():
+def test_other_images_are_laid_over_some_but_not_at_first():
     images = np.stack([np.full((3, 16, 16), value, np.float32) for value in range(24)])
-    values = views("mixup", images).show(0, np.arange(24))["x"][:, 0, 0, 0]
+    for view in range(ALONE):
+        np.testing.assert_array_equal(views("mixup", images).show(view, np.arange(24))["x"], images)
+    values = views("mixup", images).show(ALONE, np.arange(24))["x"][:, 0, 0, 0]
     mixed = values != np.arange(24)
     assert 4 < mixed.sum() < 20
     assert len(np.unique(np.sign(values - np.arange(24))[mixed])) == 2
