@@ -90,7 +90,10 @@ def _disturbed(images: _Images, strength: float, generator: np.random.Generator)
     else:
         other = np.roll(images, (1 + generator.integers(count), *generator.integers((height, width))), axis=(0, 1, 2))
         made = (1 - share) * made + share * other
-    clipped: _Images = np.clip(made, 0, 1)
+    ends = (1, 2, 3)
+    darkest = np.minimum(images.min(axis=ends, keepdims=True), 0)
+    lightest = np.maximum(images.max(axis=ends, keepdims=True), 1)
+    clipped: _Images = np.clip(made, darkest, lightest)
     return clipped
 
 
@@ -174,9 +177,10 @@ class Changer:
     def disturbed(
         self, batch: Mapping[str, np.ndarray], strength: float, generator: np.random.Generator
     ) -> dict[str, np.ndarray]:
-        """A batch disturbed at random, each sample in a way of its own, within black and white where it is an image.
+        """A batch disturbed at random, each sample in a way of its own.
 
-        Exposure, contrast, colours, and either noise or a part of another sample of the batch.
+        Exposure, contrast, colours, and either noise or a part of another sample of the batch. Images stay within black
+        and white, or as far beyond as they are already.
 
         Args:
             batch: arrays (N, ...) by input name; other than floating-point and image inputs stay as they are.

@@ -151,3 +151,15 @@ def test_disturbed_images_stay_within_black_and_white_and_differ_more_the_strong
     moved = np.sqrt(np.mean([(each - pixels(20)) ** 2 for each in found]))
     assert 0.3 * strength < moved < 3 * strength
     assert not np.array_equal(found[0], found[1])
+
+
+def test_what_is_beyond_white_is_disturbed_there():
+    batch = {"x": standardized(pixels(20))}
+    changer = Changer.of([COLOUR], [batch])
+    brighter = changer.changed(batch, "beyond white x1.5")
+    before, found = (
+        back(each["x"]) for each in (brighter, changer.disturbed(brighter, 0.1, np.random.default_rng(0)))
+    )
+    assert found.min() > -1e-5
+    assert np.all(found.max(axis=(1, 2, 3)) < np.maximum(before.max(axis=(1, 2, 3)), 1) + 1e-5)
+    assert found.max() > 1.2
