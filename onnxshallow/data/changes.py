@@ -179,8 +179,8 @@ class Changer:
     ) -> dict[str, np.ndarray]:
         """A batch disturbed at random, each sample in a way of its own.
 
-        Exposure, contrast, colours, and either noise or a part of another sample of the batch. Images stay within black
-        and white, or as far beyond as they are already.
+        Exposure, contrast, colours, and either noise or a part of another sample of the batch. Images stay within
+        black and white, or as far beyond as they are already.
 
         Args:
             batch: arrays (N, ...) by input name; other than floating-point and image inputs stay as they are.

@@ -116,22 +116,26 @@ class Watch:
         """
         total: Tensor | None = None
         for name, usual in zip(self.tensors, self._usual, strict=True):
-            limit = _FREE * _peaks(taught[name].detach()).clamp(min=float(usual))
-            excess = self._own(name, learned[name].detach()) / limit
+            limit = _FREE * _peaks(_rows(taught[name].detach())).clamp(min=float(usual))
+            made = _rows(learned[name])
+            excess = self._own(name, made.detach()) / limit
             which = (excess > 1) & excess.isfinite()
             if bool(which.any()):
-                part = (self._own(name, learned[name])[which] / limit[which]).log().square().sum()
+                part = (self._own(name, made[which]) / limit[which]).log().square().sum()
                 total = part if total is None else total + part
         return total
 
-    def _own(self, name: str, values: "Tensor") -> "Tensor":
+    def _own(self, name: str, rows: "Tensor") -> "Tensor":
         """The largest absolute values (N,) of what the student makes, at the original's scale."""
         scale = self._scales.get(name)
-        if scale is not None:
-            values = values / values.new_tensor(scale).reshape(1, -1, *(1,) * (values.dim() - 2))
-        return _peaks(values)
+        return _peaks(rows if scale is None else rows / rows.new_tensor(scale))
 
 
-def _peaks(values: "Tensor") -> "Tensor":
+def _rows(values: "Tensor") -> "Tensor":
+    """Values with their channels last (N, ..., C), as maps lie in memory."""
+    return values.movedim(1, -1) if values.dim() > 1 else values
+
+
+def _peaks(rows: "Tensor") -> "Tensor":
     """The largest absolute value of each sample (N,)."""
-    return values.reshape(len(values), -1).abs().amax(dim=1).float()
+    return rows.reshape(len(rows), -1).abs().amax(dim=1).float()

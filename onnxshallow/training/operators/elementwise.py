@@ -36,6 +36,42 @@ def _alike(function: "Callable[[Tensor, Tensor], Tensor]") -> "Callable[[Tensor,
     return run
 
 
+def _added(a: "Tensor", b: "Tensor") -> "Tensor":
+    """A sum; of maps and a number for each of their channels in a way that is several times as fast."""
+    if _is_by_channel(a, b):
+        return _channel_sum().apply(a, b)
+    return _channel_sum().apply(b, a) if _is_by_channel(b, a) else a + b
+
+
+def _is_by_channel(maps: "Tensor", values: "Tensor") -> bool:
+    """Whether `values` holds one number for each of several channels of maps (N, C, H, W)."""
+    sizes = (1, *values.shape)[-4:]
+    return maps.dim() == 4 and maps.is_floating_point() and sizes == (1, maps.shape[1], 1, 1) != (1, 1, 1, 1)
+
+
+@functools.cache
+def _channel_sum() -> Any:
+    """Maps plus a number for each channel.
+
+    torch adds the channels of each place by themselves, which are few; so the numbers are written out for the places
+    of one sample, all of which are added at once. Gradients go the direct way.
+    """
+    import torch
+
+    class ChannelSum(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, maps: "Tensor", values: "Tensor") -> "Tensor":
+            ctx.shape = values.shape
+            spread = values.reshape(1, -1, 1, 1).expand(1, *maps.shape[1:])
+            return maps + spread.contiguous(memory_format=torch.channels_last)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: "Tensor") -> "tuple[Tensor, Tensor]":
+            return gradient, gradient.sum(dim=(0, 2, 3)).reshape(ctx.shape)
+
+    return ChannelSum
+
+
 def _folded(function: "Callable[[Tensor, Tensor], Tensor]") -> Operator:
     """An operator of any number of inputs, which are combined two by two."""
     return lambda call, *inputs: functools.reduce(function, inputs)
@@ -117,7 +153,7 @@ def _dropout(call: Call, x: "Tensor", *rest: "Tensor | None") -> "Tensor":
 
 OPERATORS: Mapping[str, Operator] = {
     "Abs": _plain(lambda x: x.abs()),
-    "Add": _plain(_alike(lambda a, b: a + b)),
+    "Add": _plain(_alike(_added)),
     "And": _plain(lambda a, b: a & b),
     "Cast": _cast,
     "Ceil": _plain(lambda x: x.ceil()),

@@ -71,7 +71,14 @@ def _split(call: Call, x: "Tensor", sizes: "Tensor | None" = None) -> "Sequence[
     axis, parts = int(call.get("axis", 0)), len(call.node.outputs)
     stated = call.axes(sizes, "split")
     made: Sequence[Tensor] = x.split(-(-x.shape[axis] // parts) if stated is None else stated, axis)
-    return made
+    return made if x.dim() != 4 else [_whole(part) for part in made]
+
+
+def _whole(part: "Tensor") -> "Tensor":
+    """A part of maps as maps of their own, which are several times as fast to compute with."""
+    import torch
+
+    return part.contiguous(memory_format=torch.channels_last)
 
 
 def _slice(

@@ -39,6 +39,13 @@ def test_of_two_inputs(op):
     check(build(text, w=(3, 4)))
 
 
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 3, 1, 1), (1, 1, 1), (3, 1, 4), (2, 3, 1, 1)])
+@pytest.mark.parametrize("operands", ["h, c", "c, h"])
+def test_a_number_for_each_channel_of_maps(shape, operands):
+    text = f"(float[2,3,4,4] x) => (float[2,3,4,4] y) {{ h = Conv(x, w) s = Add({operands}) y = Mul(s, s) }}"
+    check(build(text, w=(3, 3, 1, 1), c=shape), trained=("w", "c") if np.prod(shape) > 1 else ("w",))
+
+
 def test_a_quotient():
     text = "(float[2,3,4] x) => (float[2,3,4] y) { s = Mul(x, x) h = Add(s, w) y = Div(x, h) }"
     check(build(text, w=np.full((3, 4), 2, np.float32)))

@@ -49,6 +49,12 @@ def test_split_by_an_attribute():
     check(build(text, opset=11, w=(4, 6)))
 
 
+def test_maps_split_by_channel():
+    text = """(float[2,3,5,5] x) => (float[2,4,5,5] y)
+    { h = Conv(x, w) a, b = Split<axis=1>(h, k) r = Relu(a) y = Concat<axis=1>(b, r) }"""
+    check(build(text, w=(4, 3, 1, 1), k=np.array([1, 3])))
+
+
 def test_axes_of_one():
     text = "(float[2,4,6] x) => (float[2,4,6] y) { h = Mul(x, w) a = Unsqueeze(h, axes) y = Squeeze(a, axes) }"
     check(build(text, w=(4, 6), axes=np.array([0, -1])))
