@@ -17,7 +17,7 @@ from onnxshallow.model.scales import scales_of
 from onnxshallow.options.quantities import Length
 from onnxshallow.training.augmentation import Augment, Augmentation
 from onnxshallow.training.graph import TorchGraph
-from onnxshallow.training.lessons import compared_tensors, error, labelled_error, spread
+from onnxshallow.training.lessons import UNKNOWN, compared_tensors, error, labelled_error, spread
 from onnxshallow.training.library import device, fast_arithmetic, in_arithmetic
 from onnxshallow.training.views import Views, joined
 from onnxshallow.training.watch import Watch, watched_tensors
@@ -136,18 +136,19 @@ class Classroom:
         if self._watch is not None:
             batch = self._watch.changed(batch, np.random.default_rng((lesson.seed, 3, step)))
         taught = self._taught(batch)
+        guard = None if self._watch is None else self._watch.guard(taught)
         with in_arithmetic(self.arithmetic):
-            learned = self.graph(batch)
-        loss = error(self._pairs, taught, learned, self._spreads)
+            learned = self.graph(batch, guard)
+        stopped = None if guard is None else guard.stopped
+        loss = error(self._pairs, taught, learned, self._spreads, stopped)
         if lesson.labels is not None:
             labels = lesson.labels[np.concatenate([rows for _, rows in parts])]
-            own = len(labels) - (0 if self._watch is None else self._watch.replaced(len(labels)))
-            loss = loss + _LABELS * labelled_error(learned[self._pairs[0][1]][:own], labels[:own])
-        penalty = None if self._watch is None else self._watch.penalty(taught, learned)
-        if penalty is None:
-            return loss
-        # what is beyond all numbers teaches nothing but where growth begins
-        return _PENALTY * penalty + (loss if bool(loss.isfinite()) else 0.0)
+            if self._watch is not None:
+                labels[len(labels) - self._watch.replaced(len(labels)) :] = UNKNOWN
+            if stopped is not None:
+                labels[stopped.cpu().numpy()] = UNKNOWN
+            loss = loss + _LABELS * labelled_error(learned[self._pairs[0][1]], labels)
+        return loss if guard is None or guard.penalty is None else loss + _PENALTY * guard.penalty
 
     def pace(self) -> float:
         """How long a step takes, in seconds, the median of a few after one that is not counted; no weight changes."""

@@ -8,7 +8,7 @@ Constants are computed once. All floats are float32, whatever the file holds; in
 processor. Maps and kernels lie in memory with their channels last, which is faster (docs/decisions/training.md).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -156,11 +156,14 @@ class TorchGraph:
     def _floats(self, name: str) -> "Tensor":
         return self._tensor(self._value(name))
 
-    def __call__(self, feeds: Mapping[str, np.ndarray]) -> "dict[str, Tensor]":
+    def __call__(
+        self, feeds: Mapping[str, np.ndarray], passing: "Callable[[str, Tensor], Tensor] | None" = None
+    ) -> "dict[str, Tensor]":
         """The tensors that it is to compute, by name, for one batch.
 
         Args:
             feeds: arrays by input name.
+            passing: is told of each of these tensors when a node made it, and says what goes on in its place.
 
         Raises:
             ModelError: a node fails on them.
@@ -184,6 +187,8 @@ class TorchGraph:
                 if tensor.requires_grad and tensor.dim() == 4:
                     tensor.register_hook(_channels_last)
             values.update(zip(node.outputs, results, strict=False))
+            if passing is not None:
+                values.update((name, passing(name, values[name])) for name in node.outputs if name in self.tensors)
             for name in step.done:
                 values.pop(name, None)
         return {name: values[name] for name in self.tensors}

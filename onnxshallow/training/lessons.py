@@ -21,7 +21,10 @@ from onnxshallow.model.network import Network
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["compared_tensors", "error", "labelled_error", "spread"]
+__all__ = ["UNKNOWN", "compared_tensors", "error", "labelled_error", "spread"]
+
+UNKNOWN = -100
+"""The label of a sample that has none; torch knows it by this number."""
 
 _ENDS = ("LogSoftmax", "Sigmoid", "Softmax")
 
@@ -60,6 +63,7 @@ def error(
     taught: "Mapping[str, Tensor]",
     learned: "Mapping[str, Tensor]",
     spreads: Sequence[float],
+    stopped: "Tensor | None" = None,
 ) -> "Tensor":
     """The loss of one batch.
 
@@ -68,11 +72,13 @@ def error(
         taught: the teacher's, by name.
         learned: the student's.
         spreads: how much each varies.
+        stopped: samples (N,) of which nothing is to be learned; None for none.
     """
     parts = [
-        _tempered(_by_sample((learned[own].float() - taught[target].float()).square()) / scale).mean()
+        _tempered(_by_sample((learned[own].float() - taught[target].float()).square()) / scale)
         for (target, own), scale in zip(pairs, spreads, strict=True)
     ]
+    parts = [_mean(part, stopped) for part in parts]
     total = parts[0]
     for part in parts[1:]:
         total = total + part
@@ -84,16 +90,23 @@ def _by_sample(values: "Tensor") -> "Tensor":
     return values.flatten(1).mean(dim=1) if values.dim() > 1 else values
 
 
+def _mean(errors: "Tensor", stopped: "Tensor | None") -> "Tensor":
+    """The mean over the samples, those that were stopped as if they were right."""
+    if stopped is None or errors.shape != stopped.shape:
+        return errors.mean()
+    return errors.masked_fill(stopped, 0).mean()
+
+
 def _tempered(errors: "Tensor") -> "Tensor":
     return errors.clamp(max=1.0) + errors.clamp(min=1.0).log()
 
 
 def labelled_error(scores: "Tensor", labels: NDArray[np.int64]) -> "Tensor":
-    """The mean cross-entropy of labels, for those who have some.
+    """The mean cross-entropy of the labels of samples that have one.
 
     Args:
         scores: (N, K) of the student, before a Softmax.
-        labels: (N,) from 0 to below K.
+        labels: (N,) from 0 to below K, or `UNKNOWN`.
     """
     import torch
     from torch.nn import functional

@@ -22,10 +22,12 @@ from onnxshallow.validation.peaks import Peaks
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Watch", "watched_tensors"]
+__all__ = ["Guard", "Watch", "watched_tensors"]
 
 # What activations may reach unpunished, by what the original makes of them.
 _FREE = 1.25
+# A sample that reaches so much more is stopped; squared once more it is still finite.
+_BEYOND = 1e6
 # A tensor that never gets beyond this share of the largest of all counts as if it did, as in `validation.growth`.
 _SMALL = 1e-3
 # Of a batch one sample in so many is changed, in so many ways; as many are extreme ones, disturbed by up to so much.
@@ -104,26 +106,59 @@ class Watch:
         second = self._changer.disturbed(second, _STRENGTH * generator.random(), generator)
         return {name: np.concatenate([part[name] for part in (kept, first, second)]) for name in batch}
 
-    def penalty(self, taught: "Mapping[str, Tensor]", learned: "Mapping[str, Tensor]") -> "Tensor | None":
-        """How far a batch's activations are out of bounds; None where they are within.
-
-        They are within in nearly all steps, so that nothing but their peaks is computed then, without a gradient.
-        What is not finite does not count: growth begins before it.
+    def guard(self, taught: "Mapping[str, Tensor]") -> "Guard":
+        """What keeps a batch's activations in bounds.
 
         Args:
             taught: what the original makes of the batch, by name.
-            learned: what the student makes of it.
         """
-        total: Tensor | None = None
-        for name, usual in zip(self.tensors, self._usual, strict=True):
-            limit = _FREE * _peaks(_rows(taught[name].detach())).clamp(min=float(usual))
-            made = _rows(learned[name])
-            excess = self._own(name, made.detach()) / limit
-            which = (excess > 1) & excess.isfinite()
-            if bool(which.any()):
-                part = (self._own(name, made[which]) / limit[which]).log().square().sum()
-                total = part if total is None else total + part
-        return total
+        limits = {
+            name: _FREE * _peaks(_rows(taught[name].detach())).clamp(min=float(usual))
+            for name, usual in zip(self.tensors, self._usual, strict=True)
+        }
+        return Guard(limits, self._scales)
+
+
+class Guard:
+    """Stands by while a student runs: adds up what activations out of bounds cost, and stops what is beyond all.
+
+    Within bounds, as nearly all is, nothing but peaks is computed, without a gradient. A sample that is stopped
+    is zero from there on: beside a number that is not finite, all gradients would be none.
+
+    Args:
+        limits: by tensor what each sample may reach, (N,).
+        scales: by tensor what the student's channels are multiplied by, (C,).
+
+    Attributes:
+        penalty: how far activations are out of bounds so far; None where they are within.
+        stopped: which samples were stopped, (N,); None where none was.
+    """
+
+    def __init__(self, limits: "Mapping[str, Tensor]", scales: Mapping[str, np.ndarray]) -> None:
+        self._limits, self._scales = limits, scales
+        self.penalty: Tensor | None = None
+        self.stopped: Tensor | None = None
+
+    def __call__(self, name: str, values: "Tensor") -> "Tensor":
+        """What goes on in the place of what the student made.
+
+        Args:
+            name: of the tensor.
+            values: of it, (N, ...).
+        """
+        if name not in self._limits:
+            return values
+        limit, rows = self._limits[name], _rows(values)
+        excess = self._own(name, rows.detach()) / limit
+        outside = (excess > 1) & excess.isfinite()
+        if bool(outside.any()):
+            part = (self._own(name, rows[outside]) / limit[outside]).log().square().sum()
+            self.penalty = part if self.penalty is None else self.penalty + part
+        beyond = ~(excess < _BEYOND)  # NaN as well
+        if bool(beyond.any()):
+            self.stopped = beyond if self.stopped is None else self.stopped | beyond
+            values = values.masked_fill(beyond.reshape(-1, *(1,) * (values.dim() - 1)), 0)
+        return values
 
     def _own(self, name: str, rows: "Tensor") -> "Tensor":
         """The largest absolute values (N,) of what the student makes, at the original's scale."""

@@ -33,6 +33,17 @@ def test_squares_are_watched():
     assert float(room.loss(0).detach()) > 0
 
 
+def test_samples_that_explode_teach_where_growth_begins():
+    far = [{"x": 1e25 * smooth(4, 3, 6, seed=5)}]
+    room = Classroom(lesson(squared(), extremes=far))
+    loss = room.loss(0)
+    assert torch.isfinite(loss)
+    loss.backward()
+    gradients = [weight.grad for weight in room.graph.parameters.values()]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert any(gradient.any() for gradient in gradients)
+
+
 def test_extreme_samples_have_no_label():
     extremes = [{"x": smooth(4, 3, 6, seed=5)}]
     labels = np.arange(64) % 2

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from onnxshallow.model.network import Network
-from onnxshallow.training.lessons import compared_tensors, error, labelled_error, spread
+from onnxshallow.training.lessons import UNKNOWN, compared_tensors, error, labelled_error, spread
 from tests.networks import build
 
 torch = pytest.importorskip("torch", reason="torch is not installed; `pip install '.[finetune]'` brings it")
@@ -36,6 +36,16 @@ def test_a_sample_that_is_far_off_does_not_drown_the_others():
     assert torch.isfinite(gradient).all()
 
 
+def test_nothing_is_learned_of_samples_that_were_stopped():
+    taught = {"t": torch.zeros(2, 2)}
+    learned = {"s": torch.tensor([[0.5, 0.5], [3.0, 3.0]], requires_grad=True)}
+    found = error([("t", "s")], taught, learned, [1.0], torch.tensor([False, True]))
+    assert float(found.detach()) == pytest.approx(0.25 / 2)
+    found.backward()
+    assert learned["s"].grad[0].all()
+    assert not learned["s"].grad[1].any()
+
+
 def test_spread():
     values = np.random.default_rng(0).normal(3, 2, size=(400, 5)).astype(np.float32)
     parts = [torch.from_numpy(part) for part in np.split(values, 4)]
@@ -47,3 +57,4 @@ def test_the_error_of_labels_is_what_the_student_finds_surprising():
     scores = torch.log(torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]], dtype=torch.bfloat16))
     found = float(labelled_error(scores, np.array([1, 2])))
     assert found == pytest.approx(-(np.log(0.25) + np.log(0.8)) / 2, rel=0.01)
+    assert float(labelled_error(scores, np.array([1, UNKNOWN]))) == pytest.approx(-np.log(0.25), rel=0.01)
