@@ -35,7 +35,7 @@ _ONE_IN, _MOST_HELD_OUT = 8, 1024
 # How many batches are shown to the original to find out what may be done to images.
 _SHOWN = 8
 # Where what was learned is not stable, this much of the way to it may be; the start is the last resort.
-_SHARES = (1.0, 0.5, 0.25, 0.0)
+_SHARES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,7 +70,7 @@ def weights_of(model):
 
 
 def test_what_learned_too_far_is_not_kept(monkeypatch):
-    let_grow(monkeypatch, 9.0, 8.0, 7.0, 2.0)
+    let_grow(monkeypatch, *(9.0 for share in trained_module._SHARES if share), 2.0)
     start = damaged(net())
     result = finetune(net(), start, IMAGES, **QUICK)
     assert frozen(result.model) == frozen(start)
@@ -82,7 +82,7 @@ def test_what_learned_too_far_is_not_kept(monkeypatch):
 def test_what_is_not_stable_in_full_is_kept_as_far_as_it_is(monkeypatch):
     start = damaged(net())
     whole = finetune(net(), start, IMAGES, **QUICK)
-    let_grow(monkeypatch, 9.0, 2.0)
+    let_grow(monkeypatch, 9.0, 9.0, 9.0, 2.0)
     half = finetune(net(), start, IMAGES, **QUICK)
     training = half.report.training
     assert (training.kept, training.share) == (whole.report.training.kept, 0.5)
