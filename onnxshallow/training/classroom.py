@@ -139,7 +139,7 @@ class Classroom:
         guard = None if self._watch is None else self._watch.guard(taught)
         with in_arithmetic(self.arithmetic):
             learned = self.graph(batch, guard)
-        stopped = None if guard is None else guard.stopped
+        stopped = None if guard is None else guard.stopped(len(next(iter(batch.values()))))
         loss = error(self._pairs, taught, learned, self._spreads, stopped)
         if lesson.labels is not None:
             labels = lesson.labels[np.concatenate([rows for _, rows in parts])]

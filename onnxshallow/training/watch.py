@@ -8,6 +8,8 @@ changed as the world may change it, and a part are the most extreme samples that
 begins where nobody looked.
 """
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -131,13 +133,12 @@ class Guard:
 
     Attributes:
         penalty: how far activations are out of bounds so far; None where they are within.
-        stopped: which samples were stopped, (N,); None where none was.
     """
 
     def __init__(self, limits: "Mapping[str, Tensor]", scales: Mapping[str, np.ndarray]) -> None:
         self._limits, self._scales = limits, scales
         self.penalty: Tensor | None = None
-        self.stopped: Tensor | None = None
+        self._stopped: list[Tensor] = []
 
     def __call__(self, name: str, values: "Tensor") -> "Tensor":
         """What goes on in the place of what the student made.
@@ -156,9 +157,14 @@ class Guard:
             self.penalty = part if self.penalty is None else self.penalty + part
         beyond = ~(excess < _BEYOND)  # NaN as well
         if bool(beyond.any()):
-            self.stopped = beyond if self.stopped is None else self.stopped | beyond
+            self._stopped.append(beyond)
             values = values.masked_fill(beyond.reshape(-1, *(1,) * (values.dim() - 1)), 0)
         return values
+
+    def stopped(self, count: int) -> "Tensor | None":
+        """Which of so many samples were stopped, (N,); None where none was, as far as tensors tell samples apart."""
+        found = [each for each in self._stopped if len(each) == count]
+        return functools.reduce(operator.or_, found) if found else None
 
     def _own(self, name: str, rows: "Tensor") -> "Tensor":
         """The largest absolute values (N,) of what the student makes, at the original's scale."""

@@ -106,9 +106,10 @@ def test_what_is_beyond_all_bounds_goes_no_further_and_has_no_gradient():
     guard = watch.guard({"r0": torch.ones(4, 2, 3, 3)})
     made = torch.tensor([1.0, np.nan, 1e30, 2.0]).reshape(4, 1, 1, 1).expand(4, 2, 3, 3).clone().requires_grad_()
     passed = guard("r0", made)
-    assert guard.stopped.tolist() == [False, True, True, False]
+    assert guard.stopped(4).tolist() == [False, True, True, False]
     assert passed[[1, 2]].abs().max() == 0
     assert torch.equal(passed[[0, 3]], made[[0, 3]])
     passed.square().sum().backward()
     assert torch.isfinite(made.grad).all()
+    assert guard.stopped(8) is None
     assert guard("others", made) is made
