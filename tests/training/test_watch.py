@@ -88,6 +88,13 @@ def test_the_last_sixth_are_extreme_samples_where_such_are_known():
     assert Watch(Network(net()), ["r0"], [BATCH], [], seed=0, threads=1).replaced(24) == 0
 
 
+def test_extreme_samples_beyond_white_are_shown_so():
+    white = float(BATCH["x"].max())
+    watch = Watch(Network(net()), ["r0"], [BATCH], [{"x": 3 * np.abs(BATCH["x"])}], seed=0, threads=1)
+    shown = [watch.changed(BATCH, np.random.default_rng(seed))["x"][-2:] for seed in range(6)]
+    assert np.median([image.max() for images in shown for image in images]) > 1.5 * white
+
+
 def test_channels_at_another_scale_count_at_the_original_s():
     scales = {"r0": np.array([4.0, 0.5])}
     watch = Watch(Network(net()), ["r0"], [BATCH], [], 0, 1, scales)
