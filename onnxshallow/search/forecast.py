@@ -18,7 +18,7 @@ from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.store import memory_in_use
 from onnxshallow.runtime.waypoints import MOST_BYTES
 from onnxshallow.search.candidates import possible_candidates
-from onnxshallow.search.compete import fit_flops, tries_alone
+from onnxshallow.search.compete import fit_flops, tries_alone, tries_together
 from onnxshallow.search.estimates import first_look
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.memory import bytes_of_copies, bytes_of_sample
@@ -97,36 +97,41 @@ _FACTORS: Mapping[str, tuple[float, float, float, float]] = {
 }
 
 
-def forecast(inputs: Inputs, pace: Pace) -> Forecast:
-    """What `optimize` will take with these inputs, where nothing is in the cache.
+def forecast(inputs: Inputs, pace: Pace, targets: int | None = None) -> Forecast:
+    """What `optimize` or `pareto` will take with these inputs, where nothing is in the cache.
 
     The second search, for channel masks, that `auto` makes where whole layers miss the target is one of its own.
 
     Args:
         inputs: model, data and options.
         pace: of this machine.
+        targets: how many `pareto` looks at; None for `optimize`.
     """
     seconds = {}
-    for stage, work in work_of(inputs).items():
+    for stage, work in work_of(inputs, targets).items():
         takes = (pace.sample, pace.flop, pace.cell, pace.build)
         parts = zip(_FACTORS[stage], astuple(work), takes, strict=True)
         seconds[stage] = pace.busy * sum(factor * count * each for factor, count, each in parts)
     return Forecast({**seconds, "latency": _TIMING}, _memory(inputs))
 
 
-def work_of(inputs: Inputs) -> dict[str, Work]:
-    """What each stage does, by the names that the report gives to their times."""
-    searches = 1 if inputs.config.has_target else _BISECTED
-    tries = tries_alone(inputs)
+def work_of(inputs: Inputs, targets: int | None = None) -> dict[str, Work]:
+    """What each stage does, by the names that the report gives to their times; see `forecast`."""
+    if targets is None:
+        searches, tries = 1 if inputs.config.has_target else _BISECTED, tries_alone(inputs)
+        looks = searches * tries
+    else:
+        searches, tries = targets, tries_together(inputs, targets)
+        looks = tries
     whole = _carried_out(inputs, replace(inputs.calibration, everything=True))
     comparing = Work()
     if tries > 1:
-        closely = _carried_out(inputs, inputs.reduced).times(min(tries, _CLOSELY))
-        comparing = _carried_out(inputs, inputs.rough).times(tries).plus(closely)
+        closely = _carried_out(inputs, inputs.reduced).times(searches * min(tries, _CLOSELY))
+        comparing = _carried_out(inputs, inputs.rough).times(looks).plus(closely)
     return {
         "observe": Work(count_samples(inputs.calibration.batches) + count_samples(inputs.reduced.batches), builds=1),
         "sensitivity": _sweep(inputs),
-        "plan": comparing.times(searches),
+        "plan": comparing,
         "fit": whole.times(searches),
         "validate": Work(2 * len(inputs.data.report), builds=2).times(searches),
     }
