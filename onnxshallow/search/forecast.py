@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass, replace
 
 from onnxshallow.analysis import Analysis, Layer
 from onnxshallow.fitting.calibration import Calibration
-from onnxshallow.fitting.regression import bytes_needed
+from onnxshallow.fitting.regression import bytes_needed, bytes_of_row
 from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.store import memory_in_use
 from onnxshallow.runtime.waypoints import MOST_BYTES
@@ -172,13 +172,8 @@ def _memory(inputs: Inputs) -> int:
 
 def _fit_bytes(analysis: Analysis, layer: Layer, samples: int, calibration: Calibration) -> int:
     """What the rows and the sums of a fit take; nothing where it is not made."""
-    groups, outputs, unknowns = (
-        analysis.layers.groups(layer),
-        layer.weight_shape[0],
-        math.prod(layer.weight_shape[1:]),
-    )
-    sums = bytes_needed(unknowns, outputs // groups, groups)
-    return 4 * _rows(analysis, layer, samples, calibration) * _row(analysis, layer) + sums
+    sums = bytes_needed(*_sizes(analysis, layer))
+    return _rows(analysis, layer, samples, calibration) * _row_bytes(analysis, layer) + sums
 
 
 def _rows(analysis: Analysis, layer: Layer, samples: int, calibration: Calibration) -> int:
@@ -189,12 +184,24 @@ def _rows(analysis: Analysis, layer: Layer, samples: int, calibration: Calibrati
     if available < fit.fewest_rows * unknowns:
         return 0
     wanted = max(fit.rows_per_unknown * unknowns, fit.least_rows)
-    return min(available, wanted, fit.memory // (4 * _row(analysis, layer)))
+    return min(available, wanted, fit.memory // _row_bytes(analysis, layer))
+
+
+def _row_bytes(analysis: Analysis, layer: Layer) -> int:
+    """What a row takes at the most."""
+    return bytes_of_row(*_sizes(analysis, layer), offsets=True)
+
+
+def _sizes(analysis: Analysis, layer: Layer) -> tuple[int, int, int]:
+    """Unknowns and outputs of a group, and the number of groups."""
+    groups = analysis.layers.groups(layer)
+    return math.prod(layer.weight_shape[1:]), layer.weight_shape[0] // groups, groups
 
 
 def _row(analysis: Analysis, layer: Layer) -> int:
-    """Numbers of a row: what the layer reads, and three times what it makes."""
-    return analysis.layers.groups(layer) * math.prod(layer.weight_shape[1:]) + 3 * layer.weight_shape[0]
+    """Numbers that are gathered for a row: what the layer reads, and three times what it makes."""
+    unknowns, outputs, groups = _sizes(analysis, layer)
+    return groups * (unknowns + 3 * outputs)
 
 
 def _layers(analysis: Analysis) -> list[Layer]:
