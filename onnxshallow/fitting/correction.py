@@ -71,6 +71,10 @@ class FitOptions:
     memory: int = 2 << 30
     seed: int = 0
 
+    def rows_wanted(self, unknowns: int, groups: int) -> int:
+        """Rows to draw where there are so many: by the unknowns of a group, and fewer where there are many groups."""
+        return max(self.rows_per_unknown * unknowns, self.least_rows // min(groups, _FEWER_ROWS))
+
 
 def downstream(network: Network, layers: Layers, touched: Collection[str]) -> list[Layer]:
     """The layers whose output is in `touched`, or whose input depends on such a layer, in order.
@@ -271,6 +275,5 @@ def _drawn(places: Places, convolution: Convolution, target: Target, options: Fi
     """The places to use: all, unless they are far more than the unknowns or the memory."""
     unknowns, outputs = int(np.prod(convolution.weight.shape[1:])), convolution.out_channels // convolution.groups
     row_bytes = bytes_of_row(unknowns, outputs, convolution.groups, offsets=target.minus is not None)
-    least = options.least_rows // min(convolution.groups, _FEWER_ROWS)
-    wanted = min(max(options.rows_per_unknown * unknowns, least), options.memory // row_bytes)
+    wanted = min(options.rows_wanted(unknowns, convolution.groups), options.memory // row_bytes)
     return places.drawn(wanted, (options.seed, target.tensor))

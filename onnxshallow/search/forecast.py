@@ -183,13 +183,14 @@ def _rows(analysis: Analysis, layer: Layer, samples: int, calibration: Calibrati
     available = samples * math.prod(made[2:])
     if available < fit.fewest_rows * unknowns:
         return 0
-    wanted = max(fit.rows_per_unknown * unknowns, fit.least_rows)
+    wanted = fit.rows_wanted(unknowns, analysis.layers.groups(layer))
     return min(available, wanted, fit.memory // _row_bytes(analysis, layer))
 
 
 def _row_bytes(analysis: Analysis, layer: Layer) -> int:
-    """What a row takes at the most."""
-    return bytes_of_row(*_sizes(analysis, layer), offsets=True)
+    """What a row takes, more where something is added to what the layer makes."""
+    added = any(node.op == "Add" for node in analysis.network.consumers(layer.output))
+    return bytes_of_row(*_sizes(analysis, layer), offsets=added)
 
 
 def _sizes(analysis: Analysis, layer: Layer) -> tuple[int, int, int]:
