@@ -17,7 +17,7 @@ from onnxshallow.cli.shell import (
     write_page,
 )
 from onnxshallow.errors import UsageError
-from onnxshallow.options.flags import CHANGES, DATA, FITTING, GATES, GOAL, MACHINE, PIXELS, TRAINING, WORKERS
+from onnxshallow.options.flags import CHANGES, DATA, EFFORT, FITTING, GATES, GOAL, MACHINE, PIXELS, TRAINING, WORKERS
 
 __all__ = ["command"]
 
@@ -38,7 +38,7 @@ _BY = ("relus", "macs", "params", "size", "private", "bytes", "messages")
     before="plot",
     instead={"max_drop": options.MAX_DROP},
 )
-@options.takes(DATA, PIXELS, FITTING, TRAINING, before="no_cache")
+@options.takes(DATA, PIXELS, EFFORT, FITTING, TRAINING, before="no_cache")
 @options.takes(WORKERS, MACHINE, before="config")
 def command(
     model: options.Model,

@@ -25,7 +25,7 @@ from onnxshallow.convolution import Convolution, compose, scale_output
 from onnxshallow.fitting.bottleneck import fit_bottleneck
 from onnxshallow.fitting.gathering import KnownRows, Places, gather_rows
 from onnxshallow.fitting.parabolas import fit_polynomials, inputs_of
-from onnxshallow.fitting.regression import Fit, bytes_needed, regress
+from onnxshallow.fitting.regression import Fit, bytes_needed, bytes_of_row, regress
 from onnxshallow.fitting.targets import Target, find_target, rectifier_after, scalable_side
 from onnxshallow.model.network import Network
 from onnxshallow.runtime.cursor import Cursor
@@ -70,6 +70,10 @@ class FitOptions:
     held_out: bool = True
     memory: int = 2 << 30
     seed: int = 0
+
+    def rows_wanted(self, unknowns: int, groups: int) -> int:
+        """Rows to draw where there are so many: by the unknowns of a group, and fewer where there are many groups."""
+        return max(self.rows_per_unknown * unknowns, self.least_rows // min(groups, _FEWER_ROWS))
 
 
 def downstream(network: Network, layers: Layers, touched: Collection[str]) -> list[Layer]:
@@ -269,8 +273,7 @@ def _places(rewritten: Cursor, layer: Layer, target: Target, convolution: Convol
 
 def _drawn(places: Places, convolution: Convolution, target: Target, options: FitOptions) -> Places:
     """The places to use: all, unless they are far more than the unknowns or the memory."""
-    unknowns = int(np.prod(convolution.weight.shape[1:]))
-    row_bytes = 4 * convolution.groups * (unknowns + 3 * convolution.out_channels // convolution.groups)
-    least = options.least_rows // min(convolution.groups, _FEWER_ROWS)
-    wanted = min(max(options.rows_per_unknown * unknowns, least), options.memory // row_bytes)
+    unknowns, outputs = int(np.prod(convolution.weight.shape[1:])), convolution.out_channels // convolution.groups
+    row_bytes = bytes_of_row(unknowns, outputs, convolution.groups, offsets=target.minus is not None)
+    wanted = min(options.rows_wanted(unknowns, convolution.groups), options.memory // row_bytes)
     return places.drawn(wanted, (options.seed, target.tensor))

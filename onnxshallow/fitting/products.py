@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from onnxshallow.fitting.threads import in_order
 
-__all__ = ["cross_product", "gram", "predict"]
+__all__ = ["blocks", "cross_product", "gram", "predict"]
 
 _BLOCK = 8192
 # Per group; smaller products are left to numpy, which multiplies all groups in one call.
 _SMALL = 64
 
 
-def _blocks(rows: int) -> list[slice]:
+def blocks(rows: int) -> list[slice]:
+    """All rows, some thousand at a time."""
     return [slice(start, min(start + _BLOCK, rows)) for start in range(0, rows, _BLOCK)]
 
 
@@ -33,7 +34,7 @@ def gram(x: NDArray[np.float32]) -> NDArray[np.float64]:
     groups, rows, unknowns = x.shape
     total = np.zeros((groups, unknowns, unknowns))
     if unknowns <= _SMALL:
-        for part in in_order(lambda block: x[:, block].transpose(0, 2, 1) @ x[:, block], _blocks(rows)):
+        for part in in_order(lambda block: x[:, block].transpose(0, 2, 1) @ x[:, block], blocks(rows)):
             total += part
         return total
     from scipy.linalg.blas import ssyrk
@@ -44,7 +45,7 @@ def gram(x: NDArray[np.float32]) -> NDArray[np.float64]:
         return result
 
     for group in range(groups):
-        for part in in_order(square, [(group, block) for block in _blocks(rows)], 4 * unknowns**2):
+        for part in in_order(square, [(group, block) for block in blocks(rows)], 4 * unknowns**2):
             total[group] += part
     return total
 
@@ -54,7 +55,7 @@ def cross_product(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.
     groups, rows, unknowns = x.shape
     total = np.zeros((groups, unknowns, y.shape[2]))
     if unknowns <= _SMALL:
-        for part in in_order(lambda block: x[:, block].transpose(0, 2, 1) @ y[:, block], _blocks(rows)):
+        for part in in_order(lambda block: x[:, block].transpose(0, 2, 1) @ y[:, block], blocks(rows)):
             total += part
         return total
     from scipy.linalg.blas import sgemm
@@ -64,7 +65,7 @@ def cross_product(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.
         return result
 
     for group in range(groups):
-        places = [(group, block) for block in _blocks(rows)]
+        places = [(group, block) for block in blocks(rows)]
         for part in in_order(product, places, 4 * unknowns * y.shape[2]):
             total[group] += part
     return total
@@ -89,13 +90,13 @@ def predict(x: NDArray[np.float32], weight: NDArray[np.float64], bias: NDArray[n
         def fill(block: slice) -> None:
             np.matmul(x[:, block], single.transpose(0, 2, 1), out=result[:, block])
 
-        list(in_order(fill, _blocks(rows)))
+        list(in_order(fill, blocks(rows)))
     else:
         from scipy.linalg.blas import sgemm
 
         def fill_group(place: tuple[int, slice]) -> None:
             result[place] = sgemm(1.0, single[place[0]].T, x[place].T, trans_a=1).T
 
-        list(in_order(fill_group, [(group, block) for group in range(groups) for block in _blocks(rows)]))
+        list(in_order(fill_group, [(group, block) for group in range(groups) for block in blocks(rows)]))
     result += bias[:, np.newaxis, :].astype(np.float32)
     return result

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.fitting.products import blocks
+
 __all__ = ["Curves", "Rectifier"]
 
 # The damping of Gauss-Newton steps.
@@ -51,6 +53,16 @@ class Curves:
     def __call__(self, z: _Array) -> _Array:
         """The parabolas of z (groups, rows, outputs)."""
         made: _Array = (self.square * z + self.linear) * z + self.constant
+        return made
+
+    def slope(self, z: _Array) -> _Array:
+        """Their derivative at z (groups, rows, outputs)."""
+        made: _Array = 2 * self.square * z + self.linear
+        return made
+
+    def steepness(self, z: _Array) -> _Array:
+        """The mean square of the derivative over the rows of z, (groups, 1, outputs)."""
+        made: _Array = np.mean(np.square(self.slope(z)), axis=1, keepdims=True)
         return made
 
     def outputs(self, which: slice) -> "Curves":
@@ -85,24 +97,32 @@ class Rectifier:
             targets: what the original computes, (groups, rows, outputs).
             now: what the fit makes of it.
         """
-        difference = np.clip(now, self.lower, self.upper)
-        if self.curves is not None:
-            difference = np.where(self.curves.squared, self.curves(now), difference)
-        difference -= np.clip(targets, self.lower, self.upper)
-        summed: NDArray[np.float64] = np.sum(np.square(difference, out=difference), axis=1, dtype=np.float64)
-        return summed
+        total = np.zeros(now[:, 0].shape)
+        for rows in blocks(now.shape[1]):
+            difference = np.clip(now[:, rows], self.lower, self.upper)
+            if self.curves is not None:
+                difference = np.where(self.curves.squared, self.curves(now[:, rows]), difference)
+            difference -= np.clip(targets[:, rows], self.lower, self.upper)
+            total += np.sum(np.square(difference, out=difference), axis=1, dtype=np.float64)
+        return total
 
     def renewed(self, targets: _Array, now: _Array) -> _Array:
         """The targets of the next round."""
+        result = np.empty_like(now)
+        steepness = None if self.curves is None else self.curves.steepness(now)
+        for rows in blocks(now.shape[1]):
+            result[:, rows] = self._renewed(targets[:, rows], now[:, rows], steepness)
+        return result
+
+    def _renewed(self, targets: _Array, now: _Array, steepness: _Array | None) -> _Array:
         result = np.where(targets <= self.lower, np.minimum(now, self.lower), targets)
         if np.any(np.isfinite(self.upper)):
             result = np.where(targets >= self.upper, np.maximum(now, self.upper), result)
-        if self.curves is not None:
-            result = np.where(self.curves.squared, self._step(self.curves, targets, now), result)
-        return result.astype(np.float32, copy=False)
+        if self.curves is not None and steepness is not None:
+            result = np.where(self.curves.squared, self._step(self.curves, targets, now, steepness), result)
+        return result
 
-    def _step(self, curves: Curves, targets: _Array, now: _Array) -> _Array:
-        slope = 2 * curves.square * now + curves.linear
-        mean = np.mean(np.square(slope), axis=1, keepdims=True)
+    def _step(self, curves: Curves, targets: _Array, now: _Array, mean: _Array) -> _Array:
+        slope = curves.slope(now)
         step: _Array = now + _STEP * slope * (np.clip(targets, self.lower, self.upper) - curves(now)) / (mean + 1e-12)
         return step

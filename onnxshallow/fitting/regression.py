@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from onnxshallow.convolution import Convolution
 from onnxshallow.fitting.normal_equations import Products, System, factorise
 from onnxshallow.fitting.patches import weight_columns, with_weight_columns
-from onnxshallow.fitting.products import predict
+from onnxshallow.fitting.products import blocks, predict
 from onnxshallow.fitting.rectifier import Rectifier
 
-__all__ = ["Fit", "Rows", "bytes_needed", "regress"]
+__all__ = ["Fit", "Rows", "bytes_needed", "bytes_of_row", "regress"]
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,18 @@ class Fit:
 def bytes_needed(unknowns: int, outputs: int, groups: int) -> int:
     """Roughly what the sums and their factorisation take, for one group's unknowns and outputs."""
     return 8 * (groups * unknowns * (2 * unknowns + 2 * outputs) + 2 * unknowns * unknowns)
+
+
+def bytes_of_row(unknowns: int, outputs: int, groups: int, *, offsets: bool) -> int:
+    """What a row of a regression takes: its inputs, its targets, those of a round, and what is predicted.
+
+    Args:
+        unknowns: of one group.
+        outputs: likewise.
+        groups: how many.
+        offsets: whether something is added to the layer's output, which takes what the fit leaves of it as well.
+    """
+    return 4 * groups * (unknowns + (5 if offsets else 3) * outputs)
 
 
 @np.errstate(invalid="ignore", over="ignore")  # values that are not finite show in the result, which is looked at
@@ -169,18 +181,16 @@ def _held_out_ridge(
 
 @dataclass(frozen=True, eq=False)
 class _Estimate:
-    """Weights (groups, outputs, unknowns), biases and offset scales (groups, outputs), and what they predict."""
+    """Weights (groups, outputs, unknowns), biases and offset scales (groups, outputs)."""
 
     weight: NDArray[np.float64]
     bias: NDArray[np.float64]
     scale: NDArray[np.float64]
-    now: NDArray[np.float32]
 
     def improved(self, other: "_Estimate", which: NDArray[np.bool_]) -> "_Estimate":
-        """This estimate with some outputs, (groups, outputs), of another; what it predicts is not kept."""
+        """This estimate with some outputs, (groups, outputs), of another."""
         weight = np.where(which[:, :, np.newaxis], other.weight, self.weight)
-        bias, scale = np.where(which, other.bias, self.bias), np.where(which, other.scale, self.scale)
-        return replace(self, weight=weight, bias=bias, scale=scale)
+        return _Estimate(weight, np.where(which, other.bias, self.bias), np.where(which, other.scale, self.scale))
 
     def is_finite(self) -> bool:
         return all(bool(np.all(np.isfinite(part))) for part in (self.weight, self.bias, self.scale))
@@ -203,7 +213,7 @@ class _Regression:
         self.given = convolution.bias.reshape(len(self.start), -1)
         self.sides = system.centred(self.start)
         self.factors = [factorise(side, ridge) for side in self.sides]
-        self.offset: _Estimate | None = None
+        self.offset: tuple[_Estimate, NDArray[np.float32]] | None = None
         if rows.free_scale and rows.offsets is not None and any(self.factors):
             self.offset = self._explain(rows.offsets)
 
@@ -211,19 +221,21 @@ class _Regression:
         """The ridge solution, and `rounds` of new targets where an activation follows."""
         if not any(self.factors):
             return Fit(self.convolution)
-        best = self._estimate(self.rows.targets)
+        best, now = self._estimate(self.rows.targets)
         if not best.is_finite():
             return Fit(self.convolution)
         if rectifier is not None and rounds > 0:
-            last, least = best, rectifier.errors(self.rows.targets, best.now)
+            least = rectifier.errors(self.rows.targets, now)
             for _ in range(rounds):
-                last = self._estimate(rectifier.renewed(self.rows.targets, last.now))
-                errors = rectifier.errors(self.rows.targets, last.now)
+                now = rectifier.renewed(self.rows.targets, now)  # in place of it, as memory is mostly rows
+                last, now = self._estimate(now)
+                errors = rectifier.errors(self.rows.targets, now)
                 best, least = best.improved(last, errors < least), np.minimum(errors, least)
         convolution = with_weight_columns(self.convolution, best.weight, best.bias)
         return Fit(convolution, best.scale.reshape(-1) if self.offset is not None else None)
 
-    def _estimate(self, targets: NDArray[np.float32]) -> _Estimate:
+    def _estimate(self, targets: NDArray[np.float32]) -> tuple[_Estimate, NDArray[np.float32]]:
+        """The solution for some targets, and what it predicts."""
         rows, offset = self.rows, self.offset
         one = np.ones(self.given.shape)
         first = targets is rows.targets and offset is None  # the system knows the products of these
@@ -233,24 +245,28 @@ class _Regression:
         weight, bias = self.system.solve(self.sides, self.factors, products, self.start, self.given)
         now = predict(rows.patches, weight, bias)
         if rows.offsets is None:
-            return _Estimate(weight, bias, one, now)
+            return _Estimate(weight, bias, one), now
         if offset is None:
             now += rows.offsets
-            return _Estimate(weight, bias, one, now)
-        left = _inner(rows.offsets, targets - now)
-        own = _inner(rows.offsets, offset.now)
+            return _Estimate(weight, bias, one), now
+        explained, unexplained = offset
+        parts = blocks(now.shape[1])
+        left = sum(_inner(rows.offsets[:, part], targets[:, part] - now[:, part]) for part in parts)
+        own = _inner(rows.offsets, unexplained)
         scale = np.where(own > 0, np.clip(left / np.where(own > 0, own, 1.0), *rows.scales), one)
-        now += scale[:, np.newaxis].astype(np.float32) * offset.now
-        weight = weight - scale[:, :, np.newaxis] * offset.weight
-        return _Estimate(weight, bias - scale * offset.bias, scale, now)
+        for part in parts:
+            now[:, part] += scale[:, np.newaxis].astype(np.float32) * unexplained[:, part]
+        weight = weight - scale[:, :, np.newaxis] * explained.weight
+        return _Estimate(weight, bias - scale * explained.bias, scale), now
 
-    def _explain(self, offsets: NDArray[np.float32]) -> _Estimate:
-        """The fit to the offsets; `now` is what it leaves of them."""
+    def _explain(self, offsets: NDArray[np.float32]) -> tuple[_Estimate, NDArray[np.float32]]:
+        """The fit to the offsets, and what it leaves of them."""
         products = Products.of(self.rows.patches, offsets)
         zero = np.zeros(self.start.shape)
         sides = [None if side is None else replace(side, explained=0 * side.explained) for side in self.sides]
         weight, bias = self.system.solve(sides, self.factors, products, zero, np.zeros(self.given.shape))
-        return _Estimate(weight, bias, np.ones(self.given.shape), offsets - predict(self.rows.patches, weight, bias))
+        left = predict(self.rows.patches, weight, bias)
+        return _Estimate(weight, bias, np.ones(self.given.shape)), np.subtract(offsets, left, out=left)
 
 
 def _inner(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -275,7 +275,8 @@ def tries_alone(inputs: Inputs, budgets: int = 1) -> int:
 
 def tries_together(inputs: Inputs, budgets: int) -> int:
     """How many plans to carry out for several budgets, which share them."""
-    return min(max(budgets, _affordable_tries(inputs) * 3 // 2), _MOST_EACH * budgets)
+    most = min(_MOST_EACH * budgets, inputs.most_plans or _MOST_EACH * budgets)
+    return max(budgets, min(_affordable_tries(inputs) * 3 // 2, most))
 
 
 def _affordable_tries(inputs: Inputs) -> int:

@@ -13,12 +13,12 @@ from dataclasses import astuple, dataclass, replace
 
 from onnxshallow.analysis import Analysis, Layer
 from onnxshallow.fitting.calibration import Calibration
-from onnxshallow.fitting.regression import bytes_needed
+from onnxshallow.fitting.regression import bytes_needed, bytes_of_row
 from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.store import memory_in_use
 from onnxshallow.runtime.waypoints import MOST_BYTES
 from onnxshallow.search.candidates import possible_candidates
-from onnxshallow.search.compete import fit_flops, tries_alone
+from onnxshallow.search.compete import fit_flops, tries_alone, tries_together
 from onnxshallow.search.estimates import first_look
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.memory import bytes_of_copies, bytes_of_sample
@@ -97,36 +97,41 @@ _FACTORS: Mapping[str, tuple[float, float, float, float]] = {
 }
 
 
-def forecast(inputs: Inputs, pace: Pace) -> Forecast:
-    """What `optimize` will take with these inputs, where nothing is in the cache.
+def forecast(inputs: Inputs, pace: Pace, targets: int | None = None) -> Forecast:
+    """What `optimize` or `pareto` will take with these inputs, where nothing is in the cache.
 
     The second search, for channel masks, that `auto` makes where whole layers miss the target is one of its own.
 
     Args:
         inputs: model, data and options.
         pace: of this machine.
+        targets: how many `pareto` looks at; None for `optimize`.
     """
     seconds = {}
-    for stage, work in work_of(inputs).items():
+    for stage, work in work_of(inputs, targets).items():
         takes = (pace.sample, pace.flop, pace.cell, pace.build)
         parts = zip(_FACTORS[stage], astuple(work), takes, strict=True)
         seconds[stage] = pace.busy * sum(factor * count * each for factor, count, each in parts)
     return Forecast({**seconds, "latency": _TIMING}, _memory(inputs))
 
 
-def work_of(inputs: Inputs) -> dict[str, Work]:
-    """What each stage does, by the names that the report gives to their times."""
-    searches = 1 if inputs.config.has_target else _BISECTED
-    tries = tries_alone(inputs)
+def work_of(inputs: Inputs, targets: int | None = None) -> dict[str, Work]:
+    """What each stage does, by the names that the report gives to their times; see `forecast`."""
+    if targets is None:
+        searches, tries = 1 if inputs.config.has_target else _BISECTED, tries_alone(inputs)
+        looks = searches * tries
+    else:
+        searches, tries = targets, tries_together(inputs, targets)
+        looks = tries
     whole = _carried_out(inputs, replace(inputs.calibration, everything=True))
     comparing = Work()
     if tries > 1:
-        closely = _carried_out(inputs, inputs.reduced).times(min(tries, _CLOSELY))
-        comparing = _carried_out(inputs, inputs.rough).times(tries).plus(closely)
+        closely = _carried_out(inputs, inputs.reduced).times(searches * min(tries, _CLOSELY))
+        comparing = _carried_out(inputs, inputs.rough).times(looks).plus(closely)
     return {
         "observe": Work(count_samples(inputs.calibration.batches) + count_samples(inputs.reduced.batches), builds=1),
         "sensitivity": _sweep(inputs),
-        "plan": comparing.times(searches),
+        "plan": comparing,
         "fit": whole.times(searches),
         "validate": Work(2 * len(inputs.data.report), builds=2).times(searches),
     }
@@ -167,13 +172,8 @@ def _memory(inputs: Inputs) -> int:
 
 def _fit_bytes(analysis: Analysis, layer: Layer, samples: int, calibration: Calibration) -> int:
     """What the rows and the sums of a fit take; nothing where it is not made."""
-    groups, outputs, unknowns = (
-        analysis.layers.groups(layer),
-        layer.weight_shape[0],
-        math.prod(layer.weight_shape[1:]),
-    )
-    sums = bytes_needed(unknowns, outputs // groups, groups)
-    return 4 * _rows(analysis, layer, samples, calibration) * _row(analysis, layer) + sums
+    sums = bytes_needed(*_sizes(analysis, layer))
+    return _rows(analysis, layer, samples, calibration) * _row_bytes(analysis, layer) + sums
 
 
 def _rows(analysis: Analysis, layer: Layer, samples: int, calibration: Calibration) -> int:
@@ -183,13 +183,26 @@ def _rows(analysis: Analysis, layer: Layer, samples: int, calibration: Calibrati
     available = samples * math.prod(made[2:])
     if available < fit.fewest_rows * unknowns:
         return 0
-    wanted = max(fit.rows_per_unknown * unknowns, fit.least_rows)
-    return min(available, wanted, fit.memory // (4 * _row(analysis, layer)))
+    wanted = fit.rows_wanted(unknowns, analysis.layers.groups(layer))
+    return min(available, wanted, fit.memory // _row_bytes(analysis, layer))
+
+
+def _row_bytes(analysis: Analysis, layer: Layer) -> int:
+    """What a row takes, more where something is added to what the layer makes."""
+    added = any(node.op == "Add" for node in analysis.network.consumers(layer.output))
+    return bytes_of_row(*_sizes(analysis, layer), offsets=added)
+
+
+def _sizes(analysis: Analysis, layer: Layer) -> tuple[int, int, int]:
+    """Unknowns and outputs of a group, and the number of groups."""
+    groups = analysis.layers.groups(layer)
+    return math.prod(layer.weight_shape[1:]), layer.weight_shape[0] // groups, groups
 
 
 def _row(analysis: Analysis, layer: Layer) -> int:
-    """Numbers of a row: what the layer reads, and three times what it makes."""
-    return analysis.layers.groups(layer) * math.prod(layer.weight_shape[1:]) + 3 * layer.weight_shape[0]
+    """Numbers that are gathered for a row: what the layer reads, and three times what it makes."""
+    unknowns, outputs, groups = _sizes(analysis, layer)
+    return groups * (unknowns + 3 * outputs)
 
 
 def _layers(analysis: Analysis) -> list[Layer]:

@@ -77,12 +77,17 @@ def misses(plan: Plan, cost: Cost, budget: Budget) -> bool:
     return budget.relus is not None and kept < _LEAST_KEPT * budget.relus and damage > budget.harmless
 
 
-def finer(run: Run) -> Run | None:
-    """A run with channel masks over the same data; None where they are no choice, or there is no time for them."""
+def finer(run: Run, targets: int | None = None) -> Run | None:
+    """A run with channel masks over the same data; None where they are no choice, or there is no time for them.
+
+    Args:
+        run: of whole layers.
+        targets: how many are to be looked at so; None for the one of `optimize`.
+    """
     if not run.inputs.config.masks_in_gaps:
         return None
     inputs = run.inputs.at_granularity("channel")
-    if not has_time(inputs, sum(run.clock.seconds.values())):
+    if not has_time(inputs, sum(run.clock.seconds.values()), targets):
         return None
     return Run.begin(inputs, run.progress, run.clock, run.cache_folder)
 
@@ -128,7 +133,7 @@ def ranked(run: Run, budgets: Sequence[Budget], tries: Tries) -> list[Ranked | T
         for number, (budget, result) in enumerate(zip(budgets, found, strict=True))
         if isinstance(result, TargetError) or misses(result.plans[0], cost, budget)
     ]
-    if not missed or (refined := finer(run)) is None:
+    if not missed or (refined := finer(run, len(missed) if len(budgets) > 1 else None)) is None:
         return found
     logger.info("Whole layers miss %d of %d targets; looking at channel masks.", len(missed), len(budgets))
     whole = [result.plans[0] for n in missed if isinstance(result := found[n], Ranked)]

@@ -1,5 +1,6 @@
 """What the steps of one run share, and the steps: measure and search, attempt a plan, look ahead."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,8 +19,11 @@ from onnxshallow.search.sensitivity.meter import DamageMeter
 from onnxshallow.search.solver import Budget
 from onnxshallow.search.watched import with_watched
 from onnxshallow.validation.compare import Runner
+from onnxshallow.validation.seen import Seen, constant_samples
 
 __all__ = ["Run"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,9 @@ class Run:
         Raises:
             ModelError: onnxruntime fails on the model, or it computes values that are not finite.
         """
+        for finding in constant_samples(inputs.fitted or Seen(), inputs.data.fit.source):
+            if finding.refuses:  # the verdict will say so; whoever reads it now need not wait for that
+                logger.warning(finding.text)
         with clock("observe"):
             if inputs.config.squares or (plan is not None and any(c.squares for c in plan.candidates)):
                 inputs = with_watched(inputs, progress)

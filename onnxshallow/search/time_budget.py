@@ -55,41 +55,43 @@ _LADDER = (
 )
 
 
-def foreseen(inputs: Inputs, progress: Progress) -> tuple[Inputs, Forecast]:
+def foreseen(inputs: Inputs, progress: Progress, targets: int | None = None) -> tuple[Inputs, Forecast]:
     """What a run will take, told, and its inputs, with which it keeps `--time-budget`.
 
     Args:
         inputs: model, data and options.
         progress: hears of it where it takes long.
+        targets: see `forecast`.
 
     Raises:
         ModelError: onnxruntime fails on the network.
     """
     pace = measured_pace(inputs)
     if inputs.config.time_budget is not None:
-        inputs = within_time(inputs, pace, read_time(inputs.config.time_budget))
-    expected = forecast(inputs, pace)
+        inputs = within_time(inputs, pace, read_time(inputs.config.time_budget), targets)
+    expected = forecast(inputs, pace, targets)
     if expected.seconds > _WORTH_TELLING:
-        progress.note(" ".join([expected.in_short(), *_with_masks(inputs, pace)]))
+        progress.note(" ".join([expected.in_short(), *_with_masks(inputs, pace, targets)]))
     return inputs, expected
 
 
-def _with_masks(inputs: Inputs, pace: Pace) -> list[str]:
+def _with_masks(inputs: Inputs, pace: Pace, targets: int | None) -> list[str]:
     """What a second search takes, with channel masks, where `auto` may come to it."""
     if not inputs.config.masks_in_gaps:
         return []
-    more = forecast(inputs.at_granularity("channel"), pace).seconds
+    more = forecast(inputs.at_granularity("channel"), pace, targets).seconds
     return [
         f"Where whole layers miss the target, channel masks are looked at, too, which takes {in_time(more)} more."
     ]
 
 
-def has_time(inputs: Inputs, spent: float) -> bool:
+def has_time(inputs: Inputs, spent: float, targets: int | None = None) -> bool:
     """Whether `--time-budget` leaves time for a further search; told where it does not.
 
     Args:
         inputs: of that search.
         spent: seconds so far.
+        targets: see `forecast`.
 
     Raises:
         ModelError: onnxruntime fails on the network.
@@ -97,7 +99,7 @@ def has_time(inputs: Inputs, spent: float) -> bool:
     asked = inputs.config.time_budget
     if asked is None:
         return True
-    takes = forecast(inputs, measured_pace(inputs)).seconds
+    takes = forecast(inputs, measured_pace(inputs), targets).seconds
     if spent + takes <= read_time(asked):
         return True
     logger.warning(
@@ -108,14 +110,14 @@ def has_time(inputs: Inputs, spent: float) -> bool:
     return False
 
 
-def within_time(inputs: Inputs, pace: Pace, seconds: float) -> Inputs:
+def within_time(inputs: Inputs, pace: Pace, seconds: float, targets: int | None = None) -> Inputs:
     """The inputs with as many samples and plans as fit into a time; with the fewest, and a warning, where none do."""
     tried = inputs
     for effort in _LADDER:
-        if (expected := forecast(tried, pace).seconds) <= seconds:
+        if (expected := forecast(tried, pace, targets).seconds) <= seconds:
             return tried
         tried = _limited(inputs, effort)
-    if (expected := forecast(tried, pace).seconds) > seconds:
+    if (expected := forecast(tried, pace, targets).seconds) > seconds:
         logger.warning(
             "--time-budget %s: with the fewest samples and plans this takes about %s; give more time, or fewer "
             "--validate-samples.",

@@ -18,6 +18,7 @@ from onnxshallow.model.session import Session
 from onnxshallow.options.arguments import read_arguments
 from onnxshallow.options.config import Config
 from onnxshallow.options.keywords import Options
+from onnxshallow.report.build.forecast import forecast_report
 from onnxshallow.report.build.pareto import By, pareto_report
 from onnxshallow.report.schema.reports import ParetoReport
 from onnxshallow.report.terminal.progress import as_progress
@@ -31,6 +32,7 @@ from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import read_budget
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import COUNTED, Budget
+from onnxshallow.search.time_budget import foreseen
 from onnxshallow.search.trained import require_lesson, train
 from onnxshallow.search.workers import working
 from onnxshallow.validation.compare import Recorded, Runner
@@ -90,7 +92,10 @@ def pareto(
         budgets = sorted(asked, key=_from_the_largest)
         if by != "relus" and wanted:  # what is paid, and that squares may lower it, is the same for all
             inputs = replace(inputs, config=wanted[0])
-        run = Run.begin(inputs, as_progress(progress), clock, cache)
+        shown = as_progress(progress)
+        with clock("forecast"):
+            inputs, expected = foreseen(inputs, shown, len(budgets))
+        run = Run.begin(inputs, shown, clock, cache)
         searched = ranked(run, budgets, tries_together)
         session = Session(inputs.document.model, threads=inputs.calibration.threads)
         original = Recorded(session, inputs.report_batches, inputs.calibration.store.hold)
@@ -110,7 +115,8 @@ def pareto(
     by_plan = dict(
         zip(done, speeds, strict=False)
     )  # where no plan was carried out, that of the original is left over
-    return pareto_report(inputs, found, by, by_plan, speeds[0].original_ms, clock.seconds)
+    report = pareto_report(inputs, found, by, by_plan, speeds[0].original_ms, clock.seconds)
+    return report.model_copy(update={"forecast": forecast_report(expected, clock.seconds)})
 
 
 def _carried_out(run: Run, plan: Plan, original: Runner) -> Attempt:

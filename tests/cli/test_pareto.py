@@ -8,7 +8,7 @@ from tests.runs import assert_error, files, read_json, run, save_case, strict_js
 
 REPORT_FIELDS = {
     "schema_version", "model", "original", "points", "validated", "timings", "versions", "config", "seed",
-    "verdict", "by", "providers",
+    "verdict", "by", "providers", "forecast",
 }  # fmt: skip
 POINT_FIELDS = {
     "target_relus", "reason", "optimized", "accuracy_lost", "accuracy_lost_interval", "fidelity", "damage",

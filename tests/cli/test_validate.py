@@ -256,4 +256,6 @@ def test_the_layer_is_named_where_networks_part(tmp_path):
         "validate", first, second, "--data", data, "--max-error", "100", "--layers", "--layer-tolerance", "1000"
     )
     assert "that both make is off by more than 1000." in outcome.stdout
+    equal = sum(each["relative_error"] == 0 for each in parting["tensors"])
+    assert f"{equal} of {len(parting['tensors'])} tensors that both make are the same." in outcome.stdout
     assert "off by more than" not in run("validate", first, second, "--data", data, "--max-error", "100").stdout

@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from onnxshallow.convolution import Convolution, compose, convolve, resize_kernel
 from onnxshallow.fitting.patches import gather_outputs, gather_patches
 from onnxshallow.fitting.rectifier import Rectifier
-from onnxshallow.fitting.regression import Rows, bytes_needed, regress
+from onnxshallow.fitting.regression import Rows, bytes_needed, bytes_of_row, regress
 from tests.convolution.convolution_cases import assert_close, many, seeds
 from tests.networks import signed
 
@@ -367,3 +368,19 @@ def test_a_ridge_that_is_not_searched_for_is_a_hundred_times_as_strong_where_row
     strong = refit(conv, rows, 1e-1, enough=1)
     assert_close(refit(conv, rows, 1e-3, enough=10, held_out=False).weight, strong.weight, 1e-9)
     assert_close(refit(conv, rows, 1e-1, enough=5, held_out=False).weight, strong.weight, 1e-9)
+
+
+@pytest.mark.parametrize("offsets", [True, False])
+def test_the_rows_of_a_fit_take_what_is_said_of_them(offsets):
+    count, unknowns, outputs = 60_000, 9, 64
+    tracemalloc.start()
+    try:
+        added = signed((1, count, outputs), seed=2) if offsets else None
+        rows = Rows(signed((1, count, unknowns)), signed((1, count, outputs), seed=1), added, free_scale=offsets)
+        tracemalloc.reset_peak()
+        regress(linear(outputs, unknowns), rows, 1e-3, rectifier=Rectifier())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    told = count * bytes_of_row(unknowns, outputs, 1, offsets=offsets)
+    assert 0.9 * told < peak < 1.15 * told

@@ -55,6 +55,13 @@ def test_an_accuracy_budget_alone_tries_several_targets(inputs):
     assert several["fit"].samples == 5 * one["fit"].samples
 
 
+def test_a_frontier_carries_out_a_model_for_each_target_and_shares_the_plans(inputs):
+    one, three = (work_of(inputs, targets) for targets in (1, 3))
+    assert three["fit"] == one["fit"].times(3)
+    assert three["sensitivity"] == one["sensitivity"]
+    assert one["plan"].samples < three["plan"].samples <= 3 * one["plan"].samples
+
+
 def test_memory_is_what_is_held_and_more(inputs):
     expected = forecast(with_options(inputs, target_relus=0.7), NOTHING)
     assert memory_in_use() / 2 < expected.memory_bytes < memory_in_use() + (1 << 30)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,16 @@ def start(tmp_path):
         return Run.begin(load_case(tmp_path, **options), Silent(), Clock(), cache)
 
     return begun
+
+
+@pytest.mark.parametrize(
+    ("samples", "told"), [(np.zeros((40, 3, 6, 6), np.float32), True), (smooth(40, 3, 6), False)]
+)
+def test_samples_that_prove_nothing_are_told_before_the_work(tmp_path, caplog, samples, told):
+    inputs = load_case(tmp_path, target_relus=0.7)
+    calibration = replace(inputs.calibration, batches=[{"x": samples}, {"x": samples}], fit_batches=1)
+    Run.begin(replace(inputs, calibration=calibration), Silent(), Clock())
+    assert ("hold one value only, and prove nothing" in caplog.text) is told
 
 
 def plan_of(run, *keys):

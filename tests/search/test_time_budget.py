@@ -5,7 +5,7 @@ import pytest
 
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import time_budget as module
-from onnxshallow.search.compete import tries_alone
+from onnxshallow.search.compete import tries_alone, tries_together
 from onnxshallow.search.forecast import Forecast, count_samples, forecast
 from onnxshallow.search.pace import Pace
 from onnxshallow.search.time_budget import foreseen, has_time, within_time
@@ -31,6 +31,13 @@ def test_less_time_means_fewer_plans_and_samples(asked):
     counts = [count_samples(each.reduced.batches) for each in (asked, some, few)]
     assert counts == sorted(counts, reverse=True)
     assert count_samples(few.calibration.batches) < count_samples(asked.calibration.batches)
+
+
+def test_a_frontier_is_thinned_out_for_all_its_targets(asked):
+    whole = forecast(asked, SLOW, 3).seconds
+    few = within_time(asked, SLOW, 0.5 * whole, 3)
+    assert forecast(few, SLOW, 3).seconds <= 0.5 * whole
+    assert tries_together(few, 3) < tries_together(asked, 3)
 
 
 def test_what_is_validated_stays(asked):
@@ -69,7 +76,7 @@ class Heard(Silent):
 def test_long_runs_are_told_of_before_they_begin(asked, monkeypatch, seconds, notes):
     monkeypatch.setattr(module, "_WORTH_TELLING", 20.0)
     monkeypatch.setattr(module, "measured_pace", lambda inputs: SLOW)
-    monkeypatch.setattr(module, "forecast", lambda inputs, pace: Forecast({"fit": seconds}, 1 << 30))
+    monkeypatch.setattr(module, "forecast", lambda inputs, pace, targets: Forecast({"fit": seconds}, 1 << 30))
     progress = Heard()
     same, expected = foreseen(replace(asked, config=asked.config.model_copy(update={"time_budget": None})), progress)
     assert (len(progress.notes), expected.seconds) == (notes, seconds)
@@ -90,7 +97,7 @@ def test_what_channel_masks_would_take_is_told_where_they_may_be_looked_at(asked
 @pytest.mark.parametrize(("spent", "left"), [(0.0, True), (59.0, False)])
 def test_there_is_time_for_a_further_search_or_not(asked, monkeypatch, caplog, spent, left):
     monkeypatch.setattr(module, "measured_pace", lambda inputs: SLOW)
-    monkeypatch.setattr(module, "forecast", lambda inputs, pace: Forecast({"fit": 10.0}, 1 << 30))
+    monkeypatch.setattr(module, "forecast", lambda inputs, pace, targets: Forecast({"fit": 10.0}, 1 << 30))
     with caplog.at_level(logging.WARNING):
         assert has_time(asked, spent) is left
     assert ("channel masks, which might do less damage, are not looked at" in caplog.text) is not left

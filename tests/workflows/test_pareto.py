@@ -55,7 +55,7 @@ def carried_out(model, point, folder, **options):
 
 def without_clocks(report):
     """A report without what differs from run to run."""
-    content = report.model_dump(exclude={"timings"})
+    content = report.model_dump(exclude={"timings", "forecast"})
     for part in (content["original"], *(point["optimized"] for point in content["points"] if point["optimized"])):
         assert part.pop("latency_ms") > 0
     for point in content["points"]:
@@ -146,7 +146,7 @@ def test_the_report_can_be_written_and_read_again(done):
 
 
 def test_the_timings_are_those_of_the_stages(done):
-    stages = ["load", "observe", "sensitivity", "plan", "fit", "validate", "latency"]
+    stages = ["load", "forecast", "observe", "sensitivity", "plan", "fit", "validate", "latency"]
     assert list(done.report.timings) == stages
 
 
@@ -337,3 +337,13 @@ def test_without_samples_nothing_can_be_learned(tmp_path):
     model, _ = save_case(tmp_path, x=smooth(20, 3, 6))
     with pytest.raises(UsageError, match="Training needs real inputs"):
         pareto(model, targets=["0.6"], finetune="5steps")
+
+
+def test_what_a_frontier_takes_is_foreseen_and_kept_in_time(tmp_path):
+    model, data = save_case(tmp_path, x=smooth(40, 3, 6))
+    whole, brief = (
+        pareto(model, str(data), targets=(0.9, 0.7), time_budget=time, cache=None) for time in ("1h", "0.1s")
+    )
+    assert whole.forecast.actual_seconds > 0
+    assert brief.forecast.seconds < whole.forecast.seconds
+    assert set(whole.forecast.stages) <= {*whole.timings}

@@ -235,7 +235,10 @@ class ParetoPoint(Part):
 
 
 class ParetoReport(Part):
-    """The result of `pareto`; its verdict is `met` where a point may be used. `by` says what the targets are of."""
+    """The result of `pareto`; its verdict is `met` where a point may be used. `by` says what the targets are of.
+
+    `forecast` is what the run was to take, and what it took.
+    """
 
     schema_version: int = SCHEMA_VERSION
     model: FileReport
@@ -249,6 +252,7 @@ class ParetoReport(Part):
     verdict: Verdict | None = None
     by: Literal["relus", "macs", "params", "size", "private", "bytes", "messages"] = "relus"
     providers: tuple[Placed, ...] = ()
+    forecast: ForecastReport | None = None
 
     def __repr__(self) -> str:
         reached = sum(point.reason is None for point in self.points)

@@ -64,16 +64,19 @@ def print_validation(report: ValidationReport) -> None:
 
 
 def _print_parting(console: Console, parting: PartingReport) -> None:
-    """How far each tensor is off, with a bar that has a block for each factor of ten from 1e-7 on."""
+    """How far each tensor that differs is off, with a bar that has a block for each factor of ten from 1e-7 on."""
     table = make_table(console, "tensor", "made by", "relative error", "", folded=(0,))
-    for each in parting.tensors:
+    different = [each for each in parting.tensors if each.relative_error != 0]
+    for each in different:
         beyond = not each.relative_error <= parting.tolerance
         blocks = 0 if each.relative_error <= _LEAST_SHOWN else round(math.log10(each.relative_error / _LEAST_SHOWN))
         bar = "█" * min(blocks, _MOST_BLOCKS) if math.isfinite(each.relative_error) else "not finite"
         style = "red" if beyond else None
         table.add_row(printable(each.name), each.op, number(each.relative_error), bar, style=style)
-    if parting.tensors:
+    if different:
         show_table(console, table)
+    if equal := len(parting.tensors) - len(different):
+        console.print(f"{equal} of {len(parting.tensors)} tensors that both make are the same.")
     console.print(printable(parting.in_words), soft_wrap=True)
 
 
