@@ -39,6 +39,20 @@ def test_single_tensors_and_no_more_than_they_need():
     assert all(parameter.grad is not None for parameter in graph.parameters.values())
 
 
+def test_what_passes_may_be_replaced():
+    model = residual()
+    graph, seen = TorchGraph(Network(model), ["r0", "r1"]), []
+
+    def passing(name, values):
+        seen.append(name)
+        return 2 * values if name == "r0" else values
+
+    plain, changed = graph(feeds_of(model)), graph(feeds_of(model), passing)
+    assert seen == ["r0", "r1"]
+    assert torch.equal(changed["r0"], 2 * plain["r0"])
+    assert not torch.equal(changed["r1"], plain["r1"])
+
+
 def test_what_is_not_known_is_run_by_onnxruntime_and_frozen():
     text = """(float[2,3,4,4] x) => (float[2,3,4,4] y) {
         a = Conv(x, w0)
