@@ -1,4 +1,4 @@
-"""Split one convolution into two or three with few channels between them: fewer multiply-adds and weights, more layers.
+"""Split a convolution into two or three with few channels between them: fewer multiply-adds and weights, more layers.
 
     Conv k x k, C -> N      becomes      Conv k x k, C -> r in g groups, Conv 1x1, r -> N
                                     or   Conv k x 1, C -> r,             Conv 1 x k, r -> N
@@ -9,8 +9,8 @@ The responses of a trained layer lie close to a space of few dimensions. ALDS (a
 channels into groups, and spreads the ranks over the layers so that the largest relative error is least
 (`onnxshallow.search.allocation`); here the integer program spreads them, among everything else. How close each form
 comes to the weights is known from their singular values, so for each share of the multiply-adds one form is offered:
-the closest. How the parts are fitted to samples, `onnxshallow.fitting.bottleneck` says; what `apply` writes is closest
-to the weights.
+the closest. How the parts are fitted to samples, `onnxshallow.fitting.bottleneck` says; what `apply` writes is
+closest to the weights.
 """
 
 from collections.abc import Iterator
@@ -195,8 +195,8 @@ def _forms(
 ) -> Iterator[tuple[Form, int, int, float, float]]:
     """Every form that a layer may have, with its multiply-adds and parameters, and two relative errors.
 
-    These are the Frobenius norm of what the closest of the form lacks over that of the weights; and as ALDS has it the
-    operator norm, of the worst group, over that of the weights. Of three parts they are estimates.
+    These are the Frobenius norm of what the closest of the form lacks over that of the weights; and as ALDS has it
+    the operator norm, of the worst group, over that of the weights. Of three parts they are estimates.
 
     Args:
         analysis: of the network.

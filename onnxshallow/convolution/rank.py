@@ -1,19 +1,20 @@
 """A convolution as two or three in a row with few channels between them.
 
     taps of the first    first    second   third    after
-    all                  k x k    1 x 1             Zhang et al. (arXiv 1505.06798); with groups ALDS (arXiv 2107.11442)
+    all                  k x k    1 x 1             Zhang et al. (arXiv 1505.06798); in groups ALDS (arXiv 2107.11442)
     rows                 k x 1    1 x k             Jaderberg et al. (arXiv 1405.3866)
     none                 1 x 1    k x k
-    apart                1 x 1    k x k    1 x 1    the second a kernel for each channel alone: Guo et al. (arXiv
-                                                    1808.05517), Lebedev et al. (arXiv 1412.6553) with kernels left whole
+    apart                1 x 1    k x k    1 x 1    Lebedev et al. (arXiv 1412.6553), with kernels left whole; the
+                                                    second has a kernel for each channel alone
 
 Where the first has groups, each block of input channels has channels of its own between the two. Written as a matrix
 whose rows are what the second does (outputs, and its taps) and whose columns are what the first does (the input
 channels of one group, and its taps), each group's weights become a product of rank r.
 
 With three, the weights are a sum of r products of one output direction, one kernel and one input direction. The
-closest such sum is no singular value decomposition. Where every input direction is a single channel it is one, of what
-reads each channel (outputs, taps), and the r largest terms of all channels are taken. That is where a fit begins.
+closest such sum is no singular value decomposition. Where every input direction is a single channel it is one, of
+what reads each channel (outputs, taps), and the r largest terms of all channels are taken (Guo et al., arXiv
+1808.05517). That is where a fit begins.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ _Real = TypeVar("_Real", bound=np.floating)
 
 Taps = Literal["all", "rows", "none", "apart"]
 """Which taps the first of two convolutions has: all, those along the first axis, or one alone; the second has the
-others. Or the taps are apart from what mixes channels: three convolutions, of which the one in the middle has them."""
+others. Or they are apart from what mixes channels: three convolutions, of which the one in the middle has them."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,10 @@ def _apart(
     return (
         replace(still, weight=narrow.reshape(rank, -1, *pointwise), bias=none),
         replace(
-            _moving(convolution, axes), weight=kernels.reshape(rank, 1, *convolution.kernel_shape), bias=none, groups=rank
+            _moving(convolution, axes),
+            weight=kernels.reshape(rank, 1, *convolution.kernel_shape),
+            bias=none,
+            groups=rank,
         ),
         replace(still, weight=wide.reshape(-1, rank, *pointwise)),
     )

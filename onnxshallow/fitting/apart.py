@@ -1,14 +1,13 @@
 """Fit the three parts of a layer whose kernels were set apart from what mixes channels.
 
-A k x k convolution becomes a 1 x 1 onto `rank` channels, a kernel for each of these alone, and a 1 x 1 to the outputs.
+A k x k convolution becomes a 1 x 1 onto `rank` channels, a kernel for each of these, and a 1 x 1 to the outputs.
 With W the weights that are wanted and S the covariance of the patches, the three minimise
 
     tr (W - D F) S (W - D F)',        F_r = k_r (x) e_r
 
-over the weights e_r of the first, the kernels k_r and the weights D of the third. For given F the best D is that of a
-regression, D = W S F' (F S F')^-1, and the gradient over F is what it is for a fixed D (variable projection; Golub and
-Pereyra, 1973). So E and K are found together by L-BFGS. Turns, of which each finds one of the three for the other two,
-need some ten times as many products (the swamps of Mitchell and Burdick, 1994).
+over the weights e_r of the first, the kernels k_r and the weights D of the third. For given F the best D is that of
+a regression, D = W S F' (F S F')^-1, and the gradient over F is what it is for a fixed D (variable projection; Golub
+and Pereyra, 1973). So E and K are found together, by L-BFGS.
 """
 
 from dataclasses import dataclass
@@ -101,7 +100,8 @@ class _Problem:
         squares, directions = np.linalg.eigh(np.swapaxes(weights @ roots, 1, 2) @ (weights @ roots))
         order = np.argsort(-squares, axis=None, kind="stable")[: self.rank]
         picked, terms = np.unravel_index(order, squares.shape)
-        kernels = np.linalg.solve(roots[picked].swapaxes(1, 2), directions[picked, :, terms][:, :, np.newaxis])[:, :, 0]
+        leading = directions[picked, :, terms][:, :, np.newaxis]
+        kernels = np.linalg.solve(roots[picked].swapaxes(1, 2), leading)[:, :, 0]
         kernels /= np.linalg.norm(kernels, axis=1, keepdims=True)
         narrow = np.zeros((self.rank, self.channels))
         narrow[np.arange(self.rank), picked] = 1.0

@@ -112,8 +112,11 @@ def _of_weights(
     parts: tuple[Convolution, ...], weights: tuple[NDArray[np.float64], ...], bias: NDArray[np.float64]
 ) -> tuple[Convolution, ...]:
     """The parts with other weights, of which the last alone has a bias."""
-    made = [replace(part, weight=weight.reshape(part.weight.shape)) for part, weight in zip(parts, weights, strict=True)]
-    return *(replace(part, bias=np.zeros(part.out_channels)) for part in made[:-1]), replace(made[-1], bias=bias)
+    biases = (*(np.zeros(part.out_channels) for part in parts[:-1]), bias)
+    return tuple(
+        replace(part, weight=weight.reshape(part.weight.shape), bias=offset)
+        for part, weight, offset in zip(parts, weights, biases, strict=True)
+    )
 
 
 def _covariance(values: NDArray[np.float32], mean: NDArray[np.float64]) -> _Matrix:

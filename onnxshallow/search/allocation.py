@@ -35,7 +35,7 @@ _HALVINGS = 60
 
 
 def evenly_split(inputs: Inputs, budget: Budget) -> Plan:
-    """The plan of splits that reaches the budget with the least largest error.
+    """The plan of splits that reaches the budget with even errors, or the least largest one, as the options say.
 
     Args:
         inputs: model and options.
@@ -44,18 +44,19 @@ def evenly_split(inputs: Inputs, budget: Budget) -> Plan:
     Raises:
         TargetError: no splits reach it.
     """
-    return Plan(least_largest_error(inputs.analysis, split_candidates(inputs), budget), {})
+    spread = least_sum_of_powers if inputs.config.allocation == "even" else least_largest_error
+    return Plan(spread(inputs.analysis, split_candidates(inputs), budget), {})
 
 
 def split_candidates(inputs: Inputs) -> list[Candidate]:
-    """Every way to split a layer in two, at every rank."""
+    """Every way to split a layer, at every rank."""
     every_size = replace(find_options(inputs), deeper=True, every_size=True)
     candidates, _ = find_candidates(inputs.analysis, every_size)
     return [candidate for candidate in candidates if candidate.kind == "split"]
 
 
 def beside_measured(inputs: Inputs, budgets: Sequence[Budget]) -> list[Plan]:
-    """Plans to compete with those of measured damage: for each budget that splits reach, two that are evenly split."""
+    """Plans to compete with those of measured damage: two for each budget that splits reach."""
     found = []
     if find_options(inputs).deeper:
         candidates = split_candidates(inputs)
