@@ -38,7 +38,7 @@ _POWER = 3.5
 # The most groups: with more the second layer has most of the work.
 _MOST_GROUPS = 16
 # What three parts lack at last, as a share of what they lack where each channel between them reads a single one.
-_MIXED = 0.6
+_MIXED = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)

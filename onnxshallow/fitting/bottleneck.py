@@ -26,8 +26,9 @@ _Matrix = NDArray[np.float32]
 
 # Steps of the conjugate gradients in each turn.
 _STEPS = 12
-# Steps of what finds three parts together: in place of each turn, and of the one that D begins with.
-_STEPS_APART = 25
+# Steps of what finds three parts together: in place of each turn, and of the one that D begins with; and as many as
+# with all turns where they take fewer multiply-adds than this.
+_STEPS_APART, _MOST_STEPS, _LITTLE = 25, 100, 2e10
 # What is added to the covariance, as a share of its mean diagonal, so that nothing is free.
 _LEAST_RIDGE = 1e-4
 # What single precision leaves of a sum, as a share of the mean diagonal.
@@ -97,7 +98,8 @@ def _approximated(
         covariance = _covariance(patches, mean)
         covariance[np.diag_indices(unknowns)] += added
         if form.taps == "apart":
-            steps = _STEPS_APART * (1 + turns)
+            affordable = min(_MOST_STEPS, int(_LITTLE / (form.rank * unknowns**2)))
+            steps = max(_STEPS_APART * (1 + turns), affordable)
             three = fit_apart(weight.astype(np.float32), covariance, whole.in_channels, form.rank, steps)
             return _of_weights(parts, (three.narrow, three.kernels, three.wide), whole.bias + three.left @ mean)
         pair = _Turns.of(weight.astype(np.float32), covariance, form, parts[0])
