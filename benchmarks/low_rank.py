@@ -11,8 +11,8 @@
     optimize                what the command keeps, by measured damage; takes longest
 
 Writes low-rank-NAME.json, goes on with what that lacks, and prints a Markdown table: what is kept, points lost, KL,
-and the time in onnxruntime as a share of the original's. What follows `--` are options of `onnxshallow optimize`, whose
-own target is not among them.
+and the time in onnxruntime as a share of the original's. What follows `--` are options of `onnxshallow optimize`,
+whose own target is not among them.
 """
 
 import json

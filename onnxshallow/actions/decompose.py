@@ -202,7 +202,7 @@ def _forms(
         analysis: of the network.
         layer: the layer, of one group.
         before: its multiply-adds.
-        grouped: whether the first of the two may have groups.
+        grouped: whether one of them may have groups.
     """
     convolution = analysis.layers.convolution(layer)
     channels, outputs = convolution.in_channels, convolution.out_channels
@@ -218,24 +218,25 @@ def _forms(
         lacking = np.maximum(total - np.cumsum(squares.sum(axis=0)), 0.0)
         next_values = [*squares.max(axis=0)[1:].tolist(), 0.0]
         apart = taps == "apart"
-        each = (other + outputs) if apart else groups * outputs * other
+        after = other + outputs if apart else groups * outputs * other  # weights of the later parts, for each rank
         scale = _MIXED if apart else 1.0
         for rank, (left, value) in enumerate(zip(lacking.tolist(), next_values, strict=True), start=1):
+            form = Form(rank, groups, taps)
             if apart and rank == 1:
-                continue  # one channel has no kernel of its own: it is the form before
-            weights = rank * channels * own, rank * each
-            params = sum(weights) + rank * groups * (2 if apart else 1)
-            macs = entered * weights[0] + pixels * weights[1]
-            yield Form(rank, groups, taps), macs, params, scale * sqrt(left / total), scale * sqrt(value / largest)
+                continue  # the kernel of a single channel is what `none` has
+            params = rank * (channels * own + after) + form.between * (form.parts - 1)
+            macs = rank * (entered * channels * own + pixels * after)
+            yield form, macs, params, scale * sqrt(left / total), scale * sqrt(value / largest)
 
 
 def _kinds(convolution: Convolution, grouped: bool) -> Iterator[tuple[int, Taps]]:
-    """Groups and taps of the first layer that make a difference."""
+    """Groups and taps of the first layer that make a difference; kernels apart are groups of the second."""
     yield 1, "all"
     wide = [size > 1 for size in convolution.kernel_shape]
     if any(wide):
         yield 1, "none"
-        yield 1, "apart"
+        if grouped:
+            yield 1, "apart"
     if wide and wide[0] and any(wide[1:]):
         yield 1, "rows"
     if grouped and convolution.rank:

@@ -73,7 +73,8 @@ def test_every_form_is_there_to_be_asked_for_by_hand():
 
 
 def test_groups_may_be_left_out():
-    assert {c.groups for c in find(wide_conv(), grouped=False).candidates} == {1}
+    found = find(wide_conv(), every_size=True, grouped=False).candidates
+    assert {(c.groups, c.taps) for c in found} == {(1, "all"), (1, "rows"), (1, "none")}
 
 
 def test_a_matrix_product_has_neither_groups_nor_taps():
@@ -103,6 +104,19 @@ def test_both_errors_are_those_of_the_weights():
     for candidate in plain(model, "h"):
         assert candidate.left == pytest.approx(np.linalg.norm(values[candidate.rank :]) / np.linalg.norm(values))
         assert candidate.error == pytest.approx(values[candidate.rank] / values[0], rel=1e-6)
+
+
+def test_the_errors_of_three_layers_are_half_of_what_single_channels_lack():
+    model = wide_conv()
+    weight = initializers(model)["w"].reshape(16, 4, 9)
+    values = np.sort(np.linalg.svd(weight.swapaxes(0, 1), compute_uv=False), axis=None)[::-1]
+    largest = np.linalg.svd(weight.reshape(16, -1), compute_uv=False)[0]
+    found = [c for c in find(model, every_size=True).candidates if c.taps == "apart"]
+    assert len(found) > 8
+    for candidate in found:
+        lacking = np.linalg.norm(values[candidate.rank :]) / np.linalg.norm(values)
+        assert candidate.left == pytest.approx(lacking / 2, rel=1e-6)
+        assert candidate.error == pytest.approx(values[candidate.rank] / largest / 2, rel=1e-6)
 
 
 def test_the_error_of_several_groups_is_that_of_the_worst():
