@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.fitting.roots import root
+
 __all__ = ["Apart", "fit_apart"]
 
 _Matrix = NDArray[np.float32]
@@ -96,7 +98,7 @@ class _Problem:
         blocks = self.spread.reshape(self.taps, self.channels, self.taps, self.channels)
         own = np.einsum("acbc->cab", blocks).astype(np.float64)
         own += _ROUNDING * np.einsum("caa->c", own)[:, np.newaxis, np.newaxis] * np.eye(self.taps)
-        roots = np.linalg.cholesky(own)
+        roots = np.stack([root(block) for block in own])
         squares, directions = np.linalg.eigh(np.swapaxes(weights @ roots, 1, 2) @ (weights @ roots))
         order = np.argsort(-squares, axis=None, kind="stable")[: self.rank]
         picked, terms = np.unravel_index(order, squares.shape)
@@ -119,12 +121,12 @@ class _Problem:
 
     def wide(self, rows: _Matrix, seen: _Matrix) -> _Real:
         """D for F and F S."""
-        from scipy.linalg import cho_factor, cho_solve
+        from scipy.linalg import cho_solve
 
         inner = (seen @ rows.T).astype(np.float64)
         inner = (inner + inner.T) / 2
         inner[np.diag_indices(self.rank)] += _ROUNDING * max(float(np.trace(inner)) / self.rank, 1e-30)
-        found: _Real = cho_solve(cho_factor(inner, lower=True), seen @ self.weight.T).T
+        found: _Real = cho_solve((root(inner), True), seen @ self.weight.T).T
         return found
 
     def error(self, vector: _Real) -> tuple[float, _Real]:

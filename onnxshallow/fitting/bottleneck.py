@@ -19,6 +19,7 @@ from onnxshallow.fitting.apart import fit_apart
 from onnxshallow.fitting.patches import weight_columns, with_weight_columns
 from onnxshallow.fitting.products import gram, predict
 from onnxshallow.fitting.regression import Rows, regress
+from onnxshallow.fitting.roots import root
 
 __all__ = ["fit_bottleneck"]
 
@@ -192,9 +193,9 @@ class _Turns:
         own = range(len(self.spread))
         for group, weight in enumerate(self._by_group(self.weight).swapaxes(0, 1)):
             seen = sum(self._by_group(self.spread[tap, group])[tap, group] for tap in own) / len(own)
-            root = _root(seen)
-            _, (rows,) = low_rank((weight.reshape(-1, weight.shape[-1]) @ root)[np.newaxis], rank)
-            found.append(solve_triangular(root, rows.T, lower=True, trans="T").T)
+            half = root(seen)
+            _, (rows,) = low_rank((weight.reshape(-1, weight.shape[-1]) @ half)[np.newaxis], rank)
+            found.append(solve_triangular(half, rows.T, lower=True, trans="T").T)
         return np.stack(found)
 
     def second(self, first: _Matrix) -> _Matrix:
@@ -253,17 +254,3 @@ class _Turns:
         taps, others, groups, channels = self.shape
         parts = values.reshape(-1, taps, others, groups, channels).transpose(2, 3, 0, 1, 4)
         return parts.reshape(others, groups, len(values), taps * channels)
-
-
-def _root(spread: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The lower Cholesky factor of a covariance, with a larger diagonal where rounding made it indefinite."""
-    from scipy.linalg import cholesky
-
-    size = max(float(np.trace(spread)) / len(spread), 1e-30)
-    for added in (0.0, 1e-8, 1e-6, 1e-4):
-        try:
-            root: NDArray[np.float64] = cholesky(spread + added * size * np.eye(len(spread)), lower=True)
-        except np.linalg.LinAlgError:
-            continue
-        return root
-    return np.diag(np.full(len(spread), np.sqrt(size)))  # as if all that is read varied alike

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxshallow.convolution import Convolution, Form, compose, convolve, split
-from onnxshallow.fitting.bottleneck import _root, fit_bottleneck
+from onnxshallow.fitting.bottleneck import fit_bottleneck
 from onnxshallow.fitting.patches import gather_outputs, gather_patches
 from onnxshallow.fitting.regression import Rows
 from tests.convolution.convolution_cases import assert_close, few, seeds
@@ -260,14 +260,3 @@ def test_two_convolutions_that_are_no_split_are_refused():
     conv = image_layer()
     with pytest.raises(ValueError, match="no split of one"):
         fit_bottleneck(conv, (conv, image_layer()), rows_of(conv, smooth(8, 4, 10)), 1e-3)
-
-
-def test_inputs_that_do_not_vary_are_borne():
-    """A covariance that is zero but for rounding has no root of its own."""
-    spread = np.full((4, 4), 1e-9)
-    spread[0, 0] = -1e-9
-    root = _root(spread)
-    assert np.all(np.isfinite(root))
-    assert np.all(np.diag(root) > 0)
-    whole = np.diag([1.0, 2.0])
-    np.testing.assert_allclose(_root(whole) @ _root(whole).T, whole)
