@@ -27,7 +27,7 @@ from arguments import benchmark_parser, by_name, read
 
 from onnxshallow.actions.base import Candidate, FindOptions, Statistics
 from onnxshallow.actions.prune import Prune
-from onnxshallow.analysis import analyze
+from onnxshallow.analysis import Analysis, analyze
 from onnxshallow.analysis.narrowing import Narrowable, find_narrowable
 from onnxshallow.model.document import load_document
 from onnxshallow.model.network import Network
@@ -90,12 +90,14 @@ def _read(inputs: Inputs, place: Narrowable) -> np.ndarray:
 
 
 def onnxsim_at(
-    model: onnx.ModelProto, macs: int, prune: Callable[[onnx.ModelProto, float], onnx.ModelProto]
+    model: onnx.ModelProto,
+    reached: Callable[[Analysis], bool],
+    prune: Callable[[onnx.ModelProto, float], onnx.ModelProto],
 ) -> onnx.ModelProto | None:
-    """What onnxsim leaves at the smallest sparsity with at most so many multiply-adds; None where it leaves more."""
+    """What onnxsim leaves at the smallest sparsity that reaches a target; None where none does."""
     for sparsity in np.arange(0.02, 0.98, 0.02):
         made = prune(model, float(sparsity))
-        if analyze(made).cost.macs <= macs:
+        if reached(analyze(made)):
             return made
     return None
 
@@ -127,7 +129,9 @@ def ways_of(inputs: Inputs, share: float) -> dict[str, Callable[[], onnx.ModelPr
             realize(analysis, same_share(inputs, most), rank(inputs), whole).model
         )
     for name, prune in onnxsim_ways(inputs).items():
-        found[name] = lambda prune=prune: onnxsim_at(inputs.document.plain.model, most, prune)
+        found[name] = lambda prune=prune: onnxsim_at(
+            inputs.document.plain.model, lambda made: made.cost.macs <= most, prune
+        )
     return found
 
 

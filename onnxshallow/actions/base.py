@@ -102,7 +102,6 @@ class Candidate:
 
     Attributes:
         kind: what the change does.
-        layers: linear layers that it leaves in place of those among its nodes; None where these stay as they are.
         action: the action's name.
         sites: names of the sites that it removes.
         source: the tensor that the change begins at.
@@ -123,8 +122,6 @@ class Candidate:
     """
 
     kind: ClassVar[Kind] = "removal"
-    layers: ClassVar[int | None] = None
-
     action: str
     sites: tuple[str, ...]
     source: str
@@ -141,6 +138,11 @@ class Candidate:
     params: int = field(default=0, compare=False)
     size_bytes: int = field(default=0, compare=False)
     thinned: tuple[Thinned, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def layers(self) -> int | None:
+        """Linear layers that it leaves in place of those among its nodes; None where these stay as they are."""
+        return None
 
     @property
     def ends(self) -> frozenset[int]:

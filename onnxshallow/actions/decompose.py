@@ -1,15 +1,16 @@
-"""Split one convolution into two with few channels between them: fewer multiply-adds and weights, one layer more.
+"""Split a convolution into two or three with few channels between them: fewer multiply-adds and weights, more layers.
 
     Conv k x k, C -> N      becomes      Conv k x k, C -> r in g groups, Conv 1x1, r -> N
                                     or   Conv k x 1, C -> r,             Conv 1 x k, r -> N
                                     or   Conv 1x1, C -> r,               Conv k x k, r -> N
+                                    or   Conv 1x1, C -> r,  Conv k x k, one kernel a channel,  Conv 1x1, r -> N
 
 The responses of a trained layer lie close to a space of few dimensions. ALDS (arXiv 2107.11442) slices the input
 channels into groups, and spreads the ranks over the layers so that the largest relative error is least
 (`onnxshallow.search.allocation`); here the integer program spreads them, among everything else. How close each form
 comes to the weights is known from their singular values, so for each share of the multiply-adds one form is offered:
-the closest. How the pair is fitted to samples, `onnxshallow.fitting.bottleneck` says; what `apply` writes is closest
-to the weights.
+the closest. How the parts are fitted to samples, `onnxshallow.fitting.bottleneck` says; what `apply` writes is
+closest to the weights.
 """
 
 from collections.abc import Iterator
@@ -36,21 +37,22 @@ _SHARES = tuple(0.8 * 0.86**step for step in range(16))
 _POWER = 3.5
 # The most groups: with more the second layer has most of the work.
 _MOST_GROUPS = 16
+# What three parts lack at last, as a share of what they lack where each channel between them reads a single one.
+_MIXED = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split(Candidate):
-    """Two layers in place of one.
+    """Two or three layers in place of one.
 
     Attributes:
         rank: channels between them, of each group.
         groups: of the first.
         taps: which the first has, see `onnxshallow.convolution.rank`.
-        left: norm of what the closest pair lacks of the weights, relative to theirs.
+        left: norm of what the closest of the form lacks of the weights, relative to theirs.
     """
 
     kind: ClassVar[Kind] = "split"
-    layers: ClassVar[int | None] = 2
 
     rank: int
     groups: int = 1
@@ -64,19 +66,29 @@ class Split(Candidate):
 
     @property
     def form(self) -> Form:
-        """The form of the two."""
+        """The form of the parts."""
         return Form(self.rank, self.groups, self.taps)
+
+    @property
+    def layers(self) -> int:
+        """How many layers it makes."""
+        return self.form.parts
 
     @property
     def what(self) -> str:
         """Which layer it was."""
-        first = {"all": "", "rows": ", k x 1 and 1 x k", "none": ", 1 x 1 and k x k"}[self.taps]
-        return f"the layer that makes {self.output!r} became two{first}, with {self._channels} between them"
+        became = {
+            "all": "two",
+            "rows": "two, k x 1 and 1 x k",
+            "none": "two, 1 x 1 and k x k",
+            "apart": "three, 1 x 1, a k x k kernel for each channel, and 1 x 1",
+        }[self.taps]
+        return f"the layer that makes {self.output!r} became {became}, with {self._channels} between them"
 
     @property
     def short(self) -> str:
-        """What the two are."""
-        return f"split in two, {self._form}"
+        """What the parts are."""
+        return f"split in {'three' if self.layers == 3 else 'two'}, {self._form}"
 
     @property
     def title(self) -> str:
@@ -85,7 +97,7 @@ class Split(Candidate):
 
     @property
     def _form(self) -> str:
-        first = {"all": "", "rows": "k x 1 first, ", "none": "1 x 1 first, "}[self.taps]
+        first = {"all": "", "rows": "k x 1 first, ", "none": "1 x 1 first, ", "apart": "kernels apart, "}[self.taps]
         return f"{first}{self._channels} between"
 
     @property
@@ -101,7 +113,7 @@ class Split(Candidate):
 
     @property
     def capacity(self) -> float:
-        """How close the two come to the weights; where that is not known the channels between them."""
+        """How close the parts come to the weights; where that is not known the channels between them."""
         return float(self.form.between) if self.left is None else 1.0 / max(self.left, 1e-6)
 
     def power(self, measured: Candidate) -> float:
@@ -110,7 +122,7 @@ class Split(Candidate):
 
 
 class Decompose(Action[Split]):
-    """Replaces dense convolutions and linear layers by two with few channels between them."""
+    """Replaces dense convolutions and linear layers by two or three with few channels between them."""
 
     name = "decompose"
     candidate_class = Split
@@ -143,7 +155,7 @@ class Decompose(Action[Split]):
                 error=error,
                 macs=before - macs,
                 params=outputs * unknowns - params,
-                depth=-1,
+                depth=1 - form.parts,
                 nodes=frozenset(layer.nodes),
             )
             for form, macs, params, left, error in _forms(analysis, layer, before, options.grouped)
@@ -156,15 +168,16 @@ class Decompose(Action[Split]):
         layer = analysis.layers.by_output.get(candidate.output)
         if layer is None:
             raise NotLinearError(f"no layer makes tensor {candidate.output!r}")
-        first, second = split(analysis.layers.convolution(layer), candidate.form)
-        between = editor.fresh(f"{layer.name}_rank{candidate.form.between}")
+        *parts, last = split(analysis.layers.convolution(layer), candidate.form)
         dtype = analysis.layers.dtype(layer)
-        nodes: list[gs.Node] = [
-            *layer_nodes(editor, first, layer.source, between, name=editor.fresh_node(between), dtype=dtype),
-            *layer_nodes(editor, second, between, layer.output, name=layer.name, dtype=dtype),
-        ]
+        nodes: list[gs.Node] = []
+        made = [layer.source]
+        for part in parts:
+            made.append(editor.fresh(f"{layer.name}_rank{candidate.form.between}"))
+            nodes += layer_nodes(editor, part, made[-2], made[-1], name=editor.fresh_node(made[-1]), dtype=dtype)
+        nodes += layer_nodes(editor, last, made[-1], layer.output, name=layer.name, dtype=dtype)
         editor.replace([analysis.network.nodes[index].outputs[0] for index in layer.nodes], nodes)
-        return Rewrite(fit=(between, layer.output))
+        return Rewrite(fit=(*made[1:], layer.output))
 
 
 def _closest_of_each_cost(made: list[Split], before: int) -> list[Split]:
@@ -182,14 +195,14 @@ def _forms(
 ) -> Iterator[tuple[Form, int, int, float, float]]:
     """Every form that a layer may have, with its multiply-adds and parameters, and two relative errors.
 
-    These are the Frobenius norm of what the closest pair lacks over that of the weights; and as ALDS has it the
-    operator norm, of the worst group, over that of the weights.
+    These are the Frobenius norm of what the closest of the form lacks over that of the weights; and as ALDS has it
+    the operator norm, of the worst group, over that of the weights. Of three parts they are estimates.
 
     Args:
         analysis: of the network.
         layer: the layer, of one group.
         before: its multiply-adds.
-        grouped: whether the first of the two may have groups.
+        grouped: whether one of them may have groups.
     """
     convolution = analysis.layers.convolution(layer)
     channels, outputs = convolution.in_channels, convolution.out_channels
@@ -200,21 +213,30 @@ def _forms(
         if entered is None:
             continue
         squares = spectra(convolution, groups, taps)
-        total, largest = max(float(squares.sum()), 1e-300), max(float(spectra(convolution, 1, taps)[0, 0]), 1e-300)
+        whole: Taps = "all" if taps == "apart" else taps
+        total, largest = max(float(squares.sum()), 1e-300), max(float(spectra(convolution, 1, whole)[0, 0]), 1e-300)
         lacking = np.maximum(total - np.cumsum(squares.sum(axis=0)), 0.0)
         next_values = [*squares.max(axis=0)[1:].tolist(), 0.0]
+        apart = taps == "apart"
+        after = other + outputs if apart else groups * outputs * other  # weights of the later parts, for each rank
+        scale = _MIXED if apart else 1.0
         for rank, (left, value) in enumerate(zip(lacking.tolist(), next_values, strict=True), start=1):
-            weights = rank * channels * own, rank * groups * outputs * other
-            macs, params = entered * weights[0] + pixels * weights[1], sum(weights) + rank * groups
-            yield Form(rank, groups, taps), macs, params, sqrt(left / total), sqrt(value / largest)
+            form = Form(rank, groups, taps)
+            if apart and rank == 1:
+                continue  # the kernel of a single channel is what `none` has
+            params = rank * (channels * own + after) + form.between * (form.parts - 1)
+            macs = rank * (entered * channels * own + pixels * after)
+            yield form, macs, params, scale * sqrt(left / total), scale * sqrt(value / largest)
 
 
 def _kinds(convolution: Convolution, grouped: bool) -> Iterator[tuple[int, Taps]]:
-    """Groups and taps of the first layer that make a difference."""
+    """Groups and taps of the first layer that make a difference; kernels apart are groups of the second."""
     yield 1, "all"
     wide = [size > 1 for size in convolution.kernel_shape]
     if any(wide):
         yield 1, "none"
+        if grouped:
+            yield 1, "apart"
     if wide and wide[0] and any(wide[1:]):
         yield 1, "rows"
     if grouped and convolution.rank:

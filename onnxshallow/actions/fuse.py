@@ -49,9 +49,12 @@ class Merger(Candidate):
     """
 
     kind: ClassVar[Kind] = "merger"
-    layers: ClassVar[int | None] = 1
-
     kernel: tuple[int, ...]
+
+    @property
+    def layers(self) -> int:
+        """One."""
+        return 1
 
     @property
     def what(self) -> str:

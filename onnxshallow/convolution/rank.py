@@ -1,13 +1,20 @@
-"""A convolution as two in a row with few channels between them.
+"""A convolution as two or three in a row with few channels between them.
 
-    taps of the first    first    second   after
-    all                  k x k    1 x 1    Zhang et al. (arXiv 1505.06798); with groups ALDS (arXiv 2107.11442)
-    rows                 k x 1    1 x k    Jaderberg et al. (arXiv 1405.3866)
+    taps of the first    first    second   third    after
+    all                  k x k    1 x 1             Zhang et al. (arXiv 1505.06798); in groups ALDS (arXiv 2107.11442)
+    rows                 k x 1    1 x k             Jaderberg et al. (arXiv 1405.3866)
     none                 1 x 1    k x k
+    apart                1 x 1    k x k    1 x 1    Lebedev et al. (arXiv 1412.6553), with kernels left whole; the
+                                                    second has a kernel for each channel alone
 
 Where the first has groups, each block of input channels has channels of its own between the two. Written as a matrix
 whose rows are what the second does (outputs, and its taps) and whose columns are what the first does (the input
 channels of one group, and its taps), each group's weights become a product of rank r.
+
+With three, the weights are a sum of r products of one output direction, one kernel and one input direction. The
+closest such sum is no singular value decomposition. Where every input direction is a single channel it is one, of
+what reads each channel (outputs, taps), and the r largest terms of all channels are taken (Guo et al., arXiv
+1808.05517). That is where a fit begins.
 """
 
 from collections.abc import Sequence
@@ -23,14 +30,14 @@ __all__ = ["Form", "Taps", "form_of", "low_rank", "own_taps", "spectra", "split"
 
 _Real = TypeVar("_Real", bound=np.floating)
 
-Taps = Literal["all", "rows", "none"]
+Taps = Literal["all", "rows", "none", "apart"]
 """Which taps the first of two convolutions has: all, those along the first axis, or one alone; the second has the
-others."""
+others. Or they are apart from what mixes channels: three convolutions, of which the one in the middle has them."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a convolution is split in two.
+    """How a convolution is split.
 
     Attributes:
         rank: channels between the two, of each group.
@@ -44,33 +51,79 @@ class Form:
 
     @property
     def between(self) -> int:
-        """Channels between the two."""
+        """Channels between the parts."""
         return self.rank * self.groups
 
+    @property
+    def parts(self) -> int:
+        """How many convolutions it makes."""
+        return 3 if self.taps == "apart" else 2
 
-def split(convolution: Convolution, form: Form) -> tuple[Convolution, Convolution]:
-    """The two convolutions whose composite is the closest of that form, in the Frobenius norm of the weights.
+
+def split(convolution: Convolution, form: Form) -> tuple[Convolution, ...]:
+    """The convolutions whose composite is the closest of that form, in the Frobenius norm of the weights.
 
     The closest matrix of a given rank is the truncated singular value decomposition (Eckart and Young, 1936), and
-    groups share no weight.
+    groups share no weight. Of three convolutions it is the closest whose first picks single channels.
 
     Args:
         convolution: of one group.
-        form: of the two.
+        form: of the parts.
 
     Returns:
-        The first, which has no bias, as what the second pads with is zero; and the second.
+        The first, which has no bias, as what the second pads with is zero; and the second, and the third if any.
 
     Raises:
         ValueError: there are groups already, the form's groups do not divide the channels, or its rank is not between
             1 and the full rank.
     """
     blocks = _blocks(convolution, form.groups, form.taps)
-    full = min(blocks.shape[1:])
+    full = min(blocks.shape[1:]) * (len(blocks) if form.taps == "apart" else 1)
     if not 1 <= form.rank <= full:
         raise ValueError(f"A rank of {form.rank} is not between 1 and {full}.")
+    if form.taps == "apart":
+        return _apart(convolution, *_largest_terms(blocks, form.rank))
     second, first = low_rank(blocks, form.rank)
     return _parts(convolution, form, first, second)
+
+
+def _apart(
+    convolution: Convolution, narrow: NDArray[np.float64], kernels: NDArray[np.float64], wide: NDArray[np.float64]
+) -> tuple[Convolution, Convolution, Convolution]:
+    """Three convolutions in place of one, of these weights.
+
+    Args:
+        convolution: of one group; its geometry is the second's, its bias the third's.
+        narrow: (rank, in_channels), the first's.
+        kernels: (rank, taps), the second's.
+        wide: (out_channels, rank), the third's.
+    """
+    axes = set(range(convolution.rank))
+    still = _moving(convolution, set())
+    pointwise, rank = (1,) * convolution.rank, len(narrow)
+    none = np.zeros(rank)
+    return (
+        replace(still, weight=narrow.reshape(rank, -1, *pointwise), bias=none),
+        replace(
+            _moving(convolution, axes),
+            weight=kernels.reshape(rank, 1, *convolution.kernel_shape),
+            bias=none,
+            groups=rank,
+        ),
+        replace(still, weight=wide.reshape(-1, rank, *pointwise)),
+    )
+
+
+def _largest_terms(
+    blocks: NDArray[np.float64], rank: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The terms of largest singular values of all blocks (channels, outputs, taps): channels, kernels and outputs."""
+    outputs, kernels = low_rank(blocks, min(blocks.shape[1:]))
+    sizes = np.linalg.norm(outputs, axis=1) * np.linalg.norm(kernels, axis=2)
+    channels, terms = np.unravel_index(np.argsort(-sizes, axis=None, kind="stable")[:rank], sizes.shape)
+    picked = np.zeros((rank, len(blocks)))
+    picked[np.arange(rank), channels] = 1.0
+    return picked, kernels[channels, terms], outputs[channels, :, terms].T
 
 
 def low_rank(matrices: NDArray[_Real], rank: int) -> tuple[NDArray[_Real], NDArray[_Real]]:
@@ -97,7 +150,7 @@ def low_rank(matrices: NDArray[_Real], rank: int) -> tuple[NDArray[_Real], NDArr
 
 
 def spectra(convolution: Convolution, groups: int, taps: Taps) -> NDArray[np.float64]:
-    """Squared singular values of each group, (groups, full rank), the largest first.
+    """Squared singular values of each group, (groups, full rank), the largest first; of three parts, of all channels.
 
     What a rank leaves out is the squared error of `split`; all together are the squared norm of the weights.
 
@@ -109,7 +162,7 @@ def spectra(convolution: Convolution, groups: int, taps: Taps) -> NDArray[np.flo
         blocks = blocks.swapaxes(1, 2)
     values = np.linalg.eigvalsh(blocks @ blocks.swapaxes(1, 2))[:, ::-1]
     squares: NDArray[np.float64] = np.maximum(values, 0.0)
-    return squares
+    return np.sort(squares, axis=None)[np.newaxis, ::-1] if taps == "apart" else squares
 
 
 def own_taps(convolution: Convolution, taps: Taps) -> tuple[int, int]:
@@ -118,18 +171,27 @@ def own_taps(convolution: Convolution, taps: Taps) -> tuple[int, int]:
     return own, int(np.prod(convolution.kernel_shape, dtype=np.int64)) // own
 
 
-def form_of(first: Convolution, second: Convolution) -> Form | None:
-    """The form of two convolutions in a row, of any weights; None where no split makes such.
+def form_of(*parts: Convolution) -> Form | None:
+    """The form of two or three convolutions in a row, of any weights; None where no split makes such.
 
     Args:
-        first: the one that the other reads.
-        second: the other.
+        parts: each reads the one before it.
     """
-    if second.groups != 1 or first.rank != second.rank:
+    first, *others = parts
+    if any(part.rank != first.rank for part in others):
+        return None
+    axes = range(first.rank)
+    if len(parts) == 3:
+        kernels, last = others
+        still = all(part.groups == 1 and all(_is_still(part, axis) for axis in axes) for part in (first, last))
+        alone = kernels.groups == kernels.in_channels == kernels.out_channels
+        return Form(first.out_channels, 1, "apart") if still and alone else None
+    (second,) = others
+    if second.groups != 1:
         return None
     for taps in ("all", "rows", "none"):
         own = set(_own_axes(first.rank, taps))
-        if all(_is_still(second, a) if a in own else _is_still(first, a) for a in range(first.rank)):
+        if all(_is_still(second, a) if a in own else _is_still(first, a) for a in axes):
             return Form(first.out_channels // first.groups, first.groups, taps)
     return None
 
@@ -146,11 +208,16 @@ def _is_still(convolution: Convolution, axis: int) -> bool:
 
 
 def _blocks(convolution: Convolution, groups: int, taps: Taps) -> NDArray[np.float64]:
-    """The weights as matrices (groups, outputs and taps of the second, channels and taps of the first)."""
+    """The weights as matrices (groups, outputs and taps of the second, channels and taps of the first).
+
+    Of three parts (channels, outputs, taps).
+    """
     if convolution.groups != 1:
         raise ValueError(f"A convolution of {convolution.groups} groups is not split.")
     if groups < 1 or convolution.in_channels % groups:
         raise ValueError(f"{convolution.in_channels} input channels cannot be split into {groups} groups.")
+    if taps == "apart":
+        return convolution.weight.reshape(convolution.out_channels, convolution.in_channels, -1).swapaxes(0, 1)
     weight = convolution.weight.reshape(convolution.out_channels, groups, -1, *convolution.kernel_shape)
     own = [3 + axis for axis in _own_axes(convolution.rank, taps)]
     other = [3 + axis for axis in range(convolution.rank) if 3 + axis not in own]

@@ -1,11 +1,12 @@
-"""Fit a layer that was split in two, both parts, in the norm of what it reads.
+"""Fit a layer that was split, all its parts, in the norm of what it reads.
 
-The layer is first fitted as a whole, from the inputs of the *rewritten* network. The two parts then come as close to
+The layer is first fitted as a whole, from the inputs of the *rewritten* network. The parts then come as close to
 that as their form allows, on these inputs: with W the whole's weights and S the covariance of the patches, they
 minimise tr (W - D E) S (W - D E)' over the weights E of the first and D of the second. Where one group is projected
 on fewer channels this is reduced-rank regression (Izenman, 1975; Zhang et al., arXiv 1505.06798): with U the leading
 eigenvectors of W S W', D = U and E = U' W. In general, for groups and for kernels that are shared out, no formula is
 known, and the two take turns: D by a regression on what the first makes, E by conjugate gradients. A few rounds do.
+Of three parts `onnxshallow.fitting.apart` tells.
 """
 
 from dataclasses import dataclass, replace
@@ -14,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxshallow.convolution import Convolution, Form, form_of, low_rank, split
+from onnxshallow.fitting.apart import fit_apart
 from onnxshallow.fitting.patches import weight_columns, with_weight_columns
 from onnxshallow.fitting.products import gram, predict
 from onnxshallow.fitting.regression import Rows, regress
+from onnxshallow.fitting.roots import root
 
 __all__ = ["fit_bottleneck"]
 
@@ -24,6 +27,9 @@ _Matrix = NDArray[np.float32]
 
 # Steps of the conjugate gradients in each turn.
 _STEPS = 12
+# Steps of what finds three parts together: in place of each turn, and of the one that D begins with; and as many as
+# with all turns where they take fewer multiply-adds than this.
+_STEPS_APART, _MOST_STEPS, _LITTLE = 25, 100, 2e10
 # What is added to the covariance, as a share of its mean diagonal, so that nothing is free.
 _LEAST_RIDGE = 1e-4
 # What single precision leaves of a sum, as a share of the mean diagonal.
@@ -34,34 +40,34 @@ _LEAST_SPREAD = 1e-2
 
 def fit_bottleneck(
     whole: Convolution,
-    parts: tuple[Convolution, Convolution],
+    parts: tuple[Convolution, ...],
     rows: Rows,
     ridge: float,
     *,
     few: bool = False,
     turns: int = 3,
     enough: int = 40,
-) -> tuple[Convolution, Convolution]:
-    """The two convolutions in place of `whole`.
+) -> tuple[Convolution, ...]:
+    """The two or three convolutions in place of `whole`.
 
     Args:
         whole: the convolution that was split, or the composite of its parts; what the fit starts from.
-        parts: two convolutions of the form that is wanted, of any weights.
+        parts: convolutions of the form that is wanted, of any weights.
         rows: (1, rows, unknowns) patches of `whole`, and (1, rows, N) targets of the sum that follows the second.
         ridge: strength of the ridge, see `regress`.
         few: whether the rows are too few to fit `whole` on.
-        turns: how often the two take turns, where no formula is known.
+        turns: how often they take turns, where no formula is known.
         enough: see `regress`.
 
     Returns:
-        The two, finite in any case: where the rows are not, the closest of that form to the weights of `whole`.
+        The parts, finite in any case: where the rows are not, the closest of that form to the weights of `whole`.
 
     Raises:
         ValueError: no split makes such parts.
     """
     form = form_of(*parts)
     if form is None:
-        raise ValueError("The two convolutions are no split of one.")
+        raise ValueError("The convolutions are no split of one.")
     if not (np.all(np.isfinite(rows.residual_targets())) and np.all(np.isfinite(rows.patches))):
         return split(whole, form)
     if not few:
@@ -71,13 +77,12 @@ def fit_bottleneck(
 
 def _approximated(
     whole: Convolution,
-    parts: tuple[Convolution, Convolution],
+    parts: tuple[Convolution, ...],
     form: Form,
     patches: NDArray[np.float32],
     turns: int,
-) -> tuple[Convolution, Convolution]:
-    """The two of a form that make of patches (1, rows, unknowns) what `whole` does, as well as they can."""
-    first, second = parts
+) -> tuple[Convolution, ...]:
+    """The parts of a form that make of patches (1, rows, unknowns) what `whole` does, as well as they can."""
     _, count, unknowns = patches.shape
     (weight,) = weight_columns(whole)
     mean = patches[0].mean(axis=0, dtype=np.float64)
@@ -93,11 +98,28 @@ def _approximated(
     else:
         covariance = _covariance(patches, mean)
         covariance[np.diag_indices(unknowns)] += added
-        pair = _Turns.of(weight.astype(np.float32), covariance, form, first)
+        if form.taps == "apart":
+            affordable = min(_MOST_STEPS, int(_LITTLE / (form.rank * unknowns**2)))
+            steps = max(_STEPS_APART * (1 + turns), affordable)
+            three = fit_apart(weight.astype(np.float32), covariance, whole.in_channels, form.rank, steps)
+            return _of_weights(parts, (three.narrow, three.kernels, three.wide), whole.bias + three.left @ mean)
+        pair = _Turns.of(weight.astype(np.float32), covariance, form, parts[0])
         narrow, wide, left = (part.astype(np.float64) for part in pair.found(form.rank, turns))
+    first, second = parts
     bias = (whole.bias + left @ mean)[np.newaxis]
     no_bias = np.zeros((len(narrow), narrow.shape[1]))
     return with_weight_columns(first, narrow, no_bias), with_weight_columns(second, wide[np.newaxis], bias)
+
+
+def _of_weights(
+    parts: tuple[Convolution, ...], weights: tuple[NDArray[np.float64], ...], bias: NDArray[np.float64]
+) -> tuple[Convolution, ...]:
+    """The parts with other weights, of which the last alone has a bias."""
+    biases = (*(np.zeros(part.out_channels) for part in parts[:-1]), bias)
+    return tuple(
+        replace(part, weight=weight.reshape(part.weight.shape), bias=offset)
+        for part, weight, offset in zip(parts, weights, biases, strict=True)
+    )
 
 
 def _covariance(values: NDArray[np.float32], mean: NDArray[np.float64]) -> _Matrix:
@@ -171,9 +193,9 @@ class _Turns:
         own = range(len(self.spread))
         for group, weight in enumerate(self._by_group(self.weight).swapaxes(0, 1)):
             seen = sum(self._by_group(self.spread[tap, group])[tap, group] for tap in own) / len(own)
-            root = _root(seen)
-            _, (rows,) = low_rank((weight.reshape(-1, weight.shape[-1]) @ root)[np.newaxis], rank)
-            found.append(solve_triangular(root, rows.T, lower=True, trans="T").T)
+            half = root(seen)
+            _, (rows,) = low_rank((weight.reshape(-1, weight.shape[-1]) @ half)[np.newaxis], rank)
+            found.append(solve_triangular(half, rows.T, lower=True, trans="T").T)
         return np.stack(found)
 
     def second(self, first: _Matrix) -> _Matrix:
@@ -232,17 +254,3 @@ class _Turns:
         taps, others, groups, channels = self.shape
         parts = values.reshape(-1, taps, others, groups, channels).transpose(2, 3, 0, 1, 4)
         return parts.reshape(others, groups, len(values), taps * channels)
-
-
-def _root(spread: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The lower Cholesky factor of a covariance, with a larger diagonal where rounding made it indefinite."""
-    from scipy.linalg import cholesky
-
-    size = max(float(np.trace(spread)) / len(spread), 1e-30)
-    for added in (0.0, 1e-8, 1e-6, 1e-4):
-        try:
-            root: NDArray[np.float64] = cholesky(spread + added * size * np.eye(len(spread)), lower=True)
-        except np.linalg.LinAlgError:
-            continue
-        return root
-    return np.diag(np.full(len(spread), np.sqrt(size)))  # as if all that is read varied alike

@@ -15,6 +15,7 @@ earlier ones left behind, also that of a shortcut.
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class FitOptions:
         rows_per_unknown: rows to use for each unknown of a regression.
         least_rows: rows to use however few the unknowns are.
         rounds: rounds of fitting through the activation that follows.
-        turns: how often the two parts of a split layer are fitted in turn, where no formula is known.
+        turns: how often the parts of a split layer are fitted in turn, where no formula is known.
         fewest_rows: rows for each unknown below which a layer that still does what it did is left as it is. Its
             fit would follow the samples more than it repairs (docs/decisions/fitting.md).
         rows_enough: rows for each unknown with which the ridge stays as strong as `ridge` says.
@@ -125,7 +126,7 @@ def correct(
         options: how to fit.
         step: called after each layer.
         changed: outputs of layers that are new, and so are fitted by however few rows.
-        known: the original network's layers; the one that was split in two is what these start from.
+        known: the original network's layers; the one that was split is what its parts start from.
         partials: the rewritten network's partial activations, whose polynomials are fitted as well
             (`rewritten.partials`).
         dead: by tensor, which channels are to hold zeros, (C,).
@@ -138,12 +139,17 @@ def correct(
     """
     places: list[tuple[Layer, Target] | Partial] = [p for p in partials if not p.is_plain]
     by_source = {partial.source: partial for partial in partials}
+    fitted_along = set[str]()
     for layer in chosen:
+        if layer.output in fitted_along:
+            step()
+            continue
         target = find_target(original.network, rewritten.network, layers, layer)
         if target is None:
             logger.debug("Layer %s makes a tensor that the original lacks; it is left as it is.", layer.name)
             step()
         else:
+            fitted_along.update(part.output for part in target.through[:-1])
             gone = (dead or {}).get(target.tensor)
             places.append((layer, replace(target, partial=by_source.get(target.tensor), dead=gone)))
     places.sort(key=lambda place: _position(rewritten.network, place))
@@ -156,9 +162,9 @@ def correct(
             fit_polynomials(original, rewritten, place, polynomial_batches or fit_batches)
             continue
         layer, target = place
-        if target.through is not None:
+        if target.through:
             parts = _fit_parts(original, rewritten, layers, known, layer, target, fit_batches, options, rows)
-            for part, convolution in zip((layer, target.through), parts, strict=True):
+            for part, convolution in zip((layer, *target.through), parts, strict=True):
                 rewritten.replace(part, convolution)
             step()
             continue
@@ -240,16 +246,14 @@ def _fit_parts(
     fit_batches: int,
     options: FitOptions,
     rows: KnownRows | None,
-) -> tuple[Convolution, Convolution]:
+) -> tuple[Convolution, ...]:
     """The fit of `layer` and what to start from with `target.through`, into which one layer was split."""
-    second = target.through
-    assert second is not None
-    parts = layers.convolution(layer), layers.convolution(second)
-    whole = known.by_output.get(second.output) if known is not None else None
+    parts = tuple(layers.convolution(part) for part in (layer, *target.through))
+    whole = known.by_output.get(target.through[-1].output) if known is not None else None
     if known is not None and whole is not None and whole.source == layer.source:
         convolution = known.convolution(whole)
     else:
-        convolution = compose(*parts)
+        convolution = reduce(compose, parts)
     places = _places(rewritten, layer, target, convolution, fit_batches)
     few = places.count < options.fewest_rows * int(np.prod(convolution.weight.shape[1:]))
     places = _drawn(places, convolution, target, options)

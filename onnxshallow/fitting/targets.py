@@ -23,14 +23,14 @@ class Target:
     Attributes:
         tensor: the original's tensor.
         minus: the rewritten network's tensor to subtract from it, or None.
-        through: where the layer is the first of two that one was split into, the second.
+        through: where the layer is the first of those that one was split into, the others.
         partial: what reads the tensor, where an activation is kept in part.
         dead: which channels hold zeros from now on, (C,); None for none.
     """
 
     tensor: str
     minus: str | None = None
-    through: Layer | None = None
+    through: tuple[Layer, ...] = ()
     partial: Partial | None = None
     dead: NDArray[np.bool_] | None = None
 
@@ -53,20 +53,30 @@ def find_target(original: Network, rewritten: Network, layers: Layers, layer: La
                     return Target(total, other)
     if _exists(original, layer.output):
         return Target(layer.output)
-    second = _second_part(rewritten, layers, layer)
-    target = None if second is None else find_target(original, rewritten, layers, second)
-    return None if target is None else replace(target, through=second)
+    others = _other_parts(rewritten, layers, layer)
+    target = find_target(original, rewritten, layers, others[-1]) if others else None
+    return None if target is None else replace(target, through=others)
 
 
-def _second_part(network: Network, layers: Layers, layer: Layer) -> Layer | None:
-    """The layer that alone reads `layer`, if the two may be what one was split into."""
+def _other_parts(network: Network, layers: Layers, layer: Layer) -> tuple[Layer, ...]:
+    """The layers after `layer`, if all of them may be what one was split into; () where they are not."""
+    parts = [layer]
+    while len(parts) < 3 and (after := _only_reader(network, layers, parts[-1])) is not None:
+        parts.append(after)
+        groups = [layers.groups(part) for part in parts]
+        fit_a_split = groups[1:] == [1] if len(parts) == 2 else groups == [1, parts[1].weight_shape[0], 1]
+        if fit_a_split and form_of(*map(layers.geometry, parts)) is not None:
+            return tuple(parts[1:])
+    return ()
+
+
+def _only_reader(network: Network, layers: Layers, layer: Layer) -> Layer | None:
+    """The layer that alone reads `layer`, where both mix channels or pixels."""
     readers = layers.sources.get(layer.output, ())
     if len(readers) != 1 or layer.kind == "affine" or not network.is_private(layer.output):
         return None
-    (second,) = readers
-    if layers.groups(second) != 1 or second.kind == "affine":
-        return None
-    return second if form_of(layers.geometry(layer), layers.geometry(second)) is not None else None
+    (reader,) = readers
+    return None if reader.kind == "affine" else reader
 
 
 def _is_computed(network: Network, tensor: str) -> bool:

@@ -29,7 +29,7 @@ class Options(TypedDict, total=False):
     max_error: float | None
     kernel: Literal["auto", "exact", "3", "5", 3, 5] | None
     granularity: Literal["auto", "layer", "channel", "pixel"] | None
-    allocation: Literal["measured", "minmax"] | None
+    allocation: Literal["measured", "even", "minmax"] | None
     polynomials: bool | None
     calib: object
     calib_samples: int | None

@@ -137,10 +137,10 @@ class Config(BaseModel):
         ),
     ] = "auto"
     allocation: Annotated[
-        Literal["measured", "minmax"],
+        Literal["measured", "even", "minmax"],
         Flag(
-            "How ranks are spread over layers that are split in two: by measured damage, or so that the largest "
-            "relative error of their weights is least, which needs no samples.",
+            "How ranks are spread over layers that are split: by measured damage; or without samples, such that the "
+            "relative errors of their weights are about even, or that the largest of them is least.",
             CHANGES,
         ),
     ] = "measured"

@@ -37,7 +37,7 @@ def choose(run: Run, budget: Budget) -> tuple[Run, Attempt, list[str]]:
     """
     if not run.inputs.config.has_target:
         return _deepest(run)
-    if run.inputs.config.allocation == "minmax":
+    if run.inputs.config.allocation != "measured":
         return run, run.attempt(evenly_split(run.inputs, budget)), []
     (found,) = ranked(run, [budget], tries_alone)
     if isinstance(found, TargetError):

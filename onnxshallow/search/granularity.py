@@ -108,7 +108,7 @@ def proposed(run: Run, budget: Budget) -> tuple[Run, Plan]:
     Raises:
         TargetError: no plan reaches the budget; says what can be reached.
     """
-    if run.inputs.config.allocation == "minmax":
+    if run.inputs.config.allocation != "measured":
         return run, evenly_split(run.inputs, budget)
     plan = run.proposal(budget)
     if not misses(plan, run.inputs.analysis.cost, budget) or (refined := finer(run)) is None:

@@ -162,11 +162,11 @@ def _check_allocation(config: Config) -> None:
     others = (config.target_relus, config.target_depth, config.target_latency)
     if config.has_price or any(target is not None for target in others):
         raise UsageError(
-            "--allocation minmax splits layers and does nothing else, which saves multiply-adds and weights alone; "
-            "leave the other targets out, or take --allocation measured."
+            f"--allocation {config.allocation} splits layers and does nothing else, which saves multiply-adds and "
+            "weights alone; leave the other targets out, or take --allocation measured."
         )
     if config.target_macs is None and not config.has_weight:
-        raise UsageError("--allocation minmax needs --target-macs, --target-params or --target-size.")
+        raise UsageError(f"--allocation {config.allocation} needs --target-macs, --target-params or --target-size.")
 
 
 def _begun(inputs: Inputs, progress: Progress, clock: Clock, cache: Path | bool | None) -> tuple[Run, Budget]:

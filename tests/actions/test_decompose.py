@@ -1,3 +1,5 @@
+from functools import reduce
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,6 +28,13 @@ from tests.actions.decompose_cases import (
     wide_conv,
 )
 from tests.networks import applied, assert_near, build, feeds_of, operators, residual, run_exactly, signed
+
+
+def form_at(model, taps, output="h"):
+    """The candidate of a form that saves least."""
+    found = (c for c in find(model, every_size=True).candidates if (c.output, c.groups, c.taps) == (output, 1, taps))
+    return min(found, key=lambda candidate: candidate.macs)
+
 
 # Where the action applies.
 
@@ -57,13 +66,15 @@ def test_the_more_is_saved_the_more_is_lacking():
 
 def test_every_form_is_there_to_be_asked_for_by_hand():
     every = find(wide_conv(), every_size=True).candidates
-    assert {(c.groups, c.taps) for c in every} == {(1, "all"), (2, "all"), (4, "all"), (1, "rows"), (1, "none")}
+    one = {(1, taps) for taps in ("all", "rows", "none", "apart")}
+    assert {(c.groups, c.taps) for c in every} == one | {(2, "all"), (4, "all")}
     assert [c.rank for c in plain(wide_conv(), "h")] == list(range(11, 0, -1))  # 12 (36 + 16) is more than 16 * 36
     assert len({c.key for c in every}) == len(every)
 
 
 def test_groups_may_be_left_out():
-    assert {c.groups for c in find(wide_conv(), grouped=False).candidates} == {1}
+    found = find(wide_conv(), every_size=True, grouped=False).candidates
+    assert {(c.groups, c.taps) for c in found} == {(1, "all"), (1, "rows"), (1, "none")}
 
 
 def test_a_matrix_product_has_neither_groups_nor_taps():
@@ -73,7 +84,7 @@ def test_a_matrix_product_has_neither_groups_nor_taps():
 
 def test_rows_of_a_kernel_along_one_axis_are_the_whole_kernel():
     model = build("(float[N,8,9] x) => (float[N,8,7] y) { y = Conv(x, w) }", w=(8, 8, 3))
-    assert {c.taps for c in find(model, every_size=True).candidates} == {"all", "none"}
+    assert {c.taps for c in find(model, every_size=True).candidates} == {"all", "none", "apart"}
 
 
 def test_what_a_candidate_saves_is_counted():
@@ -95,6 +106,19 @@ def test_both_errors_are_those_of_the_weights():
         assert candidate.error == pytest.approx(values[candidate.rank] / values[0], rel=1e-6)
 
 
+def test_the_errors_of_three_layers_are_half_of_what_single_channels_lack():
+    model = wide_conv()
+    weight = initializers(model)["w"].reshape(16, 4, 9)
+    values = np.sort(np.linalg.svd(weight.swapaxes(0, 1), compute_uv=False), axis=None)[::-1]
+    largest = np.linalg.svd(weight.reshape(16, -1), compute_uv=False)[0]
+    found = [c for c in find(model, every_size=True).candidates if c.taps == "apart"]
+    assert len(found) > 8
+    for candidate in found:
+        lacking = np.linalg.norm(values[candidate.rank :]) / np.linalg.norm(values)
+        assert candidate.left == pytest.approx(lacking / 2, rel=1e-6)
+        assert candidate.error == pytest.approx(values[candidate.rank] / largest / 2, rel=1e-6)
+
+
 def test_the_error_of_several_groups_is_that_of_the_worst():
     model = wide_conv()
     weight = initializers(model)["w"].reshape(16, 2, -1)
@@ -114,7 +138,7 @@ def test_the_full_rank_is_that_of_the_inputs_where_these_are_fewer():
 def test_a_layer_of_one_output_is_split_only_where_the_kernel_can_be():
     model = build("(float[N,3,8,8] x) => (float[N,1,6,6] y) { y = Conv(x, w) }", w=(1, 3, 3, 3))
     assert plain(model, "y") == []
-    assert {c.taps for c in find(model, every_size=True).candidates} <= {"rows", "none"}
+    assert {c.taps for c in find(model, every_size=True).candidates} <= {"rows", "none", "apart"}
 
 
 def test_the_words_for_a_form():
@@ -123,6 +147,7 @@ def test_the_words_for_a_form():
     assert said[":rank3:groups2"] == "split in two, 6 channels in 2 groups between"
     assert said[":rank3:rows"] == "split in two, k x 1 first, 3 channels between"
     assert said[":rank3:none"] == "split in two, 1 x 1 first, 3 channels between"
+    assert said[":rank3:apart"] == "split in three, kernels apart, 3 channels between"
 
 
 def test_every_layer_of_a_network_is_found():
@@ -216,7 +241,7 @@ def test_a_layer_of_full_rank_stays_what_it_was(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_every_candidate_is_the_closest_pair_of_its_form_and_costs_what_it_promises(name):
+def test_every_candidate_is_the_closest_of_its_form_and_costs_what_it_promises(name):
     model = layer(name)
     analysis, feeds = analyze(model), feeds_of(model)
     convolution = analysis.layers.convolution(analysis.layers.by_output["y"])
@@ -224,10 +249,11 @@ def test_every_candidate_is_the_closest_pair_of_its_form_and_costs_what_it_promi
     assert len(candidates) >= 2
     for candidate in candidates:
         result = applied(model, [candidate], {})
-        first, second = split(convolution, candidate.form)
-        assert_near(run_exactly(result, feeds)[0], convolve(second, convolve(first, feeds["x"])), 1e-5)
+        parts = split(convolution, candidate.form)
+        expected = reduce(lambda x, part: convolve(part, x), parts, feeds["x"])
+        assert_near(run_exactly(result, feeds)[0], expected, 1e-5)
         assert_costs_as_promised(model, result, [candidate])
-        assert analyze(result).cost.depth == 2
+        assert analyze(result).cost.depth == len(parts) == candidate.layers
 
 
 @st.composite
@@ -276,20 +302,40 @@ def test_normalization_and_padding_are_folded():
 
 
 def test_the_first_layer_has_no_bias_to_pad_around():
-    result = applied(wide_conv(), [best(wide_conv(), "h")], {})
+    result = applied(wide_conv(), [form_at(wide_conv(), "rows")], {})
     analysis = analyze(result)
     narrow, wide = (analysis.layers.convolution(layer) for layer in analysis.layers)
     np.testing.assert_array_equal(narrow.bias, 0)
     np.testing.assert_array_equal(wide.bias, initializers(wide_conv())["b"])
 
 
-def test_both_layers_are_to_be_fitted():
+@pytest.mark.parametrize(("taps", "count"), [("rows", 2), ("apart", 3)])
+def test_all_of_its_layers_are_to_be_fitted(taps, count):
     model = wide_conv()
-    rewritten = apply_candidates(analyze(model), [best(model, "h")], {})
-    first, second = rewritten.analysis.layers
-    assert rewritten.fit == {first.output, second.output}
-    assert second.output == "h"
+    rewritten = apply_candidates(analyze(model), [form_at(model, taps)], {})
+    made = [layer.output for layer in rewritten.analysis.layers]
+    assert rewritten.fit == set(made)
+    assert len(made) == count
+    assert made[-1] == "h"
     assert rewritten.frozen == frozenset()
+
+
+def test_of_three_layers_the_one_in_the_middle_has_a_kernel_for_each_channel():
+    model = build(
+        "(float[N,8,9,9] x) => (float[N,16,5,5] y) { y = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w) }", w=(16, 8, 3, 3)
+    )
+    candidate = form_at(model, "apart", "y")
+    result = applied(model, [candidate], {})
+    narrow, kernels, wide = (analyze(result).layers.convolution(layer) for layer in analyze(result).layers)
+    rank = candidate.rank
+    assert [part.weight.shape for part in (narrow, kernels, wide)] == [
+        (rank, 8, 1, 1),
+        (rank, 1, 3, 3),
+        (16, rank, 1, 1),
+    ]
+    assert (kernels.groups, kernels.strides) == (rank, (2, 2))
+    assert candidate.macs == 25 * 16 * 8 * 9 - rank * (81 * 8 + 25 * 9 + 25 * 16)
+    assert candidate.params == 16 * 8 * 9 - rank * (8 + 9 + 16 + 2)
 
 
 def test_an_output_of_the_model_that_is_read_as_well_keeps_its_name_and_value():

@@ -99,13 +99,14 @@ def test_names_that_are_taken_are_left_to_their_tensors():
     assert_same(model, result, 1e-5)
 
 
-def test_the_tensor_between_and_its_node_are_named_after_the_layer_and_the_rank():
+def test_the_tensors_between_and_their_nodes_are_named_after_the_layer_and_the_rank():
     model = wide_conv()
     model.graph.node[0].name = "stem"
-    for candidate in splits_of(model, "h"):
-        narrow, wide, _ = applied(model, [candidate], {}).graph.node
-        assert [narrow.name] == list(narrow.output) == [f"stem_rank{candidate.form.between}"]
-        assert (wide.name, list(wide.output)) == ("stem", ["h"])
+    for candidate in (best(model, "h"), *splits_of(model, "h")):
+        *first, last, _ = applied(model, [candidate], {}).graph.node
+        names = [f"stem_rank{candidate.form.between}{number}" for number in ("", "_2")]
+        assert [node.name for node in first] == [node.output[0] for node in first] == names[: candidate.layers - 1]
+        assert (last.name, list(last.output)) == ("stem", ["h"])
 
 
 def test_a_node_name_that_is_taken_is_left_to_its_node():

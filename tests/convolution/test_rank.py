@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -22,7 +23,7 @@ from onnxshallow.convolution import (
 )
 from tests.convolution.convolution_cases import assert_close, convolutions, few, inputs, many, seeds
 
-TAPS = ("all", "rows", "none")
+TAPS = ("all", "rows", "none", "apart")
 
 
 @st.composite
@@ -39,7 +40,8 @@ def ungrouped(draw):
 def forms(draw, conv, full=False):
     """Draw a form that a convolution may have, of full rank or any."""
     divisors = [groups for groups in range(1, conv.in_channels + 1) if conv.in_channels % groups == 0]
-    groups, taps = draw(st.sampled_from(divisors)), draw(st.sampled_from(TAPS))
+    taps = draw(st.sampled_from(TAPS))
+    groups = 1 if taps == "apart" else draw(st.sampled_from(divisors))
     most = full_rank(conv, groups, taps)
     return Form(most if full else draw(st.integers(1, most)), groups, taps)
 
@@ -53,9 +55,14 @@ def matrix(conv):
 
 
 def product(parts):
-    """The kernel that two convolutions make together, whatever is padded between them."""
-    first, second = (replace(dense(part), pads_begin=(0,) * part.rank, pads_end=(0,) * part.rank) for part in parts)
-    return compose(replace(first, bias=np.zeros(first.out_channels)), second)
+    """The kernel that the parts of a split make together, whatever is padded between them."""
+    *first, last = (replace(dense(part), pads_begin=(0,) * part.rank, pads_end=(0,) * part.rank) for part in parts)
+    return reduce(compose, [*(replace(part, bias=np.zeros(part.out_channels)) for part in first), last])
+
+
+def after(parts, x):
+    """What the parts make of x, one after the other."""
+    return reduce(lambda values, part: convolve(part, values), parts, x)
 
 
 def conv_2d(outputs=6, channels=4, seed=0, **options):
@@ -71,8 +78,7 @@ def conv_2d(outputs=6, channels=4, seed=0, **options):
 def test_a_split_of_full_rank_changes_nothing_also_at_the_border(data):
     conv = data.draw(ungrouped())
     x = data.draw(inputs(conv))
-    first, second = split(conv, data.draw(forms(conv, full=True)))
-    assert_close(convolve(second, convolve(first, x)), convolve(conv, x))
+    assert_close(after(split(conv, data.draw(forms(conv, full=True))), x), convolve(conv, x))
 
 
 @many
@@ -80,24 +86,28 @@ def test_a_split_of_full_rank_changes_nothing_also_at_the_border(data):
 def test_the_parts_have_the_form_that_was_asked_for(data):
     conv = data.draw(ungrouped())
     form = data.draw(forms(conv))
-    first, second = split(conv, form)
-    assert (first.groups, first.in_channels, second.groups) == (form.groups, conv.in_channels, 1)
-    assert first.out_channels == second.in_channels == form.between == form.rank * form.groups
-    assert second.out_channels == conv.out_channels
+    parts = split(conv, form)
+    first, second, last = parts[0], parts[1], parts[-1]
+    assert len(parts) == form.parts
+    assert (first.groups, first.in_channels, last.groups) == (form.groups, conv.in_channels, 1)
+    assert first.out_channels == second.in_channels == last.in_channels == form.between == form.rank * form.groups
+    assert last.out_channels == conv.out_channels
     assert (math.prod(first.kernel_shape), math.prod(second.kernel_shape)) == own_taps(conv, form.taps)
-    found = form_of(first, second)
+    found = form_of(*parts)
     assert found is not None  # another may look the same, as for kernels of one tap
     assert (found.rank, found.groups) == (form.rank, form.groups)
 
 
 @pytest.mark.parametrize(
-    ("taps", "first", "second"), [("all", (3, 3), (1, 1)), ("rows", (3, 1), (1, 3)), ("none", (1, 1), (3, 3))]
+    ("taps", "first", "second"),
+    [("all", (3, 3), (1, 1)), ("rows", (3, 1), (1, 3)), ("none", (1, 1), (3, 3)), ("apart", (1, 1), (3, 3))],
 )
 def test_taps_strides_and_pads_are_shared_out_axis_by_axis(taps, first, second):
     conv = conv_2d(strides=(2, 3), dilations=(2, 1), pads_begin=(1, 2), pads_end=(0, 1))
     parts = split(conv, Form(2, 1, taps))
-    assert tuple(part.kernel_shape for part in parts) == (first, second)
-    for part, kernel in zip(parts, (first, second), strict=True):
+    kernels = (first, second, (1, 1))[: len(parts)]
+    assert tuple(part.kernel_shape for part in parts) == kernels
+    for part, kernel in zip(parts, kernels, strict=True):
         for axis, size in enumerate(kernel):
             names = ("strides", "dilations", "pads_begin", "pads_end")
             found = [getattr(part, name)[axis] for name in names]
@@ -110,16 +120,15 @@ def test_taps_strides_and_pads_are_shared_out_axis_by_axis(taps, first, second):
 def test_the_output_has_the_size_that_it_had(data):
     conv = data.draw(ungrouped())
     spatial = data.draw(inputs(conv)).shape[2:]
-    first, second = split(conv, data.draw(forms(conv)))
-    assert output_size(second, output_size(first, spatial)) == output_size(conv, spatial)
+    parts = split(conv, data.draw(forms(conv)))
+    assert reduce(lambda size, part: output_size(part, size), parts, spatial) == output_size(conv, spatial)
 
 
 @pytest.mark.parametrize("taps", TAPS)
 @pytest.mark.parametrize("rank", [1, 3])
 def test_an_input_of_zeros_still_makes_the_bias(rank, taps):
     conv = conv_2d(pads_begin=(1, 1))
-    first, second = split(conv, Form(rank, 1, taps))
-    made = convolve(second, convolve(first, np.zeros((1, 4, 5, 5))))
+    made = after(split(conv, Form(rank, 1, taps)), np.zeros((1, 4, 5, 5)))
     assert_close(made, np.broadcast_to(conv.bias.reshape(1, -1, 1, 1), made.shape).copy())
 
 
@@ -164,8 +173,7 @@ def test_weights_of_a_form_lose_nothing_in_it(data):
     form = data.draw(forms(conv))
     low = replace(conv, weight=product(split(conv, form)).weight)
     x = data.draw(inputs(low))
-    first, second = split(low, form)
-    assert_close(convolve(second, convolve(first, x)), convolve(low, x))
+    assert_close(after(split(low, form), x), convolve(low, x))
 
 
 @pytest.mark.parametrize("taps", TAPS)
@@ -220,6 +228,24 @@ def test_a_rank_beyond_the_inputs_under_the_kernel_is_refused(shape):
 )
 def test_two_convolutions_that_share_an_axis_are_no_split(first, second):
     assert form_of(first, second) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {0: conv_2d(6, 4)},
+        {0: Convolution.of(np.ones((6, 4, 1, 1)), strides=(2, 1))},
+        {1: conv_2d(6, 6)},
+        {1: Convolution.of(np.ones((12, 1, 3, 3)), groups=6)},
+        {2: Convolution.of(np.ones((8, 3, 1, 1)), groups=2)},
+        {2: Convolution.of(np.ones((8, 6, 1, 1)), pads_begin=(1, 0))},
+        {2: Convolution.of(np.ones((8, 6)))},
+    ],
+)
+def test_three_convolutions_whose_kernels_are_not_apart_are_no_split(changed):
+    parts = dict(enumerate(split(conv_2d(8), Form(6, 1, "apart"))))
+    assert form_of(*parts.values()) == Form(6, 1, "apart")
+    assert form_of(*(parts | changed).values()) is None
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 9), (2, 9, 5), (1, 4, 4)])

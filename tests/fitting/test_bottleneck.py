@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxshallow.convolution import Convolution, Form, compose, convolve, split
-from onnxshallow.fitting.bottleneck import _root, fit_bottleneck
+from onnxshallow.fitting.bottleneck import fit_bottleneck
 from onnxshallow.fitting.patches import gather_outputs, gather_patches
 from onnxshallow.fitting.regression import Rows
 from tests.convolution.convolution_cases import assert_close, few, seeds
@@ -44,7 +45,8 @@ def squared_error(rows, parts):
 def image_error(conv, parts, x):
     """The squared error of the two parts over the variance of what `conv` makes."""
     wanted = convolve(conv, x)
-    return float(np.mean((convolve(parts[1], convolve(parts[0], x)) - wanted) ** 2) / wanted.var())
+    made = reduce(lambda values, part: convolve(part, values), parts, x)
+    return float(np.mean((made - wanted) ** 2) / wanted.var())
 
 
 def matrix(conv):
@@ -54,8 +56,8 @@ def matrix(conv):
 
 def fitted(whole, rank, rows, ridge, few=False, groups=1, taps="all"):
     """The fit of the parts of a form, which begin with other weights."""
-    first, second = split(whole, Form(rank, groups, taps))
-    blank = replace(first, weight=np.ones_like(first.weight)), replace(second, weight=np.ones_like(second.weight))
+    parts = split(whole, Form(rank, groups, taps))
+    blank = tuple(replace(part, weight=np.ones_like(part.weight)) for part in parts)
     return fit_bottleneck(whole, blank, rows, ridge, few=few)
 
 
@@ -161,7 +163,13 @@ GEOMETRIES = {
     "strided": dict(strides=(2, 2), pads_begin=(1, 1)),
     "dilated and padded unevenly": dict(dilations=(2, 1), pads_begin=(2, 0), pads_end=(1, 1)),
 }
-FORMS = {"one group": Form(2), "two groups": Form(2, 2), "rows": Form(3, 1, "rows"), "none": Form(2, 1, "none")}
+FORMS = {
+    "one group": Form(2),
+    "two groups": Form(2, 2),
+    "rows": Form(3, 1, "rows"),
+    "none": Form(2, 1, "none"),
+    "apart": Form(6, 1, "apart"),
+}
 
 
 def smoother(count, seed=0):
@@ -175,8 +183,8 @@ def image_layer(form=None, **geometry):
     conv = Convolution.of(random.normal(size=(8, 4, 3, 3)), random.normal(size=8), **geometry)
     if form is None:
         return conv
-    first, second = split(replace(conv, pads_begin=(0, 0), pads_end=(0, 0)), form)
-    return replace(conv, weight=compose(first, second).weight)
+    parts = split(replace(conv, pads_begin=(0, 0), pads_end=(0, 0)), form)
+    return replace(conv, weight=reduce(compose, parts).weight)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -205,7 +213,8 @@ def test_the_parts_move_as_those_of_the_weights_do(name, form):
         assert one.weight.shape == other.weight.shape
         for attribute in ("strides", "dilations", "pads_begin", "pads_end", "groups"):
             assert getattr(one, attribute) == getattr(other, attribute)
-    np.testing.assert_array_equal(made[0].bias, 0)  # the second pads with zeros
+    for part in made[:-1]:
+        np.testing.assert_array_equal(part.bias, 0)  # the next pads with zeros
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -251,14 +260,3 @@ def test_two_convolutions_that_are_no_split_are_refused():
     conv = image_layer()
     with pytest.raises(ValueError, match="no split of one"):
         fit_bottleneck(conv, (conv, image_layer()), rows_of(conv, smooth(8, 4, 10)), 1e-3)
-
-
-def test_inputs_that_do_not_vary_are_borne():
-    """A covariance that is zero but for rounding has no root of its own."""
-    spread = np.full((4, 4), 1e-9)
-    spread[0, 0] = -1e-9
-    root = _root(spread)
-    assert np.all(np.isfinite(root))
-    assert np.all(np.diag(root) > 0)
-    whole = np.diag([1.0, 2.0])
-    np.testing.assert_allclose(_root(whole) @ _root(whole).T, whole)

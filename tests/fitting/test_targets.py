@@ -96,20 +96,20 @@ KNOWS_THREE = """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
 def test_the_first_of_two_layers_is_fitted_to_what_the_second_makes():
     rewritten, between = split_in_two(chain(), "h")
     second = layer_of(rewritten, "h")
-    assert target_between(chain(), rewritten, between) == Target("h", through=second)
+    assert target_between(chain(), rewritten, between) == Target("h", through=(second,))
     assert find_target(analyze(chain()).network, rewritten.network, rewritten.layers, second) == Target("h")
 
 
 def test_before_a_residual_sum_the_first_is_fitted_to_the_sum_minus_the_other_operand():
     rewritten, between = split_in_two(residual(), "h2")
     second = layer_of(rewritten, "h2")
-    assert target_between(residual(), rewritten, between) == Target("s1", "r0", second)
+    assert target_between(residual(), rewritten, between) == Target("s1", "r0", (second,))
 
 
 def test_where_the_activation_is_removed_as_well_the_first_is_fitted_to_that():
     (removal,) = (c for c in Linearize().find(analyze(chain()), FindOptions()).candidates if c.output == "r")
     rewritten, between = split_in_two(chain(), "h", others=[removal])
-    assert target_between(chain(), rewritten, between) == Target("r", through=layer_of(rewritten, "r"))
+    assert target_between(chain(), rewritten, between) == Target("r", through=(layer_of(rewritten, "r"),))
 
 
 def test_of_two_split_branches_the_later_one_is_fitted_to_what_the_earlier_one_leaves():
@@ -118,12 +118,40 @@ def test_of_two_split_branches_the_later_one_is_fitted_to_what_the_earlier_one_l
         rewritten, between = split_in_two(model, output)
         target = target_between(model, rewritten, between)
         assert (target.tensor, target.minus) == expected
-        assert target.through == layer_of(rewritten, output)
+        assert target.through == (layer_of(rewritten, output),)
 
 
 def test_a_layer_that_the_original_has_is_not_taken_for_the_first_of_two():
     model = build(POINTWISE, w1=(5, 3, 3, 3), b1=(5,), w2=(4, 5, 1, 1), b2=(4,))
     assert target_of(model, "h") == Target("h")
+
+
+THREE = "(float[N,3,8,8] x) => (float[N,4,8,8] y) {{ h = Conv(x, w1) k = {} y = {} }}"
+KERNELS, LAST = "Conv<pads=[1,1,1,1], group=5>(h, w2)", "Conv(k, w3)"
+WEIGHTS = {"w1": (5, 3, 1, 1), "w2": (5, 1, 3, 3), "w3": (4, 5, 1, 1)}
+
+
+def test_the_first_of_three_layers_is_fitted_to_what_the_third_makes():
+    target = target_of(build(THREE.format(KERNELS, LAST), **WEIGHTS), "h", build(KNOWS_THREE, w=(4, 3, 3, 3)))
+    assert target is not None
+    assert (target.tensor, [part.output for part in target.through]) == ("y", ["k", "y"])
+
+
+@pytest.mark.parametrize(
+    ("kernels", "last", "weights"),
+    [
+        ("Conv<pads=[1,1,1,1], group=5>(h, w2)", "Conv(k, w3)", {"w2": (10, 1, 3, 3), "w3": (4, 10, 1, 1)}),
+        (KERNELS, "Add(k, h)", {"w1": (4, 3, 1, 1), "w2": (4, 1, 3, 3)}),
+        (KERNELS, "Conv<pads=[1,1,1,1]>(k, w3)", {"w3": (4, 5, 3, 3)}),
+        (KERNELS, "Conv<group=2>(k, w3)", {"w1": (4, 3, 1, 1), "w2": (4, 1, 3, 3), "w3": (4, 2, 1, 1)}),
+    ],
+    ids=["two kernels a channel", "no third", "a third of more than one pixel", "a third of groups"],
+)
+def test_a_layer_before_other_kernels_is_not_the_first_of_three(kernels, last, weights):
+    kernels = kernels.replace("group=5", f"group={(WEIGHTS | weights)['w1'][0]}")
+    text = THREE.format(kernels, last)
+    used = {name: shape for name, shape in (WEIGHTS | weights).items() if name in text}
+    assert target_of(build(text, **used), "h", build(KNOWS_THREE, w=(4, 3, 3, 3))) is None
 
 
 NO_SECOND = {
@@ -141,7 +169,7 @@ def test_a_layer_before_one_that_reads_a_pixel_is_the_first_of_two():
     model = build(POINTWISE, w1=(5, 3, 3, 3), b1=(5,), w2=(4, 5, 1, 1), b2=(4,))
     target = target_of(model, "h", build(KNOWS_THREE, w=(4, 3, 3, 3)))
     assert target is not None
-    assert (target.tensor, target.through.output) == ("y", "y")
+    assert (target.tensor, [part.output for part in target.through]) == ("y", ["y"])
 
 
 @pytest.mark.parametrize("name", NO_SECOND)

@@ -181,7 +181,8 @@ def test_a_composite_begins_where_it_did_once_the_activation_before_it_is_gone()
     assert result.composition_error < 1e-5
 
 
-def test_a_split_layer_that_takes_in_what_follows_its_activation_is_fitted_as_two():
+@pytest.mark.parametrize("layers", [2, 3])
+def test_a_split_layer_that_takes_in_what_follows_its_activation_is_fitted_as_that(layers):
     model = build(
         """(float[N,8,8,8] x) => (float[N,8,8,8] y) {
             h = Conv<pads=[1,1,1,1]>(x, w1, b1) r = Relu(h) n = BatchNormalization(r, s, b1, b1, v) y = Tanh(n)
@@ -190,10 +191,10 @@ def test_a_split_layer_that_takes_in_what_follows_its_activation_is_fitted_as_tw
     )  # fmt: skip
     analysis, calibration = analyze(model), calibration_of(feeds_of(model, 128), batch=32)
     (removal,) = Linearize().find(analysis, FindOptions()).candidates
-    splits = Decompose().find(analysis, FindOptions(deeper=True)).candidates
-    split = next(c for c in splits if c.output == "h")
+    splits = Decompose().find(analysis, FindOptions(deeper=True, every_size=True)).candidates
+    split = min((c for c in splits if (c.output, c.layers) == ("h", layers)), key=lambda c: c.left)
     result = realize(analysis, [split, removal], statistics_of(analysis, calibration), calibration)
-    assert operators(result.model) == ["Conv", "Conv", "Tanh"]
+    assert operators(result.model) == ["Conv"] * layers + ["Tanh"]
     assert error(model, result, calibration) < 0.8
 
 

@@ -1,5 +1,6 @@
 """ALDS' choice of ranks: the largest relative error is the least that reaches the targets."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from onnxshallow.actions.base import FindOptions
 from onnxshallow.actions.decompose import Decompose
 from onnxshallow.analysis import analyze
 from onnxshallow.errors import TargetError, UsageError
-from onnxshallow.search.allocation import beside_measured, evenly_split, least_largest_error
+from onnxshallow.search.allocation import beside_measured, evenly_split, least_largest_error, least_sum_of_powers
 from onnxshallow.search.planner import read_budget
 from onnxshallow.search.solver import Budget
 from onnxshallow.workflows.optimize import optimize, plan
@@ -44,6 +45,7 @@ MODEL = build(
 ANALYSIS = analyze(MODEL)
 COST = ANALYSIS.cost
 EVERY = Decompose().find(ANALYSIS, FindOptions(deeper=True, every_size=True)).candidates
+SPREADS = (least_largest_error, least_sum_of_powers)
 PLAIN = [candidate for candidate in EVERY if (candidate.groups, candidate.taps) == (1, "all")]
 
 
@@ -87,9 +89,40 @@ def test_parameters_are_a_target_as_well():
     assert COST.params - sum(c.params for c in chosen) <= COST.params // 2
 
 
-def test_a_target_out_of_reach_is_told():
-    with pytest.raises(TargetError, match="Layers split in two do not reach the targets"):
-        least_largest_error(ANALYSIS, EVERY, Budget(macs=1))
+@pytest.mark.parametrize("spread", SPREADS)
+def test_a_target_out_of_reach_is_told(spread):
+    with pytest.raises(TargetError, match="Layers that are split do not reach the targets"):
+        spread(ANALYSIS, EVERY, Budget(macs=1))
+
+
+def sum_of_powers(chosen):
+    return sum(candidate.left**8 for candidate in chosen)
+
+
+@pytest.mark.parametrize("share", [0.8, 0.6, 0.4])
+def test_the_sum_of_powers_is_less_than_where_the_largest_error_is_least(share):
+    budget = Budget(macs=int(share * COST.macs))
+    by_left = [replace(candidate, error=candidate.left) for candidate in PLAIN]
+    even, minmax = least_sum_of_powers(ANALYSIS, PLAIN, budget), least_largest_error(ANALYSIS, by_left, budget)
+    assert COST.macs - sum(c.macs for c in even) <= share * COST.macs
+    assert sum_of_powers(even) <= sum_of_powers(minmax)
+    assert max(c.left for c in minmax) <= max(c.left for c in even) < 1.5 * max(c.left for c in minmax)
+
+
+def test_no_exchange_of_two_ranks_lowers_the_sum_of_powers():
+    chosen = least_sum_of_powers(ANALYSIS, PLAIN, Budget(macs=COST.macs // 2))
+    ways = {c.place: [other for other in PLAIN if other.place == c.place] for c in chosen}
+    saved, least = sum(c.macs for c in chosen), sum_of_powers(chosen)
+    for first, second in itertools.permutations(chosen, 2):
+        rest = [c for c in chosen if c not in (first, second)]
+        for pair in itertools.product(ways[first.place], ways[second.place]):
+            if sum(c.macs for c in (*rest, *pair)) >= saved:
+                assert sum_of_powers([*rest, *pair]) >= least * (1 - 1e-9)
+
+
+def test_a_layer_that_would_be_split_for_little_stays():
+    chosen = least_sum_of_powers(ANALYSIS, EVERY, Budget(macs=int(0.99 * COST.macs)))
+    assert 1 <= len(chosen) < len({candidate.place for candidate in EVERY})
 
 
 def test_the_plan_competes_where_splits_reach_the_budget_and_may_be(inputs):
@@ -98,17 +131,19 @@ def test_the_plan_competes_where_splits_reach_the_budget_and_may_be(inputs):
         asked = replace(inputs, config=config)
         return beside_measured(asked, [read_budget(config, asked.analysis)])
 
-    (found,) = beside(target_macs=0.8)
-    assert all(candidate.kind == "split" for candidate in found.candidates)
+    found = beside(target_macs=0.8)
+    assert len(found) == 2
+    assert all(candidate.kind == "split" for plan in found for candidate in plan.candidates)
     assert beside(target_relus=0.5) == []
     assert beside(target_macs=0.8, target_relus=0.01) == []
     assert beside(target_macs=0.8, kernel="exact") == []
 
 
-def test_it_needs_no_samples(inputs):
-    config = inputs.config.model_copy(update={"target_relus": None, "target_macs": 0.8})
+@pytest.mark.parametrize("allocation", ["even", "minmax"])
+def test_it_needs_no_samples(inputs, allocation):
+    config = inputs.config.model_copy(update={"target_relus": None, "target_macs": 0.8, "allocation": allocation})
     asked = replace(inputs, config=config)
-    proposal = plan(inputs.document, target_macs=0.8, allocation="minmax", cache=None)
+    proposal = plan(inputs.document, target_macs=0.8, allocation=allocation, cache=None)
     assert proposal.plan.keys == evenly_split(asked, read_budget(config, inputs.analysis)).keys
     assert {change.damage for change in proposal.report.changes} == {None}
     assert all(change.weight_error is not None for change in proposal.report.changes)

@@ -110,7 +110,8 @@ class Change(Part):
         kernel: of the convolution that a merger leaves.
         rank: channels between the two layers that a split leaves, of each group.
         groups: of the first of the two.
-        taps: which of the kernel's taps the first of the two has: all, those of the rows, or none but one.
+        taps: which of the kernel's taps the first of the two has: all, those of the rows, or none but one; or
+            `apart`, where the layer became three, of which the one in the middle has them.
         weight_error: what the weights of a split lack of the layer's, relative to these, in the operator norm.
         kept: how many of its `kept_unit` keep their activation.
         kept_unit: what `kept` counts.
@@ -124,7 +125,7 @@ class Change(Part):
     kernel: list[int] | None = None
     rank: int | None = None
     groups: int | None = None
-    taps: Literal["all", "rows", "none"] | None = None
+    taps: Literal["all", "rows", "none", "apart"] | None = None
     weight_error: Number = None
     kept: int | None = None
     kept_unit: Literal["channels", "elements"] | None = None

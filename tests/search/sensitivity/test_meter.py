@@ -93,6 +93,14 @@ def only_measured(inputs, measured, candidates, budget):
     return all(candidate.key in measured.damages for plan in plans for candidate in plan.candidates)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def measures_every_split():
+    """No split is told by others, but where a test has it so."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(meter_module, "_SPLITS_TELL", 100)
+        yield
+
+
 @pytest.fixture(scope="module", params=[{}, {"target_macs": "0.6"}], ids=["relus", "macs"])
 def chosen_by_estimates(request, tmp_path_factory):
     """A deep chain's inputs and observation, three budgets, and what was measured for these together."""
