@@ -110,7 +110,10 @@ def undone(
             continue
         for place in places:
             slots[place] = []
-        slots[max(places)] = list(change.old)
+        if not places:  # what no output depends on, and was left out
+            slots.append([])
+            makers.update(dict.fromkeys(made, len(slots) - 1))
+        slots[max(places, default=-1)] = list(change.old)
     return [node for slot in slots for node in slot]
 
 

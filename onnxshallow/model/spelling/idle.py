@@ -2,6 +2,8 @@
 
 Cast to the same type                 Reshape to the same shape
 Transpose there and back              Unsqueeze and Squeeze of the same axes
+
+What no output depends on is left out, as it would stand in the way of its neighbours.
 """
 
 import numpy as np
@@ -11,7 +13,7 @@ from onnxshallow.model.network import Network, Node
 from onnxshallow.model.shapes import infer_shapes
 from onnxshallow.model.spelling.changes import Change
 
-__all__ = ["idle_nodes"]
+__all__ = ["idle_nodes", "unread_nodes"]
 
 
 def idle_nodes(network: Network) -> list[Change]:
@@ -37,6 +39,13 @@ def idle_nodes(network: Network) -> list[Change]:
         identity = onnx.helper.make_node("Identity", [source], [node.outputs[0]], node.proto.name)
         found.append(Change.of(network.model.graph, places, [identity]))
     return found
+
+
+def unread_nodes(network: Network) -> list[Change]:
+    """Nodes on which no output depends, each with nothing in its place."""
+    return [
+        Change.of(network.model.graph, [node.index], []) for node in network.nodes if node.index not in network.alive
+    ]
 
 
 def _is_idle(network: Network, node: Node) -> bool:

@@ -10,10 +10,12 @@ from onnxshallow.model.shapes import OWN_DOMAIN, every_node
 from onnxshallow.model.spelling.casts import constant_casts
 from onnxshallow.model.spelling.changes import Change, changed, in_order, reads, undone
 from onnxshallow.model.spelling.clamps import clamps, merged_clamps
+from onnxshallow.model.spelling.fills import fills
 from onnxshallow.model.spelling.fused import fused_layers
-from onnxshallow.model.spelling.idle import idle_nodes
+from onnxshallow.model.spelling.idle import idle_nodes, unread_nodes
 from onnxshallow.model.spelling.inlining import branches, calls
 from onnxshallow.model.spelling.layouts import channels_first, sunk_transposes
+from onnxshallow.model.spelling.rectifiers import rectifiers
 from onnxshallow.model.spelling.shape_readers import shape_readers
 from onnxshallow.model.spelling.smooth import smooth_activations, written_out
 from onnxshallow.model.spelling.sparse import with_dense_weights
@@ -26,9 +28,12 @@ _RULES: tuple[_Rule, ...] = (
     branches,
     constant_casts,
     idle_nodes,
+    fills,
+    unread_nodes,
     shape_readers,
     fused_layers,
     clamps,
+    rectifiers,
     merged_clamps,
     channels_first,
     sunk_transposes,
