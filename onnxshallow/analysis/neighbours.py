@@ -2,6 +2,7 @@
 
 from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.analysis import Analysis
+from onnxshallow.analysis.shortcuts import as_convolution
 from onnxshallow.analysis.sites import Site
 from onnxshallow.model.network import Node
 
@@ -30,6 +31,7 @@ def foreign_neighbour(analysis: Analysis, site: Site) -> str:
         return "what it makes is an output of the model"
     for node, where in _neighbours(analysis, site):
         known = node.index in analysis.layers.by_node or node.index in analysis.site_of_node
+        known = known or as_convolution(analysis.network, node, node.outputs[0]) is not None
         if not known and not node.is_op("Add", "Sum") and not is_passthrough(analysis.network, node):
             return f"{node.op} node {node.name!r} {where} and is no convolution"
     return "no convolution follows that could be merged with one before it"

@@ -59,11 +59,14 @@ def _is_idle(network: Network, node: Node) -> bool:
     if node.op != "Reshape":
         return before.dtype == after.dtype
     target = network.constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    if target is None or not target.size or node.attributes.get("allowzero", 0):
+    if target is None or not target.size or (node.attributes.get("allowzero", 0) and not np.all(target)):
         return False
     if not before.is_complete or before.shape != after.shape:
         return False
-    return bool(target[0] == 0 or (target[0] == -1 and _has_batch_first(network, node.inputs[0])))
+    if target[0] == -1:
+        return _has_batch_first(network, node.inputs[0])
+    sizes = [size for info in network.inputs for size in info.shape or (None,)]
+    return bool(target[0] == 0 or all(isinstance(size, int) for size in sizes))
 
 
 def _has_batch_first(network: Network, tensor: str) -> bool:

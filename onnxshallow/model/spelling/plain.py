@@ -17,6 +17,8 @@ from onnxshallow.model.spelling.inlining import branches, calls
 from onnxshallow.model.spelling.layouts import channels_first, sunk_transposes
 from onnxshallow.model.spelling.rectifiers import rectifiers
 from onnxshallow.model.spelling.shape_readers import shape_readers
+from onnxshallow.model.spelling.shuffles import shuffles
+from onnxshallow.model.spelling.sizes import known_sizes
 from onnxshallow.model.spelling.smooth import smooth_activations, written_out
 from onnxshallow.model.spelling.sparse import with_dense_weights
 
@@ -27,14 +29,16 @@ _Rule = Callable[[Network], list[Change]]
 _RULES: tuple[_Rule, ...] = (
     branches,
     constant_casts,
-    idle_nodes,
     fills,
+    known_sizes,
     unread_nodes,
+    idle_nodes,
     shape_readers,
     fused_layers,
     clamps,
     rectifiers,
     merged_clamps,
+    shuffles,
     channels_first,
     sunk_transposes,
     idle_nodes,
