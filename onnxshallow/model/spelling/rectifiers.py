@@ -32,7 +32,7 @@ def rectifiers(network: Network) -> list[Change]:
     taken = all_names(network.model.graph)
     known: dict[bytes, Clamp | Leaky | None] = {}
     found, gone = list[Change](), set[int]()
-    for end in reversed(network.nodes):  # what is part of a longer one ends before it
+    for end in network.nodes:  # what is part of a longer one is plain in the next round
         if not end.is_op(*_ENDS) or end.index in gone or end.index not in network.alive:
             continue
         for nodes, source in regions(network, end, gone):
@@ -51,7 +51,7 @@ def rectifiers(network: Network) -> list[Change]:
                 gone.update(places)
                 found.append(Change.of(network.model.graph, places, *plain))
                 break
-    return found[::-1]
+    return found
 
 
 def _function(numbers: NDArray[np.floating], made: NDArray[np.floating] | None) -> Clamp | Leaky | None:
