@@ -4,7 +4,7 @@ import onnx
 from onnxshallow.analysis import analyze
 from onnxshallow.model.editor import GraphEditor
 from onnxshallow.model.spelling import plainly_spelled
-from tests.graphs import parse
+from tests.graphs import assert_same_function, parse
 
 TEXT = """(float[N,3,4,4] x) => (float[N,3,4,4] y) { h = Conv(x, w)
     g = Greater(h, zero) r = Where(g, h, zero) k = Conv(r, w) s = Max(k, zero) y = Conv(s, w) }"""
