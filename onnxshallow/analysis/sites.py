@@ -42,8 +42,8 @@ _OF_CHANNELS = (
 _AXIS_KEEPERS = (
     "Abs", "Add", "Cast", "CastLike", "Clip", "Concat", "Div", "Dropout", "Elu", "Erf", "Exp", "HardSigmoid",
     "HardSwish", "Identity", "LeakyRelu", "Log", "LpNormalization", "Max", "Mean", "Min", "Mul", "Neg", "PRelu",
-    "Pad", "Pow", "Reciprocal", "Relu", "Resize", "Selu", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Sub",
-    "Sum", "Tanh", "Upsample", "Where",
+    "Pad", "Pow", "Reciprocal", "Relu", "Resize", "Selu", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Sqrt",
+    "Sub", "Sum", "Tanh", "Upsample", "Where",
 )  # fmt: skip
 # What may stand between a Reshape and the one that takes it back, as the halves of a GroupNormalization do.
 _BETWEEN_RESHAPES = ("Add", "Cast", "InstanceNormalization", "LayerNormalization", "Mul")

@@ -21,7 +21,7 @@ from onnxshallow.model.tensors import TensorInfo
 __all__ = ["shuffles"]
 
 # Tensors with more elements a sample are not tried.
-_MOST = 1 << 24
+_MOST = 1 << 22
 
 
 def shuffles(network: Network) -> list[Change]:
