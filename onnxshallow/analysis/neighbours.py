@@ -2,7 +2,7 @@
 
 from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.analysis import Analysis
-from onnxshallow.analysis.shortcuts import as_convolution
+from onnxshallow.analysis.shortcuts import as_convolution, joins_channels
 from onnxshallow.analysis.sites import Site
 from onnxshallow.model.network import Node
 
@@ -32,14 +32,20 @@ def foreign_neighbour(analysis: Analysis, site: Site) -> str:
     for node, where in _neighbours(analysis, site):
         if not _is_linear(analysis, node) and node.index not in analysis.site_of_node:
             return f"{node.op} node {node.name!r} {where} and is no convolution"
+    joint = None
     tensor, readers = site.output, analysis.network.consumers(site.output)
-    while len(readers) == 1 and _keeps_channels_apart(analysis, readers[0]):
+    while len(readers) == 1 and _leads_on(analysis, readers[0]):
+        joint = joint or (readers[0] if readers[0].is_op("Concat") else None)
         tensor = readers[0].outputs[0]
         readers = analysis.network.consumers(tensor)
     if tensor != site.output and len(readers) > 1:
         return f"tensor {tensor!r} behind it is read by {len(readers)} nodes"
     if len(readers) == 1 and not _is_linear(analysis, readers[0]):
         return f"{readers[0].op} node {readers[0].name!r} follows it and is no convolution"
+    if joint is not None:
+        return (
+            f"Concat node {joint.name!r} joins it with branches that are no convolutions of one tensor, or too many"
+        )
     return "no convolution follows that could be merged with one before it"
 
 
@@ -47,14 +53,16 @@ def _is_linear(analysis: Analysis, node: Node) -> bool:
     """Whether a node may stand in a chain."""
     if node.index in analysis.layers.by_node or node.is_op("Add", "Sum"):
         return True
-    if is_passthrough(analysis.network, node):
+    if is_passthrough(analysis.network, node) or joins_channels(analysis.network, node):
         return True
     return as_convolution(analysis.network, node, node.outputs[0]) is not None
 
 
-def _keeps_channels_apart(analysis: Analysis, node: Node) -> bool:
-    """Whether a node is another site, or arithmetic on single channels."""
+def _leads_on(analysis: Analysis, node: Node) -> bool:
+    """Whether a node is another site, or one of those between layers that a chain may go over."""
     layer = analysis.layers.by_node.get(node.index)
     if layer is not None:
         return layer.kind == "affine"
-    return node.index in analysis.site_of_node or (node.is_op("Identity") and len(node.outputs) == 1)
+    return node.index in analysis.site_of_node or (
+        len(node.outputs) == 1 and not node.is_op("Add", "Sum") and _is_linear(analysis, node)
+    )
