@@ -259,7 +259,7 @@ def _readers(network: Network, node: Node) -> Iterator[Node]:
     """The nodes that read what a node makes as data, which no Reshape is."""
     for name in node.outputs:
         readers = (each for each in network.consumers(name) if not each.is_op("Reshape"))
-        yield from (each for each in readers if name == each.inputs[0] or each.is_op(*_AXIS_KEEPERS))
+        yield from (each for each in readers if each.inputs[:1] == (name,) or each.is_op(*_AXIS_KEEPERS))
 
 
 def _hidden_sites(network: Network, holder: Node) -> Iterator[Site]:

@@ -8,7 +8,7 @@ import onnx
 
 from onnxshallow.model.network import Network, Node
 from onnxshallow.model.shapes import all_names
-from onnxshallow.model.spelling.changes import Change, fresh
+from onnxshallow.model.spelling.changes import Change, with_constants
 
 __all__ = ["fills"]
 
@@ -25,16 +25,10 @@ def fills(network: Network) -> list[Change]:
     for node in network.nodes:
         if not node.is_op(*_READERS) or network.opset < 7:
             continue
-        inputs, stored = list(node.inputs), []
-        for place, name in enumerate(node.inputs):
-            value = _number(network, name, node)
-            if value is not None:
-                inputs[place] = fresh(f"{name}_number", taken)
-                stored.append(onnx.numpy_helper.from_array(value, inputs[place]))
-        if stored:
-            new = onnx.NodeProto.FromString(node.proto.SerializeToString())
-            new.input[:] = inputs
-            found.append(Change.of(network.model.graph, [node.index], [new], stored))
+        numbers = {place: _number(network, name, node) for place, name in enumerate(node.inputs)}
+        known = {place: value for place, value in numbers.items() if value is not None}
+        if known:
+            found.append(with_constants(network.model.graph, node, known, taken))
     return found
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onnxshallow.model.network import Network, Node
 from onnxshallow.model.shapes import all_names
-from onnxshallow.model.spelling.changes import Change, fresh
+from onnxshallow.model.spelling.changes import Change, with_constants
 from onnxshallow.model.spelling.shape_readers import for_two_samples
 from onnxshallow.model.tensors import TensorInfo
 
@@ -38,16 +38,11 @@ def known_sizes(network: Network) -> list[Change]:
     taken = all_names(network.model.graph)
     found = []
     for node in readers:
-        inputs, stored = list(node.inputs), []
-        for place in _computed(network, node):
-            value = _alike(network, node, one.value(node.inputs[place]), two.value(node.inputs[place]))
-            if value is not None:
-                inputs[place] = fresh(f"{node.inputs[place]}_known", taken)
-                stored.append(onnx.numpy_helper.from_array(value, inputs[place]))
-        if stored:
-            new = onnx.NodeProto.FromString(node.proto.SerializeToString())
-            new.input[:] = inputs
-            found.append(Change.of(network.model.graph, [node.index], [new], stored))
+        names = {place: node.inputs[place] for place in _computed(network, node)}
+        values = {place: _alike(network, node, one.value(name), two.value(name)) for place, name in names.items()}
+        known = {place: value for place, value in values.items() if value is not None}
+        if known:
+            found.append(with_constants(network.model.graph, node, known, taken))
     return found
 
 
