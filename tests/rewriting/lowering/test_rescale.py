@@ -120,8 +120,8 @@ def test_grouped_and_depthwise_layers_take_scales_up():
 
 READ_INSIDE = """(float[N,3,6,6] x, bool q) => (float[N,2,6,6] y) {
     a = Conv(x, w1, b1) r = Relu(a) m = Mul(r, f) c = Conv(r, w3) d = Conv(m, w4)
-    e = If(q) <then_branch = t () => (float[N,4,6,6] k) { k = Relu(m) },
-               else_branch = o () => (float[N,4,6,6] l) { l = Neg(m) }>
+    e = If(q) <then_branch = t () => (float[N,4,6,6] inner) { inner = Relu(m) },
+               else_branch = o () => (float[N,4,6,6] other) { other = Neg(m) }>
     h = Conv(e, w4) p = Add(c, d) y = Add(p, h)
 }"""
 
