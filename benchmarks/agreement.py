@@ -151,10 +151,11 @@ def _same(first: Sequence[Gate], second: Sequence[Gate]) -> bool:
     )
 
 
-def _growth(report: Report | ValidationReport) -> list[str]:
-    """How far activations grow on the validation samples, to two digits."""
+def _growth(report: Report | ValidationReport) -> dict[str, str]:
+    """How far activations grow on the validation samples and changed ones, to two digits, in whatever order."""
     found = () if report.stability is None else report.stability.growth
-    return [f"{each.factor:.2g}" for each in found if not each.samples.startswith("calibration samples")]
+    own = (each for each in found if not each.samples.startswith("calibration samples"))
+    return {each.samples.removeprefix("validation "): f"{each.factor:.2g}" for each in own}
 
 
 def _run(*command: str) -> "subprocess.CompletedProcess[str]":

@@ -4,7 +4,7 @@ import numpy as np
 
 from onnxshallow.model.network import Network, Node
 
-__all__ = ["batch_normalization", "channel_constant", "is_passthrough", "training_nodes"]
+__all__ = ["batch_normalization", "channel_affine", "channel_constant", "is_passthrough", "training_nodes"]
 
 
 def is_passthrough(network: Network, node: Node) -> bool:
@@ -69,6 +69,42 @@ def batch_normalization(network: Network, node: Node) -> tuple[np.ndarray, np.nd
     if not np.all(np.isfinite(factor)):
         return None
     return factor, shift - mean * factor
+
+
+def channel_affine(
+    network: Network, node: Node, tensor: str, rank: int, channels: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Scale and shift, (C,) in float64 each, if `node` applies them to `tensor`, (N, C, *spatial).
+
+    Args:
+        network: the network.
+        node: a BatchNormalization, a Neg, or arithmetic with a constant.
+        tensor: what it reads besides constants.
+        rank: number of spatial axes.
+        channels: number of channels C.
+
+    Returns:
+        None for other nodes, and where the constant is not one number a channel.
+    """
+    one, zero = np.ones(channels), np.zeros(channels)
+    if node.is_op("BatchNormalization"):
+        return batch_normalization(network, node)
+    if node.is_op("Neg"):
+        return -one, zero
+    if not node.is_op("Mul", "Add", "Sub", "Div") or len(node.inputs) != 2 or network.opset < 7:
+        return None
+    left = node.inputs[0] == tensor
+    value = network.constant(node.inputs[1 if left else 0])
+    flat = None if value is None else channel_constant(value, rank, channels)
+    if flat is None or value is None or not np.issubdtype(value.dtype, np.floating):
+        return None
+    if node.op == "Mul":
+        return flat, zero
+    if node.op == "Add":
+        return one, flat
+    if node.op == "Sub":
+        return (one, -flat) if left else (-one, flat)
+    return (1 / flat, zero) if left and np.all(flat != 0) else None
 
 
 def channel_constant(value: np.ndarray, rank: int, channels: int) -> np.ndarray | None:

@@ -5,15 +5,16 @@ composite that influence is one number a channel, which is right inside only. Th
 and where the bias is all that goes wrong, adding it in place of the composite's bias makes the composite exact.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from onnxshallow.analysis.analysis import Analysis
 from onnxshallow.analysis.regions import NotLinearError, Region
-from onnxshallow.analysis.shortcuts import as_convolution
+from onnxshallow.analysis.shortcuts import as_convolution, differs_at_border, joins_channels, source_of
 from onnxshallow.analysis.sites import Site
 from onnxshallow.convolution import convolve
+from onnxshallow.model.network import Node
 
 __all__ = ["constant_part"]
 
@@ -39,18 +40,29 @@ def constant_part(
         node = analysis.network.nodes[index]
         layer = analysis.layers.by_node.get(index)
         site = analysis.site_of_node.get(index)
-        other = as_convolution(analysis.network, node)
         if layer is not None:
             if index == layer.nodes[-1]:
                 known[layer.output] = convolve(analysis.layers.convolution(layer), known[layer.source])
         elif site is not None:
             scale, shift = (part.reshape(1, -1, *(1,) * site.rank) for part in affine(site))
             known[site.output] = scale * known[site.source] + shift
-        elif other is not None:
-            known[node.outputs[0]] = convolve(other, known[node.inputs[0]])
-        elif node.is_op("Add", "Sum"):
-            known[node.outputs[0]] = known[node.inputs[0]] + known[node.inputs[1]]
         else:
-            known[node.outputs[0]] = known[node.inputs[0]]
+            known |= {name: _made(analysis, node, name, known) for name in node.outputs if name}
     result: np.ndarray = known[region.output][0]
     return result
+
+
+def _made(analysis: Analysis, node: Node, output: str, known: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What a node that is neither layer nor site makes."""
+    other = as_convolution(analysis.network, node, output)
+    if other is not None:
+        read = known[source_of(analysis.network, node)]
+        counted = convolve(other, np.ones_like(read)) if differs_at_border(node) else np.ones(1)
+        averages: np.ndarray = convolve(other, read) / counted
+        return averages
+    if node.is_op("Add", "Sum"):
+        total: np.ndarray = known[node.inputs[0]] + known[node.inputs[1]]
+        return total
+    if joins_channels(analysis.network, node):
+        return np.concatenate([known[name] for name in node.inputs], axis=1)
+    return known[node.inputs[0]]

@@ -2,7 +2,7 @@
 
 Exporters write one linear layer as several nodes. What is recognised, and becomes one `Convolution`:
 
-    Pad(zeros) -> Identity | Dropout -> Conv | Gemm | MatMul -> BatchNormalization -> Mul, Add, Sub, Div (constants)
+    Pad(zeros) -> Identity | Dropout -> Conv | Gemm | MatMul -> BatchNormalization -> arithmetic on constants, Neg
 
 The weights may come from initializers, Constant nodes, Identities or any arithmetic on constants. Nothing is
 rewritten here: a layer says which nodes it stands for, and an action that changes the layer replaces just those.
@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from onnxshallow.analysis.affine_ops import batch_normalization, channel_constant, is_passthrough
+from onnxshallow.analysis.affine_ops import channel_affine, channel_constant, is_passthrough
 from onnxshallow.analysis.attributes import pads_of, spatial_attribute, zero_padding
 from onnxshallow.analysis.siblings import SHARED, siblings
 from onnxshallow.convolution import Convolution
@@ -212,7 +212,7 @@ class Layers:
         channels = sizes[1] if sizes is not None and len(sizes) > 1 else None
         if sizes is None or channels is None:
             return None
-        if self._affine_after(node, source, len(sizes) - 2, channels) is None:
+        if channel_affine(self.network, node, source, len(sizes) - 2, channels) is None:
             return None
         return self._finish(node, "affine", (), (channels, 1, *(1 for _ in sizes[2:])), source)
 
@@ -293,7 +293,7 @@ class Layers:
         while self._is_inner(tensor):
             (reader,) = self.network.consumers(tensor)
             if not is_passthrough(self.network, reader):
-                if self._affine_after(reader, tensor, rank, weight_shape[0]) is None:
+                if channel_affine(self.network, reader, tensor, rank, weight_shape[0]) is None:
                     break
             after.append(reader.index)
             tensor = reader.outputs[0]
@@ -301,28 +301,6 @@ class Layers:
         return Layer(
             node.name, kind, source or first.inputs[0], tensor, before, node.index, tuple(after), weight_shape
         )
-
-    def _affine_after(
-        self, node: Node, tensor: str, rank: int, channels: int
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Scale and shift, (C,) each, if `node` applies them to `tensor`, a layer's output."""
-        if node.is_op("BatchNormalization"):
-            return batch_normalization(self.network, node)
-        if not node.is_op("Mul", "Add", "Sub", "Div") or len(node.inputs) != 2 or self.network.opset < 7:
-            return None
-        left = node.inputs[0] == tensor
-        value = self.network.constant(node.inputs[1 if left else 0])
-        flat = None if value is None else channel_constant(value, rank, channels)
-        if flat is None or value is None or not np.issubdtype(value.dtype, np.floating):
-            return None
-        one, zero = np.ones(channels), np.zeros(channels)
-        if node.op == "Mul":
-            return flat, zero
-        if node.op == "Add":
-            return one, flat
-        if node.op == "Sub":
-            return (one, -flat) if left else (-one, flat)
-        return (1 / flat, zero) if left and np.all(flat != 0) else None
 
     def _compute(self, layer: Layer) -> Convolution:
         main = self.network.nodes[layer.main]
@@ -348,7 +326,7 @@ class Layers:
         tensor = layer.source if layer.kind == "affine" else self.network.nodes[layer.main].outputs[0]
         for index in indices:
             node = self.network.nodes[index]
-            fold = self._affine_after(node, tensor, rank, channels)
+            fold = channel_affine(self.network, node, tensor, rank, channels)
             if fold is not None:
                 yield fold
             tensor = node.outputs[0]

@@ -2,6 +2,7 @@
 
 from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.analysis import Analysis
+from onnxshallow.analysis.shortcuts import as_convolution, joins_channels
 from onnxshallow.analysis.sites import Site
 from onnxshallow.model.network import Node
 
@@ -25,11 +26,43 @@ def damaged_neighbour(analysis: Analysis, site: Site) -> str | None:
 
 
 def foreign_neighbour(analysis: Analysis, site: Site) -> str:
-    """What stands next to a site in place of a convolution."""
+    """What stands next to a site in place of a convolution, or behind arithmetic and sites that follow it."""
     if analysis.network.is_output(site.output):
         return "what it makes is an output of the model"
     for node, where in _neighbours(analysis, site):
-        known = node.index in analysis.layers.by_node or node.index in analysis.site_of_node
-        if not known and not node.is_op("Add", "Sum") and not is_passthrough(analysis.network, node):
+        if not _is_linear(analysis, node) and node.index not in analysis.site_of_node:
             return f"{node.op} node {node.name!r} {where} and is no convolution"
+    joint = None
+    tensor, readers = site.output, analysis.network.consumers(site.output)
+    while len(readers) == 1 and _leads_on(analysis, readers[0]):
+        joint = joint or (readers[0] if readers[0].is_op("Concat") else None)
+        tensor = readers[0].outputs[0]
+        readers = analysis.network.consumers(tensor)
+    if tensor != site.output and len(readers) > 1:
+        return f"tensor {tensor!r} behind it is read by {len(readers)} nodes"
+    if len(readers) == 1 and not _is_linear(analysis, readers[0]):
+        return f"{readers[0].op} node {readers[0].name!r} follows it and is no convolution"
+    if joint is not None:
+        return (
+            f"Concat node {joint.name!r} joins it with branches that are no convolutions of one tensor, or too many"
+        )
     return "no convolution follows that could be merged with one before it"
+
+
+def _is_linear(analysis: Analysis, node: Node) -> bool:
+    """Whether a node may stand in a chain."""
+    if node.index in analysis.layers.by_node or node.is_op("Add", "Sum"):
+        return True
+    if is_passthrough(analysis.network, node) or joins_channels(analysis.network, node):
+        return True
+    return as_convolution(analysis.network, node, node.outputs[0]) is not None
+
+
+def _leads_on(analysis: Analysis, node: Node) -> bool:
+    """Whether a node is another site, or one of those between layers that a chain may go over."""
+    layer = analysis.layers.by_node.get(node.index)
+    if layer is not None:
+        return layer.kind == "affine"
+    return node.index in analysis.site_of_node or (
+        len(node.outputs) == 1 and not node.is_op("Add", "Sum") and _is_linear(analysis, node)
+    )

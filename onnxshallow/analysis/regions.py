@@ -8,6 +8,8 @@ residual additions, and shortcut paths:
     x -> Conv -> Relu -> Conv -> Add(x) -> Relu -> y        the whole block
     x -> 1x1 -> Clip -> depthwise -> Clip -> 1x1 -> y       an inverted residual
     x -> Conv -> Relu -> AveragePool -> Conv -> y           a chain over a pooling
+    x -> Conv -> Relu -> Neg -> Sub(1) -> Conv -> y         a chain over arithmetic, a channel at a time
+    x -> Split -> Conv, Conv -> Relu, Relu -> Concat -> Conv -> y    halves that come together again
     x -> Conv, Conv -> Relu, Relu -> Concat -> Conv -> y    branches of one tensor that are joined
 
 Nothing outside may read what lies inside. The merging of blocks is the idea of "Making Models Shallow Again"
@@ -16,7 +18,7 @@ Nothing outside may read what lies inside. The merging of blocks is the idea of 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 
 import numpy as np
@@ -25,7 +27,7 @@ from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.analysis import Analysis
 from onnxshallow.analysis.layers import Layer
 from onnxshallow.analysis.neighbours import damaged_neighbour, foreign_neighbour
-from onnxshallow.analysis.shortcuts import as_convolution, joins_channels
+from onnxshallow.analysis.shortcuts import IN_DISGUISE, as_convolution, differs_at_border, joins_channels, source_of
 from onnxshallow.analysis.sites import Site
 from onnxshallow.convolution import Convolution, add_shortcut, compose, composes_exactly, identity, join, scale_output
 from onnxshallow.errors import UsageError
@@ -144,15 +146,16 @@ class _Walk:
             return LinearMap(self.site_map(site, before.convolution), before.exact)
         if is_passthrough(self.network, node):
             return self.map_to(node.inputs[0])
-        if node.is_op("Add", "Sum") and len(node.inputs) == 2:
-            return self._sum(node)
         if joins_channels(self.network, node):
             return self._joined(node)
-        other = as_convolution(self.network, node)
-        if other is None:
-            raise NotLinearError(f"{node.op} node {node.name!r} is no convolution")
-        self.groups.add(other.groups)
-        return self._compose(self.map_to(node.inputs[0]), self.other_map(other))
+        other = as_convolution(self.network, node, tensor)
+        if other is not None:
+            self.groups.add(other.groups)
+            made = self._compose(self.map_to(source_of(self.network, node)), self.other_map(other))
+            return replace(made, exact=made.exact and not differs_at_border(node))
+        if node.is_op("Add", "Sum") and len(node.inputs) == 2:
+            return self._sum(node)
+        raise NotLinearError(f"{node.op} node {node.name!r} is no convolution")
 
     def _pass(self, layer: Layer | None = None, site: Site | None = None) -> None:
         """Note a layer or a site on the way, before what lies behind it is looked at: deep networks end here."""
@@ -351,8 +354,7 @@ def _possible_sources(analysis: Analysis, output: str) -> list[str]:
             continue
         sums += node.is_op("Add", "Concat", "Sum")
         if sums <= _MAX_LAYERS and (
-            node.index in analysis.site_of_node
-            or node.is_op("Add", "AveragePool", "Concat", "Sum", "Identity", "Dropout")
+            node.index in analysis.site_of_node or node.is_op(*IN_DISGUISE, "Concat", "Sum", "Identity", "Dropout")
         ):
             todo.extend((name, passed, sums) for name in node.inputs if name)
     return list(found)

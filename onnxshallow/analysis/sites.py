@@ -12,7 +12,7 @@ as one of these before (`onnxshallow.model.spelling`).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,12 +34,19 @@ _KINDS: dict[str, Kind] = {
 }  # fmt: skip
 # What may be a site in a graph whose tensors are not known.
 _HIDDEN: dict[str, Kind] = {"Relu": "relu", "ThresholdedRelu": "relu", "LeakyRelu": "leaky_relu", "PRelu": "prelu"}
-# Makers of tensors whose axis 1 is the channel, and operators that leave the axes where they are.
-_CHANNEL_MAKERS = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization", "InstanceNormalization")
-_AXIS_KEEPERS = ("Add", "Sub", "Mul", "Div", "Sum", "Identity", "Dropout", "Concat", "MaxPool", "AveragePool", "Pad",
-                 "Relu", "Clip", "LeakyRelu", "PRelu", "Max", "Resize", "Upsample", "Split", "Slice",
-                 "Where", "Cast", "CastLike", "Neg", "Abs", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu",
-                 "Softplus", "Sqrt", "Exp", "Reciprocal")  # fmt: skip
+# Operators that read and make tensors whose axis 1 is the channel, and those that leave the axes where they are.
+_OF_CHANNELS = (
+    "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace", "GlobalAveragePool",
+    "GlobalMaxPool", "GroupNormalization", "InstanceNormalization", "LRN", "MaxPool", "SpaceToDepth",
+)  # fmt: skip
+_AXIS_KEEPERS = (
+    "Abs", "Add", "Cast", "CastLike", "Clip", "Concat", "Div", "Dropout", "Elu", "Erf", "Exp", "HardSigmoid",
+    "HardSwish", "Identity", "LeakyRelu", "Log", "LpNormalization", "Max", "Mean", "Min", "Mul", "Neg", "PRelu",
+    "Pad", "Pow", "Reciprocal", "Relu", "Resize", "Selu", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Sqrt",
+    "Sub", "Sum", "Tanh", "Upsample", "Where",
+)  # fmt: skip
+# What may stand between a Reshape and the one that takes it back, as the halves of a GroupNormalization do.
+_BETWEEN_RESHAPES = ("Add", "Cast", "InstanceNormalization", "LayerNormalization", "Mul")
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ def _site(network: Network, node: Node, kind: Kind) -> Site:
         every = [int(size or 0) for size in sizes]
         size = network.per_sample(_elements(network, node, every))
         idle = network.per_sample(math.prod(every)) - size if kind == "max" else 0
-    by_channel = sizes is not None and len(sizes) >= 2 and (len(sizes) == 2 or _has_channels(network, source))
+    by_channel = sizes is not None and len(sizes) >= 2 and (len(sizes) == 2 or _has_channels(network, node))
     channels = int(sizes[1] or 0) if sizes is not None and by_channel else 1
     return Site(
         name=node.name,
@@ -202,25 +209,57 @@ def _refusal(
     return None
 
 
-def _has_channels(network: Network, tensor: str) -> bool:
-    """Whether axis 1 of `tensor` is a channel axis: it comes from a convolution or a normalization."""
-    seen: set[str] = set()
-    todo = [tensor]
+def _has_channels(network: Network, site: Node) -> bool:
+    """Whether axis 1 of what a site reads is a channel axis: such a tensor lies behind it, or before it."""
+    makers = (each for name in site.inputs[:1] for each in [network.producer(name)] if each is not None)
+    return _meets_channels(network, makers, _makers) or _meets_channels(network, _readers(network, site), _readers)
+
+
+def _meets_channels(
+    network: Network, first: Iterable[Node], following: Callable[[Network, Node], Iterable[Node]]
+) -> bool:
+    """Whether nodes that leave the axes where they are lead to one that has channels on axis 1."""
+    seen: set[int] = set()
+    todo = list(first)
     while todo:
-        name = todo.pop()
-        node = network.producer(name)
-        if name in seen or node is None:
+        node = todo.pop()
+        if node.index in seen:
             continue
-        seen.add(name)
-        if smooth_kind(network, node) is not None:
-            todo.append(node.inputs[0])
-        if not is_default_domain(node.domain):
-            continue
-        if node.op in _CHANNEL_MAKERS:
+        seen.add(node.index)
+        if node.is_op(*_OF_CHANNELS, "Gemm"):
             return True
-        if node.op in _AXIS_KEEPERS or (node.op == "Gather" and node.attributes.get("axis", 0) == 1):
-            todo.extend(node.inputs)
+        along_channels = node.is_op("Gather") and node.attributes.get("axis", 0) == 1
+        if node.is_op(*_AXIS_KEEPERS, "Reshape") or along_channels or smooth_kind(network, node) is not None:
+            todo.extend(following(network, node))
     return False
+
+
+def _makers(network: Network, node: Node) -> Iterator[Node]:
+    """The nodes that make what a node reads; of a Reshape, those before the one that it takes back."""
+    names: Sequence[str] = node.inputs
+    if node.is_op("Reshape"):
+        before = _before_reshapes(network, node)
+        names = () if before is None else (before,)
+    yield from (maker for name in names if (maker := network.producer(name)) is not None)
+
+
+def _before_reshapes(network: Network, last: Node) -> str | None:
+    """The tensor of the same shape that an earlier Reshape took apart, if `last` brings it together again."""
+    shape, tensor = network.shape(last.outputs[0]), last.inputs[0]
+    node = network.producer(tensor)
+    while node is not None and node.is_op(*_BETWEEN_RESHAPES):
+        tensor = next((name for name in node.inputs if not network.is_constant(name)), node.inputs[0])
+        node = network.producer(tensor)
+    if node is None or not node.is_op("Reshape") or shape is None:
+        return None
+    return node.inputs[0] if network.shape(node.inputs[0]) == shape else None
+
+
+def _readers(network: Network, node: Node) -> Iterator[Node]:
+    """The nodes that read what a node makes as data, which no Reshape is."""
+    for name in node.outputs:
+        readers = (each for each in network.consumers(name) if not each.is_op("Reshape"))
+        yield from (each for each in readers if each.inputs[:1] == (name,) or each.is_op(*_AXIS_KEEPERS))
 
 
 def _hidden_sites(network: Network, holder: Node) -> Iterator[Site]:

@@ -30,6 +30,7 @@ _OPERATORS: dict[str, Smooth] = {
     "ThresholdedRelu": "thresholded_relu",
 }
 _CALLED: dict[str, Smooth] = {
+    "Elu": "elu",
     "FastGelu": "fast_gelu",
     "Gelu": "gelu",
     "HardSigmoid": "hard_sigmoid",
@@ -37,6 +38,8 @@ _CALLED: dict[str, Smooth] = {
     "Mish": "mish",
     "QuickGelu": "quick_gelu",
     "Silu": "silu",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
 }
 _CONTRIBUTED = ("FastGelu", "Gelu", "QuickGelu")
 _NO_ZERO: tuple[Smooth, ...] = ("hard_sigmoid", "sigmoid", "softplus")

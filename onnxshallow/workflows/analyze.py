@@ -31,5 +31,5 @@ def analyze(
     """
     options = {"input_shape": input_shape, "max_tensor": max_tensor, "freeze_weights": freeze_weights}
     config = read_arguments(model, None, options)
-    document = as_document(model, config.tensor_limit, freeze=config.freeze_weights)
-    return analyze_model(document.plain.model, config.input_shape)
+    document = as_document(model, config.tensor_limit, freeze=config.freeze_weights).measurable(scores=False)
+    return analyze_model(document.plain.model, document.sizes(config.input_shape))

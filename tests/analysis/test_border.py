@@ -6,7 +6,7 @@ import pytest
 
 from onnxshallow.analysis import NotLinearError, analyze, trace_region
 from onnxshallow.analysis.border import constant_part
-from tests.analysis.test_regions import BLOCKS, CHAINS, NORM, PAD, affine, net, without_sites
+from tests.analysis.test_regions import BLOCKS, CHAINS, NORM, PAD, TAKEN, affine, net, without_sites
 from tests.graphs import assert_close, run_plain
 
 
@@ -20,7 +20,7 @@ def assert_constant_part(model: onnx.ModelProto, source: str = "x", output: str 
 
 @pytest.mark.parametrize("body", [body for body, _ in CHAINS.values()], ids=CHAINS)
 def test_chains(body):
-    assert_constant_part(net(body, zero=np.zeros((), "f"), six=np.full((), 6, "f"), slope=(4, 1, 1), **NORM))
+    assert_constant_part(net(body, **TAKEN, **NORM))
 
 
 @pytest.mark.parametrize("body", [body for body, _ in BLOCKS.values()], ids=BLOCKS)

@@ -15,10 +15,28 @@ from tests.graphs import parse
         ),
         ("h = Conv(x, w) r = Relu(h) a = Conv(r, w) y = Add(a, r)", "no convolution follows that could be merged"),
         ("h = Conv(x, w) y = Relu(h)", "what it makes is an output of the model"),
+        (
+            "h = Conv(x, w) r = Relu(h) m = Mul(r, c) a = Conv(m, w) b = Conv(m, w) y = Mul(a, b)",
+            "tensor 'm' behind it is read by 2 nodes",
+        ),
+        (
+            "h = Conv(x, w) r = Relu(h) j = Concat<axis=1>(r, x) a = Conv(j, v) b = Conv(j, v) y = Mul(a, b)",
+            "tensor 'j' behind it is read by 2 nodes",
+        ),
+        (
+            "e = Exp(x) h = Conv(x, w) r = Relu(h) j = Concat<axis=1>(r, e) y = Conv(j, v)",
+            "Concat node 'j' joins it with branches",
+        ),
+        (
+            "h = Conv(x, w) r = Relu(h) m = Mul(r, c) y = MaxPool<kernel_shape=[2,2]>(m)",
+            "MaxPool node 'y' follows it and is no",
+        ),
     ],
 )
 def test_what_stands_beside_a_site_is_named(body, reason):
-    analysis = analyze(parse(f"(float[N,3,6,6] x) => (float[N,3,h,v] y) {{ {body} }}", w=(3, 3, 1, 1)))
+    analysis = analyze(
+        parse(f"(float[N,3,6,6] x) => (float[N,3,h,v] y) {{ {body} }}", w=(3, 3, 1, 1), c=(3, 1, 1), v=(3, 6, 1, 1))
+    )
     (site,) = analysis.sites
     assert foreign_neighbour(analysis, site).startswith(reason)
     assert damaged_neighbour(analysis, site) is None

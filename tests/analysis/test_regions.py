@@ -91,13 +91,36 @@ CHAINS = {
         "a = Conv(x, w, b) r = Relu(a) k = AveragePool<kernel_shape=[2,2], strides=[2,2]>(r) y = Conv(k, p, b)",
         True,
     ),
+    "pooling that does not count": (
+        f"a = Conv(x, w, b) r = Relu(a) k = AveragePool<kernel_shape=[2,2], {PAD}>(r) y = Conv(k, p, b)",
+        False,
+    ),
+    "arithmetic": ("a = Conv(x, w) r = Relu(a) t = Neg(r) k = Sub(six, t) l = Add(e, k) y = Conv(l, u, b)", True),
+    "arithmetic before a padded one": (f"a = Conv(x, w) r = Relu(a) k = Add(r, e) y = Conv<{PAD}>(k, u)", False),
+    "halves that are joined again": (
+        "a = Conv(x, w, b) r = Relu(a) k, l = Split<axis=1>(r, halves) f = Conv(k, h) g = Conv(l, h, two) "
+        "t = Relu(g) j = Concat<axis=1>(f, t) y = Conv(j, p, b)",
+        True,
+    ),
+    "negated and joined": (
+        "a = Conv(x, w, b) n = Neg(a) j = Concat<axis=1>(a, n) r = Relu(j) k = Gather<axis=1>(r, order) "
+        "y = Conv(k, u)",
+        True,
+    ),
+    "blocks": (
+        "a = Conv<kernel_shape=[2,1]>(x, tall) r = Relu(a) k = SpaceToDepth<blocksize=2>(r) y = Conv(k, z, b)",
+        True,
+    ),
 }
+TAKEN = dict(
+    e=(4, 1, 1), h=(2, 2, 1, 1), two=(2,), tall=(4, 4, 2, 1), z=(4, 16, 1, 1), halves=np.array([2, 2]),
+    order=np.array([7, 0, 2, 5]), zero=np.zeros((), "f"), six=np.full((), 6, "f"), slope=(4, 1, 1),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("body", "exact"), CHAINS.values(), ids=CHAINS)
 def test_chains(body, exact):
-    zero, six = np.zeros((), "f"), np.full((), 6, "f")
-    model = net(body, zero=zero, six=six, slope=(4, 1, 1), **NORM)
+    model = net(body, **TAKEN, **NORM)
     region = assert_fuses(model, "x", "y", exact=exact, crop=1)
     assert region.sites == tuple(site.name for site in analyze(model).sites)
     assert len(region.nodes) == len(model.graph.node)
@@ -316,14 +339,6 @@ def test_a_pooling_by_averages_is_part_of_a_chain(pooling, shape):
     (region,), _ = find_regions(analysis)
     assert (region.source, region.output, region.sites) == ("x", "y", ("r",))
     assert (region.shape.kernel_shape, region.shape.strides) == shape
-
-
-def test_what_a_pooling_does_at_a_border_by_counting_is_no_convolution():
-    text = """(float[N,3,8,8] x) => (float[N,5,H,W] y) {
-        h = Conv(x, w) r = Relu(h) p = AveragePool<kernel_shape=[3,3], pads=[1,1,1,1]>(r) y = Conv(p, v) }"""
-    regions, reasons = find_regions(analyze(parse(text, w=(4, 3, 3, 3), v=(5, 4, 3, 3))))
-    assert not regions
-    assert reasons == {"r": "AveragePool node 'p' follows it and is no convolution"}
 
 
 def test_constants_that_vary_along_a_map_are_named():

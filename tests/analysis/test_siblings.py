@@ -5,6 +5,7 @@ import pytest
 from onnxshallow.analysis import analyze
 from onnxshallow.analysis.siblings import SHARED, siblings
 from onnxshallow.model.network import Network
+from onnxshallow.model.spelling import plainly_spelled
 from tests.graphs import parse, positive, run_plain, signed
 from tests.networks import smooth
 from tests.runs import ANY_LOSS, run
@@ -44,6 +45,37 @@ def test_branches_that_share_weights_are_left_alike():
 def test_weights_that_serve_again_further_down_tie_nothing(body):
     model = parse(f"(float[N,4,6,6] x) => (float[N,4,6,6] y) {{ {body} }}", u=(4, 4, 1, 1), k=(4, 4, 1, 1))
     assert siblings(Network(model)) == frozenset()
+
+
+KERNEL = signed("kernel", (4, 4, 1, 1))
+COPIES = {
+    "equal weights": ("h = Conv(x, k) g = Conv(z, l)", dict(k=KERNEL, l=KERNEL.copy())),
+    "each behind an Identity": ("i = Identity(k) j = Identity(k) h = Conv(x, i) g = Conv(z, j)", dict(k=KERNEL)),
+    "each turned": (
+        "i = Transpose<perm=[1,0,2,3]>(k) j = Transpose<perm=[1,0,2,3]>(k) h = Conv(x, i) g = Conv(z, j)",
+        dict(k=KERNEL),
+    ),
+}
+OTHERS = {
+    "other numbers": ("h = Conv(x, k) g = Conv(z, l)", dict(k=KERNEL, l=2 * KERNEL)),
+    "one number throughout": ("h = Conv(x, k) g = Conv(z, l)", dict(k=np.ones_like(KERNEL), l=np.ones_like(KERNEL))),
+    "one of them turned": ("i = Transpose<perm=[1,0,2,3]>(k) h = Conv(x, k) g = Conv(z, i)", dict(k=KERNEL)),
+}
+
+
+@pytest.mark.parametrize(("body", "weights"), [*COPIES.values(), *OTHERS.values()], ids=[*COPIES, *OTHERS])
+def test_copies_of_a_weight_are_one(body, weights, request):
+    text = f"(float[N,4,6,6] x, float[N,4,6,6] z) => (float[N,4,6,6] y) {{ {body} y = Sub(h, g) }}"
+    found = siblings(Network(parse(text, **weights)))
+    assert len(found) == (2 if request.node.callspec.id in COPIES else 0)
+
+
+def test_layers_on_the_last_axis_are_siblings_too():
+    branch = "a{0} = MatMul({0}, w) r{0} = Relu(a{0}) b{0} = MatMul(r{0}, v) "
+    body = branch.format("x") + branch.format("z") + "y = Sub(bx, bz)"
+    text = f"(float[N,5,8] x, float[N,5,8] z) => (float[N,5,4] y) {{ {body} }}"
+    analysis = analyze(plainly_spelled(parse(text, w=(8, 6), v=(6, 4))).model)
+    assert all(site.refusal is not None and SHARED in site.refusal for site in analysis.sites)
 
 
 def test_heads_of_a_pyramid_are_siblings():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onnxshallow.analysis import Site, find_sites
+from onnxshallow.analysis import Site, analyze, find_sites
 from onnxshallow.analysis.sites import rectifier_bound
 from onnxshallow.model.network import Network
 from tests.graphs import parse
@@ -261,3 +261,43 @@ def test_parts_of_channels_are_channels(body):
     assert sizes[0].channels > 1 or "parts" in body or "first" in body
     flat = sites("n = Sigmoid(x) " + body, **constants)
     assert flat[0].channels == 1
+
+
+BEHIND = {  # what stands between a convolution and an activation, the opset, and the channels that it leaves
+    "DepthToSpace<blocksize=2>(h)": (17, 2),
+    "SpaceToDepth<blocksize=2>(h)": (17, 32),
+    "GroupNormalization<num_groups=2>(h, s, s)": (21, 8),
+    "LRN<size=3>(h)": (17, 8),
+    "GlobalAveragePool(h)": (17, 8),
+    "Neg(h)": (17, 8),
+    "Erf(h)": (17, 8),
+    "Mean(h, h)": (17, 8),
+}
+
+
+@pytest.mark.parametrize(("body", "opset", "channels"), [(body, *rest) for body, rest in BEHIND.items()], ids=BEHIND)
+def test_the_channel_axis_is_followed_from_a_layer_before(body, opset, channels):
+    scales = dict(s=(8,)) if "s, s" in body else {}
+    text = f"(float[N,3,8,8] x) => (float[N,C,H,W] y) {{ h = Conv(x, w) d = {body} r = Relu(d) y = Exp(r) }}"
+    sites = analyze(parse(text, opset=opset, w=(8, 3, 1, 1), **scales)).sites
+    assert [site.channels for site in sites] == [channels]
+
+
+@pytest.mark.parametrize("body", ["Transpose<perm=[0,1,3,2]>(x)", "Sin(x)", "Softmax<axis=1>(x)"])
+def test_the_channel_axis_is_followed_to_a_layer_behind(body):
+    text = f"(float[N,3,8,8] x) => (float[N,C,H,W] y) {{ d = {body} r = Relu(d) e = Exp(r) y = Conv(e, w) }}"
+    assert [site.channels for site in analyze(parse(text, w=(8, 3, 1, 1))).sites] == [3]
+
+
+def test_the_channel_axis_is_followed_through_a_group_normalization_of_several_nodes():
+    body = """h = Conv(x, w) g = Reshape(h, apart) n = InstanceNormalization(g, s, s) k = Reshape(n, whole)
+        r = Relu(k) y = Exp(r)"""
+    targets = dict(apart=np.array([0, 2, -1]), whole=np.array([-1, 8, 8, 8]))
+    model = parse(f"(float[N,3,8,8] x) => (float[N,C,H,W] y) {{ {body} }}", w=(8, 3, 1, 1), s=(2,), **targets)
+    assert [site.channels for site in analyze(model).sites] == [8]
+
+
+def test_no_channels_are_made_up_behind_a_reshape():
+    body = "h = Conv(x, w) g = Reshape(h, apart) r = Relu(g) y = Exp(r)"
+    model = parse(f"(float[N,3,8,8] x) => (float[N,C,H] y) {{ {body} }}", w=(8, 3, 1, 1), apart=np.array([0, 2, -1]))
+    assert [site.channels for site in analyze(model).sites] == [1]

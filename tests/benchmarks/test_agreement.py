@@ -84,6 +84,13 @@ def test_growth_that_only_one_of_them_looks_for_is_noticed():
     assert judged(optimized(stability=growing(1.0, 2.0)), validated()) == "NO"
 
 
+def test_growth_may_be_told_in_any_order():
+    seen = [on_samples(2.0, "validation samples, blur"), on_samples(1.0, "validation samples")]
+    first = optimized(stability=Stability(tuple(seen), ()))
+    again = [on_samples(1.0, "samples"), on_samples(2.0, "samples, blur")]
+    assert judged(first, validated(stability=Stability(tuple(again), ()))) == "yes"
+
+
 def test_made_up_samples_to_validate_on_are_others_than_those_to_calibrate_on(tmp_path):
     onnx.save(net(), tmp_path / "net.onnx")
     assert made_up(tmp_path / "net.onnx", tmp_path, 5, 3) == ("--config", str(tmp_path / "onnxshallow.toml"))

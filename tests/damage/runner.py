@@ -61,7 +61,8 @@ class Outcome:
 
     def problem(self) -> str | None:
         """Why this is no proper refusal; None where it is one."""
-        lines = [line for line in self.errors.splitlines() if not line.startswith("WARNING: ")]
+        said = ("WARNING: ", "This will take about ")  # the second on a machine that is slow, or busy
+        lines = [line for line in self.errors.splitlines() if not line.startswith(said)]
         if self.mebibytes > MOST:
             return f"{self.mebibytes:.0f} MiB"
         if self.seconds > LONGEST:

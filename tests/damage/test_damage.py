@@ -84,6 +84,7 @@ def test_what_computes_without_end_is_killed():
     ("outcome", "problem"),
     [
         (Outcome(3, "WARNING: so.\nerror: The file is damaged.\n", 1.0, 200.0), None),
+        (Outcome(3, "This will take about 39 s.\nerror: The file is damaged.\n", 1.0, 200.0), None),
         (Outcome(0, "", 1.0, 200.0), "exit 0"),
         (Outcome(-11, "", 1.0, 200.0), "exit -11"),
         (Outcome(3, "", 1.0, 200.0), "no single sentence"),

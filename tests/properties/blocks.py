@@ -207,7 +207,7 @@ def dropout(b: Builder, x: Value) -> Value:
 
 def other_activation(b: Builder, x: Value) -> Value:
     """An activation that is no site, or nothing at all."""
-    return b.remember(Value(b.node(b.pick(("Identity", "Sigmoid", "Tanh")), [x.name]), x.shape))
+    return b.remember(Value(b.node(b.pick(("Identity", "Sigmoid", "Tanh", "Neg")), [x.name]), x.shape))
 
 
 def bare_activation(b: Builder, x: Value) -> Value:

@@ -357,7 +357,7 @@ def _touched(analysis: Analysis, candidate: Candidate) -> set[int]:
     follower = candidate.output
     while network.is_private(follower):  # what a layer takes in that did not before, as an activation came between
         (reader,) = network.consumers(follower)
-        if not reader.is_op("Identity", "Dropout", "BatchNormalization", "Add", "Sub", "Mul", "Div"):
+        if not reader.is_op("Identity", "Dropout", "BatchNormalization", "Add", "Sub", "Mul", "Div", "Neg"):
             break
         if sum(not network.is_constant(name) for name in reader.inputs if name) > 1:
             break

@@ -14,9 +14,11 @@ from onnxshallow.model.network import outer_references
 from tests.properties.blocks import BLOCKS
 from tests.properties.builder import Builder, Settings, Value
 from tests.properties.layers import activation, conv, gemm
+from tests.properties.rearranged import REARRANGED
 
 __all__ = ["random_model"]
 
+_BLOCKS = {**BLOCKS, **REARRANGED}
 # Sides of the inputs by the number of spatial axes, so that all networks cost about the same.
 _SIDES = {1: (5, 14), 2: (4, 10), 3: (3, 5)}
 
@@ -33,7 +35,7 @@ def random_model(random: random.Random) -> onnx.ModelProto:
     for _ in range(b.number(1, 7)):
         if b.history and b.chance(0.15):  # a second branch; the first one ends here, as an output or as dead nodes
             current = b.pick([value for value in b.history if len(value.shape) > 1])
-        block = random.choices(list(BLOCKS), weights=list(BLOCKS.values()))[0]
+        block = random.choices(list(_BLOCKS), weights=list(_BLOCKS.values()))[0]
         current = block(b, current)
     if b.chance(0.5):
         current = _head(b, current)

@@ -43,6 +43,29 @@ def _thresholded(node: onnx.NodeProto, zero: str, opset: int) -> list[onnx.NodeP
     return [helper.make_node("ThresholdedRelu", node.input, node.output, node.name, alpha=0.0)]
 
 
+def _absolute(node: onnx.NodeProto, zero: str, opset: int) -> list[onnx.NodeProto]:
+    size, total, half = (f"{node.output[0]}_{what}" for what in ("size", "total", "half"))
+    return [
+        helper.make_node("Abs", [node.input[0]], [size]),
+        helper.make_node("Add", [size, node.input[0]], [total]),
+        helper.make_node("Constant", [], [half], value=numpy_helper.from_array(np.array(0.5, np.float32))),
+        helper.make_node("Mul", [total, half], node.output, node.name),
+    ]
+
+
+def _filled(node: onnx.NodeProto, zero: str, opset: int) -> list[onnx.NodeProto]:
+    sizes, zeros = (f"{node.output[0]}_{what}" for what in ("sizes", "zeros"))
+    return [
+        helper.make_node("Shape", [node.input[0]], [sizes]),
+        helper.make_node("ConstantOfShape", [sizes], [zeros]),
+        helper.make_node("Max", [node.input[0], zeros], node.output, node.name),
+    ]
+
+
+def _looked_at(node: onnx.NodeProto, zero: str, opset: int) -> list[onnx.NodeProto]:
+    return [node, helper.make_node("Shape", [node.output[0]], [f"{node.output[0]}_unread"])]
+
+
 def _branch(node: onnx.NodeProto, zero: str, opset: int) -> list[onnx.NodeProto]:
     flag = f"{node.output[0]}_always"
     always = helper.make_node("Constant", [], [flag], value=numpy_helper.from_array(np.array(True)))
@@ -63,7 +86,8 @@ def spelled(model: onnx.ModelProto, random: random.Random) -> onnx.ModelProto:
     opset = next(entry.version for entry in model.opset_import if is_default_domain(entry.domain))
     if opset < 8:  # before, Max does not broadcast
         return model
-    spellings: list[_Spelling] = [_max, _thresholded] if opset >= 10 else [_max]
+    spellings: list[_Spelling] = [_max, _absolute, _looked_at]
+    spellings += [_thresholded, _filled] if opset >= 10 else []
     spellings += [_where, _gate, _branch] if opset >= 11 else []
     made = onnx.ModelProto()
     made.CopyFrom(model)

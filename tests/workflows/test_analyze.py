@@ -1,9 +1,11 @@
+import numpy as np
 import onnx
 import pytest
 
 from onnxshallow.analysis import Analysis
 from onnxshallow.errors import ModelError, UsageError
 from onnxshallow.workflows.analyze import analyze
+from tests.graphs import parse
 from tests.networks import build
 from tests.runs import NET, NET_WEIGHTS, net
 
@@ -34,3 +36,11 @@ def test_open_sizes_may_be_given():
 def test_the_largest_tensor_may_be_limited():
     with pytest.raises(ModelError, match="--max-tensor"):
         analyze(net(), max_tensor="100")
+
+
+def test_a_first_axis_that_is_no_batch_is_not_divided_by():
+    body = "u = Unsqueeze(x, first) h = Conv(u, w) r = Relu(h) k = Conv(r, v) y = Squeeze(k, first)"
+    text = f"(float[3,6,6] x) => (float[2,4,4] y) {{ {body} }}"
+    model = parse(text, w=(4, 3, 3, 3), v=(2, 4, 1, 1), first=np.array([0]))
+    cost = analyze(model).cost
+    assert (cost.relus, cost.macs) == (4 * 16, 4 * 27 * 16 + 2 * 4 * 16)

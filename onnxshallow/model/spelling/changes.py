@@ -1,15 +1,17 @@
 """Nodes that take the place of others, and the way back."""
 
 import heapq
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from onnxshallow.model.network import outer_references
+from onnxshallow.model.network import Node, outer_references
 from onnxshallow.model.shapes import bodies
 
-__all__ = ["Change", "changed", "fresh", "in_order", "reads", "undone"]
+__all__ = ["Change", "changed", "fresh", "in_order", "reads", "undone", "with_constants"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,25 @@ class Change:
         """Tensors that the new nodes make and the old ones did not."""
         made = {name for node in self.new for name in node.output}
         return made - {name for node in self.old for name in node.output}
+
+
+def with_constants(
+    graph: onnx.GraphProto, node: Node, values: Mapping[int, NDArray[np.generic]], taken: set[str]
+) -> Change:
+    """The change that lets a node read constants, by their place among its inputs, instead of what it reads there.
+
+    Args:
+        graph: that the node is in.
+        node: the node.
+        values: the constants.
+        taken: names that are no longer free; those of the constants are added.
+    """
+    new = onnx.NodeProto.FromString(node.proto.SerializeToString())
+    stored = []
+    for place, value in values.items():
+        new.input[place] = fresh(f"{node.inputs[place]}_known", taken)
+        stored.append(onnx.numpy_helper.from_array(value, new.input[place]))
+    return Change.of(graph, [node.index], [new], stored)
 
 
 def fresh(hint: str, taken: set[str]) -> str:
@@ -110,7 +131,10 @@ def undone(
             continue
         for place in places:
             slots[place] = []
-        slots[max(places)] = list(change.old)
+        if not places:  # what no output depends on, and was left out
+            slots.append([])
+            makers.update(dict.fromkeys(made, len(slots) - 1))
+        slots[max(places, default=-1)] = list(change.old)
     return [node for slot in slots for node in slot]
 
 

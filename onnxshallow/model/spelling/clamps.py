@@ -19,7 +19,7 @@ from onnxshallow.model.network import Network, Node
 from onnxshallow.model.shapes import all_names
 from onnxshallow.model.spelling.changes import Change, fresh
 
-__all__ = ["Clamp", "clamp_of", "clamps", "fits", "merged_clamps"]
+__all__ = ["Clamp", "Leaky", "Read", "clamp_of", "clamps", "fits", "merged_clamps", "written"]
 
 _ABOVE, _BELOW = ("Greater", "GreaterOrEqual"), ("Less", "LessOrEqual")
 
@@ -43,18 +43,18 @@ class Clamp:
 
 
 @dataclass(frozen=True, eq=False)
-class _Leaky:
+class Leaky:
     """x above zero, slope * x below; the slope is of a shape that is broadcast against x."""
 
     slope: NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
-class _Read:
+class Read:
     """What nodes were found to compute of `source`; `helpers` are nodes before that nothing else may need."""
 
     source: str
-    function: Clamp | _Leaky
+    function: Clamp | Leaky
     dtype: np.dtype
     helpers: tuple[Node, ...] = ()
 
@@ -90,12 +90,12 @@ def clamps(network: Network) -> list[Change]:
         read = _read(network, node) if len(node.outputs) == 1 and not network.is_constant(node.outputs[0]) else None
         if read is None:
             continue
-        written = _written(network, node, read, taken)
-        if written is None:
+        made = written(network, node, read, taken)
+        if made is None:
             continue
         helpers = _unneeded(network, node, read.helpers) - gone
         gone |= helpers
-        found.append(Change.of(network.model.graph, {node.index, *helpers}, *written))
+        found.append(Change.of(network.model.graph, {node.index, *helpers}, *made))
     return found
 
 
@@ -113,21 +113,21 @@ def merged_clamps(network: Network) -> list[Change]:
         dtype = _dtype(network, node.outputs[0])
         if first is None or dtype is None or (node.op == before.op == "Relu"):
             continue
-        read = _Read(before.inputs[0], first.then(second), dtype)
-        written = _written(network, node, read, taken) if first.low < first.high else None
-        if written is not None:
+        read = Read(before.inputs[0], first.then(second), dtype)
+        made = written(network, node, read, taken) if first.low < first.high else None
+        if made is not None:
             gone |= {before.index, node.index}
-            found.append(Change.of(network.model.graph, (before.index, node.index), *written))
+            found.append(Change.of(network.model.graph, (before.index, node.index), *made))
     return found
 
 
-def _read(network: Network, node: Node) -> _Read | None:
+def _read(network: Network, node: Node) -> Read | None:
     """What a node that is not plain already computes, if that is a clamp or a leaky rectifier."""
     if node.is_op("ThresholdedRelu"):
         dtype = _dtype(network, node.inputs[0])
         if node.attributes.get("alpha", 1.0) != 0 or dtype is None:
             return None
-        return _Read(node.inputs[0], Clamp(0.0, math.inf), dtype)
+        return Read(node.inputs[0], Clamp(0.0, math.inf), dtype)
     if node.is_op("Max", "Min"):
         return _bounded(network, node) or _greatest(network, node)
     if node.is_op("Where"):
@@ -135,7 +135,7 @@ def _read(network: Network, node: Node) -> _Read | None:
     return _gated(network, node) if node.is_op("Mul") else None
 
 
-def _bounded(network: Network, node: Node) -> _Read | None:
+def _bounded(network: Network, node: Node) -> Read | None:
     """Max or Min of one tensor and constants that are each one number."""
     computed = [name for name in node.inputs if not network.is_constant(name)]
     values = [network.constant(name) for name in node.inputs if network.is_constant(name)]
@@ -149,10 +149,10 @@ def _bounded(network: Network, node: Node) -> _Read | None:
             return None
         numbers.append(float(value.flat[0]))
     most = Clamp(max(numbers), math.inf) if node.op == "Max" else Clamp(-math.inf, min(numbers))
-    return _Read(computed[0], most, values[0].dtype) if values[0] is not None else None
+    return Read(computed[0], most, values[0].dtype) if values[0] is not None else None
 
 
-def _greatest(network: Network, node: Node) -> _Read | None:
+def _greatest(network: Network, node: Node) -> Read | None:
     """Max(a x, x) with a at most 1, and Min(a x, x) with a at least 1."""
     if len(node.inputs) != 2:
         return None
@@ -161,11 +161,11 @@ def _greatest(network: Network, node: Node) -> _Read | None:
         if slope is None or helper is None:
             continue
         if np.all(slope <= 1 if node.op == "Max" else slope >= 1):
-            return _Read(source, _Leaky(slope), slope.dtype, (helper,))
+            return Read(source, Leaky(slope), slope.dtype, (helper,))
     return None
 
 
-def _chosen(network: Network, node: Node) -> _Read | None:
+def _chosen(network: Network, node: Node) -> Read | None:
     """Where(x > 0, x, 0) and Where(x > 0, x, a x), also with the comparison the other way around."""
     for source in node.inputs[1:]:
         sign, helpers = _sign(network, node.inputs[0], source)
@@ -175,15 +175,15 @@ def _chosen(network: Network, node: Node) -> _Read | None:
         value = network.constant(other)
         if value is not None and value.dtype.kind == "f" and value.size and not np.any(value):
             if fits(network, value, source):
-                return _Read(source, Clamp(0.0, math.inf), value.dtype, helpers)
+                return Read(source, Clamp(0.0, math.inf), value.dtype, helpers)
             continue
         slope, helper = _scaled(network, other, source)
         if slope is not None and helper is not None:
-            return _Read(source, _Leaky(slope), slope.dtype, (*helpers, helper))
+            return Read(source, Leaky(slope), slope.dtype, (*helpers, helper))
     return None
 
 
-def _gated(network: Network, node: Node) -> _Read | None:
+def _gated(network: Network, node: Node) -> Read | None:
     """Mul(x, Cast(x > 0))."""
     for source, gate in (node.inputs, node.inputs[::-1]):
         cast = network.producer(gate)
@@ -192,7 +192,7 @@ def _gated(network: Network, node: Node) -> _Read | None:
         sign, helpers = _sign(network, cast.inputs[0], source)
         dtype = _dtype(network, source)
         if sign > 0 and dtype is not None:
-            return _Read(source, Clamp(0.0, math.inf), dtype, (*helpers, cast))
+            return Read(source, Clamp(0.0, math.inf), dtype, (*helpers, cast))
     return None
 
 
@@ -250,8 +250,8 @@ def _unneeded(network: Network, node: Node, helpers: tuple[Node, ...]) -> set[in
     return unneeded - {node.index}
 
 
-def _written(
-    network: Network, node: Node, read: _Read, taken: set[str]
+def written(
+    network: Network, node: Node, read: Read, taken: set[str]
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]] | None:
     """The plain node, and the constants that it reads; None where this opset has none of the element type."""
     if read.dtype.kind != "f" or network.opset < 7:

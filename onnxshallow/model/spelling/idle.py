@@ -2,6 +2,8 @@
 
 Cast to the same type                 Reshape to the same shape
 Transpose there and back              Unsqueeze and Squeeze of the same axes
+
+What no output depends on is left out, as it would stand in the way of its neighbours.
 """
 
 import numpy as np
@@ -11,7 +13,7 @@ from onnxshallow.model.network import Network, Node
 from onnxshallow.model.shapes import infer_shapes
 from onnxshallow.model.spelling.changes import Change
 
-__all__ = ["idle_nodes"]
+__all__ = ["idle_nodes", "unread_nodes"]
 
 
 def idle_nodes(network: Network) -> list[Change]:
@@ -39,6 +41,13 @@ def idle_nodes(network: Network) -> list[Change]:
     return found
 
 
+def unread_nodes(network: Network) -> list[Change]:
+    """Nodes on which no output depends, each with nothing in its place."""
+    return [
+        Change.of(network.model.graph, [node.index], []) for node in network.nodes if node.index not in network.alive
+    ]
+
+
 def _is_idle(network: Network, node: Node) -> bool:
     """Whether one node returns what it reads."""
     infos = network.inferred
@@ -50,11 +59,14 @@ def _is_idle(network: Network, node: Node) -> bool:
     if node.op != "Reshape":
         return before.dtype == after.dtype
     target = network.constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    if target is None or not target.size or node.attributes.get("allowzero", 0):
+    if target is None or not target.size or (node.attributes.get("allowzero", 0) and not np.all(target)):
         return False
     if not before.is_complete or before.shape != after.shape:
         return False
-    return bool(target[0] == 0 or (target[0] == -1 and _has_batch_first(network, node.inputs[0])))
+    if target[0] == -1:
+        return _has_batch_first(network, node.inputs[0])
+    sizes = [size for info in network.inputs for size in info.shape or (None,)]
+    return bool(target[0] == 0 or all(isinstance(size, int) for size in sizes))
 
 
 def _has_batch_first(network: Network, tensor: str) -> bool:

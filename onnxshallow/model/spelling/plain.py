@@ -10,11 +10,15 @@ from onnxshallow.model.shapes import OWN_DOMAIN, every_node
 from onnxshallow.model.spelling.casts import constant_casts
 from onnxshallow.model.spelling.changes import Change, changed, in_order, reads, undone
 from onnxshallow.model.spelling.clamps import clamps, merged_clamps
+from onnxshallow.model.spelling.fills import fills
 from onnxshallow.model.spelling.fused import fused_layers
-from onnxshallow.model.spelling.idle import idle_nodes
+from onnxshallow.model.spelling.idle import idle_nodes, unread_nodes
 from onnxshallow.model.spelling.inlining import branches, calls
 from onnxshallow.model.spelling.layouts import channels_first, sunk_transposes
+from onnxshallow.model.spelling.rectifiers import rectifiers
 from onnxshallow.model.spelling.shape_readers import shape_readers
+from onnxshallow.model.spelling.shuffles import shuffles
+from onnxshallow.model.spelling.sizes import known_sizes
 from onnxshallow.model.spelling.smooth import smooth_activations, written_out
 from onnxshallow.model.spelling.sparse import with_dense_weights
 
@@ -25,11 +29,16 @@ _Rule = Callable[[Network], list[Change]]
 _RULES: tuple[_Rule, ...] = (
     branches,
     constant_casts,
+    fills,
+    known_sizes,
+    unread_nodes,
     idle_nodes,
     shape_readers,
     fused_layers,
     clamps,
+    rectifiers,
     merged_clamps,
+    shuffles,
     channels_first,
     sunk_transposes,
     idle_nodes,
@@ -57,6 +66,7 @@ class Plain:
         graph, first = made.graph, self.original.graph
         stored = {t.name for t in (*graph.initializer, *first.initializer)}
         stored |= {t.values.name for t in (*graph.sparse_initializer, *first.sparse_initializer)}
+        stored |= {t.name for changes in self.rounds for change in changes for t in change.initializers}
         known = stored | {value.name for value in (*graph.input, *graph.output)}
         nodes = list(graph.node)
         for changes in reversed(self.rounds):
@@ -98,7 +108,7 @@ def plainly_spelled(model: onnx.ModelProto) -> Plain:
     network = Network(now)
     for rule in _RULES:
         while changes := rule(network):
-            network = Network(changed(network.model, changes))
+            network = Network(_tidied(changed(network.model, changes), model))
             rounds.append(tuple(changes))
     changes, functions = smooth_activations(network)
     if changes:
@@ -108,6 +118,16 @@ def plainly_spelled(model: onnx.ModelProto) -> Plain:
         rounds.append(tuple(changes))
         return Plain(now, model, tuple(rounds))
     return Plain(network.model, model, tuple(rounds))
+
+
+def _tidied(now: onnx.ModelProto, first: onnx.ModelProto) -> onnx.ModelProto:
+    """A model without the constants that an earlier round added and nothing reads any more, changed in place."""
+    read = {value.name for value in now.graph.output}.union(*(reads(node) for node in now.graph.node))
+    read |= {tensor.name for tensor in first.graph.initializer}
+    for place in reversed(range(len(now.graph.initializer))):
+        if now.graph.initializer[place].name not in read:
+            del now.graph.initializer[place]
+    return now
 
 
 def _as_before(nodes: Sequence[onnx.NodeProto], first: onnx.GraphProto) -> list[onnx.NodeProto]:

@@ -8,7 +8,7 @@ from onnxshallow.model.shapes import all_names, infer_shapes
 from onnxshallow.model.spelling.changes import Change, fresh
 from onnxshallow.model.tensors import TensorInfo
 
-__all__ = ["shape_readers"]
+__all__ = ["for_two_samples", "shape_readers"]
 
 
 def shape_readers(network: Network) -> list[Change]:
@@ -21,7 +21,7 @@ def shape_readers(network: Network) -> list[Change]:
     batched = next((i for i in network.inputs if i.shape and not isinstance(i.shape[0], int)), None)
     if not readers or batched is None:
         return []
-    doubled = _for_two_samples(network)
+    doubled = for_two_samples(network)
     taken = all_names(network.model.graph)
     found = []
     for node in readers:
@@ -39,7 +39,7 @@ def _is_reader(network: Network, node: Node) -> bool:
     return inner and not node.proto.attribute and not network.is_constant(node.outputs[0])
 
 
-def _for_two_samples(network: Network) -> dict[str, TensorInfo]:
+def for_two_samples(network: Network) -> dict[str, TensorInfo]:
     """What is inferred for two samples a batch; nothing where further axes are open."""
     shapes = {info.name: info.shape for info in network.inputs if info.shape and not isinstance(info.shape[0], int)}
     if not all(isinstance(size, int) for shape in shapes.values() for size in shape[1:]):

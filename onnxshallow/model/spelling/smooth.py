@@ -3,10 +3,10 @@
     Mul(x, Sigmoid(x))                        Silu(x)
     0.5 x (1 + Erf(x / sqrt 2))               Gelu(x)
     x Clip(x + 3, 0, 6) / 6                   HardSwish(x)
+    Where(x > 0, x, Exp(x) - 1)               Elu(x)
 
-What a few elementwise nodes compute of one tensor is found by trying them on numbers, whatever their order is and
-wherever their constants stand. The body keeps the nodes of the file, so that a call computes what stood there, bit
-for bit, and can be written out again (`written_out`).
+They are found by trying the nodes on numbers (`onnxshallow.model.spelling.trials`). The body keeps the nodes of the
+file, so that a call computes what stood there, bit for bit, and can be written out again (`written_out`).
 """
 
 import math
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnxshallow.model.network import Network, Node
 from onnxshallow.model.shapes import OWN_DOMAIN, all_names
 from onnxshallow.model.spelling.changes import Change, fresh
-from onnxshallow.model.spelling.clamps import fits
+from onnxshallow.model.spelling.trials import body_of, regions, tried
 
 __all__ = ["FORMULAS", "called", "smooth_activations", "written_out"]
 
@@ -45,18 +45,17 @@ FORMULAS: Mapping[str, Callable[[_Values], _Values]] = {
     "HardSwish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
     "HardSigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
     "Mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "Elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "Softplus": lambda x: np.log1p(np.exp(x)),
+    "Softsign": lambda x: x / (1 + np.abs(x)),
 }
 """What the functions compute, by name: SiLU (arXiv 1702.03118), GELU exact, by tanh and by a sigmoid (1606.08415),
-the hard forms of MobileNetV3 (1905.02244), Mish (1908.08681)."""
+the hard forms of MobileNetV3 (1905.02244), Mish (1908.08681), ELU (1511.07289)."""
 
 _NUMBERS = np.linspace(-7.9, 7.7, 105)
 # How far computed values may be from a formula, by element type.
 _CLOSE = {np.dtype(np.float16): 2e-2, np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-5}
-_ENDS = ("Div", "Mul")
-_CURVED = ("Clip", "Erf", "Exp", "HardSigmoid", "Sigmoid", "Softplus", "Tanh")
-_ELEMENTWISE = (*_CURVED, *_ENDS, "Add", "Identity", "Log", "Neg", "Pow", "Sub")
-# An activation takes no more nodes than this: GELU by tanh, with powers as products.
-_MOST = 14
+_ENDS = ("Div", "Log", "Mul", "Where")
 
 
 def smooth_activations(network: Network) -> tuple[list[Change], list[onnx.FunctionProto]]:
@@ -75,8 +74,8 @@ def smooth_activations(network: Network) -> tuple[list[Change], list[onnx.Functi
     for end in reversed(network.nodes):  # what is part of a longer one ends before it
         if end.index in gone or not end.is_op(*_ENDS) or end.index not in network.alive:
             continue
-        for nodes, source in _regions(network, end, gone):
-            body = _body(network, nodes, source)
+        for nodes, source in regions(network, end, gone):
+            body = body_of(network, nodes, source)
             if body is None:
                 continue
             key = body.SerializeToString(deterministic=True)
@@ -102,67 +101,14 @@ def called(node: Node) -> str | None:
     return node.op.split("_")[0] if node.domain == OWN_DOMAIN else None
 
 
-def _regions(network: Network, end: Node, gone: set[int]) -> Iterator[tuple[list[Node], str]]:
-    """Groups of elementwise nodes that end in a node and read one tensor, the smallest first."""
-    nodes = {end.index: end}
-    while len(nodes) <= _MOST:
-        made = {name for node in nodes.values() for name in node.outputs}
-        reads = {name for node in nodes.values() for name in node.reads if not network.is_constant(name)} - made
-        if len(reads) == 1 and any(node.is_op(*_CURVED) for node in nodes.values()):
-            inner = made - set(end.outputs)
-            readers = {reader.index for name in inner for reader in network.consumers(name)}
-            if readers <= set(nodes) and not any(network.is_output(name) for name in inner):
-                yield [nodes[index] for index in sorted(nodes)], next(iter(reads))
-        makers = [maker for name in reads if (maker := network.producer(name)) is not None]
-        last = max(makers, key=lambda node: node.index, default=None)
-        if last is None or not _may_join(last, gone):
-            return
-        nodes[last.index] = last
-
-
-def _may_join(node: Node, gone: set[int]) -> bool:
-    return node.is_op(*_ELEMENTWISE) and node.index not in gone and len(node.outputs) == 1 and not node.captures
-
-
-def _body(network: Network, nodes: Sequence[Node], source: str) -> onnx.FunctionProto | None:
-    """The nodes as a function of x without a name; None where a constant is no single number.
-
-    Tensors are numbered and nodes have no names, so that the same nodes elsewhere make the same function.
-    """
-    names, steps = {source: "x", nodes[-1].outputs[0]: "y"}, []
-    for node in nodes:
-        for name in node.reads:
-            if name in names:
-                continue
-            value = network.constant(name)
-            if value is None or value.size != 1 or not fits(network, value, source):
-                return None
-            names[name] = f"t{len(names)}"
-            number = onnx.numpy_helper.from_array(value.reshape(()))
-            steps.append(onnx.helper.make_node("Constant", [], [names[name]], value=number))
-        names.setdefault(node.outputs[0], f"t{len(names)}")
-        step = onnx.helper.make_node(node.op, [names.get(name, "") for name in node.inputs], [names[node.outputs[0]]])
-        step.attribute.extend(node.proto.attribute)
-        steps.append(step)
-    imports = [entry for entry in network.model.opset_import if entry.domain in ("", "ai.onnx")]
-    return onnx.helper.make_function(OWN_DOMAIN, "", ["x"], ["y"], steps, imports)
-
-
 def _kind(network: Network, body: onnx.FunctionProto, source: str) -> str | None:
     """The formula that a function computes, the nearest where several are near; None where none is."""
-    from onnx.reference import ReferenceEvaluator
-
     info = network.inferred.get(source)
     if info is None or info.dtype not in _CLOSE:
         return None
     numbers = _NUMBERS.astype(info.dtype)
-    ends = (onnx.helper.make_empty_tensor_value_info(name) for name in "xy")
-    graph = onnx.helper.make_graph(body.node, "tried", *([end] for end in ends))
-    model = onnx.helper.make_model(graph, opset_imports=body.opset_import, ir_version=network.model.ir_version)
-    try:
-        with np.errstate(all="ignore"):
-            (made,) = ReferenceEvaluator(model).run(None, {"x": numbers})
-    except Exception:  # the reference has gaps, and nodes may be invalid; either way they are nothing that is known
+    made = tried(network, body, numbers)
+    if made is None:
         return None
     exact = numbers.astype(np.float64)
     errors = {name: float(np.max(np.abs(made - formula(exact)))) for name, formula in FORMULAS.items()}

@@ -153,14 +153,18 @@ def _scaled(analysis: Analysis, layer: Layer, scales: Mapping[str, Values]) -> C
 
 def _leave_out(editor: GraphEditor, analysis: Analysis, layer: Layer, shift: Values) -> None:
     """Leave a product by ones out; a sum (C,) that belongs to it stays."""
-    made = editor.tensor(layer.output)
+    made, network = editor.tensor(layer.output), analysis.network
+    seen = network.is_output(layer.output) or any(layer.output in n.captures for n in network.consumers(layer.output))
     if np.any(shift):
         shape = (1, -1) + (1,) * (len(layer.weight_shape) - 2)
         value = editor.constant(f"{layer.name}.shift", shift.reshape(shape).astype(analysis.layers.dtype(layer)))
         node = gs.Node("Add", layer.name, {}, [editor.tensor(layer.source), value], [made])
-        editor.replace([analysis.network.nodes[index].outputs[0] for index in layer.nodes], [node])
-    elif analysis.network.producer(layer.source) is not None and analysis.network.is_private(layer.source):
+        editor.replace([network.nodes[index].outputs[0] for index in layer.nodes], [node])
+    elif network.producer(layer.source) is not None and network.is_private(layer.source):
         editor.rename_output(layer.source, layer.output)
+    elif seen:  # the name stays: a body reads it, or whoever runs the model
+        node = gs.Node("Identity", layer.name, {}, [editor.tensor(layer.source)], [made])
+        editor.replace([network.nodes[index].outputs[0] for index in layer.nodes], [node])
     else:
         source = editor.tensor(layer.source)
         for reader in list(made.outputs):

@@ -21,6 +21,7 @@ OPERATORS: Mapping[str, Operator] = {
 """By type."""
 
 _CALLED: Mapping[str, Operator] = {
+    "Elu": lambda call, x: x.clamp(min=0) + x.clamp(max=0).expm1(),
     "FastGelu": lambda call, x: 0.5 * x * (1 + (0.7978845608 * (x + 0.044715 * x**3)).tanh()),
     "Gelu": lambda call, x: 0.5 * x * (1 + (x * 0.5**0.5).erf()),
     "HardSigmoid": lambda call, x: (x / 6 + 0.5).clamp(0, 1),
@@ -28,6 +29,8 @@ _CALLED: Mapping[str, Operator] = {
     "Mish": OPERATORS["Mish"],
     "QuickGelu": lambda call, x: x * (1.702 * x).sigmoid(),
     "Silu": lambda call, x: x * x.sigmoid(),
+    "Softplus": OPERATORS["Softplus"],
+    "Softsign": lambda call, x: x / (1 + x.abs()),
 }
 _REFUSALS: Mapping[str, Refusal] = {**layers.REFUSALS, **pools.REFUSALS, **resampling.REFUSALS}
 

@@ -1,6 +1,8 @@
+import numpy as np
 import onnx
 
-from onnxshallow.model.spelling.changes import Change, changed, fresh, in_order, reads, undone
+from onnxshallow.model.network import Network
+from onnxshallow.model.spelling.changes import Change, changed, fresh, in_order, reads, undone, with_constants
 from tests.graphs import parse
 
 make = onnx.helper.make_node
@@ -52,3 +54,21 @@ def test_reads_and_fresh_names():
     taken = {"a", "a_2"}
     assert fresh("a", taken) == "a_3"
     assert "a_3" in taken
+
+
+def test_a_node_reads_constants_instead():
+    model = parse("(float[N,3] x, int64[2] s) => (float[N,3] y) { y = Reshape(x, s) }")
+    (node,) = Network(model).nodes
+    change = with_constants(model.graph, node, {1: np.array([-1, 3])}, {"s_known"})
+    made = changed(model, [change])
+    assert list(made.graph.node[0].input) == ["x", "s_known_2"]
+    assert [tensor.name for tensor in made.graph.initializer] == ["s_known_2"]
+    assert undone(made.graph.node, [change], {"x", "y", "s", "s_known_2"}) == list(model.graph.node)
+
+
+def test_nodes_without_any_in_their_place_come_back_where_what_they_read_is_there():
+    gone = [Change.of(MODEL.graph, [1], []), Change.of(MODEL.graph, [2], [])]
+    first = MODEL.graph.node[0]
+    assert list(changed(MODEL, gone).graph.node) == [first]
+    assert undone([first], gone, {"x", "y"}) == list(MODEL.graph.node)
+    assert undone([], gone, {"x", "y"}) == []

@@ -80,7 +80,6 @@ OTHERS = [
     "y = ThresholdedRelu(x)",
     "g = Greater(x, one) y = Where(g, x, zero)",
     "g = Greater(x, zero) y = Where(g, x, one)",
-    "g = Greater(x, zero) y = Where(g, zero, x)",
     "g = Less(x, zero) c = Cast<to=1>(g) y = Mul(x, c)",
     "a = Relu(x) y = Relu(a)",
     "y = Max(x, x)",

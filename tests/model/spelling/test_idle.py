@@ -70,3 +70,15 @@ def test_nodes_that_do_something(body):
     constants = {name: value for name, value in constants.items() if name in body}
     model = parse(f"(float[N,1,4] x) => (float[N,1,4] y) {{ {body} }}", **constants)
     assert idle_nodes(Network(model)) == []
+
+
+def test_what_no_output_depends_on_is_left_out_and_put_back():
+    model = parse("(float[N,3] x) => (float[N,3] y) { h = Sin(x) a = Shape(h) y = Abs(h) b = Cast<to=1>(a) }")
+    plain = plainly_spelled(model)
+    assert [node.op_type for node in plain.model.graph.node] == ["Sin", "Abs"]
+    assert plain.restored(plain.model) == model
+    edited = onnx.ModelProto()
+    edited.CopyFrom(plain.model)
+    del edited.graph.node[0]
+    edited.graph.node[0].input[0] = "x"
+    assert [node.op_type for node in plain.restored(edited).graph.node] == ["Abs"]  # what it read is gone

@@ -4,7 +4,7 @@ import onnx
 from onnxshallow.analysis import analyze
 from onnxshallow.model.editor import GraphEditor
 from onnxshallow.model.spelling import plainly_spelled
-from tests.graphs import parse
+from tests.graphs import assert_same_function, parse
 
 TEXT = """(float[N,3,4,4] x) => (float[N,3,4,4] y) { h = Conv(x, w)
     g = Greater(h, zero) r = Where(g, h, zero) k = Conv(r, w) s = Max(k, zero) y = Conv(s, w) }"""
@@ -67,3 +67,16 @@ def test_sites_are_found_in_other_spellings():
     model, plain = model_and_plain()
     assert [(site.name, site.kind) for site in analyze(plain.model).sites] == [("r", "relu"), ("s", "relu")]
     assert [(site.name, site.kind) for site in analyze(model).sites] == [("s", "max")]
+
+
+def test_constants_that_a_later_round_leaves_unread_are_left_out():
+    body = "s = Shape(h) b = Gather<axis=0>(s, first) t = Concat<axis=0>(b, rest) k = Reshape(h, t) y = Abs(k)"
+    constants = dict(first=np.array([0]), rest=np.array([3]))
+    model = parse(
+        f"(float[N,3] x) => (float[N,3] y) {{ h = Sin(x) {body} }}", ir=3, opset=9, as_inputs=True, **constants
+    )
+    plain = plainly_spelled(model)
+    assert [node.op_type for node in plain.model.graph.node] == ["Sin", "Identity", "Abs"]
+    assert {tensor.name for tensor in plain.model.graph.initializer} == set(constants)
+    assert_same_function(plain.model, model)
+    assert plain.restored(plain.model) == model

@@ -10,7 +10,7 @@ from tests.graphs import assert_close, assert_same_function, feeds, parse, run_p
 
 NUMBERS = dict(
     half=0.5, one=1.0, three=3.0, six=6.0, zero=0.0, root=2**0.5, part=1 / 6, cube=0.044715, tanh=(2 / np.pi) ** 0.5,
-    quick=1.702, two=2.0,
+    quick=1.702, two=2.0, twenty=20.0,
 )  # fmt: skip
 
 SPELLINGS = {
@@ -30,6 +30,11 @@ SPELLINGS = {
     "a = Add(x, three) c = Clip(a, zero, six) y = Div(c, six)": "HardSigmoid",
     "p = Softplus(x) t = Tanh(p) y = Mul(x, t)": "Mish",
     "e = Exp(x) f = Add(e, one) p = Log(f) t = Tanh(p) y = Mul(x, t)": "Mish",
+    "p = Softplus(x) g = Greater(x, twenty) w = Where(g, x, p) t = Tanh(w) y = Mul(x, t)": "Mish",
+    "e = Exp(x) f = Add(e, one) y = Log(f)": "Softplus",
+    "p = Softplus(x) g = Greater(x, twenty) y = Where(g, x, p)": "Softplus",
+    "e = Exp(x) f = Sub(e, one) g = Greater(x, zero) y = Where(g, x, f)": "Elu",
+    "a = Abs(x) b = Add(a, one) y = Div(x, b)": "Softsign",
 }
 
 

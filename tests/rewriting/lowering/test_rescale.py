@@ -116,3 +116,20 @@ def test_grouped_and_depthwise_layers_take_scales_up():
     }"""
     model = block(text=text, wd=(4, 1, 3, 3), we=(4, 2, 1, 1))
     assert ops(rescaled(model).model).count("Mul") == 1
+
+
+READ_INSIDE = """(float[N,3,6,6] x, bool q) => (float[N,2,6,6] y) {
+    a = Conv(x, w1, b1) r = Relu(a) m = Mul(r, f) c = Conv(r, w3) d = Conv(m, w4)
+    e = If(q) <then_branch = t () => (float[N,4,6,6] inner) { inner = Relu(m) },
+               else_branch = o () => (float[N,4,6,6] other) { other = Neg(m) }>
+    h = Conv(e, w4) p = Add(c, d) y = Add(p, h)
+}"""
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_product_that_a_body_reads_goes_there_too(taken):
+    model = parse(READ_INSIDE, **{**WEIGHTS, "f": channels(FACTOR), "w4": (2, 4, 1, 1)})
+    result = rescale(analyze(model))
+    values = {**feeds(parse(BLOCK, **WEIGHTS, f=channels(FACTOR), g=channels(ROOT))), "q": np.array(taken)}
+    (before,), (after,) = run_plain(model, values), run_plain(result.model, values)
+    np.testing.assert_allclose(after, before, atol=1e-4)
