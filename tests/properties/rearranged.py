@@ -61,7 +61,7 @@ def shuffled(b: Builder, x: Value) -> Value:
 
 def blocks(b: Builder, x: Value) -> Value:
     """Conv, activation, blocks of pixels as channels, Conv."""
-    y = activation(b, conv(b, x, b.number(1, 2)))
+    y = activation(b, conv(b, x, b.number(1, 2), same=True, stride=1))
     if len(y.spatial) != 2 or any(size % 2 for size in y.spatial) or b.settings.dtype != np.float32:
         return y
     shape = (4 * y.channels, *(size // 2 for size in y.spatial))

@@ -11,7 +11,7 @@ from tests.properties.features import PROMISED, features
 from tests.properties.generator import random_model
 from tests.properties.run import check_model, check_seed
 
-SEEDS = range(100)
+SEEDS = range(150)
 GROUP = 10
 # So many of them are checked here; the command checks as many as it is told to.
 CHECKED = 40
