@@ -64,15 +64,10 @@ def check_normalized(case: Case) -> None:
 
 
 def check_sites(case: Case, counts: Counts) -> None:
-    """The ReLU count is what running the model shows, but for sites that are named as of unknown size.
-
-    onnx's shape inference loses sizes that are computed where nodes share a name.
-    """
+    """The ReLU count is what running the model shows."""
     relus = count_relus(case, case.model)
     counted = sum(site.size or 0 for site in case.analysis.sites if site.node >= 0)  # but those in branches
-    unknown = len(case.analysis.cost.unknown)
-    assert counted == relus or (unknown and counted < relus), f"analysis counts {counted} ReLUs of {relus}"
-    counts["sites of unknown size"] += unknown
+    assert counted == relus, f"analysis counts {counted} ReLUs of {relus}"
     counts["sites"] += len(case.analysis.sites)
     counts["sites that cannot be removed"] += sum(site.refusal is not None for site in case.analysis.sites)
 

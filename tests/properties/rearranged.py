@@ -76,9 +76,12 @@ def blocks(b: Builder, x: Value) -> Value:
 
 
 def viewed(b: Builder, x: Value) -> Value:
-    """Conv, activation, a Reshape to the same shape whose target is read off a Shape, Conv."""
+    """Conv, activation, a Reshape to the same shape whose target is read off a Shape, Conv.
+
+    Not where nodes share a name, as onnx's shape inference then loses such sizes of the model as it stands.
+    """
     y = activation(b, conv(b, x))
-    if b.settings.open_sizes:
+    if b.settings.open_sizes or b.settings.naming == "same":
         return y
     sizes = b.node("Shape", [b.pick((x, y)).name])
     batch = b.node("Gather", [sizes, b.integers(0)], axis=0)
