@@ -6,6 +6,7 @@ best are then compared closely, on more samples (docs/decisions/plans-compete.md
 
 import itertools
 import logging
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -295,15 +296,15 @@ def _affordable_tries(inputs: Inputs) -> int:
 
 def fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) -> float:
     """What it takes to fit a layer, if it has the rows: the sums, their factorisation, rounds of new targets."""
-    outputs, unknowns = layer.weight_shape[0], float(np.prod(layer.weight_shape[1:]))
+    outputs, unknowns = layer.weight_shape[0], math.prod(layer.weight_shape[1:])
     macs = layer_macs(analysis.network, analysis.network.nodes[layer.main]) or 0
     available = samples * macs / (outputs * unknowns)
     if available < fit.fewest_rows * unknowns:
         return 0.0
-    rows = min(available, max(fit.rows_per_unknown * unknowns, fit.least_rows))
     groups = analysis.layers.groups(layer)
+    rows = min(available, fit.rows_wanted(unknowns, groups))
     products = rows * unknowns * (groups * unknowns + 4 * outputs * (1 + fit.rounds))
-    return products + groups * unknowns**3
+    return products + float(groups * unknowns**3)
 
 
 def _try_out(bench: _Bench, plan: Plan) -> Plan | None:
