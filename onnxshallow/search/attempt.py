@@ -193,7 +193,8 @@ def realize_with(
     rows: KnownRows | None = None,
 ) -> Realized:
     """Apply a plan, fitting on some samples; `rows` is what is known of the original from others fitted to these."""
-    with progress.stage("Rewriting and fitting", len(inputs.analysis.layers)) as step:
+    layers = len(inputs.analysis.layers) - sum(candidate.depth for candidate in plan.candidates)
+    with progress.stage("Rewriting and fitting", layers) as step:
         return realize(
             inputs.analysis,
             plan.candidates,
