@@ -10,6 +10,7 @@ from onnxshallow.cli.finish import finish, no_stale_output, outputs
 from onnxshallow.cli.shell import Bars, check_outputs, command_line, files_read, start_logging
 from onnxshallow.errors import UsageError
 from onnxshallow.options.flags import DATA, GATES, MACHINE, PIXELS, RESULT, TRAINING
+from onnxshallow.options.quantities import read_time
 
 __all__ = ["command"]
 
@@ -108,6 +109,13 @@ def _length(budget: str | None, steps: int | None, epochs: float | None) -> str 
     named = [flag for flag, value in asked.items() if value is not None]
     if len(named) > 1:
         raise UsageError(f"{' and '.join(named)} say the same in different ways; give one of them.")
+    if epochs is not None and epochs <= 0:
+        raise UsageError(f"--epochs cannot be {epochs:g}: it must be above zero.")
+    if budget is not None:
+        try:
+            read_time(budget)
+        except ValueError as error:
+            raise UsageError(f'--budget cannot be "{budget}": {error}.') from error
     if steps is not None:
         return f"{steps}steps"
     return f"{epochs:g}epochs" if epochs is not None else budget

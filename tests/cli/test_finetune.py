@@ -77,7 +77,9 @@ def test_usage(pair, torch):
     assert_error(run("finetune", original, optimized, "--calib", data), 2, "Say how long to train")
     assert_error(run("finetune", original, optimized, "--steps", 5), 2, "give --calib")
     outcome = run("finetune", original, optimized, "--calib", data, "--budget", "soon")
-    assert_error(outcome, 2, "it must be a time such as 10m")
+    assert_error(outcome, 2, '--budget cannot be "soon": it must be a time such as')
+    outcome = run("finetune", original, optimized, "--calib", data, "--epochs", 0)
+    assert_error(outcome, 2, "--epochs cannot be 0: it must be above zero")
     outcome = run("finetune", original, optimized, "--calib", data, "--steps", 5, "-o", optimized)
     assert_error(outcome, 2, "is the optimized model, which is never overwritten")
 
