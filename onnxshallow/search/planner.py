@@ -271,22 +271,18 @@ def _unreachable(problem: Problem, budget: Budget) -> TargetError:
     if budget.depth_saved:
         goal = f" that reach {' and '.join(parts)}" if parts else ""
         return TargetError(f"--kernel exact finds no mergers{goal} and leave an activation on this model; use auto.")
-    reached = []
-    if budget.relus is not None or budget.price_saved is None:
-        reached.append(f"{problem.fewest('relus')} ReLUs ({_share(problem.fewest('relus'), problem.relus)})")
+    fewest = {name: problem.fewest(name) for name, _, _ in limited}
+    reached = [f"{fewest[name]} {COUNTED[name]} ({_share(fewest[name], total)})" for name, total, _ in limited]
     if budget.depth is not None:
         parts.append(f"a depth of {budget.depth}")
         reached.append(f"a depth of {problem.least_depth()}")
-    for name, total, _ in limited:
-        if name != "relus":
-            reached.append(f"{problem.fewest(name)} {COUNTED[name]} ({_share(problem.fewest(name), total)})")
     if budget.price_saved is not None:
         parts.append(f"{budget.price_saved:.4g} less of the price of private inference")
         reached.append(f"{problem.most_saved():.4g} less of that price")
     return TargetError(
         f"The target of {' and '.join(parts)} cannot be reached: the lowest possible on this model is "
-        f"{', or '.join(reached)}; one activation always stays. Raise the target; `onnxshallow analyze` names the "
-        "reason for each site that cannot be removed."
+        f"{', or '.join(reached)}{'; one activation always stays' if problem.fewest('relus') else ''}. Raise the "
+        "target; `onnxshallow analyze` names the reason for each site that cannot be removed."
     )
 
 
