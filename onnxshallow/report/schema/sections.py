@@ -245,7 +245,8 @@ class ForecastReport(Part):
     """What a run was to take, told before it began, and what it took.
 
     Attributes:
-        seconds: that were foreseen, but for loading model and data, and for training.
+        seconds: that were foreseen, but for loading model and data, and for training. A second search, with channel
+            masks, is among them where it came to that.
         stages: likewise by stage, under the names of `timings`.
         memory_bytes: the most that the process was to hold.
         actual_seconds: that it took.
