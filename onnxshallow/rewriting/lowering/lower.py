@@ -65,15 +65,15 @@ def lower(
     for partial in sorted(partials, key=lambda partial: sites[partial.output].node):
         write_parts(editor, bare, sites[partial.output], _taken(partial, orders.get(partial.output)), form)
     rescaled = rescale(analyze(editor.finish(), shapes))
-    return with_scales(rescaled.model, _of_sites(bare, rescaled.scales, known))
+    return with_scales(rescaled.model, _of_tensors(bare, rescaled.scales, known))
 
 
-def _of_sites(
+def _of_tensors(
     analysis: Analysis, scales: Mapping[str, NDArray[np.float64]], known: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
-    """What the channels that activations make were multiplied by, now and before; none where that is one."""
+    """What the channels of tensors were multiplied by, now and before; none where that is one."""
     found = {}
-    for name in (site.output for site in analysis.sites):
+    for name in (name for node in analysis.network.nodes for name in node.outputs):
         parts = [values for each in (scales, known) if (values := each.get(name)) is not None]
         if parts:
             found[name] = np.prod(parts, axis=0)

@@ -324,7 +324,7 @@ def test_the_model_says_what_its_channels_were_multiplied_by():
     once = lowered(model, partials)
     before = intermediate(model, partials)
     names = ["r0", "r1", "r2", "r3", "r4"]
-    assert list(scales_of(once)) == ["r0", "r2", "r4"]  # what lies between two layers has no factor
+    assert [name for name in names if name in scales_of(once)] == ["r0", "r2", "r4"]  # no factor between two layers
     natural, taken_back = (Peaks(network, names, 1)(feeds(model)) for network in (before.network, Network(once)))
     np.testing.assert_allclose(taken_back, natural, rtol=1e-4)
 
