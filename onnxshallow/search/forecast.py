@@ -118,11 +118,11 @@ class Forecast:
 
 # By stage, how many times as long it takes as its counts say: samples, multiply-adds, cells, batches, builds.
 _FACTORS: Mapping[str, tuple[float, float, float, float, float]] = {
-    "observe": (0.8, 0.0, 9.1, 2.3, 3.0),
-    "sensitivity": (1.7, 1.1, 15.0, 7.0, 4.0),
-    "plan": (1.0, 1.1, 11.0, 2.4, 3.0),
-    "fit": (1.7, 1.0, 4.6, 2.7, 3.0),
-    "validate": (1.0, 0.0, 0.0, 2.7, 8.0),
+    "observe": (0.8, 0.0, 8.8, 3.0, 3.0),
+    "sensitivity": (1.4, 1.0, 18.0, 4.0, 4.0),
+    "plan": (0.9, 1.15, 11.0, 1.5, 3.3),
+    "fit": (1.9, 1.0, 4.4, 2.6, 3.0),
+    "validate": (1.0, 0.0, 0.0, 2.7, 15.0),
 }
 
 
