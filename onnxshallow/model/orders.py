@@ -37,7 +37,7 @@ def with_orders(model: onnx.ModelProto, orders: Mapping[str, NDArray[np.int64]])
     Tensors that lack some channels are left out: they can be compared with none of the original's.
     """
     written = {name: order.tolist() for name, order in orders.items() if _is_order(order)}
-    return with_notes(model, {_NAME: json.dumps(written) if written else None})
+    return with_notes(model, {_NAME: json.dumps(written, separators=(",", ":")) if written else None})
 
 
 def _is_order(values: NDArray[np.int64]) -> bool:
