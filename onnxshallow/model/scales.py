@@ -34,4 +34,4 @@ def scales_of(model: onnx.ModelProto) -> dict[str, NDArray[np.float64]]:
 def with_scales(model: onnx.ModelProto, scales: Mapping[str, NDArray[np.float64]]) -> onnx.ModelProto:
     """The model with a note of these scales in the place of the one that it has, if any."""
     written = {name: [float(f"{value:.7g}") for value in values] for name, values in scales.items()}
-    return with_notes(model, {_NAME: json.dumps(written) if scales else None})
+    return with_notes(model, {_NAME: json.dumps(written, separators=(",", ":")) if scales else None})

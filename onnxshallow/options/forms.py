@@ -32,6 +32,7 @@ __all__ = [
     "Names",
     "Numbers",
     "Reads",
+    "Resize",
     "Shapes",
     "Size",
     "Target",
@@ -101,6 +102,17 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, int | float) else value
 
 
+def _resize(value: object) -> object:
+    """Lets "256" and "48x192" stand for numbers."""
+    if not isinstance(value, str | list | tuple):
+        return value
+    sides = re.fullmatch(r"(\d+)(?:x(\d+))?", value) if isinstance(value, str) else None
+    given = value if sides is None else [side for side in sides.groups() if side]
+    if isinstance(given, str) or len(given) > 2 or not given:
+        raise ValueError("it is given as 256, for the shorter side, or as 48x192, for height and width")
+    return given[0] if len(given) == 1 else given
+
+
 def _shapes(value: object) -> object:
     """Lets "NAME:1,3,224,224", or a list of such, stand for a mapping of names to shapes."""
     named = _by_name(value, ":", "a shape is given as NAME:1,3,224,224")
@@ -159,6 +171,7 @@ Time = Annotated[str | None, Reads(_checked(read_time), str)]
 Bytes = Annotated[str | None, Reads(text_of, Size | str), AfterValidator(_checked(read_bytes))]
 Numbers = Annotated[tuple[float, ...] | None, Reads(_listed, float | str | Sequence[float])]
 Names = Annotated[tuple[str, ...] | None, Reads(_listed, str | Sequence[str])]
+Resize = Annotated[Size | tuple[Size, Size] | None, Reads(_resize, Size | str | Sequence[Size])]
 Shapes = Annotated[
     dict[str, tuple[Size, ...]] | None, Reads(_shapes, Mapping[str, Sequence[Size]] | str | Sequence[str])
 ]

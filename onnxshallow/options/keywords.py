@@ -42,7 +42,7 @@ class Options(TypedDict, total=False):
     std: float | str | Sequence[float] | None
     scale: float | None
     layout: Literal["nchw", "nhwc"] | None
-    resize: int | None
+    resize: int | str | Sequence[int] | None
     interpolation: Literal["bilinear", "bicubic"] | None
     crop: int | None
     channels: Literal["rgb", "bgr"] | None

@@ -36,6 +36,7 @@ from onnxshallow.options.forms import (
     Names,
     Numbers,
     Reads,
+    Resize,
     Shapes,
     Size,
     Target,
@@ -162,7 +163,9 @@ class Config(BaseModel):
     std: Annotated[Numbers, Flag("Divides each channel.", PIXELS, "A,B,C")] = None
     scale: Annotated[float, Field(gt=0), Flag("Divides pixels first.", PIXELS, "X")] = 255.0
     layout: Annotated[Literal["nchw", "nhwc"] | None, Flag("Of stored arrays.", PIXELS)] = None
-    resize: Annotated[Size | None, Flag("The shorter side is scaled to this.", PIXELS, "PIXELS")] = None
+    resize: Annotated[
+        Resize, Flag("The shorter side is scaled to this, or height and width to 48x192.", PIXELS, "PIXELS")
+    ] = None
     interpolation: Annotated[
         Literal["bilinear", "bicubic"], Flag("How images are scaled, antialiased as Pillow does.", PIXELS)
     ] = "bilinear"

@@ -1,6 +1,7 @@
 """How work that takes long shows that it goes on, and how long its stages took."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -45,13 +46,20 @@ def counted(items: Iterable[Item], step: Step) -> Iterator[Item]:
 
 @dataclass
 class Clock:
-    """Seconds by stage."""
+    """How long stages took.
+
+    Attributes:
+        seconds: by stage.
+        begun: how often each was begun.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    begun: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Time a stage; stages of one name add up."""
+        self.begun[name] += 1
         start = time.perf_counter()
         try:
             yield

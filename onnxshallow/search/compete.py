@@ -32,7 +32,7 @@ from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.search.solver import Budget
 from onnxshallow.search.workers import run_all, worker_count
 
-__all__ = ["fit_flops", "search", "tries_alone", "tries_together"]
+__all__ = ["search", "tries_alone", "tries_together"]
 
 logger = logging.getLogger(__name__)
 
@@ -288,13 +288,15 @@ def _affordable_tries(inputs: Inputs) -> int:
         for part in (rough.batches[rough.fitting], rough.batches[rough.selection], rough.watched)
     )
     flops = 2.0 * analysis.cost.macs * (fitted + selected + 3 * watched)
-    flops += sum(fit_flops(analysis, layer, fitted, rough.fit) for layer in analysis.layers if layer.kind != "affine")
+    flops += sum(
+        _fit_flops(analysis, layer, fitted, rough.fit) for layer in analysis.layers if layer.kind != "affine"
+    )
     share = _PARTLY if inputs.config.in_part else 1.0
     most = 1 + share * (_MOST_TRIES - 1)
     return int(np.clip(share * _SEARCH_FLOPS / max(flops, 1.0), min(_FEWEST_TRIES, most), most))
 
 
-def fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) -> float:
+def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) -> float:
     """What it takes to fit a layer, if it has the rows: the sums, their factorisation, rounds of new targets."""
     outputs, unknowns = layer.weight_shape[0], math.prod(layer.weight_shape[1:])
     macs = layer_macs(analysis.network, analysis.network.nodes[layer.main]) or 0

@@ -1,7 +1,7 @@
 """How fast this machine is at what a run consists of, measured in about a second.
 
-Four things take time: running the network, the sums of fits, gathering the rows that they are of, and all that goes
-along with each change, such as reading a graph and making a session.
+Five things take time: running the network, the sums of fits, gathering the rows that they are of, turning to the next
+batch, and all that goes along with each change, such as reading a graph and making a session.
 
 What is measured is the time that one thread computes, the quickest of a few tries, so that other work on the machine
 does not move it. How much longer it took by the clock says how busy the machine is with other work.
@@ -30,8 +30,8 @@ _TRIES, _MOST_TRIES, _SECONDS = 2, 20, 0.25
 _MOMENT = 0.02
 # Rows, unknowns and outputs of the fit that stands for all.
 _ROWS, _UNKNOWNS, _OUTPUTS = 2048, 576, 64
-# Images, channels and height and width of those whose rows stand for all.
-_IMAGES, _CHANNELS, _SIZE = 16, 64, 16
+# Images, channels and height and width of those whose rows stand for all; and batches that are turned to at a time.
+_IMAGES, _CHANNELS, _SIZE, _BATCHES = 16, 64, 16, 200
 # A clock whose ticks are longer tells nothing of what is measured here.
 _COARSE = 1e-3
 
@@ -42,8 +42,9 @@ class Pace:
 
     Attributes:
         sample: to run the network on one sample.
-        flop: of a multiply-add of a fit, as `onnxshallow.search.compete.fit_flops` counts them.
+        flop: of a multiply-add of a fit.
         cell: to gather one number of the rows of a fit.
+        batch: to gather the rows of a batch, did it hold but one number.
         build: to find a network's parts and to make a session of it.
         busy: how many times as long everything takes, as the machine does other things.
     """
@@ -51,6 +52,7 @@ class Pace:
     sample: float
     flop: float
     cell: float
+    batch: float
     build: float
     busy: float = 1.0
 
@@ -70,7 +72,7 @@ def measured_pace(inputs: Inputs) -> Pace:
     sample = _of_sample(inputs, session, watch)
     build = watch.quickest(lambda: _built(inputs))
     together = threads or usable_cores()
-    return Pace(sample, _of_flop(watch) / together, _of_cell(watch) / together, build, watch.busy)
+    return Pace(sample, _of_flop(watch) / together, _of_cell(watch) / together, _of_batch(watch), build, watch.busy)
 
 
 @dataclass
@@ -133,8 +135,20 @@ def _of_flop(watch: _Watch) -> float:
 
 
 def _of_cell(watch: _Watch) -> float:
-    one, kernel = (1, 1), np.ones((_CHANNELS, 1, 3, 3))
-    convolution = Convolution(kernel, np.zeros(_CHANNELS), one, one, one, one, _CHANNELS)
-    images = np.random.default_rng(0).standard_normal((_IMAGES, _CHANNELS, _SIZE, _SIZE), dtype=np.float32)
-    cells = np.empty((_CHANNELS, _IMAGES * _SIZE**2, 9), np.float32)
-    return watch.quickest(lambda: gather_patches(images, convolution, None, cells)) / cells.size
+    gather, cells = _gathering(_IMAGES, _CHANNELS, _SIZE, 3)
+    return watch.quickest(gather) / cells
+
+
+def _of_batch(watch: _Watch) -> float:
+    gather, _ = _gathering(1, 1, 1, 1)
+    return watch.quickest(lambda: [gather() for _ in range(_BATCHES)]) / _BATCHES
+
+
+def _gathering(images: int, channels: int, size: int, kernel: int) -> tuple[Callable[[], object], int]:
+    """Gathers what lies under a kernel at every place of some images, and how many numbers these are."""
+    one, pads = (1, 1), (kernel // 2, kernel // 2)
+    weight = np.ones((channels, 1, kernel, kernel))
+    convolution = Convolution(weight, np.zeros(channels), one, one, pads, pads, channels)
+    values = np.random.default_rng(0).standard_normal((images, channels, size, size), dtype=np.float32)
+    cells = np.empty((channels, images * size**2, kernel**2), np.float32)
+    return partial(gather_patches, values, convolution, None, cells), cells.size

@@ -70,19 +70,11 @@ def foreseen(inputs: Inputs, progress: Progress, targets: int | None = None) -> 
     if inputs.config.time_budget is not None:
         inputs = within_time(inputs, pace, read_time(inputs.config.time_budget), targets)
     expected = forecast(inputs, pace, targets)
+    if inputs.config.masks_in_gaps:
+        expected = expected.with_masks(forecast(inputs.at_granularity("channel"), pace, targets))
     if expected.seconds > _WORTH_TELLING:
-        progress.note(" ".join([expected.in_short(), *_with_masks(inputs, pace, targets)]))
+        progress.note(expected.in_short())
     return inputs, expected
-
-
-def _with_masks(inputs: Inputs, pace: Pace, targets: int | None) -> list[str]:
-    """What a second search takes, with channel masks, where `auto` may come to it."""
-    if not inputs.config.masks_in_gaps:
-        return []
-    more = forecast(inputs.at_granularity("channel"), pace, targets).seconds
-    return [
-        f"Where whole layers miss the target, channel masks are looked at, too, which takes {in_time(more)} more."
-    ]
 
 
 def has_time(inputs: Inputs, spent: float, targets: int | None = None) -> bool:

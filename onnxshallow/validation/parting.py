@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxshallow.model.network import Network
+from onnxshallow.model.orders import orders_of
 from onnxshallow.model.scales import scales_of
 from onnxshallow.model.session import Session
 from onnxshallow.runtime.segment import build_segment
@@ -111,17 +112,22 @@ class _Run:
 
     def __init__(self, network: Network, names: Sequence[str], threads: int) -> None:
         model, self._reads = build_segment(network, network.ancestors(names), names)
-        self._session, self._names, self._scales = Session(model, threads=threads), names, scales_of(network.model)
+        self._session, self._names = Session(model, threads=threads), names
+        self._scales, self._orders = scales_of(network.model), orders_of(network.model)
 
     def __call__(self, batch: _Batch) -> list[np.ndarray]:
         made = self._session.run({name: batch[name] for name in self._reads}, self._names)
         return [self._natural(name, value) for name, value in zip(self._names, made, strict=True)]
 
     def _natural(self, name: str, value: np.ndarray) -> np.ndarray:
-        scale = self._scales.get(name)
-        if scale is None or value.ndim < 2 or value.shape[1] != len(scale):
-            return value
-        return np.asarray(value / scale.reshape(-1, *(1,) * (value.ndim - 2)))
+        """The value with its channels at the scale and in the order that the original has them in."""
+        channels = value.shape[1] if value.ndim > 1 else 0
+        scale, order = self._scales.get(name), self._orders.get(name)
+        if scale is not None and len(scale) == channels:
+            value = np.asarray(value / scale.reshape(-1, *(1,) * (value.ndim - 2)))
+        if order is not None and len(order) == channels:
+            value = value[:, np.argsort(order)]
+        return value
 
 
 def _squares(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:

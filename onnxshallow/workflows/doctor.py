@@ -30,7 +30,7 @@ def examine() -> DoctorReport:
     hints: list[str] = []
     packages, extras = _packages(problems, hints)
     providers = _providers(problems)
-    runs = _runs(problems)
+    runs = bool(providers) and _runs(problems)  # without a runtime, which was told, there is nothing to run
     memory = _free_memory()
     if memory is not None and memory < _ENOUGH_MEMORY:
         hints.append(f"Only {memory >> 20} MiB of memory are free; give --memory to keep activations on disk.")

@@ -147,7 +147,7 @@ def optimize(
             trained = train(run.inputs, attempt.plan, attempt.realized, run.progress, clock)
             attempt = trained.attempt
         result = outcome(inputs, attempt, remarks, clock, run, force=force, trained=trained)
-        told = forecast_report(expected, clock.seconds)
+        told = forecast_report(expected, clock)
         return replace(result, report=result.report.model_copy(update={"forecast": told}))
 
 

@@ -116,7 +116,7 @@ def pareto(
         zip(done, speeds, strict=False)
     )  # where no plan was carried out, that of the original is left over
     report = pareto_report(inputs, found, by, by_plan, speeds[0].original_ms, clock.seconds)
-    return report.model_copy(update={"forecast": forecast_report(expected, clock.seconds)})
+    return report.model_copy(update={"forecast": forecast_report(expected, clock)})
 
 
 def _carried_out(run: Run, plan: Plan, original: Runner) -> Attempt:

@@ -1,8 +1,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from onnxshallow.options.forms import describe_data, file_of, names_code
+from onnxshallow.options.schema import Config
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,16 @@ def test_the_file_that_a_source_names(source, expected):
 @pytest.mark.parametrize(("source", "expected"), [(None, None), ("a.npz", "a.npz"), ([1], "<list>")])
 def test_sources_in_words(source, expected):
     assert describe_data(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [(48, 48), ("48", 48), ("48x192", (48, 192)), ([48, 192], (48, 192)), (None, None)]
+)
+def test_images_are_resized_by_one_side_or_by_both(given, read):
+    assert Config(resize=given).resize == read
+
+
+@pytest.mark.parametrize("given", ["48x", "x", "4x4x4", "", [], [1, 2, 3]])
+def test_what_is_no_size_is_told_how_one_is_given(given):
+    with pytest.raises(ValidationError, match="as 256, for the shorter side, or as 48x192"):
+        Config(resize=given)

@@ -62,6 +62,7 @@ def test_stages_of_one_name_add_up(time):
         with clock("fit"):
             time.now += seconds
     assert clock.seconds == {"fit": 2.5}
+    assert clock.begun["fit"] == 3
 
 
 def test_a_stage_that_fails_is_timed_and_its_error_goes_on(time):

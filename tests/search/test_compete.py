@@ -137,7 +137,7 @@ def test_fewer_plans_are_compared_where_each_takes_longer(monkeypatch, inputs):
     assert tries(inputs, granularity="channel") == tries(inputs, polynomials=True) < tries(inputs)
     sizes = [len(batch["x"]) for batch in inputs.rough.batches]
     once = 2.0 * inputs.analysis.cost.macs * sum(sizes)
-    monkeypatch.setattr(compete_module, "fit_flops", lambda *arguments: 0.0)
+    monkeypatch.setattr(compete_module, "_fit_flops", lambda *arguments: 0.0)
     monkeypatch.setattr(compete_module, "_FEWEST_TRIES", 2)
     monkeypatch.setattr(compete_module, "_SEARCH_FLOPS", 6 * once)
     watching = replace(inputs, reduced=replace(inputs.reduced, watched=3 * inputs.reduced.batches))

@@ -3,10 +3,12 @@ from dataclasses import replace
 import pytest
 
 from onnxshallow.runtime.store import memory_in_use
+from onnxshallow.search import forecast as module
+from onnxshallow.search.candidates import possible_candidates
 from onnxshallow.search.forecast import Forecast, Work, count_samples, forecast, work_of
 from onnxshallow.search.pace import Pace
 
-NOTHING = Pace(0, 0, 0, 0)
+NOTHING = Pace(0, 0, 0, 0, 0)
 
 
 def with_options(inputs, **options):
@@ -14,8 +16,8 @@ def with_options(inputs, **options):
 
 
 def test_work_adds_up():
-    one = Work(1, 2, 3, 4)
-    assert one.times(2).plus(one) == Work(3, 6, 9, 12)
+    one = Work(1, 2, 3, 4, 5)
+    assert one.times(2).plus(one) == Work(3, 6, 9, 12, 15)
 
 
 def test_stages_have_the_names_of_the_report(inputs):
@@ -26,7 +28,7 @@ def test_stages_have_the_names_of_the_report(inputs):
 
 def test_every_stage_takes_longer_on_a_slower_machine(inputs):
     asked = with_options(inputs, target_relus=0.7)
-    slow, fast = (forecast(asked, Pace(*(4 * (speed,)))).stages for speed in (2.0, 1.0))
+    slow, fast = (forecast(asked, Pace(*(5 * (speed,)))).stages for speed in (2.0, 1.0))
     for stage in set(fast) - {"latency"}:
         assert slow[stage] == pytest.approx(2 * fast[stage])
     assert slow["latency"] == fast["latency"]
@@ -34,7 +36,7 @@ def test_every_stage_takes_longer_on_a_slower_machine(inputs):
 
 def test_everything_takes_longer_while_the_machine_is_busy(inputs):
     asked = with_options(inputs, target_relus=0.7)
-    idle, busy = (forecast(asked, Pace(1, 1, 1, 1, busy)) for busy in (1.0, 3.0))
+    idle, busy = (forecast(asked, Pace(1, 1, 1, 1, 1, busy)) for busy in (1.0, 3.0))
     assert busy.stages["plan"] == pytest.approx(3 * idle.stages["plan"])
 
 
@@ -71,6 +73,37 @@ def test_a_forecast_is_one_sentence():
     assert Forecast({"fit": 700.0, "plan": 110.0}, 3 << 29).in_short() == (
         "This will take about 14 min and 1.5 GiB of memory."
     )
+
+
+def test_what_masks_would_take_is_told_beside_and_is_but_their_search():
+    one = Forecast({"observe": 1.0, "sensitivity": 2.0, "plan": 57.0, "fit": 9.0}, 1 << 30)
+    told = one.with_masks(one)
+    assert told.in_short().endswith("channel masks are looked at, too, which takes 60 s more.")
+    assert told.seconds == one.seconds
+    assert told.twice.stages == {"observe": 2.0, "sensitivity": 4.0, "plan": 114.0, "fit": 9.0}
+
+
+def test_no_more_plans_are_foreseen_than_there_can_be(inputs, monkeypatch):
+    asked = with_options(inputs, target_relus=0.7)
+    single = possible_candidates(asked)[0][:1]
+    monkeypatch.setattr(module, "possible_candidates", lambda inputs: (single, {}))
+    assert work_of(asked)["plan"] == Work()
+
+
+def test_small_batches_take_their_time(inputs):
+    asked = with_options(inputs, target_relus=0.7)
+    batches = [{"x": batch["x"][start : start + 1]} for batch in inputs.calibration.batches for start in range(8)]
+    single = replace(asked, calibration=replace(asked.calibration, batches=batches))
+    few, many = (forecast(one, Pace(0, 0, 0, 1, 0)).stages["observe"] for one in (asked, single))
+    assert many > 2 * few
+
+
+def test_a_wide_layer_in_place_of_thin_ones_takes_longer_to_fit(inputs):
+    candidates, _ = possible_candidates(inputs)
+    merger = next(c for c in candidates if c.layers == 1)
+    wide = replace(merger, macs=merger.macs - 100 * inputs.analysis.cost.macs)
+    few, many = (module._merged(inputs.analysis, c, 64, inputs.swept).flops for c in (merger, wide))
+    assert many > 100 * few > 0
 
 
 def test_samples_are_counted(inputs):

@@ -54,7 +54,7 @@ def test_the_clock_counts_where_a_device_computes_and_where_ticks_are_long(monke
 
 def test_a_pace_is_above_zero(inputs):
     found = measured_pace(inputs)
-    assert min(found.sample, found.flop, found.cell, found.build) > 0
+    assert min(found.sample, found.flop, found.cell, found.batch, found.build) > 0
     assert found.busy >= 1
 
 
@@ -73,4 +73,4 @@ def test_models_of_a_fixed_batch_are_run_on_whole_batches(inputs, monkeypatch):
 
 
 def test_a_machine_is_idle_unless_it_is_said_to_be_busy():
-    assert Pace(1, 1, 1, 1).busy == 1
+    assert Pace(1, 1, 1, 1, 1).busy == 1

@@ -10,7 +10,7 @@ from onnxshallow.search.forecast import Forecast, count_samples, forecast
 from onnxshallow.search.pace import Pace
 from onnxshallow.search.time_budget import foreseen, has_time, within_time
 
-SLOW = Pace(0.1, 0, 0, 0.1)
+SLOW = Pace(0.1, 0, 0, 0, 0.1)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import onnx
 import pytest
 
 from onnxshallow.model.network import Network
+from onnxshallow.model.orders import with_orders
 from onnxshallow.model.scales import with_scales
 from onnxshallow.validation import parting
 from onnxshallow.validation.parting import differences, first_beyond
@@ -64,6 +65,16 @@ def test_scales_of_channels_are_taken_back():
     assert differences(first, Network(model), BATCHES)[1].relative_error > 0.1
     told = Network(with_scales(model, {"a": scale, "b": scale}))
     assert max(each.relative_error for each in differences(first, told, BATCHES)) < 1e-6
+
+
+def test_channels_in_another_order_are_put_back():
+    order = np.array([2, 0, 3, 1])
+    scale = np.float32([1, 2, 4, 0.5])
+    w, v = signed("w", WEIGHTS["w"])[order], signed("v", WEIGHTS["v"])[:, order]
+    model = parse(TEXT, **{**WEIGHTS, "w": w * scale[:, None, None, None], "v": v / scale[:, None, None]})
+    first = Network(parse(TEXT, **WEIGHTS))
+    told = with_scales(with_orders(model, {"a": order, "b": order}), {"a": scale, "b": scale})
+    assert max(each.relative_error for each in differences(first, Network(told), BATCHES)) < 1e-6
 
 
 def test_constants_and_integers_are_not_compared():

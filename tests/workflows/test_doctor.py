@@ -126,7 +126,16 @@ def test_an_onnxruntime_that_does_not_run_is_a_problem(stated, monkeypatch):
     assert "reinstall" in report.problems[0]
     monkeypatch.setattr(onnxruntime, "get_available_providers", broken)
     monkeypatch.setattr(module, "runtimes", lambda: {"onnxruntime-openvino": "1.24.1"})
-    assert "pip install -U onnxruntime-openvino" in examine().problems[0]
+    (problem,) = examine().problems
+    assert "pip install -U onnxruntime-openvino" in problem
+
+
+def test_without_an_onnxruntime_nothing_else_is_said_of_it(stated, monkeypatch):
+    monkeypatch.setattr("onnxshallow.model.providers.available_providers", lambda: __import__("gone"))
+    monkeypatch.setattr(module, "runtime_problem", lambda: "onnxruntime is not installed")
+    report = examine()
+    assert report.problems == ["onnxruntime is not installed"]
+    assert not report.runs
 
 
 def test_a_cache_that_cannot_be_written_is_a_hint(stated, tmp_path, monkeypatch):
@@ -162,4 +171,4 @@ print_doctor(examine())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "A model of one node does not run" in done.stdout
+    assert "Problem: Files of onnxruntime are missing" in done.stdout

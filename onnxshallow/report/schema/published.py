@@ -8,6 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from onnxshallow.errors import UsageError
 from onnxshallow.options.schema import Config
 from onnxshallow.report.schema.engine import SetupReport
+from onnxshallow.report.schema.part import SCHEMA_VERSION
 from onnxshallow.report.schema.reports import (
     AnalysisReport,
     BenchReport,
@@ -42,14 +43,25 @@ PUBLISHED: dict[str, type[BaseModel]] = {
 """
 
 
-class _OfReports(GenerateJsonSchema):
+class _Untitled(GenerateJsonSchema):
     """Leaves out the titles of fields, which repeat their names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
-class _OfOptions(_OfReports):
+class _OfReports(_Untitled):
+    """Says which version of the reports it holds for, and allows for fields that are added within it."""
+
+    def model_schema(self, schema: Any) -> dict[str, Any]:
+        made = super().model_schema(schema)
+        made.pop("additionalProperties", None)
+        if "schema_version" in made["properties"]:
+            made["properties"]["schema_version"] = {"const": SCHEMA_VERSION, "type": "integer"}
+        return made
+
+
+class _OfOptions(_Untitled):
     """Leaves out null, which TOML has not."""
 
     def nullable_schema(self, schema: Any) -> dict[str, Any]:

@@ -245,7 +245,8 @@ class ForecastReport(Part):
     """What a run was to take, told before it began, and what it took.
 
     Attributes:
-        seconds: that were foreseen, but for loading model and data, and for training.
+        seconds: that were foreseen, but for loading model and data, and for training. A second search, with channel
+            masks, is among them where it came to that.
         stages: likewise by stage, under the names of `timings`.
         memory_bytes: the most that the process was to hold.
         actual_seconds: that it took.
@@ -287,9 +288,10 @@ class PartingReport(Part):
         if self.first is None:
             return f"None of {len(self.tensors)} tensors that both make is off by more than {self.tolerance:g}."
         before = self.tensors.index(self.first)
+        others = f"{before} before it {'is' if before == 1 else 'are'} not" if before else "it is the first of all"
         return (
             f"They part at {self.first.name!r}, which {self.first.op} node {self.first.node!r} makes: it is off by "
-            f"{self.first.relative_error:.3g} of its size, more than {self.tolerance:g}; {before} before it are not."
+            f"{self.first.relative_error:.3g} of its size, more than {self.tolerance:g}; {others}."
         )
 
 

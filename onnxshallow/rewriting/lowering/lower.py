@@ -3,7 +3,8 @@
 The channels of each stream are brought into one order in which those that a site activates, those that it squares and
 the others lie together (`onnxshallow.analysis.streams`, `ordering`); channels that are zero for all who read them are
 left out. Then each site is written by the roles of its channels (`roles`), and channels are multiplied by numbers so
-that factors go (`rescale`); the model says by which (`onnxshallow.model.scales`). All of it is exact.
+that factors go (`rescale`); the model says by which, and what the order is (`onnxshallow.model`, `scales` and
+`orders`). All of it is exact.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,6 +18,7 @@ from onnxshallow.analysis.partial import Partial
 from onnxshallow.analysis.streams import Stream, find_streams, joins_channels
 from onnxshallow.analysis.zeros import unneeded_channels
 from onnxshallow.model.editor import GraphEditor
+from onnxshallow.model.orders import orders_of, with_orders
 from onnxshallow.model.scales import scales_of, with_scales
 from onnxshallow.rewriting.lowering.ordering import common_order
 from onnxshallow.rewriting.lowering.reindex import joined_order, reindex
@@ -59,21 +61,22 @@ def lower(
     orders = _orders(bare, partials, form, dead)
     if orders:
         bare = analyze(reindex(bare, orders), shapes)
-    known = scales_of(analysis.network.model)
+    known, before = scales_of(analysis.network.model), orders_of(analysis.network.model)
     known |= {name: values[orders[name]] for name, values in known.items() if name in orders}
+    noted = before | {name: before[name][order] if name in before else order for name, order in orders.items()}
     editor = GraphEditor(bare.network.model)
     for partial in sorted(partials, key=lambda partial: sites[partial.output].node):
         write_parts(editor, bare, sites[partial.output], _taken(partial, orders.get(partial.output)), form)
     rescaled = rescale(analyze(editor.finish(), shapes))
-    return with_scales(rescaled.model, _of_sites(bare, rescaled.scales, known))
+    return with_orders(with_scales(rescaled.model, _of_tensors(bare, rescaled.scales, known)), noted)
 
 
-def _of_sites(
+def _of_tensors(
     analysis: Analysis, scales: Mapping[str, NDArray[np.float64]], known: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
-    """What the channels that activations make were multiplied by, now and before; none where that is one."""
+    """What the channels of tensors were multiplied by, now and before; none where that is one."""
     found = {}
-    for name in (site.output for site in analysis.sites):
+    for name in (name for node in analysis.network.nodes for name in node.outputs):
         parts = [values for each in (scales, known) if (values := each.get(name)) is not None]
         if parts:
             found[name] = np.prod(parts, axis=0)

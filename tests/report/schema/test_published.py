@@ -26,7 +26,7 @@ def fits(value, schema, whole):
     kind = schema.get("type")
     if kind is not None and (not isinstance(value, TYPES[kind]) or (isinstance(value, bool) and kind != "boolean")):
         return False
-    if "enum" in schema and value not in schema["enum"]:
+    if value not in schema.get("enum", [value]) or value != schema.get("const", value):
         return False
     if kind in ("number", "integer") and value <= schema.get("exclusiveMinimum", float("-inf")):
         return False
@@ -96,8 +96,17 @@ def test_a_report_fits_its_schema():
     report, schema = examine().model_dump(mode="json"), json_schema("doctor")
     assert fits(report, schema, schema)
     assert not fits({**report, "cores": "two"}, schema, schema)
-    assert not fits({**report, "more": 1}, schema, schema)
     assert not fits({name: value for name, value in report.items() if name != "cores"}, schema, schema)
+
+
+def test_a_schema_goes_on_holding_as_fields_are_added():
+    report, schema = examine().model_dump(mode="json"), json_schema("doctor")
+    assert fits({**report, "more": 1, "packages": [{**report["packages"][0], "more": 1}]}, schema, schema)
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "options"])
+def test_a_schema_holds_for_one_version_of_the_reports(name):
+    assert json_schema(name)["properties"]["schema_version"]["const"] == 1
 
 
 def test_numbers_of_reports_may_be_null():
