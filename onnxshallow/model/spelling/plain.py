@@ -122,7 +122,7 @@ def plainly_spelled(model: onnx.ModelProto) -> Plain:
 
 
 def _tidied(now: onnx.ModelProto, first: onnx.ModelProto) -> onnx.ModelProto:
-    """A model without the constants that a round left unread, changed in place; `_store` brings the first ones back."""
+    """A model without the constants that a round left unread, changed in place; `_store` has them back."""
     unread_before = {tensor.name for tensor in first.graph.initializer} - _read(first.graph)
     kept = _read(now.graph) | unread_before | {value.name for value in first.graph.input}
     for place in reversed(range(len(now.graph.initializer))):
