@@ -34,7 +34,8 @@ def keywords() -> dict[str, str]:
     for name, field in schema.Config.model_fields.items():
         reads = next((part for part in field.metadata if isinstance(part, Reads)), None)
         accepted = _source(field.annotation if reads is None else reads.accepts)
-        for word in dict.fromkeys([name, (field.alias or name).replace("-", "_")]):
+        words = schema.Option.from_field(name, field).words
+        for word in dict.fromkeys([name, *(each.replace("-", "_") for each in words)]):
             found[word] = accepted if accepted == "object" else f"{accepted} | None"
     return found
 

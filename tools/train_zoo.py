@@ -4,6 +4,7 @@
     python tools/train_zoo.py vgg --images FOLDER
     python tools/train_zoo.py mobilenetv2 --images FOLDER
     python tools/train_zoo.py efficientnet --images FOLDER
+    python tools/train_zoo.py convnext --images FOLDER
 
 The first writes the network (`digits-resnet.onnx`), its calibration and validation images and the
 `onnxshallow.toml` that lets `onnxshallow optimize digits-resnet.onnx --target-relus 0.58` find them. The
@@ -18,6 +19,7 @@ and another number of cores may round differently.
 """
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +28,7 @@ from torch import nn
 from zoo.files import export, write_data
 from zoo.images import ImagesError, load_cifar10, load_digits
 from zoo.networks import cifar10_mobilenetv2, cifar10_vgg, digits_resnet
-from zoo.smooth import cifar10_efficientnet
+from zoo.smooth import cifar10_convnext, cifar10_efficientnet
 from zoo.training import Recipe, accuracy, train
 
 __all__ = ["RECIPES", "main"]
@@ -40,6 +42,12 @@ def _cifar10(model_file: str, build: Callable[[], nn.Module], epochs: int) -> Re
 
 
 RECIPES = {
+    "convnext": dataclasses.replace(
+        _cifar10("convnext-cifar10.onnx", cifar10_convnext, epochs=40),
+        adaptive=True,
+        learning_rate=4e-3,
+        weight_decay=0.05,
+    ),
     "digits": Recipe("digits-resnet.onnx", "digits", load_digits, digits_resnet),
     "vgg": _cifar10("vgg-cifar10.onnx", cifar10_vgg, epochs=80),
     "efficientnet": _cifar10("efficientnet-cifar10.onnx", cifar10_efficientnet, epochs=20),

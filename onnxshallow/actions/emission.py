@@ -11,7 +11,7 @@ from onnxshallow.convolution import Convolution, dense
 from onnxshallow.model.editor import GraphEditor
 from onnxshallow.model.network import Network
 
-__all__ = ["affine_nodes", "is_channel_affine", "layer_nodes", "write_layer", "write_layers"]
+__all__ = ["affine_nodes", "average_nodes", "is_channel_affine", "layer_nodes", "write_layer", "write_layers"]
 
 
 def layer_nodes(
@@ -106,6 +106,23 @@ def affine_nodes(
         gs.Node("Mul", name, {}, [editor.tensor(source), factor], [scaled]),
         gs.Node("Add", f"{name}/shift", {}, [scaled, offset], [editor.tensor(output)]),
     ]
+
+
+def average_nodes(editor: GraphEditor, source: str, *, name: str, flat: bool) -> list[gs.Node]:
+    """The nodes that average each channel of a tensor; the last one makes that.
+
+    Args:
+        editor: the graph under edit; the nodes are not inserted.
+        source: tensor that is read, (N, C, *spatial).
+        name: for the nodes and the tensors that they make, where it is free.
+        flat: whether (N, C) is made, and not (N, C, 1, ...).
+    """
+    made = gs.Variable(editor.fresh(name))
+    pooling = gs.Node("GlobalAveragePool", editor.fresh_node(name), {}, [editor.tensor(source)], [made])
+    if not flat:
+        return [pooling]
+    flattened = gs.Variable(editor.fresh(f"{name}/flat"))
+    return [pooling, gs.Node("Flatten", editor.fresh_node(f"{name}/flat"), {"axis": 1}, [made], [flattened])]
 
 
 def write_layers(network: Network, layers: Layers, fitted: Mapping[Layer, Convolution]) -> onnx.ModelProto:

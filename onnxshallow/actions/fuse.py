@@ -3,6 +3,7 @@
     Conv -> act -> Conv                     one Conv
     x -> Conv -> act -> Conv -> Add(x)      one Conv, the shortcut folded into the kernel
     1x1 -> act -> depthwise -> act -> 1x1   one dense Conv
+    Conv -> act -> GlobalAveragePool -> Gemm    GlobalAveragePool, one Gemm
 
 The composite of two 3x3 kernels is 5x5 and costs 1.39 times their multiply-adds, so the new convolution is as a
 rule *fitted*: to a kernel of smaller size (3x3 halves the cost), with the composite's centre as the start. The
@@ -16,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from onnxshallow.actions.base import Action, Candidate, FindOptions, Found, Kind, Rewrite, Statistics
-from onnxshallow.actions.emission import layer_nodes
+from onnxshallow.actions.emission import average_nodes, layer_nodes
 from onnxshallow.analysis import (
     Analysis,
     NotLinearError,
@@ -117,10 +118,16 @@ class Fuse(Action[Merger]):
         """Raises NotLinearError where no kernel size is possible."""
         sizes = analysis.network.shape(region.source)
         spatial = tuple(size or 0 for size in sizes[2:]) if sizes is not None else ()
+        if region.averaged:
+            spatial = (1,) * region.shape.rank
         found: list[Merger] = []
         reason = "no kernel size fits"
+        exact = options.kernel == "exact"
+        if exact and region.averaged and not region.exact:
+            raise NotLinearError(
+                "the average of a convolution with more than one tap is not exactly one of the average"
+            )
         for kernel in _kernels(region.shape, options):
-            exact = options.kernel == "exact"
             if exact and max(kernel, default=1) > _LARGEST_EXACT:
                 reason = f"the exact composite would have a kernel of {max(kernel)}"
                 continue
@@ -191,17 +198,23 @@ class Fuse(Action[Merger]):
             bias_map = self._border(analysis, region, affine)
         elif candidate.exactness == "fitted":
             convolution = resize_kernel(convolution, candidate.kernel)
+        source, averages = region.source, []
+        if region.averaged:
+            averages = average_nodes(
+                editor, source, name=f"{region.layers[-1].name}/average", flat=not region.shape.rank
+            )
+            source = averages[-1].outputs[0].name
         nodes = layer_nodes(
             editor,
             convolution,
-            region.source,
+            source,
             region.output,
             name=region.layers[-1].name,
             dtype=dtype,
             bias_map=bias_map,
         )
         outputs = [analysis.network.nodes[index].outputs[0] for index in region.nodes]
-        editor.replace(outputs, nodes)
+        editor.replace(outputs, [*averages, *nodes])
         if candidate.exactness == "fitted":
             return Rewrite(fit=(region.output,))
         return Rewrite(frozen=(nodes[0].outputs[0].name, region.output))

@@ -6,7 +6,7 @@ import numpy as np
 
 from onnxshallow.model.network import Network, Node
 
-__all__ = ["pads_of", "slices_of", "spatial_attribute", "zero_padding"]
+__all__ = ["axes_of", "pads_of", "slices_of", "spatial_attribute", "zero_padding"]
 
 
 def spatial_attribute(node: Node, name: str, rank: int) -> tuple[int, ...]:
@@ -113,3 +113,11 @@ def _optional(network: Network, node: Node, position: int) -> np.ndarray | bool 
         return None
     value = network.constant(node.inputs[position])
     return False if value is None else value
+
+
+def axes_of(network: Network, node: Node) -> list[int] | None:
+    """The axes that a node reduces or takes away; None where they are all, or no constants."""
+    given = node.attributes.get("axes")
+    if given is None and len(node.inputs) > 1 and node.inputs[1]:
+        given = network.constant(node.inputs[1])
+    return None if given is None or len(given) == 0 else [int(axis) for axis in given]

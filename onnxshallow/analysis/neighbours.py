@@ -2,6 +2,7 @@
 
 from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.analysis import Analysis
+from onnxshallow.analysis.averages import averages, flattens
 from onnxshallow.analysis.shortcuts import as_convolution, joins_channels
 from onnxshallow.analysis.sites import Site
 from onnxshallow.model.network import Node
@@ -54,6 +55,8 @@ def _is_linear(analysis: Analysis, node: Node) -> bool:
     if node.index in analysis.layers.by_node or node.is_op("Add", "Sum"):
         return True
     if is_passthrough(analysis.network, node) or joins_channels(analysis.network, node):
+        return True
+    if averages(analysis.network, node) or flattens(analysis.network, node):
         return True
     return as_convolution(analysis.network, node, node.outputs[0]) is not None
 

@@ -11,38 +11,29 @@ residual additions, and shortcut paths:
     x -> Conv -> Relu -> Neg -> Sub(1) -> Conv -> y         a chain over arithmetic, a channel at a time
     x -> Split -> Conv, Conv -> Relu, Relu -> Concat -> Conv -> y    halves that come together again
     x -> Conv, Conv -> Relu, Relu -> Concat -> Conv -> y    branches of one tensor that are joined
+    x -> Conv -> Relu -> GlobalAveragePool -> Gemm -> y     one layer of the averages of x
 
 Nothing outside may read what lies inside. The merging of blocks is the idea of "Making Models Shallow Again"
 (arXiv 2304.13274); here the region is found in the graph, not given by layer numbers.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial, reduce
 
 import numpy as np
 
-from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.analysis import Analysis
+from onnxshallow.analysis.averages import AVERAGING, averages
 from onnxshallow.analysis.layers import Layer
 from onnxshallow.analysis.neighbours import damaged_neighbour, foreign_neighbour
-from onnxshallow.analysis.shortcuts import IN_DISGUISE, as_convolution, differs_at_border, joins_channels, source_of
+from onnxshallow.analysis.shortcuts import IN_DISGUISE, joins_channels
 from onnxshallow.analysis.sites import Site
-from onnxshallow.convolution import Convolution, add_shortcut, compose, composes_exactly, identity, join, scale_output
-from onnxshallow.errors import UsageError
-from onnxshallow.model.network import Node
+from onnxshallow.analysis.walk import MAX_LAYERS, MAX_SITES, LinearMap, NotLinearError, Walk
+from onnxshallow.convolution import Convolution, add_shortcut, identity, join, scale_output
 
 __all__ = ["LinearMap", "NotLinearError", "Region", "find_regions", "linear_map", "trace_region"]
-
-# Regions with more sites than this are left to several steps.
-MAX_SITES = 3
-# Layers on the longest way through a region; twice as many may lie in it, in the body and on shortcuts.
-_MAX_LAYERS = 4
-
-
-class NotLinearError(UsageError):
-    """Why a part of the graph cannot be changed as asked, in words; of a plan, what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +51,8 @@ class Region:
         out_channels: channels of `output`.
         groups: groups of the composite.
         exact: whether composing is exact everywhere.
+        averaged: whether the one convolution reads the average of each channel of `source`, (N, C, 1, ...), or (N, C)
+            where `shape` has no spatial axes.
     """
 
     source: str
@@ -72,129 +65,7 @@ class Region:
     out_channels: int
     groups: int
     exact: bool
-
-
-@dataclass(frozen=True, eq=False)
-class LinearMap:
-    """A composite and whether it equals what it stands for everywhere.
-
-    Attributes:
-        convolution: the composite.
-        exact: whether it is right at the borders too.
-    """
-
-    convolution: Convolution
-    exact: bool
-
-
-class _Walk:
-    """Composes the map from `source` to a tensor, and notes what it passes."""
-
-    def __init__(
-        self,
-        analysis: Analysis,
-        source: str,
-        layer_map: Callable[[Layer], Convolution],
-        site_map: Callable[[Site, Convolution], Convolution],
-        other_map: Callable[[Convolution], Convolution],
-        join_map: Callable[[Sequence[Convolution]], Convolution],
-        start: Convolution,
-    ) -> None:
-        self.analysis = analysis
-        self.network = analysis.network
-        self.source = source
-        origin = self.network.producer(source)
-        self._first = 0 if origin is None else origin.index + 1
-        self.layer_map, self.site_map, self.other_map = layer_map, site_map, other_map
-        self.join_map = join_map
-        self.start = start
-        self.nodes: set[int] = set()
-        self.layers: dict[str, Layer] = {}
-        self.sites: dict[str, Site] = {}
-        self.groups: set[int] = set()
-        self._maps: dict[str, LinearMap] = {}
-
-    def map_to(self, tensor: str) -> LinearMap:
-        """The map from the source to `tensor`.
-
-        Raises:
-            NotLinearError: something on the way is not linear.
-        """
-        if tensor == self.source:
-            return LinearMap(self.start, True)
-        if tensor not in self._maps:
-            self._maps[tensor] = self._step(tensor)
-        return self._maps[tensor]
-
-    def _step(self, tensor: str) -> LinearMap:
-        node = self.network.producer(tensor)
-        if self.network.is_constant(tensor):
-            raise NotLinearError(f"the constant {tensor!r} that is added is not one number a channel")
-        if node is None or node.index < self._first:
-            raise NotLinearError(f"{tensor!r} does not come from {self.source!r} alone")
-        layer = self.analysis.layers.by_output.get(tensor)
-        if layer is not None:
-            self._pass(layer=layer)
-            return self._compose(self.map_to(layer.source), self.layer_map(layer))
-        self.nodes.add(node.index)
-        site = self.analysis.site_of_node.get(node.index)
-        if site is not None:
-            if site.refusal is not None:
-                raise NotLinearError(f"site {site.name!r} cannot be removed: {site.refusal}")
-            self._pass(site=site)
-            before = self.map_to(site.source)
-            return LinearMap(self.site_map(site, before.convolution), before.exact)
-        if is_passthrough(self.network, node):
-            return self.map_to(node.inputs[0])
-        if joins_channels(self.network, node):
-            return self._joined(node)
-        other = as_convolution(self.network, node, tensor)
-        if other is not None:
-            self.groups.add(other.groups)
-            made = self._compose(self.map_to(source_of(self.network, node)), self.other_map(other))
-            return replace(made, exact=made.exact and not differs_at_border(node))
-        if node.is_op("Add", "Sum") and len(node.inputs) == 2:
-            return self._sum(node)
-        raise NotLinearError(f"{node.op} node {node.name!r} is no convolution")
-
-    def _pass(self, layer: Layer | None = None, site: Site | None = None) -> None:
-        """Note a layer or a site on the way, before what lies behind it is looked at: deep networks end here."""
-        if layer is not None:
-            self.nodes.update(layer.nodes)
-            self.layers[layer.name] = layer
-            self.groups.add(self.analysis.layers.groups(layer))
-        if site is not None:
-            self.sites[site.name] = site
-        if len(self.sites) > MAX_SITES or len(self.layers) > 2 * _MAX_LAYERS:
-            raise NotLinearError(f"too many layers or activations lie behind {self.source!r} for one convolution")
-
-    def _compose(self, before: LinearMap, convolution: Convolution) -> LinearMap:
-        try:
-            exact = before.exact and composes_exactly(before.convolution, convolution)
-            return LinearMap(compose(before.convolution, convolution), exact)
-        except ValueError as error:
-            raise NotLinearError(str(error)) from error
-
-    def _sum(self, node: Node) -> LinearMap:
-        shapes = [self.network.shape(name) for name in node.inputs]
-        if shapes[0] is None or shapes[0] != shapes[1]:
-            raise NotLinearError(f"the operands of {node.op} node {node.name!r} are broadcast or of unknown shape")
-        first, second = (self.map_to(name) for name in node.inputs)
-        if first.convolution.weight[0].size < second.convolution.weight[0].size:
-            first, second = second, first
-        try:
-            total = add_shortcut(first.convolution, second.convolution)
-        except ValueError as error:
-            raise NotLinearError(f"the shortcut of {node.name!r} cannot be folded: {error}") from error
-        return LinearMap(total, first.exact and second.exact)
-
-    def _joined(self, node: Node) -> LinearMap:
-        maps = [self.map_to(name) for name in node.inputs]
-        self.groups.add(1)
-        try:
-            return LinearMap(self.join_map([each.convolution for each in maps]), all(each.exact for each in maps))
-        except ValueError as error:
-            raise NotLinearError(f"the branches of {node.name!r} cannot be joined: {error}") from error
+    averaged: bool = False
 
 
 def trace_region(analysis: Analysis, source: str, output: str) -> Region:
@@ -210,7 +81,7 @@ def trace_region(analysis: Analysis, source: str, output: str) -> Region:
     if len(sizes) < 2 or len(out_sizes) < 2 or not sizes[1] or not out_sizes[1]:
         raise NotLinearError(f"the channels of {source!r} or {output!r} are not known")
     rank = len(sizes) - 2
-    walk = _Walk(
+    walk = Walk(
         analysis,
         source,
         layer_map=analysis.layers.geometry,
@@ -240,6 +111,7 @@ def trace_region(analysis: Analysis, source: str, output: str) -> Region:
         int(out_sizes[1]),
         math.gcd(*walk.groups) or 1,
         found.exact,
+        found.averaged,
     )
 
 
@@ -268,19 +140,20 @@ def linear_map(
     Raises:
         NotLinearError: the region does not exist.
     """
+    sizes = analysis.network.shape(region.source) or ()
 
     def through_site(site: Site, before: Convolution) -> Convolution:
         scale, shift = (np.broadcast_to(part, (before.out_channels,)) for part in affine(site))
         return scale_output(before, scale, shift)
 
-    walk = _Walk(
+    walk = Walk(
         analysis,
         region.source,
         layer_map=analysis.layers.convolution,
         site_map=through_site,
         other_map=lambda convolution: convolution,
         join_map=join,
-        start=identity(region.in_channels, region.shape.rank),
+        start=identity(region.in_channels, len(sizes) - 2),
     )
     return walk.map_to(region.output)
 
@@ -315,7 +188,7 @@ def find_regions(analysis: Analysis) -> tuple[tuple[Region, ...], dict[str, str]
 
 
 def _possible_outputs(analysis: Analysis) -> list[str]:
-    """Tensors at which a region may end: sums, activations of sums, and outputs of layers."""
+    """Tensors at which a region may end: sums, activations of sums, averages over the map, and outputs of layers."""
     found = []
     for node in analysis.network.nodes:
         layer = analysis.layers.by_node.get(node.index)
@@ -323,7 +196,7 @@ def _possible_outputs(analysis: Analysis) -> list[str]:
             if node.index == layer.nodes[-1] and layer.kind != "affine":
                 found.append(layer.output)
             continue
-        if node.is_op("Add", "Sum"):
+        if node.is_op("Add", "Sum") or averages(analysis.network, node):
             found.append(node.outputs[0])
         site = analysis.site_of_node.get(node.index)
         producer = analysis.network.producer(site.source) if site is not None else None
@@ -345,7 +218,7 @@ def _possible_sources(analysis: Analysis, output: str) -> list[str]:
         seen.add(tensor)
         layer = analysis.layers.by_output.get(tensor)
         if layer is not None:
-            if passed < _MAX_LAYERS:
+            if passed < MAX_LAYERS:
                 found.setdefault(layer.source)
                 todo.append((layer.source, passed + 1, sums))
             continue
@@ -353,8 +226,9 @@ def _possible_sources(analysis: Analysis, output: str) -> list[str]:
         if node is None:
             continue
         sums += node.is_op("Add", "Concat", "Sum")
-        if sums <= _MAX_LAYERS and (
-            node.index in analysis.site_of_node or node.is_op(*IN_DISGUISE, "Concat", "Sum", "Identity", "Dropout")
+        if sums <= MAX_LAYERS and (
+            node.index in analysis.site_of_node
+            or node.is_op(*IN_DISGUISE, *AVERAGING, "Concat", "Sum", "Identity", "Dropout")
         ):
             todo.extend((name, passed, sums) for name in node.inputs if name)
     return list(found)
@@ -371,12 +245,17 @@ def _sites_before(analysis: Analysis, output: str) -> list[str]:
 
 
 def _without_dominated(analysis: Analysis, regions: tuple[Region, ...]) -> tuple[Region, ...]:
-    """Leave out chains that end just before a residual sum which can be folded in at no cost."""
-    folded = {
-        (region.source, region.sites) for region in regions if analysis.layers.by_output.get(region.output) is None
-    }
+    """Leave out regions that end just before what could be folded in at no cost.
+
+    That is a residual sum behind a layer, and a layer behind an average over the map.
+    """
+
+    def is_longer(region: Region) -> bool:
+        return (region.output in analysis.layers.by_output) == region.averaged
+
+    longer = {(region.source, region.sites, region.averaged) for region in regions if is_longer(region)}
     return tuple(
         region
         for region in regions
-        if analysis.layers.by_output.get(region.output) is None or (region.source, region.sites) not in folded
+        if is_longer(region) or (region.source, region.sites, region.averaged) not in longer
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from onnxshallow.analysis.affine_ops import is_passthrough
 from onnxshallow.analysis.analysis import Analysis
-from onnxshallow.analysis.attributes import slices_of, zero_padding
+from onnxshallow.analysis.attributes import axes_of, slices_of, zero_padding
 from onnxshallow.analysis.layers import Layer
 from onnxshallow.model.network import Network, Node
 
@@ -185,7 +185,7 @@ def keeps_channels(network: Network, node: Node) -> bool:
     if node.is_op("Reshape"):
         return len(made) == 2 and read[0] == made[0]
     if node.is_op(*_OF_AXES):
-        axes = _axes(network, node)
+        axes = axes_of(network, node)
         return axes is not None and all(axis % len(read) > 1 for axis in axes)
     if node.is_op("Slice"):
         slices = slices_of(network, node)
@@ -195,11 +195,3 @@ def keeps_channels(network: Network, node: Node) -> bool:
         return padding is not None and not any(padding[0][:2] + padding[1][:2])
     sized = len(node.inputs) > 3  # a Resize to sizes, of which the channels are one
     return node.is_op("Resize", "Upsample") and not sized and read[1] == made[1]
-
-
-def _axes(network: Network, node: Node) -> list[int] | None:
-    """The axes that a node reduces or takes away; None where they are all, or no constants."""
-    given = node.attributes.get("axes")
-    if given is None and len(node.inputs) > 1 and node.inputs[1]:
-        given = network.constant(node.inputs[1])
-    return None if given is None or len(given) == 0 else [int(axis) for axis in given]

@@ -5,6 +5,7 @@
 """
 
 from onnxshallow.convolution.affine import scale_output
+from onnxshallow.convolution.averaging import averaged, averages_exactly, flattened
 from onnxshallow.convolution.border import composes_exactly
 from onnxshallow.convolution.composition import compose
 from onnxshallow.convolution.evaluation import convolve, output_size
@@ -20,10 +21,13 @@ __all__ = [
     "Form",
     "Taps",
     "add_shortcut",
+    "averaged",
+    "averages_exactly",
     "compose",
     "composes_exactly",
     "convolve",
     "dense",
+    "flattened",
     "form_of",
     "identity",
     "join",

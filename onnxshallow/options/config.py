@@ -86,7 +86,7 @@ def _drop_limits(values: dict[str, Any], path: Path) -> None:
 
 def _by_field_name(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Renames options to their Python names; for a name that is no option the error tells the nearest."""
-    options = {option.word: option.name for option in OPTIONS}
+    options = {word: option.name for option in OPTIONS for word in option.words}
     renamed = {}
     for key, value in values.items():
         option = key.replace("_", "-")

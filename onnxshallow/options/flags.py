@@ -61,7 +61,7 @@ class Flag:
         default: what its absence means, where the field's default is None.
         values: what a shell completes, where it can take other values too.
         negative: what the flag does that turns it off, where it is on unless that is given.
-        also: further names of the flag.
+        also: further names of the flag; what an option of `Config` has here, files and Python know as well.
     """
 
     text: str
@@ -107,6 +107,11 @@ class Option:
         kind = getattr(plain, "__origin__", plain)
         kind = kind if kind in (bool, int, float, dict) else str
         return cls(name, field.alias or name, kind, choices, field.default, flag)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Its names in the options file: `word`, and what it is called besides."""
+        return (self.word, *(name.removeprefix("--") for name in self.flag.also))
 
     @property
     def metavar(self) -> str:

@@ -12,6 +12,7 @@ class Options(TypedDict, total=False):
     """The options as keyword arguments; None is as good as not given."""
 
     target_relus: float | str | None
+    target_activations: float | str | None
     target_macs: float | str | None
     target_params: float | str | None
     target_size: float | str | None

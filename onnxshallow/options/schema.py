@@ -64,7 +64,12 @@ class Config(BaseModel):
 
     target_relus: Annotated[
         Kept,
-        Flag("Keep at most this share (0.58) or number (320k) of ReLUs; 0: squares alone.", GOAL, "SHARE|COUNT"),
+        Flag(
+            "Keep at most this share (0.58) or number (320k) of ReLUs; 0: squares alone.",
+            GOAL,
+            "SHARE|COUNT",
+            also=("--target-activations",),
+        ),
     ] = None
     target_macs: Annotated[
         Target, Flag("Keep at most this share or number of multiply-adds.", GOAL, "SHARE|COUNT")

@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshallow.actions.emission import affine_nodes, is_channel_affine, layer_nodes
+from onnxshallow.actions.emission import affine_nodes, average_nodes, is_channel_affine, layer_nodes
 from onnxshallow.convolution import Convolution, convolve, identity
 from onnxshallow.model.editor import GraphEditor
 from tests.networks import assert_near, build, operators, run_exactly, signed
@@ -118,3 +118,17 @@ def test_one_scale_serves_a_whole_tensor():
 )
 def test_channel_affine_is_one_weight_for_each_of_several_channels(convolution, expected):
     assert is_channel_affine(convolution) is expected
+
+
+@pytest.mark.parametrize(("flat", "shape"), [(True, (2, 3)), (False, (2, 3, 1, 1))])
+def test_averages_of_a_map_are_made_under_free_names(flat, shape):
+    model = build("(float[N,3,4,5] x) => (float[N,3,4,5] h, float[a,b,c,d] y) { h = Abs(x) y = Relu(h) }")
+    editor = GraphEditor(model)
+    averages = average_nodes(editor, "x", name="h", flat=flat)
+    twice = Convolution.of(np.full((3, 1, *shape[2:]), 2), groups=3)
+    source = averages[-1].outputs[0].name
+    editor.replace(["y"], [*averages, *layer_nodes(editor, twice, source, "y", name="t", dtype=np.dtype("f"))])
+    x = signed((2, 3, 4, 5))
+    made = run_exactly(editor.finish(), {"x": x})[1]
+    assert made.shape == shape
+    assert_near(made, 2 * x.mean(axis=(2, 3), keepdims=not flat), 1e-5)

@@ -226,3 +226,37 @@ def test_branches_that_are_joined_become_one_with_the_layer_behind(axis):
     fused, merged, linearized = fused_and_linearized(model, candidate)
     assert operators(fused) == ["Conv", "Conv"]
     assert_near(merged, linearized, 1e-5)
+
+
+AVERAGED = {
+    "gemm": "m = GlobalAveragePool(r) f = Flatten(m) y = Gemm<transB=1>(f, w2, b2)",
+    "mean without axes left": "f = ReduceMean<axes=[-1,-2], keepdims=0>(r) y = Gemm<transB=1>(f, w2, b2)",
+}
+
+
+@pytest.mark.parametrize("name", AVERAGED)
+def test_a_chain_over_an_average_becomes_one_layer_of_the_average(name):
+    text = f"(float[N,3,7,6] x) => (float[N,4] y) {{ a = Conv(x, w1, b1) r = Relu(a) {AVERAGED[name]} }}"
+    model = build(text, w1=(5, 3, 1, 1), b1=(5,), w2=(4, 5), b2=(4,))
+    candidate = exact(model, "y")
+    assert (candidate.macs, candidate.depth) == (5 * 3 * 42 + 5 * 4 - 3 * 4, 1)
+    fused, actual, expected = fused_and_linearized(model, candidate)
+    assert operators(fused) == ["GlobalAveragePool", "Flatten", "Gemm"]
+    assert_near(actual, expected)
+
+
+def test_a_chain_that_ends_in_an_average_is_averaged_first():
+    text = "(float[N,3,7,6] x) => (float[N,5,1,1] y) { a = Conv(x, w1, b1) r = Relu(a) y = GlobalAveragePool(r) }"
+    model = build(text, w1=(5, 3, 1, 1), b1=(5,))
+    fused, actual, expected = fused_and_linearized(model, exact(model, "y"))
+    assert operators(fused) == ["GlobalAveragePool", "Conv"]
+    assert_near(actual, expected)
+
+
+def test_the_average_of_more_than_one_tap_is_not_composed_exactly():
+    text = "(float[N,3,7,6] x) => (float[N,5,1,1] y) { a = Conv(x, w1) r = Relu(a) y = GlobalAveragePool(r) }"
+    model = build(text, w1=(5, 3, 3, 3))
+    found = find(model, "exact")
+    assert found.candidates == ()
+    assert "more than one tap is not exactly one of the average" in found.refusals["r"]
+    assert [candidate.kernel for candidate in find(model).candidates] == [(1, 1)]

@@ -113,7 +113,7 @@ def test_given_options_go_before_the_file_and_the_file_before_the_defaults(write
     assert "onnxshallow.toml" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["target_relus", "target-relus"])
+@pytest.mark.parametrize("name", ["target_relus", "target-relus", "target_activations", "target-activations"])
 def test_options_go_by_either_spelling(name):
     assert resolve({name: "0.5"}, Path("model.onnx")).target_relus == "0.5"
 

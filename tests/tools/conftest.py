@@ -26,3 +26,8 @@ def training(zoo: ModuleType) -> ModuleType:
 @pytest.fixture(scope="module")
 def networks(zoo: ModuleType) -> ModuleType:
     return importlib.import_module("zoo.networks")
+
+
+@pytest.fixture(scope="module")
+def smooth(zoo: ModuleType) -> ModuleType:
+    return importlib.import_module("zoo.smooth")

@@ -11,13 +11,15 @@ import onnxruntime
 import pytest
 
 from onnxshallow.analysis import analyze
+from onnxshallow.model.document import load_document
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "models"
 CIFAR10 = ROOT.parent / "shared" / "data" / "cifar10"
 MEAN, STD = np.array([[0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]], np.float32)
 
-NAMES = ["vgg", "mobilenetv2"]
+NAMES = ["vgg", "mobilenetv2", "convnext"]
+COMMITTED = [*NAMES, "efficientnet"]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,20 @@ def test_exported_network_computes_what_torch_does(
     [
         ("vgg", {"Conv": 8, "BatchNormalization": 8, "Relu": 8, "MaxPool": 3}),
         ("mobilenetv2", {"Conv": 29, "BatchNormalization": 29, "Clip": 20, "Add": 6, "Constant": 40}),
+        (
+            "convnext",
+            {
+                "Conv": 8,
+                "MatMul": 10,
+                "LayerNormalization": 8,
+                "Transpose": 24,
+                "Erf": 6,
+                "Div": 6,
+                "Mul": 17,
+                "Add": 21,
+                "Constant": 18,
+            },
+        ),
     ],
 )
 def test_exported_graph_keeps_normalizations_and_activations(
@@ -119,6 +135,15 @@ def test_block_adds_its_input_where_the_shapes_agree(
     x = torch.randn(2, inputs, 6, 6)
     expected = x if residual else torch.zeros(2, outputs, 6 // stride, 6 // stride)
     torch.testing.assert_close(block(x), expected)
+
+
+def test_a_block_of_the_convnext_scales_what_it_adds(smooth: ModuleType) -> None:
+    import torch
+
+    block = smooth.ConvNeXtBlock(8).eval()
+    torch.nn.init.zeros_(block.scale)
+    x = torch.randn(2, 8, 6, 6)
+    torch.testing.assert_close(block(x), x)
 
 
 def test_training_leaves_torch_as_it_was(brief: ModuleType, folder: Path) -> None:
@@ -203,20 +228,20 @@ def _stated(name: str, pattern: str) -> float:
     return float(found[1].replace(" ", ""))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMMITTED)
 def test_committed_network_has_the_size_and_counts_of_its_readme(name: str) -> None:
     path = _network(name)
-    model = onnx.load(path)
-    onnx.checker.check_model(model, full_check=True)
-    assert all(node.name for node in model.graph.node)
-    cost = analyze(model).cost
-    assert _stated(name, r"\| ReLUs \| ([\d ]+) elements in \d+ nodes") == cost.relus
-    assert _stated(name, r"\| ReLUs \| [\d ]+ elements in (\d+) nodes") == cost.relu_nodes
+    document = load_document(path)
+    onnx.checker.check_model(document.model, full_check=True)
+    assert all(node.name for node in document.model.graph.node)
+    cost = analyze(document.plain.model).cost
+    assert _stated(name, r"\| (?:ReLUs|activations) \| ([\d ]+) elements in \d+ ") == cost.relus
+    assert _stated(name, r"\| (?:ReLUs|activations) \| [\d ]+ elements in (\d+) ") == cost.relu_nodes
     assert _stated(name, r"\| MACs \| ([\d ]+) \|") == cost.macs
     assert _stated(name, r"\| size \| ([\d ]+) KiB") == round(path.stat().st_size / 1024)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMMITTED)
 def test_committed_network_reaches_the_accuracy_of_its_readme(name: str) -> None:
     if not CIFAR10.is_dir():
         pytest.skip("the images of CIFAR-10, ../shared/data/cifar10, are not there")

@@ -29,6 +29,7 @@ class Recipe:
         batch_size: images.
         learning_rate: the highest of the cycle.
         weight_decay: of all parameters.
+        adaptive: AdamW in place of SGD (arXiv 1711.05101), which LayerNorm wants.
         label_smoothing: the part of a label that is spread over all classes.
         shift: images are moved by up to so many pixels.
         flip: whether half of the images, at random, are mirrored left to right.
@@ -46,6 +47,7 @@ class Recipe:
     batch_size: int = 50
     learning_rate: float = 0.1
     weight_decay: float = 5e-4
+    adaptive: bool = False
     label_smoothing: float = 0.1
     shift: int = 1
     flip: bool = False
@@ -57,7 +59,7 @@ class Recipe:
 def train(recipe: Recipe, images: Images, epochs: int | None = None) -> nn.Module:
     """Train the recipe's network.
 
-    SGD, one cycle of the learning rate and of the Nesterov momentum, images changed at random.
+    SGD or AdamW, one cycle of the learning rate and of the (Nesterov) momentum, images changed at random.
 
     Args:
         recipe: what to train and how.
@@ -101,13 +103,7 @@ def _train(recipe: Recipe, images: Images, epochs: int) -> nn.Module:
     inputs, labels = images.preprocess(images.train_x), torch.from_numpy(images.train_y)
     # A shifted image is filled with black, which normalizing has made negative.
     black = images.preprocess(np.zeros_like(images.train_x[:1]))
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        recipe.learning_rate,
-        momentum=0.95,  # the schedule lowers it to 0.85 where the learning rate is highest
-        nesterov=True,
-        weight_decay=recipe.weight_decay,
-    )
+    optimizer = _optimizer(network, recipe)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         recipe.learning_rate,
@@ -125,6 +121,14 @@ def _train(recipe: Recipe, images: Images, epochs: int) -> nn.Module:
             optimizer.step()
             schedule.step()
     return network.to(memory_format=torch.contiguous_format).eval()
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Its momentum of 0.95 is lowered by the schedule to 0.85 where the learning rate is highest."""
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.adaptive:
+        return torch.optim.AdamW(network.parameters(), rate, betas=(0.95, 0.999), weight_decay=decay)
+    return torch.optim.SGD(network.parameters(), rate, momentum=0.95, nesterov=True, weight_decay=decay)
 
 
 def _batches(samples: int, batch_size: int) -> Iterator[Tensor]:

@@ -42,6 +42,7 @@ _RULES: tuple[_Rule, ...] = (
     channels_first,
     sunk_transposes,
     idle_nodes,
+    unread_nodes,
 )
 
 
@@ -121,13 +122,18 @@ def plainly_spelled(model: onnx.ModelProto) -> Plain:
 
 
 def _tidied(now: onnx.ModelProto, first: onnx.ModelProto) -> onnx.ModelProto:
-    """A model without the constants that an earlier round added and nothing reads any more, changed in place."""
-    read = {value.name for value in now.graph.output}.union(*(reads(node) for node in now.graph.node))
-    read |= {tensor.name for tensor in first.graph.initializer}
+    """A model without the constants that a round left unread, changed in place; `_store` has them back."""
+    unread_before = {tensor.name for tensor in first.graph.initializer} - _read(first.graph)
+    kept = _read(now.graph) | unread_before | {value.name for value in first.graph.input}
     for place in reversed(range(len(now.graph.initializer))):
-        if now.graph.initializer[place].name not in read:
+        if now.graph.initializer[place].name not in kept:
             del now.graph.initializer[place]
     return now
+
+
+def _read(graph: onnx.GraphProto) -> set[str]:
+    """Every tensor that a node reads or that is an output."""
+    return {value.name for value in graph.output}.union(*(reads(node) for node in graph.node))
 
 
 def _as_before(nodes: Sequence[onnx.NodeProto], first: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -171,10 +177,13 @@ def _makers_of_nothing(graph: onnx.GraphProto) -> set[str]:
 def _store(graph: onnx.GraphProto, plain: Plain) -> None:
     """Store again what the nodes read that were put back, and leave out what was only read by those that went."""
     first, spelled = plain.original.graph, plain.model.graph
-    read = {value.name for value in graph.output}.union(*(reads(node) for node in graph.node))
+    read = _read(graph)
     there = {tensor.name for tensor in graph.initializer}
-    graph.initializer.extend(t for t in first.initializer if t.name in read and t.name not in there)
-    before = {value.name for value in first.output}.union(*(reads(node) for node in first.node))
+    back = [t for t in first.initializer if t.name in read and t.name not in there]
+    if back:
+        graph.initializer.extend(back)
+        _sort_as_before(graph, first)
+    before = _read(first)
     _make_sparse(graph, first, spelled, read)
     added = {t.name for t in spelled.initializer} - {t.name for t in first.initializer}
     listed = {value.name for value in graph.input}
@@ -187,6 +196,15 @@ def _store(graph: onnx.GraphProto, plain: Plain) -> None:
     for place in reversed(range(len(graph.value_info))):
         if graph.value_info[place].name in lost:
             del graph.value_info[place]
+
+
+def _sort_as_before(graph: onnx.GraphProto, first: onnx.GraphProto) -> None:
+    """Store what is stored in `first` too in the order of that, and what is new at the end."""
+    before = {tensor.name: place for place, tensor in enumerate(first.initializer)}
+    order = sorted(graph.initializer, key=lambda tensor: before.get(tensor.name, len(before)))
+    tensors = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in order]
+    del graph.initializer[:]
+    graph.initializer.extend(tensors)
 
 
 def _make_sparse(

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from onnxshallow.errors import UsageError
-from onnxshallow.options.schema import Config
+from onnxshallow.options.schema import OPTIONS, Config
 from onnxshallow.report.schema.engine import SetupReport
 from onnxshallow.report.schema.part import SCHEMA_VERSION
 from onnxshallow.report.schema.reports import (
@@ -83,6 +83,8 @@ def json_schema(name: str) -> dict[str, Any]:
     model = PUBLISHED[name]
     if model is Config:
         made = model.model_json_schema(schema_generator=_OfOptions)
+        described = made["properties"]
+        made["properties"] = {word: described[each.word] for each in OPTIONS for word in each.words}
     else:
         made = model.model_json_schema(schema_generator=_OfReports, mode="serialization")
     return {"$schema": GenerateJsonSchema.schema_dialect, **made}

@@ -99,3 +99,11 @@ def test_nodes_without_names_get_none_twice():
     written = [node.name for node in made.graph.node if node.name]
     assert len(set(written)) == len(written)
     assert {name for name, node in zip(names, made.graph.node, strict=True) if not node.name}.isdisjoint(written)
+
+
+def test_weights_that_a_node_turns_are_counted_once():
+    text = """(float[N,4,5,6] x) => (float[N,4,5,6] y) {
+        t = Transpose(w) h = MatMul(x, t) r = Relu(h) u = Transpose(v) k = MatMul(r, u) y = Add(c, k) }"""
+    made, operators = plain_of(text, w=(8, 6), v=(6, 8), c=(6,))
+    assert operators.count("Transpose") == 2
+    assert analyze(made.model).cost.params == 8 * 6 + 6 * 8 + 6
