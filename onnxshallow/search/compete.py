@@ -21,7 +21,7 @@ from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.fitting.gathering import KnownRows
 from onnxshallow.rewriting.realize import previewed
 from onnxshallow.rewriting.stability import why_unstable
-from onnxshallow.runtime.progress import Progress, Silent
+from onnxshallow.runtime.progress import Progress, Silent, Step
 from onnxshallow.runtime.waypoints import Waypoints
 from onnxshallow.search.attempt import realize_with
 from onnxshallow.search.inputs import Inputs, Observation
@@ -111,16 +111,16 @@ def search(
             if len(settled) == len(budgets):
                 break
     found: list[list[Plan] | TargetError] = []
-    with progress.stage("Comparing the best", len(budgets)) as step:
-        for number, planner in enumerate(planners):
-            usable = _best(planner, roughly, closely, beside)
+    choices = [_Choice.of(planner, roughly, beside) for planner in planners]
+    with progress.stage("Comparing the best", sum(choice.wanted for choice in choices)) as step:
+        for number, (planner, choice) in enumerate(zip(planners, choices, strict=True)):
+            usable = choice.compared(closely, step)
             others = [plan for look in (roughly, closely) for plan in look.refused.values() if planner.reaches(plan)]
             each = max(2, tries // len(budgets))
             usable = usable or _with_fewer_squares(
                 inputs, observation, measured[number], planner.budget, others, progress, each
             )
             found.append(failures.get(number) or usable or others)
-            step()
     return found
 
 
@@ -211,30 +211,51 @@ class _Look:
             yield from (plan for plan in plans if plan is not None)
 
 
-def _best(planner: Planner, roughly: _Look, closely: _Look, beside: Sequence[Plan]) -> list[Plan]:
-    """Of the plans that reach a budget those that came out best in a rough look, compared closely.
+@dataclass(frozen=True)
+class _Choice:
+    """The plans that reach a budget, in the order in which they are to be compared closely.
 
-    Those found elsewhere are among them, and those that would be taken by the rough look. Where plans are refused
-    then, others have their turn.
+    Those found elsewhere come first, then those that would be taken by the rough look, then those that came out best
+    in it. Where plans are refused, others have their turn.
+
+    Attributes:
+        ordered: the plans.
+        wanted: how many to compare.
+        fewest: how many where those that are left did much more damage than the best.
+        hopeless: that damage.
     """
-    usable = [plan for plan in roughly.tried.values() if planner.reaches(plan)]
-    if not usable:
-        return []
-    elsewhere = {plan.keys for plan in beside}
-    first = [plan for plan in usable if plan.keys in elsewhere]
-    likely = about_equal(usable, planner.analysis.cost, planner.budget)[:_FEWEST_CLOSELY]
-    by_damage = sorted(usable, key=lambda plan: plan.damage or 0.0)
-    fewest = len(first) + _FEWEST_CLOSELY
-    wanted = max(fewest, len(first) - (-len(usable) // _ONE_IN))
-    hopeless = _HOPELESS * (by_damage[0].damage or 0.0)
-    found: list[Plan] = []
-    ordered = list({plan.keys: plan for plan in (*first, *likely, *by_damage)}.values())
-    for place, plan in enumerate(ordered):
-        enough = fewest if (plan.damage or 0.0) > hopeless else wanted
-        if len(found) < enough:
-            measured = closely.at(plan, ordered[place + 1 : place + enough - len(found)])
-            found += [] if measured is None else [measured]
-    return found
+
+    ordered: tuple[Plan, ...] = ()
+    wanted: int = 0
+    fewest: int = 0
+    hopeless: float = 0.0
+
+    @classmethod
+    def of(cls, planner: Planner, roughly: _Look, beside: Sequence[Plan]) -> "_Choice":
+        usable = [plan for plan in roughly.tried.values() if planner.reaches(plan)]
+        if not usable:
+            return cls()
+        elsewhere = {plan.keys for plan in beside}
+        first = [plan for plan in usable if plan.keys in elsewhere]
+        likely = about_equal(usable, planner.analysis.cost, planner.budget)[:_FEWEST_CLOSELY]
+        by_damage = sorted(usable, key=lambda plan: plan.damage or 0.0)
+        ordered = {plan.keys: plan for plan in (*first, *likely, *by_damage)}
+        fewest = len(first) + _FEWEST_CLOSELY
+        wanted = max(fewest, len(first) - (-len(usable) // _ONE_IN))
+        return cls(
+            tuple(ordered.values()), min(wanted, len(usable)), fewest, _HOPELESS * (by_damage[0].damage or 0.0)
+        )
+
+    def compared(self, closely: _Look, step: Step) -> list[Plan]:
+        """The plans that a closer look does not refuse, with their damages."""
+        found: list[Plan] = []
+        for place, plan in enumerate(self.ordered):
+            enough = self.fewest if (plan.damage or 0.0) > self.hopeless else self.wanted
+            if len(found) < enough:
+                measured = closely.at(plan, self.ordered[place + 1 : place + enough - len(found)])
+                found += [] if measured is None else [measured]
+                step()
+        return found
 
 
 def _with_fewer_squares(
