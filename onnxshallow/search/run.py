@@ -106,7 +106,7 @@ class Run:
 
     def frontier(self) -> list[Plan]:
         """What other ReLU counts would cost, to be expected from what was measured; nothing where nothing was."""
-        if self.inputs.config.sensitivity == "magnitude":
+        if self.inputs.config.sensitivity == "magnitude" or self.inputs.config.allocation != "measured":
             return []
         measured, inputs = self.meter.measured, self.inputs
         with self.clock("plan"):

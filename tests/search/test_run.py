@@ -97,6 +97,12 @@ def test_the_frontier_is_expected_of_what_was_measured(start):
     assert start(target_relus=0.7, sensitivity="magnitude").frontier() == []
 
 
+def test_where_nothing_is_measured_no_candidate_is_priced_for_the_frontier(start):
+    run = start(target_macs=0.7, allocation="minmax")
+    assert run.frontier() == []
+    assert "meter" not in vars(run)
+
+
 def test_an_attempt_is_a_plan_carried_out_and_compared(start):
     run = start(target_relus=0.7)
     attempt = run.attempt(plan_of(run, "linearize:h1->r1"))
