@@ -207,7 +207,7 @@ def _merged(analysis: Analysis, candidate: Candidate, samples: int, calibration:
     before = (layer for layer in _layers(analysis) if layer.main in candidate.nodes)
     macs = sum(layer_macs(analysis.network, analysis.network.nodes[layer.main]) or 0 for layer in before)
     outputs, places = made[1], math.prod(made[2:])
-    unknowns = (macs - candidate.macs) // (outputs * places)
+    unknowns = max(macs - candidate.macs, 0) // (outputs * places)
     rows = min(samples * places, calibration.fit.rows_wanted(unknowns, 1))
     return _regression(unknowns, outputs, 1, rows, calibration)
 
