@@ -1,10 +1,14 @@
 """Notes that this tool leaves in the metadata of models that it writes; other metadata stay as they are."""
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-__all__ = ["notes_of", "with_notes"]
+__all__ = ["arrays_of", "notes_of", "with_arrays", "with_notes"]
 
 _PREFIX = "onnxshallow."
 
@@ -33,3 +37,17 @@ def with_notes(model: onnx.ModelProto, notes: Mapping[str, str | None]) -> onnx.
         if value is not None:
             noted.metadata_props.add(key=_PREFIX + name, value=value)
     return noted
+
+
+def arrays_of(model: onnx.ModelProto, name: str) -> dict[str, NDArray[Any]]:
+    """By tensor the numbers that a note holds; a note that cannot be read counts as none."""
+    try:
+        stated = json.loads(notes_of(model).get(name, "{}"))
+        return {str(tensor): np.array(values) for tensor, values in stated.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def with_arrays(model: onnx.ModelProto, name: str, values: Mapping[str, list[Any]]) -> onnx.ModelProto:
+    """The model with a note of these numbers by tensor in the place of the one that it has, if any."""
+    return with_notes(model, {name: json.dumps(dict(values), separators=(",", ":")) if values else None})

@@ -4,14 +4,13 @@ A tensor keeps its name when the graph around it is rewritten, so that it can be
 its channels were put in another order as well (`onnxshallow.rewriting.lowering.reindex`), that has to be known.
 """
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from onnxshallow.model.notes import notes_of, with_notes
+from onnxshallow.model.notes import arrays_of, with_arrays
 
 __all__ = ["orders_of", "with_orders"]
 
@@ -23,12 +22,7 @@ def orders_of(model: onnx.ModelProto) -> dict[str, NDArray[np.int64]]:
 
     A note that cannot be read counts as none.
     """
-    try:
-        stated = json.loads(notes_of(model).get(_NAME, "{}"))
-        found = {str(name): np.array(values) for name, values in stated.items()}
-    except (ValueError, TypeError, AttributeError):
-        return {}
-    return {name: values for name, values in found.items() if _is_order(values)}
+    return {name: values for name, values in arrays_of(model, _NAME).items() if _is_order(values)}
 
 
 def with_orders(model: onnx.ModelProto, orders: Mapping[str, NDArray[np.int64]]) -> onnx.ModelProto:
@@ -36,8 +30,7 @@ def with_orders(model: onnx.ModelProto, orders: Mapping[str, NDArray[np.int64]])
 
     Tensors that lack some channels are left out: they can be compared with none of the original's.
     """
-    written = {name: order.tolist() for name, order in orders.items() if _is_order(order)}
-    return with_notes(model, {_NAME: json.dumps(written, separators=(",", ":")) if written else None})
+    return with_arrays(model, _NAME, {name: order.tolist() for name, order in orders.items() if _is_order(order)})
 
 
 def _is_order(values: NDArray[np.int64]) -> bool:

@@ -4,14 +4,13 @@ A tensor keeps its name when the graph around it is rewritten, so that it can be
 its channels were multiplied by numbers as well (`onnxshallow.rewriting.lowering.rescale`), these have to be known.
 """
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from onnxshallow.model.notes import notes_of, with_notes
+from onnxshallow.model.notes import arrays_of, with_arrays
 
 __all__ = ["scales_of", "with_scales"]
 
@@ -23,15 +22,11 @@ def scales_of(model: onnx.ModelProto) -> dict[str, NDArray[np.float64]]:
 
     A note that cannot be read counts as none.
     """
-    try:
-        stated = json.loads(notes_of(model).get(_NAME, "{}"))
-        found = {str(name): np.array(values, np.float64) for name, values in stated.items()}
-    except (ValueError, TypeError, AttributeError):
-        return {}
-    return {name: values for name, values in found.items() if values.ndim == 1 and np.all(values > 0)}
+    found = arrays_of(model, _NAME).items()
+    numbers = {name: values.astype(np.float64) for name, values in found if values.dtype.kind in "if"}
+    return {name: values for name, values in numbers.items() if values.ndim == 1 and np.all(values > 0)}
 
 
 def with_scales(model: onnx.ModelProto, scales: Mapping[str, NDArray[np.float64]]) -> onnx.ModelProto:
     """The model with a note of these scales in the place of the one that it has, if any."""
-    written = {name: [float(f"{value:.7g}") for value in values] for name, values in scales.items()}
-    return with_notes(model, {_NAME: json.dumps(written, separators=(",", ":")) if scales else None})
+    return with_arrays(model, _NAME, {n: [float(f"{value:.7g}") for value in values] for n, values in scales.items()})

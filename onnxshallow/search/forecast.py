@@ -40,8 +40,6 @@ _BISECTED = 5
 _TIMING = 4.0
 # What a search consists of.
 _SEARCH = ("observe", "sensitivity", "plan")
-# Bytes of what is loaded on the way.
-_LIBRARIES = 30 << 20
 
 
 @dataclass(frozen=True)
@@ -209,7 +207,7 @@ def _merged(analysis: Analysis, candidate: Candidate, samples: int, calibration:
     before = (layer for layer in _layers(analysis) if layer.main in candidate.nodes)
     macs = sum(layer_macs(analysis.network, analysis.network.nodes[layer.main]) or 0 for layer in before)
     outputs, places = made[1], math.prod(made[2:])
-    unknowns = (macs - candidate.macs) // (outputs * places)
+    unknowns = max(macs - candidate.macs, 0) // (outputs * places)
     rows = min(samples * places, calibration.fit.rows_wanted(unknowns, 1))
     return _regression(unknowns, outputs, 1, rows, calibration)
 
@@ -246,7 +244,10 @@ def _possible_plans(inputs: Inputs) -> int:
 
 
 def _memory(inputs: Inputs) -> int:
-    """The most bytes that the process will hold: what it holds now, and what the final fit adds."""
+    """The most bytes that the process will hold: what it holds now, and what the final fit adds.
+
+    Libraries are loaded before this, or when the fit is over.
+    """
     analysis, calibration = inputs.analysis, inputs.calibration
     samples = count_samples(calibration.batches)
     kept = min(samples * bytes_of_sample(analysis) // 2, calibration.store.budget)
@@ -254,7 +255,7 @@ def _memory(inputs: Inputs) -> int:
     running = inputs.data.batch * bytes_of_sample(analysis)
     models = bytes_of_copies(analysis)
     compared = 4 * count_samples(inputs.reduced.batches) * analysis.cost.relus  # where changes begin
-    return memory_in_use() + _LIBRARIES + kept + fits + running + models + min(compared, MOST_BYTES)
+    return memory_in_use() + kept + fits + running + models + min(compared, MOST_BYTES)
 
 
 def _fit_bytes(analysis: Analysis, layer: Layer, samples: int, calibration: Calibration) -> int:
