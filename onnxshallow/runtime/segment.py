@@ -48,6 +48,7 @@ def build_segment(
     read = dict.fromkeys(name for proto in graph.node for name in proto.input if name)
     for index in sorted(chosen):
         read.update(dict.fromkeys(sorted(network.nodes[index].captures)))
+    read.update(dict.fromkeys(outputs))  # of which some may be handed through
     feeds = []
     for name in read:
         if name in made:

@@ -158,3 +158,14 @@ def test_a_tensor_of_unknown_type_cannot_be_read():
     )
     with pytest.raises(ModelError, match="element type of tensor 'a'"):
         build_segment(analyze(model).network, [1], ["y"])
+
+
+@pytest.mark.parametrize("nodes", [[], [0]])
+def test_an_input_of_the_network_is_handed_through(nodes):
+    model = build("(float[N,3,4,4] x) => (float[N,3,4,4] y) { y = Relu(x) }")
+    segment, reads = build_segment(analyze(model).network, nodes, ["x", *(["y"] if nodes else [])])
+    assert reads == ("x",)
+    x = signed((2, 3, 4, 4))
+    values = Session(segment).run({"x": x})
+    np.testing.assert_array_equal(values[0], x)
+    assert len(values) == 1 + len(nodes)

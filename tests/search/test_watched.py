@@ -112,3 +112,11 @@ def test_without_activations_nothing_is_watched(tmp_path):
     model = build("(float[N,3,6,6] x) => (float[N,4,6,6] y) { y = Conv(x, w) }", w=(4, 3, 1, 1))
     inputs = load_case(tmp_path, model, polynomials=True, target_macs=0.5)
     assert with_watched(inputs, Silent()) is inputs
+
+
+def test_an_activation_may_read_what_the_network_reads():
+    model = build("(float[N,3,8,8] x) => (float[N,4,8,8] y) { r = Relu(x) y = Conv(r, w) }", w=(4, 3, 1, 1))
+    analysis, x = analyze(model), smooth(12, 3, 8)
+    found = extremes(analysis.network, analysis.sites, [{"x": x}], 1)
+    flat = x.reshape(12, 3, -1)
+    assert set(found.tolist()) == set(flat.max(2).argmax(0)) | set(flat.min(2).argmin(0))
