@@ -93,7 +93,9 @@ def test_what_the_file_may_not_say_does_not(text):
 
 
 def test_options_are_described_as_in_the_help():
-    assert json_schema("options")["properties"]["resize"]["description"] == "The shorter side is scaled to this."
+    assert json_schema("options")["properties"]["resize"]["description"] == (
+        "The shorter side is scaled to this, or height and width to 48x192."
+    )
 
 
 def test_a_report_fits_its_schema():
