@@ -9,6 +9,8 @@ from onnxshallow.model.session import Session
 from onnxshallow.options.config import Config
 from onnxshallow.report.schema.reports import ParetoReport
 from onnxshallow.search import run as run_module
+from onnxshallow.search import time_budget as time_budget_module
+from onnxshallow.search.pace import Pace
 from onnxshallow.search.sensitivity import sweep as sweep_module
 from onnxshallow.workflows import pareto as module
 from onnxshallow.workflows.apply import apply_plan
@@ -339,7 +341,8 @@ def test_without_samples_nothing_can_be_learned(tmp_path):
         pareto(model, targets=["0.6"], finetune="5steps")
 
 
-def test_what_a_frontier_takes_is_foreseen_and_kept_in_time(tmp_path):
+def test_what_a_frontier_takes_is_foreseen_and_kept_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(time_budget_module, "measured_pace", lambda inputs: Pace(1e-4, 1e-9, 1e-8, 1e-4, 1e-2))
     model, data = save_case(tmp_path, x=smooth(40, 3, 6))
     whole, brief = (
         pareto(model, str(data), targets=(0.9, 0.7), time_budget=time, cache=None) for time in ("1h", "0.1s")
