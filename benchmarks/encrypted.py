@@ -24,14 +24,12 @@ from numpy.typing import NDArray
 
 from benchmarks.arguments import benchmark_parser, by_name, read
 from onnxshallow.analysis.cost import is_square
-from onnxshallow.data.preprocessing import Preprocessing
-from onnxshallow.data.sources import load_samples
-from onnxshallow.data.synthetic import synthesize
 from onnxshallow.errors import ModelError, OnnxshallowError
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
 from onnxshallow.options.config import resolve
 from onnxshallow.runtime.segment import build_segment
+from onnxshallow.workflows.engine import samples_to_compare
 from onnxshallow.workflows.validate import load_models
 
 # Bits of the coefficients that are 128 bits secure, by the degree of the ring; half as many numbers fit in.
@@ -153,11 +151,7 @@ def main() -> int:
     config = resolve({**by_name(rest), "validate_samples": arguments.samples}, arguments.model)
     try:
         (document,), inputs = load_models([arguments.model], config)
-        preprocessing, count = Preprocessing.from_config(config), arguments.samples
-        if config.validate_data is None:
-            samples = synthesize(inputs, count, config.seed, preprocessing, config.data_limit)
-        else:
-            samples = load_samples(config.validate_data, inputs, preprocessing, limit=count, seed=config.seed)
+        samples = samples_to_compare(inputs, config)
         network = Network(document.plain.model)
         parts = list(parts_of(network))
         levels = sum(1 + (part.square is not None) for part in parts)
@@ -167,7 +161,7 @@ def main() -> int:
         parser.exit(error.exit_code, f"{error}\n")
     print(f"{len(parts)} matrices, {levels} levels, vectors of up to {widest}, a ring of degree {degree}")
     session, far = Session(network.model), 0
-    for index in range(count):
+    for index in range(len(samples)):
         feed = samples.batch([index])
         expected = session.run(feed)[0].reshape(-1)
         began = time.perf_counter()

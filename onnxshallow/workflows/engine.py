@@ -25,7 +25,7 @@ from onnxshallow.private.protocols import Protocol, Weights
 from onnxshallow.report.schema.engine import EngineReport
 from onnxshallow.runtime.progress import Progress
 
-__all__ = ["measure_engine"]
+__all__ = ["measure_engine", "samples_to_compare"]
 
 # Samples that are compared with onnxruntime, and how many of them run at a time.
 _SAMPLES, _BATCH = 16, 8
@@ -92,7 +92,7 @@ def measure_engine(
         DataError: the samples cannot be used.
     """
     engine_python()
-    samples = _samples(inputs, config)
+    samples = samples_to_compare(inputs, config)
     found = []
     with progress.stage("Running under SPU", len(documents) * len(protocols)) as step:
         for protocol in protocols:
@@ -103,7 +103,12 @@ def measure_engine(
     return found
 
 
-def _samples(inputs: Sequence[TensorInfo], config: Config) -> Samples:
+def samples_to_compare(inputs: Sequence[TensorInfo], config: Config) -> Samples:
+    """The samples on which an engine is compared with onnxruntime; made up where the config does not say.
+
+    Raises:
+        DataError: they cannot be used.
+    """
     preprocessing, count = Preprocessing.from_config(config), config.validate_samples or _SAMPLES
     inputs = with_sizes(inputs, config.input_shape)
     if config.validate_data is None:
