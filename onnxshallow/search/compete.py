@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -24,15 +25,17 @@ from onnxshallow.rewriting.stability import why_unstable
 from onnxshallow.runtime.progress import Progress, Silent, Step
 from onnxshallow.runtime.waypoints import Waypoints
 from onnxshallow.search.attempt import realize_with
+from onnxshallow.search.identity import identity_of_plans
 from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import Planner, about_equal
+from onnxshallow.search.sensitivity.cache import SweepCache
 from onnxshallow.search.sensitivity.measures import Measure, damage
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.search.solver import Budget
 from onnxshallow.search.workers import run_all, worker_count
 
-__all__ = ["search", "tries_alone", "tries_together"]
+__all__ = ["LookedAt", "search", "tries_alone", "tries_together"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ def search(
     progress: Progress,
     tries: int,
     beside: Sequence[Plan] = (),
+    looked: "LookedAt | None" = None,
 ) -> list[list[Plan] | TargetError]:
     """Carry out proposed plans in a cheap way and measure what they do to the selection samples.
 
@@ -72,6 +76,7 @@ def search(
         progress: shows how it goes.
         tries: how many plans to look at. A single one has nothing to be compared with, and is taken as it is.
         beside: plans to compare with these, found elsewhere.
+        looked: what plans did that were looked at before; None where it is not kept.
 
     Returns:
         For each budget the best plans that reach it with their measured damages, the least in a rough look first;
@@ -83,8 +88,9 @@ def search(
     ]
     proposals = [planner.proposals() for planner in planners]
     failures, settled = dict[int, TargetError](), set[int]()
-    roughly = _Look(_Bench(inputs, observation, inputs.rough), planners)
-    closely = _Look(_Bench(inputs, observation, inputs.reduced))
+    looked = looked or LookedAt.of(inputs)
+    roughly = _Look(_Bench(inputs, observation, inputs.rough), looked.roughly, planners)
+    closely = _Look(_Bench(inputs, observation, inputs.reduced), looked.closely)
     for other in beside:
         if (looked_at := roughly.at(other)) is not None:
             for planner in planners:
@@ -118,10 +124,31 @@ def search(
             others = [plan for look in (roughly, closely) for plan in look.refused.values() if planner.reaches(plan)]
             each = max(2, tries // len(budgets))
             usable = usable or _with_fewer_squares(
-                inputs, observation, measured[number], planner.budget, others, progress, each
+                inputs, observation, measured[number], planner.budget, others, progress, each, looked
             )
             found.append(failures.get(number) or usable or others)
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class LookedAt:
+    """What plans did when they were looked at, by their digests; not a number where they are refused.
+
+    Kept on disk, so that a run after an interruption goes on with the next plan.
+
+    Attributes:
+        roughly: the damages in a rough look.
+        closely: those in a closer one.
+    """
+
+    roughly: SweepCache
+    closely: SweepCache
+
+    @classmethod
+    def of(cls, inputs: Inputs, folder: Path | None = None) -> "LookedAt":
+        """What is known of a model and its data from earlier runs, in `folder`; nothing without one."""
+        of = (SweepCache(identity_of_plans(inputs, each), folder, "plans") for each in (inputs.rough, inputs.reduced))
+        return cls(*of)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +190,7 @@ class _Look:
 
     Args:
         bench: where they are carried out.
+        known: what plans do that were carried out before; what others do is added.
         planners: that propose the plans.
 
     Attributes:
@@ -170,9 +198,8 @@ class _Look:
         refused: those that cannot be carried out or are not stable.
     """
 
-    def __init__(self, bench: _Bench, planners: Sequence[Planner] = ()) -> None:
-        self._bench, self._planners = bench, planners
-        self._known: dict[frozenset[str], Plan | None] = {}
+    def __init__(self, bench: _Bench, known: SweepCache, planners: Sequence[Planner] = ()) -> None:
+        self._bench, self._known, self._planners = bench, known, planners
         self.tried: dict[frozenset[str], Plan] = {}
         self.refused: dict[frozenset[str], Plan] = {}
 
@@ -187,15 +214,16 @@ class _Look:
             plan: to carry out.
             then: what may be asked for next.
         """
-        if plan.keys not in self._known:
+        if plan.digest not in self._known:
             free = worker_count() - 1
-            new = (each for each in then if each.keys not in self._known and each.keys != plan.keys) if free else ()
+            new = (each for each in then if each.digest not in self._known and each.keys != plan.keys) if free else ()
             plans = [plan, *itertools.islice(new, free)]
-            for each, found in zip(plans, run_all(_try_out, self._bench, plans), strict=True):
-                self._known[each.keys] = found
-        found = self._known[plan.keys]
-        (self.refused if found is None else self.tried)[plan.keys] = plan if found is None else found
-        return found
+            for each, value in zip(plans, run_all(_try_out, self._bench, plans), strict=True):
+                self._known[each.digest] = value
+        if math.isnan(value := self._known[plan.digest]):
+            self.refused[plan.keys] = plan
+            return None
+        return self.tried.setdefault(plan.keys, replace(plan, damage=value))
 
     def likely(self, asking: int) -> Iterator[Plan]:
         """The plans that come next if nothing new is learned.
@@ -266,6 +294,7 @@ def _with_fewer_squares(
     refused: Sequence[Plan],
     progress: Progress,
     tries: int,
+    looked: LookedAt,
 ) -> list[Plan]:
     """What `search` finds with at most half of the squares of all that was refused, and then without any.
 
@@ -276,7 +305,7 @@ def _with_fewer_squares(
     if not least:
         return []
     fewer = replace(budget, squares=least // 2 if budget.squares is None else 0)
-    (found,) = search(inputs, observation, [measured], [fewer], progress, tries)
+    (found,) = search(inputs, observation, [measured], [fewer], progress, tries, looked=looked)
     return [] if isinstance(found, TargetError) else found
 
 
@@ -330,8 +359,8 @@ def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) 
     return products + float(groups * unknowns**3)
 
 
-def _try_out(bench: _Bench, plan: Plan) -> Plan | None:
-    """The plan with its damage on the selection samples, applied in a cheap way; None where it is refused."""
+def _try_out(bench: _Bench, plan: Plan) -> float:
+    """The damage of a plan on the selection samples, applied in a cheap way; not a number where it is refused."""
     inputs, observation, calibration = bench.inputs, bench.observation, bench.calibration
     try:
         outputs = previewed(
@@ -351,9 +380,9 @@ def _try_out(bench: _Bench, plan: Plan) -> Plan | None:
                 why := why_unstable(inputs.analysis, observation.statistics, realized.network, calibration)
             ):
                 logger.info("A plan is refused: %s.", why)
-                return None
+                return math.nan
     except NotLinearError as error:
         logger.warning("A plan is left out: %s", error)
-        return None
+        return math.nan
     measure: Measure = "kl" if inputs.config.sensitivity == "magnitude" else inputs.config.sensitivity
-    return replace(plan, damage=damage(measure, observation.reference(calibration), outputs, inputs.kinds))
+    return damage(measure, observation.reference(calibration), outputs, inputs.kinds)

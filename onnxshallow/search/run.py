@@ -9,7 +9,7 @@ from pathlib import Path
 from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Clock, Progress
 from onnxshallow.search.attempt import Attempt, carry_out, judged
-from onnxshallow.search.compete import search
+from onnxshallow.search.compete import LookedAt, search
 from onnxshallow.search.frontier import expected_frontier
 from onnxshallow.search.inputs import Inputs, Observation, observe
 from onnxshallow.search.plan import Plan
@@ -81,6 +81,11 @@ class Run:
         """Measures what candidates cost, when it is asked for."""
         return DamageMeter(self.inputs, self.observation, self.progress, self.cache_folder)
 
+    @cached_property
+    def looked(self) -> LookedAt:
+        """What plans do that were looked at, in this run and in earlier ones."""
+        return LookedAt.of(self.inputs, self.cache_folder)
+
     def proposal(self, budget: Budget) -> Plan:
         """The plan of least predicted damage, not carried out.
 
@@ -100,7 +105,8 @@ class Run:
         with self.clock("sensitivity"):
             measured = self.meter.measure_for(budgets)
         with self.clock("plan"):
-            found = search(self.inputs, self.observation, measured, budgets, self.progress, tries, beside)
+            inputs, progress = self.inputs, self.progress
+            found = search(inputs, self.observation, measured, budgets, progress, tries, beside, self.looked)
         self.competed.extend(plan for plans in found if not isinstance(plans, TargetError) for plan in plans)
         return found
 

@@ -1,4 +1,5 @@
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ from onnxshallow.analysis import NotLinearError
 from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import compete as compete_module
-from onnxshallow.search.compete import search, tries_alone, tries_together
+from onnxshallow.search.compete import LookedAt, search, tries_alone, tries_together
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.planner import about_equal
 from onnxshallow.search.solver import Budget
@@ -78,7 +79,7 @@ def searched(monkeypatch, case, values, measure="kl", tries=24):
     def tried(bench, plan):
         if bench.calibration is inputs.rough:
             looked_at.append(plan)
-        return replace(plan, damage=next(endless))
+        return next(endless)
 
     monkeypatch.setattr(compete_module, "_try_out", tried)
     cost = inputs.analysis.cost
@@ -118,6 +119,59 @@ def test_plans_found_elsewhere_do_not_count_where_they_miss_the_budget(case):
     inputs, observation, measured = case
     (plans,) = search(inputs, observation, [measured], [Budget(144)], Silent(), 3, [Plan((), {})])
     assert all(plan.candidates for plan in plans)
+
+
+# What was looked at before.
+
+
+@pytest.fixture
+def cached(monkeypatch, case, tmp_path):
+    """Searches with a folder for what is known; returns the plans, and how many were carried out for them."""
+    inputs, observation, measured = case
+    cost, carried_out, try_out = inputs.analysis.cost, [], compete_module._try_out
+
+    def searched(tries, until=None):
+        def counted(bench, plan):
+            if len(carried_out) == until:
+                raise KeyboardInterrupt
+            carried_out.append(plan)
+            return try_out(bench, plan)
+
+        monkeypatch.setattr(compete_module, "_try_out", counted)
+        carried_out.clear()
+        budget, looked = Budget(cost.relus // 2, cost.macs), LookedAt.of(inputs, tmp_path)
+        (plans,) = search(inputs, observation, [measured], [budget], Silent(), tries, looked=looked)
+        return [(plan.keys, plan.damage) for plan in plans], len(carried_out)
+
+    return searched
+
+
+def test_an_interrupted_search_goes_on_with_the_next_plan(cached):
+    with pytest.raises(KeyboardInterrupt):
+        cached(5, until=3)
+    resumed, left = cached(5)
+    assert left == 7  # two of five in a rough look, five in a closer one
+    assert cached(5) == (resumed, 0)
+
+
+def test_what_is_remembered_is_what_a_search_finds_anew(cached, tmp_path):
+    anew, carried_out = cached(4)
+    assert carried_out == 8
+    assert cached(4) == (anew, 0)
+
+
+def test_a_plan_that_was_refused_is_refused_again(monkeypatch, case, tmp_path):
+    inputs, observation, measured = case
+    budget = Budget(inputs.analysis.cost.relus // 2, inputs.analysis.cost.macs)
+    found = []
+    for values in ([math.nan, 0.5, 0.5], []):
+        monkeypatch.setattr(compete_module, "_try_out", lambda bench, plan, values=values: values.pop(0))
+        (plans,) = search(
+            inputs, observation, [measured], [budget], Silent(), 2, looked=LookedAt.of(inputs, tmp_path)
+        )
+        found.append([plan.keys for plan in plans])
+    assert found[0] == found[1]
+    assert len(found[0]) == 1
 
 
 # How many plans are compared.
@@ -164,9 +218,7 @@ def test_several_budgets_share_more_plans_than_one_gets_but_not_many_times_as_ma
 def test_several_budgets_are_searched_no_further_once_a_plan_for_each_moves_no_output(monkeypatch, case):
     inputs, observation, measured = case
     tried = []
-    monkeypatch.setattr(
-        compete_module, "_try_out", lambda bench, plan: tried.append(plan) or replace(plan, damage=0.0)
-    )
+    monkeypatch.setattr(compete_module, "_try_out", lambda bench, plan: tried.append(plan) or 0.0)
     together(inputs, observation, measured, 0.7, 0.4)
     assert len({plan.keys for plan in tried}) == 2
 

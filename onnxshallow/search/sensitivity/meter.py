@@ -1,24 +1,19 @@
 """The stage that measures: what each candidate would cost, as far as a budget asks for it."""
 
-import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from onnxshallow.actions.base import Candidate
 from onnxshallow.analysis import Analysis
 from onnxshallow.errors import TargetError
-from onnxshallow.fitting.moments import SWELL
-from onnxshallow.model.providers import read_providers
-from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.progress import Progress
 from onnxshallow.runtime.waypoints import Waypoints
 from onnxshallow.search.candidates import possible_candidates
 from onnxshallow.search.estimates import estimated_damages, first_look
+from onnxshallow.search.identity import identity
 from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.planner import Planner
 from onnxshallow.search.sensitivity.cache import SweepCache
@@ -26,7 +21,6 @@ from onnxshallow.search.sensitivity.magnitude import magnitude_damages
 from onnxshallow.search.sensitivity.sweep import LOOKAHEAD, SweepOptions, sweep
 from onnxshallow.search.solver import Budget
 from onnxshallow.search.timetable import Timetable, with_times
-from onnxshallow.versions import versions
 
 __all__ = ["DamageMeter", "MeasuredDamages"]
 
@@ -73,7 +67,7 @@ class DamageMeter:
         if self.table is not None:
             form = inputs.config.form
             self._candidates = with_times(inputs.analysis, self._candidates, observation.statistics, self.table, form)
-        self._cache = SweepCache(_identity(inputs), cache_folder)
+        self._cache = SweepCache(identity(inputs, inputs.swept), cache_folder)
         swept = inputs.swept
         self._waypoints = Waypoints(inputs.analysis.network, swept.batches, swept.store, swept.threads)
         self._known: dict[str, float] = {}
@@ -179,40 +173,3 @@ def _told(candidates: Sequence[Candidate], damages: Mapping[str, float]) -> set[
     splits = [c for c in candidates if c.kind == "split"]
     known = Counter(c.place for c in splits if c.key in damages)
     return {c.key for c in splits if known[c.place] >= _SPLITS_TELL and c.key not in damages}
-
-
-def _identity(inputs: Inputs) -> dict[str, object]:
-    """All that the damages depend on."""
-    fit, watched = inputs.swept.fit, inputs.calibration.watched
-    providers = inputs.config.providers
-    return {
-        **({} if providers is None else {"providers": list(map(str, read_providers(providers)))}),
-        **({} if not watched else {"watched": _digest(watched), "bounds": SWELL}),
-        "model": inputs.document.fingerprint,
-        "data": inputs.data.fingerprint(),
-        "samples": [len(inputs.swept.batches), inputs.swept.fit_batches],
-        "fit": [
-            fit.ridge,
-            fit.rows_per_unknown,
-            fit.least_rows,
-            fit.fewest_rows,
-            fit.rows_enough,
-            fit.held_out,
-            fit.rounds,
-            fit.turns,
-            fit.memory,
-            fit.seed,
-        ],
-        "correction": inputs.config.correction,
-        "measure": inputs.config.sensitivity,
-        "outputs": [[kind.name, kind.kind, kind.axis, *kind.widths] for kind in inputs.kinds],
-        "versions": versions(),
-    }
-
-
-def _digest(batches: Batches) -> str:
-    digest = hashlib.sha256()
-    for batch in batches:
-        for name in sorted(batch):
-            digest.update(np.ascontiguousarray(batch[name]).tobytes())
-    return digest.hexdigest()
