@@ -94,6 +94,8 @@ def _by_field_name(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         if name is None:
             nearest = difflib.get_close_matches(option, options, n=1, cutoff=0)
             raise UsageError(f"{prefix}{key} is not an option; the nearest is {nearest[0]!r}.")
+        if name in renamed:
+            raise UsageError(f"{prefix}{key} is another name of an option that is given as well; give it once.")
         renamed[name] = value
     return renamed
 

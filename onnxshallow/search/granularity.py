@@ -3,7 +3,8 @@
 A site goes as a whole or stays, so that on networks of few sites the plan for 0.8 of the ReLUs may keep 0.3 of them,
 and does the damage of that. Masks hit any count, but save no layers, take longer in onnxruntime than a whole ReLU,
 and take twice the time to search. So they are looked at only where whole layers miss the count by more than a tenth
-and do damage, or do not reach it (docs/decisions/masks-fill-gaps.md).
+and do damage, or do not reach it, or where squares are allowed and whole layers do much damage
+(docs/decisions/masks-fill-gaps.md).
 """
 
 import logging
@@ -24,12 +25,15 @@ from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
 from onnxshallow.search.time_budget import has_time
 
-__all__ = ["Ranked", "fine_enough", "finer", "misses", "proposed", "ranked", "ranked_alone", "remark"]
+__all__ = ["Ranked", "fine_enough", "finer", "loses_much", "misses", "proposed", "ranked", "ranked_alone", "remark"]
 
 logger = logging.getLogger(__name__)
 
 # The least part of the ReLUs that were allowed that a plan is to keep.
 _LEAST_KEPT = 0.9
+# What is much damage where activations may become squares, in multiples of what counts as none; and the part of it
+# that masks may do to be taken.
+_MUCH, _FAR_LESS = 25.0, 0.5
 
 Tries = Callable[[Inputs, int], int]
 """How many plans to carry out for so many budgets."""
@@ -72,9 +76,21 @@ def misses(plan: Plan, cost: Cost, budget: Budget) -> bool:
         cost: of the original.
         budget: what was asked for.
     """
-    damage = plan.predicted if plan.damage is None else plan.damage
     kept = cost.relus - sum(c.relus for c in plan.candidates)
-    return budget.relus is not None and kept < _LEAST_KEPT * budget.relus and damage > budget.harmless
+    return budget.relus is not None and kept < _LEAST_KEPT * budget.relus and _damage(plan) > budget.harmless
+
+
+def loses_much(plan: Plan, config: Config, budget: Budget) -> bool:
+    """Whether a plan of whole layers does so much damage that a part of each may do far less.
+
+    Squares save no layer either way, so that what whole layers would be preferred for weighs less.
+
+    Args:
+        plan: of whole layers.
+        config: the options.
+        budget: what was asked for.
+    """
+    return config.squares and budget.relus is not None and _damage(plan) > _MUCH * budget.harmless > 0
 
 
 def finer(run: Run, targets: int | None = None) -> Run | None:
@@ -97,8 +113,8 @@ def remark(config: Config, plan: Plan) -> list[str]:
     if config.granularity != "auto" or all(c.whole or c.thinned for c in plan.candidates):
         return []
     return [
-        "some ReLUs stay for a part of their channels, since whole layers miss what was asked for; --granularity "
-        "layer does without"
+        "some activations stay for a part of their channels, since whole layers miss what was asked for or lose far "
+        "more; --granularity layer does without"
     ]
 
 
@@ -111,11 +127,10 @@ def proposed(run: Run, budget: Budget) -> tuple[Run, Plan]:
     if run.inputs.config.allocation != "measured":
         return run, evenly_split(run.inputs, budget)
     plan = run.proposal(budget)
-    if not misses(plan, run.inputs.analysis.cost, budget) or (refined := finer(run)) is None:
+    if (share := _most_of(plan, run, budget)) is None or (refined := finer(run)) is None:
         return run, plan
     with_masks = refined.proposal(replace(budget, shallower=False))
-    better = with_masks.predicted * (1 + MEASURED_TOLERANCE) < plan.predicted
-    return (refined, with_masks) if better else (run, plan)
+    return (refined, with_masks) if with_masks.predicted < share * plan.predicted else (run, plan)
 
 
 def ranked(run: Run, budgets: Sequence[Budget], tries: Tries) -> list[Ranked | TargetError]:
@@ -127,22 +142,32 @@ def ranked(run: Run, budgets: Sequence[Budget], tries: Tries) -> list[Ranked | T
         tries: how many plans to carry out.
     """
     found = ranked_alone(run, budgets, tries)
-    cost = run.inputs.analysis.cost
-    missed = [
-        number
+    shares = {
+        number: share
         for number, (budget, result) in enumerate(zip(budgets, found, strict=True))
-        if isinstance(result, TargetError) or misses(result.plans[0], cost, budget)
-    ]
-    if not missed or (refined := finer(run, len(missed) if len(budgets) > 1 else None)) is None:
+        if (share := 1.0 if isinstance(result, TargetError) else _most_of(result.plans[0], run, budget)) is not None
+    }
+    if not shares or (refined := finer(run, len(shares) if len(budgets) > 1 else None)) is None:
         return found
-    logger.info("Whole layers miss %d of %d targets; looking at channel masks.", len(missed), len(budgets))
-    whole = [result.plans[0] for n in missed if isinstance(result := found[n], Ranked)]
-    asked = [replace(budgets[number], shallower=False) for number in missed]
-    for number, with_masks in zip(missed, ranked_alone(refined, asked, tries, whole), strict=True):
+    logger.info("Whole layers will not do for %d of %d targets; looking at channel masks.", len(shares), len(budgets))
+    whole = [result.plans[0] for n in shares if isinstance(result := found[n], Ranked)]
+    asked = [replace(budgets[number], shallower=False) for number in shares]
+    for number, with_masks in zip(shares, ranked_alone(refined, asked, tries, whole), strict=True):
         without = found[number]
-        if isinstance(without, TargetError) or _is_better(with_masks, without.plans[0]):
+        if isinstance(without, TargetError) or _is_better(with_masks, without.plans[0], shares[number]):
             found[number] = with_masks
     return found
+
+
+def _most_of(plan: Plan, run: Run, budget: Budget) -> float | None:
+    """The part of the damage of whole layers that masks may do to be taken; None where they are not looked at."""
+    if misses(plan, run.inputs.analysis.cost, budget):
+        return 1 / (1 + MEASURED_TOLERANCE)
+    return _FAR_LESS if loses_much(plan, run.inputs.config, budget) else None
+
+
+def _damage(plan: Plan) -> float:
+    return plan.predicted if plan.damage is None else plan.damage
 
 
 def ranked_alone(
@@ -179,12 +204,12 @@ def _either(first: list[Plan] | TargetError, second: list[Plan] | TargetError) -
     return list({plan.keys: plan for plan in (*first, *others)}.values())
 
 
-def _is_better(found: Ranked | TargetError, whole: Plan) -> bool:
-    """Whether masks do clearly less damage than a plan without them, measured on the same samples."""
+def _is_better(found: Ranked | TargetError, whole: Plan, share: float) -> bool:
+    """Whether masks do at most a share of the damage of a plan without them, measured on the same samples."""
     if isinstance(found, TargetError):
         return False
     damages = {plan.keys: plan.damage or 0.0 for plan in found.plans}
-    return damages[found.plans[0].keys] * (1 + MEASURED_TOLERANCE) < damages.get(whole.keys, float("inf"))
+    return damages[found.plans[0].keys] < share * damages.get(whole.keys, float("inf"))
 
 
 def _rank(run: Run, budget: Budget, plans: Sequence[Plan]) -> Ranked:

@@ -118,6 +118,11 @@ def test_options_go_by_either_spelling(name):
     assert resolve({name: "0.5"}, Path("model.onnx")).target_relus == "0.5"
 
 
+def test_two_names_of_one_option_are_not_given_at_once():
+    with pytest.raises(UsageError, match="target_activations is another name of an option that is given as well"):
+        resolve({"target_relus": 0.5, "target_activations": 0.4}, Path("model.onnx"))
+
+
 def test_load_config_gives_only_what_is_set(write):
     assert load_config(write("seed = 3\nkernel = 5")) == {"seed": 3, "kernel": 5}
 

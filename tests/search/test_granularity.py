@@ -11,7 +11,7 @@ from onnxshallow.search import compete as compete_module
 from onnxshallow.search import planner as planner_module
 from onnxshallow.search.choose import choose
 from onnxshallow.search.compete import tries_alone, tries_together
-from onnxshallow.search.granularity import fine_enough, misses, proposed, ranked, remark
+from onnxshallow.search.granularity import fine_enough, loses_much, misses, proposed, ranked, remark
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
@@ -57,6 +57,29 @@ def test_a_plan_that_does_no_damage_misses_nothing(inputs, measured):
     single = next(c for c in measured.candidates if c.key == "linearize:h1->r1")
     assert not misses(Plan((single,), {}, 0.001), inputs.analysis.cost, Budget(400, harmless=0.002))
     assert not misses(Plan((single,), {}, 0.1), inputs.analysis.cost, Budget(None, 1000))
+
+
+@pytest.mark.parametrize(
+    ("damage", "options", "budget", "much"),
+    [
+        (0.11, {"polynomials": True}, Budget(300, harmless=0.004), True),
+        (0.09, {"polynomials": True}, Budget(300, harmless=0.004), False),
+        (0.11, {}, Budget(300, harmless=0.004), False),
+        (0.11, {"polynomials": True}, Budget(None, 1000, harmless=0.004), False),
+    ],
+)
+def test_whole_layers_lose_much_where_squares_might_do_with_less(inputs, damage, options, budget, much):
+    config = inputs.config.model_copy(update=options)
+    assert loses_much(Plan((), {}, damage), config, budget) is much
+
+
+@pytest.mark.parametrize(("in_part", "taken"), [(0.2, True), (0.3, False)])
+def test_masks_with_squares_are_taken_for_half_of_the_damage(begun, monkeypatch, in_part, taken):
+    monkeypatch.setattr(planner_module, "_HARMLESS", {"kl": 0.004})
+    monkeypatch.setattr(compete_module, "_try_out", lambda bench, plan: in_part if parts(plan) else 0.5)
+    run = begun(target_relus=0.667, polynomials=True)  # which whole layers hit
+    found = found_for(run)
+    assert (found.run is not run) is bool(parts(found.plans[0])) is taken
 
 
 def test_masks_fill_what_whole_layers_miss(begun):
