@@ -35,7 +35,7 @@ from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.search.solver import Budget
 from onnxshallow.search.workers import run_all, worker_count
 
-__all__ = ["LookedAt", "search", "tries_alone", "tries_together"]
+__all__ = ["LookedAt", "fewest_closely", "search", "tries_alone", "tries_together"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ _PARTLY = 0.6
 _REFUSED = 10.0
 # How many plans are looked at for each target at the most where several share them.
 _MOST_EACH = 12
-# Of the plans that were looked at one in so many is compared closely, and the fewest.
-_ONE_IN, _FEWEST_CLOSELY = 4, 6
+# Of the plans that were looked at one in so many is compared closely, and the fewest; of large networks' fewer.
+_ONE_IN, _FEWEST_CLOSELY, _FEWEST_OF_LARGE = 4, 6, 4
 # Those that do so much more damage than the least in a rough look are not worth a closer one.
 _HOPELESS = 1.25
 
@@ -117,7 +117,7 @@ def search(
             if len(settled) == len(budgets):
                 break
     found: list[list[Plan] | TargetError] = []
-    choices = [_Choice.of(planner, roughly, beside) for planner in planners]
+    choices = [_Choice.of(planner, roughly, beside, fewest_closely(tries)) for planner in planners]
     with progress.stage("Comparing the best", sum(choice.wanted for choice in choices)) as step:
         for number, (planner, choice) in enumerate(zip(planners, choices, strict=True)):
             usable = choice.compared(closely, step)
@@ -259,16 +259,16 @@ class _Choice:
     hopeless: float = 0.0
 
     @classmethod
-    def of(cls, planner: Planner, roughly: _Look, beside: Sequence[Plan]) -> "_Choice":
+    def of(cls, planner: Planner, roughly: _Look, beside: Sequence[Plan], fewest: int) -> "_Choice":
         usable = [plan for plan in roughly.tried.values() if planner.reaches(plan)]
         if not usable:
             return cls()
         elsewhere = {plan.keys for plan in beside}
         first = [plan for plan in usable if plan.keys in elsewhere]
-        likely = about_equal(usable, planner.analysis.cost, planner.budget)[:_FEWEST_CLOSELY]
+        likely = about_equal(usable, planner.analysis.cost, planner.budget)[:fewest]
         by_damage = sorted(usable, key=lambda plan: plan.damage or 0.0)
         ordered = {plan.keys: plan for plan in (*first, *likely, *by_damage)}
-        fewest = len(first) + _FEWEST_CLOSELY
+        fewest += len(first)
         wanted = max(fewest, len(first) - (-len(usable) // _ONE_IN))
         return cls(
             tuple(ordered.values()), min(wanted, len(usable)), fewest, _HOPELESS * (by_damage[0].damage or 0.0)
@@ -328,6 +328,11 @@ def tries_together(inputs: Inputs, budgets: int) -> int:
     """How many plans to carry out for several budgets, which share them."""
     most = min(_MOST_EACH * budgets, inputs.most_plans or _MOST_EACH * budgets)
     return max(budgets, min(_affordable_tries(inputs) * 3 // 2, most))
+
+
+def fewest_closely(tries: int) -> int:
+    """How many plans are compared closely, at the least, where so many are looked at."""
+    return _FEWEST_OF_LARGE if tries <= _FEWEST_TRIES else _FEWEST_CLOSELY
 
 
 def _affordable_tries(inputs: Inputs) -> int:

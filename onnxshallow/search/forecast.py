@@ -22,7 +22,7 @@ from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.store import memory_in_use
 from onnxshallow.runtime.waypoints import MOST_BYTES
 from onnxshallow.search.candidates import possible_candidates
-from onnxshallow.search.compete import tries_alone, tries_together
+from onnxshallow.search.compete import fewest_closely, tries_alone, tries_together
 from onnxshallow.search.estimates import first_look
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.memory import bytes_of_copies, bytes_of_sample
@@ -32,8 +32,6 @@ from onnxshallow.text import in_time
 
 __all__ = ["Forecast", "Work", "count_samples", "forecast", "work_of"]
 
-# How many plans are compared closely, as `onnxshallow.search.compete` does.
-_CLOSELY = 6
 # How many targets are tried where only an accuracy budget is given.
 _BISECTED = 5
 # Seconds that the result is timed for: by the clock, on every machine.
@@ -154,7 +152,7 @@ def work_of(inputs: Inputs, targets: int | None = None) -> dict[str, Work]:
     whole = _carried_out(inputs, replace(inputs.calibration, everything=True))
     comparing = Work()
     if tries > 1:
-        closely = _carried_out(inputs, inputs.reduced).times(searches * min(tries, _CLOSELY))
+        closely = _carried_out(inputs, inputs.reduced).times(searches * min(tries, fewest_closely(tries)))
         comparing = _carried_out(inputs, inputs.rough).times(looks * tries).plus(closely)
     report = sum(map(len, (inputs.data.report, *inputs.data.others.values())))
     return {
