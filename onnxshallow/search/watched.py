@@ -55,21 +55,21 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     used = inputs.data.calibrated
     changer = Changer.of(network.inputs, inputs.calibration.batches, inputs.config.seed)
     changes = changer.changes
-    with progress.stage("Looking for extremes", len(pool) // batch + len(changes)) as step:
+    with progress.stage("Looking for extremes", -(-len(pool) // batch)) as step:
         found = extremes(network, sites, counted(_batches(pool, inputs), step), threads)
-        extreme = pool.take(found[: max(batch, int(_AS_THEY_ARE * used))])
-        copied = int(_CHANGED_MACS / max(inputs.analysis.cost.macs * len(changes), 1))
-        others = pool.take(subset(len(pool), max(batch, copied - len(found)), inputs.config.seed))
-        watched = list(_batches(extreme, inputs))
-        parts = [*_parts(extreme, inputs), *_parts(others, inputs)]
-        if changer.images:
-            watched.append(changer.plain(_read(parts[0])))
+    extreme = pool.take(found[: max(batch, int(_AS_THEY_ARE * used))])
+    copied = int(_CHANGED_MACS / max(inputs.analysis.cost.macs * len(changes), 1))
+    others = pool.take(subset(len(pool), max(batch, copied - len(found)), inputs.config.seed))
+    watched = list(_batches(extreme, inputs))
+    parts = [*_parts(extreme, inputs), *_parts(others, inputs)]
+    if changer.images:
+        watched.append(changer.plain(_read(parts[0])))
+    with progress.stage("Looking at changed samples", len(changes) * len(parts)) as step:
         for change in changes:
             copies = _Copies(parts, changer, change)
-            found = extremes(network, sites, copies, threads)
+            found = extremes(network, sites, counted(copies, step), threads)
             share = _SATURATED if change == "saturated" else _CHANGED
             watched += copies.picked(found[: max(batch, int(share * used))], batch)
-            step()
     if inputs.fixed_batch:
         watched = [one for one in watched if len(next(iter(one.values()))) == batch]
     return replace(
