@@ -138,7 +138,7 @@ class Config(BaseModel):
         Literal["auto", "layer", "channel", "pixel"],
         Flag(
             "Whether a ReLU goes as a whole, or may stay for some channels or pixels; auto: for channels where whole "
-            "ReLUs miss the target.",
+            "ReLUs miss the target, or with --polynomials lose far more.",
             CHANGES,
         ),
     ] = "auto"
