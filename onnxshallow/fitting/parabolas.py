@@ -72,5 +72,5 @@ def fit_polynomials(original: Cursor, rewritten: Cursor, partial: Partial, fit_b
         parts[name] = values.reshape(shape)
     fitted = replace(partial, **parts)
     rewritten.partials[partial.output] = fitted
-    rewritten.put(partial.output, [fitted(*pair) for pair in zip(rewritten[source], rewritten[active], strict=True)])
+    rewritten.put(partial.output, (fitted(*pair) for pair in zip(rewritten[source], rewritten[active], strict=True)))
     return fitted

@@ -81,15 +81,19 @@ class Cursor:
         """Note that `layer` stays as it is, as there are too few rows to fit it to."""
         self.short.append(layer)
 
-    def put(self, tensor: str, arrays: Sequence[np.ndarray]) -> None:
-        """Let `tensor` have other values than the network gives it, one array a batch."""
-        self._stored[tensor] = [self.store.hold(array) for array in arrays]
+    def put(self, tensor: str, arrays: Iterable[np.ndarray]) -> None:
+        """Let `tensor` have other values than the network gives it, one array a batch; they are made one by one."""
+        held = []
+        for array in arrays:
+            held.append(self.store.hold(array))
+            self.store.rest()
+        self._stored[tensor] = held
 
     def rescale(self, tensor: str, scale: np.ndarray) -> None:
         """Multiply what is known of a tensor (N, C, *spatial) by one number a channel, (C,)."""
         arrays = self._stored[tensor]
-        factor = scale.reshape(-1, *(1,) * (arrays[0].ndim - 2))
-        self._stored[tensor] = [self.store.hold((array * factor).astype(array.dtype)) for array in arrays]
+        factor = scale.reshape(-1, *(1,) * (arrays[0].ndim - 2)).astype(arrays[0].dtype)
+        self.put(tensor, (array * factor for array in arrays))
 
     def __getitem__(self, tensor: str) -> list[np.ndarray]:
         """The values of a tensor that was advanced to: one array a batch."""
