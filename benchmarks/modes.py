@@ -38,10 +38,10 @@ from onnxshallow.private.link import parse_bandwidth, parse_rtt
 from onnxshallow.private.protocols import PROTOCOLS
 from onnxshallow.report.page.plot import line_chart
 from onnxshallow.runtime.progress import Clock, Silent
-from onnxshallow.search.compete import tries_together
 from onnxshallow.search.inputs import Inputs, load_inputs
 from onnxshallow.search.planner import about_equal, read_budget
 from onnxshallow.search.run import Run
+from onnxshallow.search.tries import tries_together
 from onnxshallow.versions import versions
 
 MODES: dict[str, dict[str, object]] = {

@@ -13,13 +13,14 @@ from pathlib import Path
 from onnxshallow.cli.main import main as command_line
 from onnxshallow.fitting.threads import computing
 from onnxshallow.model import session
-from onnxshallow.search import compete, latency, pace, time_budget
+from onnxshallow.search import latency, pace, time_budget, tries
 from onnxshallow.validation import latency as timing
 
 __all__ = ["MAIN", "PATH", "SETTINGS", "main", "shorten"]
 
 SETTINGS = (
-    (compete, "_MOST_TRIES", 8),
+    (tries, "_MOST_TRIES", 8),
+    (tries, "_FEWEST_TOLD_APART", 8),
     (timing, "_WARM_UP", 0.0),
     (timing, "_SECONDS", 0.01),
     (timing, "_MOST_SECONDS", 0.01),

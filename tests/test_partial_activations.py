@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshallow.search import compete as compete_module
+from onnxshallow.search import tries as tries_module
 from onnxshallow.workflows import outcome, pareto
 from tests.conftest import MODELS
 from tests.networks import build, error_of, residual, signed, smooth
@@ -32,7 +32,7 @@ DROP = 0.05
 def quickly():
     """These runs show as much when they compare two plans only, and measure no latency."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compete_module, "_MOST_TRIES", 2)
+        patch.setattr(tries_module, "_MOST_TRIES", 2)
         for module in (outcome, pareto):
             patch.setattr(module, "measured_speeds", lambda inputs, models: [speed_of() for _ in models])
         yield

@@ -5,7 +5,7 @@ import pytest
 
 from onnxshallow.analysis import analyze
 from onnxshallow.model.document import load_document
-from onnxshallow.search import compete as compete_module
+from onnxshallow.search import tries as tries_module
 from onnxshallow.workflows import outcome
 from tests.networks import build, smooth
 from tests.runs import ANY_LOSS, assert_usable, read_json, run, save_case, speed_of
@@ -46,7 +46,7 @@ OPTIONS = {
 def quickly():
     """These runs show as much when they compare two plans only, and measure no latency."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compete_module, "_MOST_TRIES", 2)
+        patch.setattr(tries_module, "_MOST_TRIES", 2)
         patch.setattr(outcome, "measured_speeds", lambda inputs, models: [speed_of() for _ in models])
         yield
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from onnxshallow.errors import TargetError
 from onnxshallow.search.allocation import evenly_split
 from onnxshallow.search.attempt import Attempt
-from onnxshallow.search.compete import tries_alone
 from onnxshallow.search.granularity import Ranked, finer, ranked, ranked_alone
 from onnxshallow.search.learners import best_learner
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
+from onnxshallow.search.tries import tries_alone
 
 __all__ = ["choose"]
 

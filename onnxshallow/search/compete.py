@@ -12,13 +12,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
-from onnxshallow.analysis import Analysis, Layer, NotLinearError
-from onnxshallow.analysis.cost import layer_macs
+from onnxshallow.analysis import NotLinearError
 from onnxshallow.errors import TargetError
 from onnxshallow.fitting.calibration import Calibration
-from onnxshallow.fitting.correction import FitOptions
 from onnxshallow.fitting.gathering import KnownRows
 from onnxshallow.rewriting.realize import previewed
 from onnxshallow.rewriting.stability import why_unstable
@@ -33,22 +29,17 @@ from onnxshallow.search.sensitivity.cache import SweepCache
 from onnxshallow.search.sensitivity.measures import Measure, damage
 from onnxshallow.search.sensitivity.meter import MeasuredDamages
 from onnxshallow.search.solver import Budget
+from onnxshallow.search.tries import fewest_closely
 from onnxshallow.search.workers import run_all, worker_count
 
-__all__ = ["LookedAt", "fewest_closely", "search", "tries_alone", "tries_together"]
+__all__ = ["LookedAt", "search"]
 
 logger = logging.getLogger(__name__)
 
-# What looking at plans roughly may cost, and the fewest and the most plans to look at.
-_SEARCH_FLOPS, _FEWEST_TRIES, _MOST_TRIES = 6e12, 12, 24
-# The part of that where plans hold masks and parabolas, each of which takes longer to be fitted and lowered.
-_PARTLY = 0.6
 # What a plan that is refused counts as, in what its parts do alone: enough to look elsewhere.
 _REFUSED = 10.0
-# How many plans are looked at for each target at the most where several share them.
-_MOST_EACH = 12
-# Of the plans that were looked at one in so many is compared closely, and the fewest; of large networks' fewer.
-_ONE_IN, _FEWEST_CLOSELY, _FEWEST_OF_LARGE = 4, 6, 4
+# Of the plans that were looked at one in so many is compared closely, where that is more than the fewest.
+_ONE_IN = 4
 # Those that do so much more damage than the least in a rough look are not worth a closer one.
 _HOPELESS = 1.25
 
@@ -315,53 +306,6 @@ def _is_harmless(plan: Plan, inputs: Inputs) -> bool:
     Disagreement does not tell: outputs may move where classes stay.
     """
     return plan.damage == 0 and inputs.config.sensitivity != "disagreement"
-
-
-def tries_alone(inputs: Inputs, budgets: int = 1) -> int:
-    """How many plans to carry out for one budget; only one where damages are read off the weights."""
-    if inputs.config.sensitivity == "magnitude":
-        return 1
-    return min(_affordable_tries(inputs), inputs.most_plans or _MOST_TRIES)
-
-
-def tries_together(inputs: Inputs, budgets: int) -> int:
-    """How many plans to carry out for several budgets, which share them."""
-    most = min(_MOST_EACH * budgets, inputs.most_plans or _MOST_EACH * budgets)
-    return max(budgets, min(_affordable_tries(inputs) * 3 // 2, most))
-
-
-def fewest_closely(tries: int) -> int:
-    """How many plans are compared closely, at the least, where so many are looked at."""
-    return _FEWEST_OF_LARGE if tries <= _FEWEST_TRIES else _FEWEST_CLOSELY
-
-
-def _affordable_tries(inputs: Inputs) -> int:
-    """How many plans to look at: many for small networks, fewer for large ones."""
-    rough, analysis = inputs.rough, inputs.analysis
-    fitted, selected, watched = (
-        sum(len(next(iter(batch.values()))) for batch in part)
-        for part in (rough.batches[rough.fitting], rough.batches[rough.selection], rough.watched)
-    )
-    flops = 2.0 * analysis.cost.macs * (fitted + selected + 3 * watched)
-    flops += sum(
-        _fit_flops(analysis, layer, fitted, rough.fit) for layer in analysis.layers if layer.kind != "affine"
-    )
-    share = _PARTLY if inputs.config.in_part else 1.0
-    most = 1 + share * (_MOST_TRIES - 1)
-    return int(np.clip(share * _SEARCH_FLOPS / max(flops, 1.0), min(_FEWEST_TRIES, most), most))
-
-
-def _fit_flops(analysis: Analysis, layer: Layer, samples: int, fit: FitOptions) -> float:
-    """What it takes to fit a layer, if it has the rows: the sums, their factorisation, rounds of new targets."""
-    outputs, unknowns = layer.weight_shape[0], math.prod(layer.weight_shape[1:])
-    macs = layer_macs(analysis.network, analysis.network.nodes[layer.main]) or 0
-    available = samples * macs / (outputs * unknowns)
-    if available < fit.fewest_rows * unknowns:
-        return 0.0
-    groups = analysis.layers.groups(layer)
-    rows = min(available, fit.rows_wanted(unknowns, groups))
-    products = rows * unknowns * (groups * unknowns + 4 * outputs * (1 + fit.rounds))
-    return products + float(groups * unknowns**3)
 
 
 def _try_out(bench: _Bench, plan: Plan) -> float:

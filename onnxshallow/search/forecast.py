@@ -22,12 +22,12 @@ from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.store import memory_in_use
 from onnxshallow.runtime.waypoints import MOST_BYTES
 from onnxshallow.search.candidates import possible_candidates
-from onnxshallow.search.compete import fewest_closely, tries_alone, tries_together
 from onnxshallow.search.estimates import first_look
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.memory import bytes_of_copies, bytes_of_sample
 from onnxshallow.search.pace import Pace
 from onnxshallow.search.sensitivity.sweep import LOOKAHEAD
+from onnxshallow.search.tries import fewest_closely, tries_alone, tries_together
 from onnxshallow.text import in_time
 
 __all__ = ["Forecast", "Work", "count_samples", "forecast", "work_of"]

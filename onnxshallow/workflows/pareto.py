@@ -24,7 +24,6 @@ from onnxshallow.report.schema.reports import ParetoReport
 from onnxshallow.report.terminal.progress import as_progress
 from onnxshallow.runtime.progress import Clock, Progress
 from onnxshallow.search.attempt import Attempt
-from onnxshallow.search.compete import tries_together
 from onnxshallow.search.granularity import ranked
 from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.latency import measured_speeds
@@ -34,6 +33,7 @@ from onnxshallow.search.run import Run
 from onnxshallow.search.solver import COUNTED, Budget
 from onnxshallow.search.time_budget import foreseen
 from onnxshallow.search.trained import require_lesson, train
+from onnxshallow.search.tries import tries_together
 from onnxshallow.search.workers import working
 from onnxshallow.validation.compare import Recorded, Runner
 from onnxshallow.workflows.outcome import require_data_for_gates

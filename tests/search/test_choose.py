@@ -15,6 +15,7 @@ from onnxshallow.runtime.progress import Clock, Silent
 from onnxshallow.search import choose as choose_module
 from onnxshallow.search import compete as compete_module
 from onnxshallow.search import run as run_module
+from onnxshallow.search import tries as tries_module
 from onnxshallow.search.attempt import Attempt, carry_out
 from onnxshallow.search.choose import choose
 from onnxshallow.search.granularity import Ranked
@@ -97,7 +98,8 @@ def search_of(case, **options):
 
 def test_plans_that_blow_up_lose_the_competition(case, monkeypatch):
     steep(monkeypatch)
-    monkeypatch.setattr(compete_module, "_MOST_TRIES", 24)
+    monkeypatch.setattr(tries_module, "_MOST_TRIES", 24)
+    monkeypatch.setattr(tries_module, "_FEWEST_TOLD_APART", 24)
     shared = search_of(case)
     _, best, reasons = choose(shared, shared.inputs.budget)
     assert shared.competed
@@ -110,7 +112,7 @@ def test_plans_that_blow_up_lose_the_competition(case, monkeypatch):
 def test_where_all_plans_are_refused_those_without_squares_get_their_turn(case, monkeypatch):
     """Two plans with squares are tried, as for a large network, and there is no time for more."""
     steep(monkeypatch)
-    monkeypatch.setattr(compete_module, "_affordable_tries", lambda inputs: 2)
+    monkeypatch.setattr(tries_module, "_affordable_tries", lambda inputs: 2)
     shared = search_of(case)
     _, best, _ = choose(shared, shared.inputs.budget)
     assert best.stability is None
@@ -158,7 +160,8 @@ def test_without_the_blow_up_parabolas_win(case):
 def test_a_search_by_accuracy_alone_passes_over_what_is_unstable(case, monkeypatch):
     steep(monkeypatch)
     shared = search_of(case, target_relus=None, max_drop=0.9)
-    monkeypatch.setattr(compete_module, "_MOST_TRIES", 24)
+    monkeypatch.setattr(tries_module, "_MOST_TRIES", 24)
+    monkeypatch.setattr(tries_module, "_FEWEST_TOLD_APART", 24)
     monkeypatch.setattr(choose_module, "_SHARES", (0.6, 0.0))  # none can only be reached by squares
     _, best, _ = choose(shared, shared.inputs.budget)
     assert best.stability is None
@@ -174,7 +177,7 @@ GOAL = ("--polynomials", "--target-relus", "0.0001", "--no-cache")
 @pytest.fixture(autouse=True)
 def few_plans(monkeypatch):
     """These runs show as much when they compare two plans only."""
-    monkeypatch.setattr(compete_module, "_MOST_TRIES", 2)
+    monkeypatch.setattr(tries_module, "_MOST_TRIES", 2)
 
 
 @pytest.fixture(scope="module")

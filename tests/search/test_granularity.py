@@ -10,11 +10,11 @@ from onnxshallow.search import choose as choose_module
 from onnxshallow.search import compete as compete_module
 from onnxshallow.search import planner as planner_module
 from onnxshallow.search.choose import choose
-from onnxshallow.search.compete import tries_alone, tries_together
 from onnxshallow.search.granularity import fine_enough, loses_much, misses, proposed, ranked, remark
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.run import Run
 from onnxshallow.search.solver import Budget
+from onnxshallow.search.tries import tries_alone, tries_together
 from tests.networks import smooth
 from tests.runs import load_case
 
