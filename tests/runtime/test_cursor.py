@@ -1,3 +1,4 @@
+import weakref
 from collections import Counter
 
 import numpy as np
@@ -333,3 +334,21 @@ def test_other_values_may_be_put_in_the_place_of_a_tensors_own(executed):
     for made, other in zip(cursor["y"], others, strict=True):
         assert_near(made, Session(tail, threads=1).run({"r": other})[0], 1e-5)
     assert executed["r"] == 1
+
+
+def test_values_that_are_put_are_made_and_spilled_one_by_one():
+    model, batches, alive = chain(), batches_of((2, 3, 8, 8)), []
+
+    def made():
+        for position in range(len(batches)):
+            assert sum(reference() is not None for reference in alive) <= 1
+            array = signed((2, 5, 8, 8), 50 + position)
+            alive.append(weakref.ref(array))
+            yield array
+            del array
+
+    cursor = Cursor.at_inputs(Network(model), batches, ActivationStore(0), threads=1)
+    cursor.put("r", made())
+    assert [float(array.sum()) for array in cursor["r"]] == [
+        float(signed((2, 5, 8, 8), 50 + position).sum()) for position in range(len(batches))
+    ]
