@@ -26,3 +26,12 @@ def test_activations_that_are_no_sites_are_named(body, said):
 def test_those_of_onnxruntime_are_named_too():
     text = "(float[N,3] x) => (float[N,3] y) { y = com.microsoft.Gelu(x) }"
     assert other_activations(Network(parse(text, domains=["com.microsoft"]))) == ("1 Gelu",)
+
+
+def test_those_in_branches_and_loops_are_named_too():
+    text = """(float[N,3] x, bool q, int64 n) => (float[N,3] y) {
+        a = If(q) <then_branch = t () => (float[N,3] k) { s = Sigmoid(x) k = Mul(x, s) },
+                   else_branch = e () => (float[N,3] l) { l = Identity(x) }>
+        y = Loop(n, , a) <body = b (int64 i, bool c, float[N,3] u) => (bool d, float[N,3] v) {
+            d = Identity(c) v = Tanh(u) }> }"""
+    assert other_activations(Network(parse(text))) == ("1 Silu", "1 Tanh")
