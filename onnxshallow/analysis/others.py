@@ -41,6 +41,8 @@ def _named(network: Network, last: bool = False) -> Iterator[str]:
             yield f"{node.op}-gated" if is_gate(network, node) else node.op
         elif kind_of(node) or node.is_op("Erf") or (node.domain == "com.microsoft" and node.op in _BIASED):
             yield called(node) or node.op
+        elif node.domain == "com.microsoft" and node.attributes.get("activation"):
+            yield f"{node.attributes['activation']} in {node.op}"
 
 
 def _in_words(name: str, count: int) -> str:

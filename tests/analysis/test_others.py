@@ -35,3 +35,10 @@ def test_those_in_branches_and_loops_are_named_too():
         y = Loop(n, , a) <body = b (int64 i, bool c, float[N,3] u) => (bool d, float[N,3] v) {
             d = Identity(c) v = Tanh(u) }> }"""
     assert other_activations(Network(parse(text))) == ("1 Silu", "1 Tanh")
+
+
+def test_those_that_are_attributes_of_a_layer_are_named_too():
+    text = '(float[N,3,4,4] x) => (float[N,2,4,4] y) { y = com.microsoft.FusedConv<activation="Gelu">(x, w) }'
+    assert other_activations(Network(parse(text, domains=["com.microsoft"], w=(2, 3, 1, 1)))) == (
+        "1 Gelu in FusedConv",
+    )
