@@ -50,7 +50,7 @@ def test_small_constants_are_stored():
 
 
 def test_what_computes_large_constants_stays():
-    text = "(float[N,64,64] x) => (float[N,64,64] y) { h = ConstantOfShape(s) y = Add(x, h) }"
+    text = "(float[N,64,64] x) => (float[N,64,64] y) { h = ConstantOfShape<value=float[1]{2.0}>(s) y = Add(x, h) }"
     operators, removed, _ = tidied(text, s=np.array([64, 64]))
     assert operators == ["ConstantOfShape", "Add"]
     assert removed == NOTHING
