@@ -1,4 +1,7 @@
-"""Channels that nobody needs: whatever reads a stream, and is no part of it, finds zeros in them."""
+"""Channels that nobody needs: what reads a stream, and is no part of it, finds zeros in them or weighs them by zero.
+
+A channel of zeros may be one number before its activation: max(x, 0) makes zeros of a bias below zero.
+"""
 
 from collections.abc import Mapping
 
@@ -12,6 +15,7 @@ from onnxshallow.analysis.partial import Partial
 from onnxshallow.analysis.sites import Site
 from onnxshallow.analysis.streams import Stream, adds_channels, is_depthwise, joins_channels
 from onnxshallow.model.network import Node
+from onnxshallow.model.spelling.clamps import clamp_of
 
 __all__ = ["keeps_zero", "unneeded_channels"]
 
@@ -43,23 +47,34 @@ def unneeded_channels(analysis: Analysis, stream: Stream, partials: Mapping[str,
     network = analysis.network
     zeros = _Zeros(analysis, stream, partials)
     readers = [layer for name in stream.tensors for layer in analysis.layers.sources.get(name, ())]
-    outside = [layer.source for layer in readers if not is_depthwise(analysis, layer)]
     nodes = [node for name in stream.tensors for node in network.consumers(name)]
-    outside += [node.inputs[0] for node in nodes if adds_channels(network, node)]
-    if not outside or any(joins_channels(network, node) for node in nodes):  # a Concat keeps what it reads
+    unneeded = [
+        zeros.of(layer.source) | _unweighed(analysis, layer, stream)
+        for layer in readers
+        if not is_depthwise(analysis, layer)
+    ]
+    unneeded += [zeros.of(node.inputs[0]) for node in nodes if adds_channels(network, node)]
+    if not unneeded or any(joins_channels(network, node) for node in nodes):  # a Concat keeps what it reads
         return np.zeros(stream.channels, bool)
-    found: NDArray[np.bool_] = np.all([zeros.of(name) for name in outside], axis=0)
+    found: NDArray[np.bool_] = np.all(unneeded, axis=0)
     return found
 
 
+def _unweighed(analysis: Analysis, layer: Layer, stream: Stream) -> NDArray[np.bool_]:
+    """Which channels of the stream that a dense layer reads have no weights but zeros there, (C,)."""
+    weight = analysis.layers.convolution(layer).weight
+    by_channel = np.moveaxis(weight, 1, 0).reshape(stream.channels, -1)
+    return np.asarray(np.all(by_channel == 0, axis=1))
+
+
 class _Zeros:
-    """Which channels of a stream's tensors are zero, whatever the input."""
+    """Which channels of a stream's tensors are one number whatever the input, and which of these are zero."""
 
     def __init__(self, analysis: Analysis, stream: Stream, partials: Mapping[str, Partial]) -> None:
         self._analysis = analysis
         self._stream = stream
         self._partials = partials
-        self._known: dict[str, NDArray[np.bool_]] = {}
+        self._known: dict[str, NDArray[np.float64]] = {}  # NaN where it is not one number
         for node in analysis.network.nodes:  # in order, so that what a node reads is known
             layer = analysis.layers.by_node.get(node.index)
             name = node.outputs[0] if layer is None else layer.output
@@ -68,30 +83,36 @@ class _Zeros:
 
     def of(self, tensor: str) -> NDArray[np.bool_]:
         """Which channels of a tensor of the stream are zero, (C,)."""
-        return self._known[tensor]
+        return np.asarray(self._known[tensor] == 0)
 
-    def _of_layer(self, layer: Layer) -> NDArray[np.bool_]:
+    def _of_layer(self, layer: Layer) -> NDArray[np.float64]:
         convolution = self._analysis.layers.convolution(layer)
-        unshifted = self._by_channel(convolution.bias == 0)
+        constant = self._by_channel(convolution.weight == 0)
         if is_depthwise(self._analysis, layer):
-            return unshifted & self._known[layer.source]
-        return unshifted & self._by_channel(convolution.weight == 0)
+            constant |= self.of(layer.source)
+        channels = self._stream.channels
+        bias = np.resize(convolution.bias, (channels, max(1, convolution.bias.size // channels)))
+        return np.where(constant & np.all(bias == bias[:, :1], axis=1), bias[:, 0], np.nan)
 
-    def _of_node(self, node: Node) -> NDArray[np.bool_]:
+    def _of_node(self, node: Node) -> NDArray[np.float64]:
         partial = self._partials.get(node.outputs[0])
+        site = self._analysis.site_of_node.get(node.index)
         if partial is not None:
-            return self._of_partial(partial, self._analysis.site_of_node.get(node.index))
+            return np.where(self._of_partial(partial, site), 0.0, np.nan)
+        none = np.full(self._stream.channels, np.nan)
+        clamp = None if site is None else clamp_of(self._analysis.network, node)
+        if clamp is not None:
+            return np.clip(self._known.get(node.inputs[0], none), clamp.low, clamp.high)
         if not keeps_zero(self._analysis, node):
-            return np.zeros(self._stream.channels, bool)
-        none = np.zeros(self._stream.channels, bool)
+            return none
         read = node.inputs if node.is_op("Add", "Sub", "Sum") else node.inputs[:1]
-        return np.asarray(np.all([self._known.get(name, none) for name in read], axis=0))
+        return np.where(np.all([self._known.get(name, none) == 0 for name in read], axis=0), 0.0, np.nan)
 
     def _of_partial(self, partial: Partial, site: Site | None) -> NDArray[np.bool_]:
         activated = partial.kept & (site is None or site.keeps_zero)
         of_zero = self._by_channel(activated | (~partial.kept & (partial.constant == 0)))
         silent = ~partial.kept & (partial.square == 0) & (partial.linear == 0) & (partial.constant == 0)
-        return (of_zero & self._known[partial.source]) | self._by_channel(silent)
+        return (of_zero & self.of(partial.source)) | self._by_channel(silent)
 
     def _by_channel(self, elements: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Of which channels all elements are true; one element speaks for all channels."""
