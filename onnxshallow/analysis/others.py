@@ -39,7 +39,7 @@ def _named(network: Network, last: bool = False) -> Iterator[str]:
             continue  # a site
         if node.is_op(*_GATES):
             yield f"{node.op}-gated" if is_gate(network, node) else node.op
-        elif kind_of(node) or node.is_op("Erf") or (node.domain == "com.microsoft" and node.op in _BIASED):
+        elif kind_of(node) or node.is_op("Erf", "Shrink") or (node.domain == "com.microsoft" and node.op in _BIASED):
             yield called(node) or node.op
         elif node.domain == "com.microsoft" and node.attributes.get("activation"):
             yield f"{node.attributes['activation']} in {node.op}"

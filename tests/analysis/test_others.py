@@ -13,6 +13,7 @@ from tests.graphs import parse
         ("s = HardSigmoid(x) y = Mul(s, x)", ("1 HardSigmoid-gated activation",)),
         ("s = Sigmoid(x) y = Mul(s, two)", ("1 Sigmoid",)),
         ("a = Tanh(x) b = Elu(a) c = Elu(b) d = Relu(c) y = Neg(d)", ("2 Elu", "1 Tanh")),
+        ("a = Shrink(x) y = Neg(a)", ("1 Shrink",)),
         ("y = Relu(x)", ()),
         ("y = Neg(x) z = Tanh(y)", ()),
         ("k = Tanh(two) y = Mul(x, k)", ()),
