@@ -1,4 +1,7 @@
-"""FusedConv and FusedGemm, which onnxruntime's optimizer writes: a layer with its activation as an attribute."""
+"""What onnxruntime's optimizer writes as one node: a layer or a bias together with the activation behind it.
+
+FusedConv and FusedGemm have the activation as an attribute; BiasGelu and FastGelu read the bias.
+"""
 
 from collections.abc import Mapping
 
@@ -9,7 +12,7 @@ from onnxshallow.model.network import Network, Node
 from onnxshallow.model.shapes import all_names
 from onnxshallow.model.spelling.changes import Change, fresh
 
-__all__ = ["fused_layers"]
+__all__ = ["fused_biases", "fused_layers"]
 
 # What the attribute can name: attributes of that operator which the parameters stand for, in order, and the first
 # version of the operators that has it.
@@ -28,6 +31,7 @@ _ACTIVATIONS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "Tanh": ((), 7),
     "ThresholdedRelu": (("alpha",), 10),
 }
+_BIASED = {"BiasGelu": "Gelu", "FastGelu": "FastGelu"}
 _LAYERS = {"FusedConv": "Conv", "FusedGemm": "Gemm"}
 
 
@@ -43,6 +47,22 @@ def fused_layers(network: Network) -> list[Change]:
         if parameters is not None:
             new, constants = _apart(network, node, name, parameters, taken)
             found.append(Change.of(network.model.graph, [node.index], new, constants))
+    return found
+
+
+def fused_biases(network: Network) -> list[Change]:
+    """BiasGelu nodes, and FastGelu nodes that read a bias, as the sum and the activation that they stand for."""
+    taken = all_names(network.model.graph)
+    found = []
+    for node in network.nodes:
+        if node.domain != "com.microsoft" or node.op not in _BIASED or len(node.reads) != 2:
+            continue
+        inner = fresh(f"{node.outputs[0]}/Add", taken)
+        added = onnx.helper.make_node("Add", list(node.inputs), [inner], f"{node.name}/Add")
+        gelu = onnx.helper.make_node(
+            _BIASED[node.op], [inner], list(node.outputs), node.proto.name, domain="com.microsoft"
+        )
+        found.append(Change.of(network.model.graph, [node.index], [added, gelu]))
     return found
 
 

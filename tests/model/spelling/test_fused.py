@@ -4,7 +4,7 @@ import pytest
 
 from onnxshallow.model.network import Network
 from onnxshallow.model.spelling import plainly_spelled
-from onnxshallow.model.spelling.fused import fused_layers
+from onnxshallow.model.spelling.fused import fused_biases, fused_layers
 from tests.graphs import parse, run_plain, signed
 
 MICROSOFT = ["com.microsoft"]
@@ -68,3 +68,15 @@ def test_activations_that_the_operators_lack_stay():
     text = """(float[2,3,6,6] x) => (float[2,4,6,6] y) {
         y = com.microsoft.FusedConv<activation="HardSwish", pads=[1,1,1,1]>(x, w) }"""
     assert fused_layers(Network(parse(text, opset=13, domains=MICROSOFT, w=(4, 3, 3, 3)))) == []
+
+
+@pytest.mark.parametrize("operator", ["BiasGelu", "FastGelu"])
+def test_activations_that_read_a_bias(operator):
+    text = f"(float[2,3,4] x) => (float[2,3,4] y) {{ y = com.microsoft.{operator}(x, b) }}"
+    model = parse(text, domains=MICROSOFT, b=(4,))
+    made = plainly_spelled(model)
+    assert [node.op_type for node in made.model.graph.node] == ["Add", operator.replace("Bias", "")]
+    assert fused_biases(Network(made.model)) == []
+    feeds = {"x": signed("x", (2, 3, 4))}
+    np.testing.assert_allclose(run_plain(made.model, feeds)[0], run_plain(model, feeds)[0], rtol=1e-4, atol=1e-4)
+    assert made.restored(made.model) == model
