@@ -17,11 +17,23 @@ from onnxshallow.analysis.streams import Stream, adds_channels, is_depthwise, jo
 from onnxshallow.model.network import Node
 from onnxshallow.model.spelling.clamps import clamp_of
 
-__all__ = ["keeps_zero", "unneeded_channels"]
+__all__ = ["ChannelValues", "keeps_zero", "unneeded_channels", "unweighed_channels"]
 
 # Operators other than sites that make zeros of zeros, in each channel by itself.
 _KEEP_ZERO = ("Add", "Sub", "Sum", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Flatten",
               "Reshape", "Squeeze", "ReduceMean", "ReduceSum", "Slice", "Pad", "Neg", "Abs")  # fmt: skip
+
+# Those that make the same number of a number.
+_KEEP_NUMBERS = (
+    "Flatten",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "MaxPool",
+    "ReduceMean",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+)
 
 
 def keeps_zero(analysis: Analysis, node: Node) -> bool:
@@ -45,30 +57,36 @@ def unneeded_channels(analysis: Analysis, stream: Stream, partials: Mapping[str,
         partials: what activations are to become, by the tensor that they make.
     """
     network = analysis.network
-    zeros = _Zeros(analysis, stream, partials)
+    values = ChannelValues(analysis, stream, partials)
     readers = [layer for name in stream.tensors for layer in analysis.layers.sources.get(name, ())]
     nodes = [node for name in stream.tensors for node in network.consumers(name)]
     unneeded = [
-        zeros.of(layer.source) | _unweighed(analysis, layer, stream)
+        values.zeros(layer.source) | unweighed_channels(analysis, layer, stream)
         for layer in readers
         if not is_depthwise(analysis, layer)
     ]
-    unneeded += [zeros.of(node.inputs[0]) for node in nodes if adds_channels(network, node)]
+    unneeded += [values.zeros(node.inputs[0]) for node in nodes if adds_channels(network, node)]
     if not unneeded or any(joins_channels(network, node) for node in nodes):  # a Concat keeps what it reads
         return np.zeros(stream.channels, bool)
     found: NDArray[np.bool_] = np.all(unneeded, axis=0)
     return found
 
 
-def _unweighed(analysis: Analysis, layer: Layer, stream: Stream) -> NDArray[np.bool_]:
+def unweighed_channels(analysis: Analysis, layer: Layer, stream: Stream) -> NDArray[np.bool_]:
     """Which channels of the stream that a dense layer reads have no weights but zeros there, (C,)."""
     weight = analysis.layers.convolution(layer).weight
     by_channel = np.moveaxis(weight, 1, 0).reshape(stream.channels, -1)
     return np.asarray(np.all(by_channel == 0, axis=1))
 
 
-class _Zeros:
-    """Which channels of a stream's tensors are one number whatever the input, and which of these are zero."""
+class ChannelValues:
+    """Which channels of a stream's tensors are one number whatever the input.
+
+    Args:
+        analysis: of the network.
+        stream: one of its free streams.
+        partials: what activations are to become, by the tensor that they make.
+    """
 
     def __init__(self, analysis: Analysis, stream: Stream, partials: Mapping[str, Partial]) -> None:
         self._analysis = analysis
@@ -81,7 +99,11 @@ class _Zeros:
             if name in stream.tensors and name not in self._known:
                 self._known[name] = self._of_node(node) if layer is None else self._of_layer(layer)
 
-    def of(self, tensor: str) -> NDArray[np.bool_]:
+    def of(self, tensor: str) -> NDArray[np.float64]:
+        """The number that each channel of a tensor of the stream is, (C,); NaN where it varies."""
+        return self._known[tensor]
+
+    def zeros(self, tensor: str) -> NDArray[np.bool_]:
         """Which channels of a tensor of the stream are zero, (C,)."""
         return np.asarray(self._known[tensor] == 0)
 
@@ -89,7 +111,7 @@ class _Zeros:
         convolution = self._analysis.layers.convolution(layer)
         constant = self._by_channel(convolution.weight == 0)
         if is_depthwise(self._analysis, layer):
-            constant |= self.of(layer.source)
+            constant |= self.zeros(layer.source)
         channels = self._stream.channels
         bias = np.resize(convolution.bias, (channels, max(1, convolution.bias.size // channels)))
         return np.where(constant & np.all(bias == bias[:, :1], axis=1), bias[:, 0], np.nan)
@@ -105,6 +127,8 @@ class _Zeros:
             return np.clip(self._known.get(node.inputs[0], none), clamp.low, clamp.high)
         if not keeps_zero(self._analysis, node):
             return none
+        if site is None and (node.is_op(*_KEEP_NUMBERS) or is_passthrough(self._analysis.network, node)):
+            return self._known.get(node.inputs[0], none)
         read = node.inputs if node.is_op("Add", "Sub", "Sum") else node.inputs[:1]
         return np.where(np.all([self._known.get(name, none) == 0 for name in read], axis=0), 0.0, np.nan)
 
@@ -112,7 +136,7 @@ class _Zeros:
         activated = partial.kept & (site is None or site.keeps_zero)
         of_zero = self._by_channel(activated | (~partial.kept & (partial.constant == 0)))
         silent = ~partial.kept & (partial.square == 0) & (partial.linear == 0) & (partial.constant == 0)
-        return (of_zero & self.of(partial.source)) | self._by_channel(silent)
+        return (of_zero & self.zeros(partial.source)) | self._by_channel(silent)
 
     def _by_channel(self, elements: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Of which channels all elements are true; one element speaks for all channels."""

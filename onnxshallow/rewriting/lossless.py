@@ -4,7 +4,7 @@ folded      BatchNormalization, Pad and constant arithmetic, into the layer besi
 computed    nodes that make constants, where those are small
 idle        nodes that return what they read, and those on which no output depends
 settled     activations that let all pass whatever the input, and those that let nothing pass
-channels    that are zero for all who read them
+channels    that are zero for all who read them, or one number that goes into their biases
 flushed     weights so small that processors take long over them (denormal numbers), which become zero
 unused      initializers that nothing reads
 """
@@ -28,6 +28,7 @@ from onnxshallow.model.spelling.changes import Change, changed, fresh, in_order
 from onnxshallow.model.spelling.clamps import clamp_of
 from onnxshallow.model.spelling.idle import idle_nodes
 from onnxshallow.model.weights import is_apart, value_of
+from onnxshallow.rewriting.constant_channels import constants_in_biases
 from onnxshallow.rewriting.lowering.reindex import reindex
 
 __all__ = ["Removed", "lossless"]
@@ -97,6 +98,7 @@ def lossless(
         tidy = _without_idle(changed(tidy, settled))
         analysis = analyze(tidy, shapes)
     folded = {layer: analysis.layers.convolution(layer) for layer in analysis.layers if _is_foldable(analysis, layer)}
+    folded |= constants_in_biases(analysis)
     made = write_layers(analysis.network, analysis.layers, folded)
     fewer = len(tidy.graph.node) - len(made.graph.node)
     analysis = analyze(made, shapes)
