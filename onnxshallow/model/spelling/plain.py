@@ -184,6 +184,8 @@ def _store(graph: onnx.GraphProto, plain: Plain) -> None:
     if back:
         graph.initializer.extend(back)
         _sort_as_before(graph, first)
+        taken_off = {tensor.name for tensor in back} - {value.name for value in graph.input}
+        graph.input.extend(value for value in first.input if value.name in taken_off)
     before = _read(first)
     _make_sparse(graph, first, spelled, read)
     added = {t.name for t in spelled.initializer} - {t.name for t in first.initializer}
