@@ -188,6 +188,8 @@ def _cast(shapes: _Shapes, last: Node) -> tuple[str, list[Node]] | None:
             return node.inputs[0], between
         if dtype is None or dtype.kind not in "fiub" or not np.can_cast(wanted, dtype):
             return None
+        if wanted.kind != dtype.kind and wanted.itemsize >= dtype.itemsize:  # int64 in float64, which is not exact
+            return None
         node = shapes.network.producer(node.inputs[0])
         between += [] if node is None else [node]
     return None

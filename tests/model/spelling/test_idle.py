@@ -157,3 +157,11 @@ def test_what_no_output_depends_on_is_left_out_and_put_back():
     del edited.graph.node[0]
     edited.graph.node[0].input[0] = "x"
     assert [node.op_type for node in plain.restored(edited).graph.node] == ["Abs"]  # what it read is gone
+
+
+@pytest.mark.parametrize(
+    ("kind", "wider", "code", "idle"), [("int64", 11, 7, 0), ("int32", 11, 6, 1), ("uint8", 1, 2, 1)]
+)
+def test_whole_numbers_survive_where_they_fit(kind, wider, code, idle):
+    model = parse(f"({kind}[N,3] x) => ({kind}[N,3] y) {{ a = Cast<to={wider}>(x) y = Cast<to={code}>(a) }}")
+    assert len(idle_nodes(Network(model))) == idle
