@@ -6,7 +6,8 @@ They are named, and never taken for none.
 from collections import Counter
 from collections.abc import Iterator
 
-from onnxshallow.analysis.smooth import is_gate, kind_of, smooth_kind
+from onnxshallow.analysis.hidden import hidden_networks
+from onnxshallow.analysis.smooth import is_before_a_layer, is_gate, kind_of, smooth_kind, ungated_kind
 from onnxshallow.model.network import Network
 from onnxshallow.model.spelling.smooth import called
 
@@ -21,22 +22,27 @@ def other_activations(network: Network) -> tuple[str, ...]:
     """What a network computes elementwise besides its sites, in words: `80 Sigmoid-gated activations`, `1 Tanh`.
 
     A gate is what a tensor is multiplied by. Nodes on which no output depends, and those that compute constants, are
-    left out; the bodies of If, Loop and Scan are not looked into.
+    left out; those in the bodies of If, Loop and Scan are counted once each, however often they run.
     """
     found = Counter(_named(network))
     return tuple(_in_words(name, count) for name, count in found.most_common())
 
 
-def _named(network: Network) -> Iterator[str]:
+def _named(network: Network, last: bool = False) -> Iterator[str]:
+    """What there is, by name; `last` says that a smooth function at the end of the network is a site too."""
     for node in network.nodes:
         if node.index not in network.alive or network.is_constant(node.outputs[0]):
             continue
-        if smooth_kind(network, node) is not None:
+        for hidden in hidden_networks(network, node):
+            yield from _named(hidden.network, is_before_a_layer(network, node))
+        if smooth_kind(network, node) is not None or (last and ungated_kind(network, node) is not None):
             continue  # a site
         if node.is_op(*_GATES):
             yield f"{node.op}-gated" if is_gate(network, node) else node.op
-        elif kind_of(node) or node.is_op("Erf") or (node.domain == "com.microsoft" and node.op in _BIASED):
+        elif kind_of(node) or node.is_op("Erf", "Shrink") or (node.domain == "com.microsoft" and node.op in _BIASED):
             yield called(node) or node.op
+        elif node.domain == "com.microsoft" and node.attributes.get("activation"):
+            yield f"{node.attributes['activation']} in {node.op}"
 
 
 def _in_words(name: str, count: int) -> str:

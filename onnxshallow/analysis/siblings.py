@@ -22,6 +22,8 @@ SHARED = "its weights serve a branch beside it as well, and the two have to stay
 """Why such a layer is left alone, as what goes on from its name."""
 
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# By these the heads of a feature pyramid get its further levels.
+_RESIZING = ("AveragePool", "MaxPool", "Resize", "Upsample")
 _COPIES = ("Cast", "DequantizeLinear", "Reshape", "Transpose")
 # So many bytes at either end of two weights tell whether they are copies.
 _COMPARED = 4096
@@ -73,8 +75,10 @@ def _ends(stored: onnx.TensorProto, name: str) -> Hashable:
 
 
 def _role(network: Network, node: Node) -> tuple[str, list[str]]:
-    """The operators before and behind a node."""
+    """The operators before and behind a node, seen through what brings a map to another size."""
     before = network.producer(node.inputs[0])
+    while before is not None and before.is_op(*_RESIZING):
+        before = network.producer(before.inputs[0])
     behind = sorted(reader.op for reader in network.consumers(node.outputs[0]))
     return "" if before is None else before.op, behind
 

@@ -13,16 +13,15 @@ as one of these before (`onnxshallow.model.spelling`).
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import onnx
 
 from onnxshallow.analysis.floors import floors_of
-from onnxshallow.analysis.smooth import Smooth, keeps_zero, smooth_kind
-from onnxshallow.model.network import Network, Node, bodies, is_default_domain
-from onnxshallow.model.shapes import tensor_info
+from onnxshallow.analysis.hidden import hidden_networks
+from onnxshallow.analysis.smooth import Smooth, is_before_a_layer, keeps_zero, smooth_kind, ungated_kind
+from onnxshallow.model.network import Network, Node, is_default_domain
 from onnxshallow.model.spelling.clamps import clamp_of
 
 __all__ = ["Site", "find_sites", "rectifier_bound"]
@@ -32,8 +31,6 @@ Kind = Literal["relu", "clip", "leaky_relu", "prelu", "max", Smooth]
 _KINDS: dict[str, Kind] = {
     "Relu": "relu", "Clip": "clip", "LeakyRelu": "leaky_relu", "PRelu": "prelu", "Max": "max",
 }  # fmt: skip
-# What may be a site in a graph whose tensors are not known.
-_HIDDEN: dict[str, Kind] = {"Relu": "relu", "ThresholdedRelu": "relu", "LeakyRelu": "leaky_relu", "PRelu": "prelu"}
 # Operators that read and make tensors whose axis 1 is the channel, and those that leave the axes where they are.
 _OF_CHANNELS = (
     "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace", "GlobalAveragePool",
@@ -263,48 +260,24 @@ def _readers(network: Network, node: Node) -> Iterator[Node]:
 
 
 def _hidden_sites(network: Network, holder: Node) -> Iterator[Site]:
-    """The sites in the bodies of `holder`, and in the local function that it calls.
+    """The sites inside a node: of the branches of an If all are counted, of a loop it is not known how often it runs.
 
-    Of the branches of an If all are counted, where sizes are stated or known of what they read; what a loop or a
-    function does is not known.
+    What stands last in a branch is a site like one before a layer, if a layer follows the node.
     """
-    if not holder.bodies and not network.model.functions:
-        return
-    functions = {(function.domain, function.name): function for function in network.model.functions}
-    conditional = f"inside the body of {holder.op} node {holder.name!r}, which runs conditionally"
-    called = f"inside the local function {holder.op!r}, which is of another version of the operators"
-
-    def inside(node: onnx.NodeProto, where: str, sized: bool) -> Iterator[Site]:
-        function = functions.get((node.domain, node.op_type))
-        sized = sized and function is None and node.op_type == "If"
-        graphs = [*bodies(node), *([] if function is None else [function])]
-        for inner in (each for graph in graphs for each in graph.node):
-            yield from inside(inner, where, sized)
-            if is_default_domain(inner.domain) and inner.op_type in _HIDDEN:
-                yield Site(
-                    name=f"{holder.name}/{inner.name or inner.output[0]}",
-                    kind=_HIDDEN[inner.op_type],
-                    node=-1,
-                    source=inner.input[0],
-                    output=inner.output[0],
-                    size=_hidden_size(network, graphs, inner) if sized else None,
-                    channels=1,
-                    rank=0,
-                    dtype=None,
-                    refusal=f"it is {where}",
-                )
-
-    yield from inside(holder.proto, conditional if holder.bodies else called, sized=True)
-
-
-def _hidden_size(
-    network: Network, graphs: Sequence[onnx.GraphProto | onnx.FunctionProto], node: onnx.NodeProto
-) -> int | None:
-    """Elements per sample of an activation in a branch, by what it reads outside, or as the branch states."""
-    shape = network.full_shape(node.input[0])
-    stated = [tensor_info(v) for g in graphs for v in (*getattr(g, "output", ()), *g.value_info)
-              if isinstance(v, onnx.ValueInfoProto) and v.name in (node.input[0], node.output[0])]  # fmt: skip
-    for info in stated:
-        if shape is None and info.shape and all(isinstance(size, int) for size in info.shape[1:]):
-            shape = tuple(size if isinstance(size, int) else 1 for size in info.shape)
-    return None if shape is None else network.per_sample(math.prod(shape))
+    for hidden in hidden_networks(network, holder):
+        sites = list(find_sites(hidden.network))
+        if is_before_a_layer(network, holder):
+            known = {site.node for site in sites}
+            last = ((node, ungated_kind(hidden.network, node)) for node in hidden.network.nodes)
+            sites += [_site(hidden.network, node, kind) for node, kind in last if kind and node.index not in known]
+        for site in sites:
+            yield replace(
+                site,
+                name=f"{holder.name}/{site.name}",
+                node=-1,
+                size=site.size if hidden.once else None,
+                channels=1,
+                rank=0,
+                dtype=None,
+                refusal=f"it is {hidden.where}",
+            )

@@ -9,7 +9,7 @@ from typing import Literal
 from onnxshallow.model.network import Network, Node
 from onnxshallow.model.spelling.smooth import called
 
-__all__ = ["Smooth", "is_gate", "keeps_zero", "kind_of", "smooth_kind"]
+__all__ = ["Smooth", "is_before_a_layer", "is_gate", "keeps_zero", "kind_of", "smooth_kind", "ungated_kind"]
 
 Smooth = Literal["celu", "elu", "fast_gelu", "gelu", "hard_sigmoid", "hard_swish", "mish", "quick_gelu", "selu",
                  "sigmoid", "silu", "softplus", "softsign", "tanh", "thresholded_relu"]  # fmt: skip
@@ -55,10 +55,14 @@ def kind_of(node: Node) -> Smooth | None:
 
 def smooth_kind(network: Network, node: Node) -> Smooth | None:
     """The smooth activation that a node is; None for other nodes, for gates, and behind the last layer."""
+    kind = ungated_kind(network, node)
+    return kind if kind is not None and is_before_a_layer(network, node) else None
+
+
+def ungated_kind(network: Network, node: Node) -> Smooth | None:
+    """The smooth function that a node computes, wherever it stands; None for other nodes, and for gates."""
     kind = kind_of(node)
-    if kind is None or (kind in ("sigmoid", "tanh") and is_gate(network, node)):
-        return None
-    return kind if _is_before_a_layer(network, node) else None
+    return None if kind in ("sigmoid", "tanh") and is_gate(network, node) else kind
 
 
 def keeps_zero(kind: str) -> bool:
@@ -74,7 +78,8 @@ def is_gate(network: Network, node: Node) -> bool:
     return False
 
 
-def _is_before_a_layer(network: Network, node: Node) -> bool:
+def is_before_a_layer(network: Network, node: Node) -> bool:
+    """Whether layers follow a node, near or far."""
     seen, todo = set[int](), [node]
     while todo:
         for reader in (each for name in todo.pop().outputs for each in network.consumers(name)):

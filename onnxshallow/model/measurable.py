@@ -4,7 +4,7 @@ What runs and compares models wants samples along the first axis of every input 
 small changes. Of models that lack that, a stand-in is made that has it:
 
     x (12296,), state (2, N, 128), rate ()    (1, 12296), (1, 2, 1, 128), (1,) and a Squeeze:  one sample a run
-    y (5,)                                    Unsqueeze and (1, 5)
+    y (5,), or made of the whole batch        Unsqueeze and (1, 5)
     y = ArgMax(scores), or Cast, TopK, ...    `scores` is an output as well
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from onnxshallow.model.network import Network, Node, is_default_domain
-from onnxshallow.model.shapes import all_names, bodies, infer_shapes
+from onnxshallow.model.shapes import all_names, bodies, infer_shapes, without_large_values
 from onnxshallow.model.spelling.changes import fresh, reads
 from onnxshallow.model.tensors import TensorInfo
 
@@ -85,9 +85,11 @@ def measurable(model: onnx.ModelProto, *, scores: bool = True) -> Measurable:
     result = onnx.ModelProto()
     result.CopyFrom(model)
     lone, longer = _without_batch(network), list[str]()
-    if lone:
+    joined = [] if lone else _of_the_whole_batch(network)
+    if lone or joined:
         longer = _one_sample_a_run(result, network, lone)
-        remarks.append(f"one run is one sample, as the first axis of input {lone[0]!r} is no batch")
+        why = f"the first axis of input {lone[0]!r} is no batch" if lone else ""
+        remarks.append(f"one run is one sample, as {why or f'output {joined[0]!r} is made of the whole batch'}")
     if scores and (found := _before_whole_numbers(network)):
         sizes = infer_shapes(result)
         result.graph.output.extend(_value(sizes[name]) for name in found)
@@ -146,6 +148,39 @@ def _without_batch(network: Network) -> list[str]:
     rest = [shape for name, shape in shapes.items() if name not in lone]
     in_batches = any(isinstance(shape[0], int) and shape[0] != 1 for shape in rest)
     return [] if in_batches or len(shapes) < len(network.inputs) else lone
+
+
+def _of_the_whole_batch(network: Network) -> list[str]:
+    """Outputs as long for two samples as for one, of inputs whose batch is open: a Reshape or a mean joins these."""
+    batched = {
+        info.name: info.shape[1:] for info in network.inputs if info.shape and not isinstance(info.shape[0], int)
+    }
+    sizes = {name: [size for size in rest if isinstance(size, int)] for name, rest in batched.items()}
+    if not batched or any(len(sizes[name]) < len(rest) for name, rest in batched.items()):
+        return []
+    light = without_large_values(network.model)
+    for value in light.graph.output:  # what a file states may be for another batch
+        value.type.tensor_type.ClearField("shape")
+    pairs = [infer_shapes(light, {name: (n, *rest) for name, rest in sizes.items()}) for n in (1, 2)]
+    found = []
+    for name in network.output_names:
+        one, two = (infos.get(name) for infos in pairs)
+        same = one is not None and two is not None and one.is_complete and one.shape == two.shape
+        if same and not batched.keys().isdisjoint(_values_behind(network, name)):
+            found.append(name)
+    return found
+
+
+def _values_behind(network: Network, tensor: str) -> set[str]:
+    """Every tensor whose values another is made of, itself included."""
+    seen, todo = set[str](), [tensor]
+    while todo:
+        name = todo.pop()
+        node = network.producer(name)
+        if name not in seen and node is not None and not node.is_op(*_SIZES):
+            todo.extend(node.reads)
+        seen.add(name)
+    return seen
 
 
 def _is_state(shape: Sequence[int | str | None], firsts: Collection[int | str | None]) -> bool:

@@ -257,10 +257,10 @@ class Network:
 
     def per_sample(self, count: int) -> int:
         """What of a count over the batch that `shape` speaks of falls to one sample, where it can be divided."""
-        return count // self._batch if count % self._batch == 0 else count
+        return count // self.batch if count % self.batch == 0 else count
 
     @cached_property
-    def _batch(self) -> int:
+    def batch(self) -> int:
         """Samples in the batch that shapes are inferred for: 1, unless the model fixes another number."""
         for info in self.inputs:
             sizes = self.shape(info.name)

@@ -124,7 +124,7 @@ class Session:
             values: list[np.ndarray] = self._session.run(list(outputs) if outputs is not None else None, dict(feeds))
         except Exception as error:
             hint = "Check that the samples are what the model takes."
-            if "Reshape" in str(error):
+            if "Reshape" in str(error) or any(np.ndim(feed) and len(feed) > 1 for feed in feeds.values()):
                 hint += " If a Reshape of the model fixes the batch, run it on single samples with --batch-size 1."
             raise ModelError(f"onnxruntime fails while running the model: {first_line(error)}. {hint}") from error
         return values

@@ -3,7 +3,8 @@
 folded      BatchNormalization, Pad and constant arithmetic, into the layer beside them
 computed    nodes that make constants, where those are small
 idle        nodes that return what they read, and those on which no output depends
-channels    that are zero for all who read them
+settled     activations that let all pass whatever the input, and those that let nothing pass
+channels    that are zero for all who read them, or one number that goes into their biases
 flushed     weights so small that processors take long over them (denormal numbers), which become zero
 unused      initializers that nothing reads
 """
@@ -18,13 +19,16 @@ from numpy.typing import NDArray
 from onnxshallow.actions.emission import write_layers
 from onnxshallow.analysis import Analysis, Layer, analyze
 from onnxshallow.analysis.affine_ops import is_passthrough
+from onnxshallow.analysis.ranges import Ranges
 from onnxshallow.analysis.streams import find_streams
 from onnxshallow.analysis.zeros import unneeded_channels
 from onnxshallow.model.network import Network, Node, outer_references
-from onnxshallow.model.shapes import bodies
-from onnxshallow.model.spelling.changes import changed, in_order
+from onnxshallow.model.shapes import all_names, bodies
+from onnxshallow.model.spelling.changes import Change, changed, fresh, in_order
+from onnxshallow.model.spelling.clamps import clamp_of
 from onnxshallow.model.spelling.idle import idle_nodes
 from onnxshallow.model.weights import is_apart, value_of
+from onnxshallow.rewriting.constant_channels import constants_in_biases
 from onnxshallow.rewriting.lowering.reindex import reindex
 
 __all__ = ["Removed", "lossless"]
@@ -45,6 +49,7 @@ class Removed:
         channels: of all tensors of one order together.
         flushed: weights.
         unused: initializers.
+        settled: activations.
     """
 
     folded: int
@@ -53,6 +58,7 @@ class Removed:
     channels: int
     flushed: int
     unused: int
+    settled: int = 0
 
     @property
     def in_words(self) -> str:
@@ -61,6 +67,7 @@ class Removed:
             "nodes folded into the layer beside them": self.folded,
             "nodes whose constants are stored": self.computed,
             "nodes that did nothing": self.idle,
+            "activations that always or never let pass what they read": self.settled,
             "channels that nobody needed": self.channels,
             "denormal weights made zero": self.flushed,
             "weights that nothing read": self.unused,
@@ -70,7 +77,7 @@ class Removed:
 
     def __bool__(self) -> bool:
         """Whether anything went."""
-        return any((self.folded, self.computed, self.idle, self.channels, self.flushed, self.unused))
+        return any((self.folded, self.computed, self.idle, self.channels, self.flushed, self.unused, self.settled))
 
 
 def lossless(
@@ -86,7 +93,12 @@ def lossless(
     tidy = _without_idle(stored)
     idle = len(model.graph.node) - computed - len(tidy.graph.node)
     analysis = analyze(tidy, shapes)
+    settled = _settled(analysis)
+    if settled:
+        tidy = _without_idle(changed(tidy, settled))
+        analysis = analyze(tidy, shapes)
     folded = {layer: analysis.layers.convolution(layer) for layer in analysis.layers if _is_foldable(analysis, layer)}
+    folded |= constants_in_biases(analysis)
     made = write_layers(analysis.network, analysis.layers, folded)
     fewer = len(tidy.graph.node) - len(made.graph.node)
     analysis = analyze(made, shapes)
@@ -94,7 +106,28 @@ def lossless(
     result = onnx.ModelProto()
     result.CopyFrom(reindex(analysis, orders) if orders else made)
     flushed = sum(map(_flush, result.graph.initializer))
-    return result, Removed(fewer, computed, idle, channels, flushed, _drop_unused(result))
+    return result, Removed(fewer, computed, idle, channels, flushed, _drop_unused(result), len(settled))
+
+
+def _settled(analysis: Analysis) -> list[Change]:
+    """Activations that let all pass, each as an Identity, and those that make zeros of all, as a product with 0."""
+    network, ranges, found = analysis.network, Ranges(analysis), list[Change]()
+    taken = all_names(network.model.graph)
+    for site in analysis.sites:
+        read = ranges.of(site.source)
+        node = network.nodes[site.node] if site.node >= 0 else None
+        clamp = None if node is None else clamp_of(network, node)
+        if node is None or site.dtype is None:
+            continue
+        leaky = site.kind in ("leaky_relu", "prelu") and read.low >= 0
+        if leaky or (clamp is not None and clamp.low <= read.low and read.high <= clamp.high):
+            new = onnx.helper.make_node("Identity", [site.source], [site.output], node.proto.name)
+            found.append(Change.of(network.model.graph, [node.index], [new]))
+        elif clamp is not None and clamp.low == 0 >= read.high and network.model.ir_version >= 4:
+            zero = onnx.numpy_helper.from_array(np.zeros((), site.dtype), fresh(f"{site.output}_zero", taken))
+            new = onnx.helper.make_node("Mul", [site.source, zero.name], [site.output], node.proto.name)
+            found.append(Change.of(network.model.graph, [node.index], [new], [zero]))
+    return found
 
 
 def _is_foldable(analysis: Analysis, layer: Layer) -> bool:

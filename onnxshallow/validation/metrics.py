@@ -23,6 +23,7 @@ __all__ = [
     "mean_squared_error",
     "relative_error",
     "top_k_correct",
+    "unit_for_squares",
 ]
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
@@ -196,11 +197,23 @@ def relative_error(reference: FloatArray, candidate: FloatArray) -> float:
     Raises:
         ValueError: the shapes differ, or the arrays are empty.
     """
-    error = mean_squared_error(reference, candidate)
-    scale = _mean_square(np.asarray(reference, dtype=np.float64))
+    _require_same_shape(reference, candidate)
+    unit = unit_for_squares(reference, candidate)
+    scaled = np.asarray(reference, dtype=np.float64) * unit
+    error = mean_squared_error(scaled, np.asarray(candidate, dtype=np.float64) * unit)
+    scale = _mean_square(scaled)
     if scale == 0:
         return 0.0 if error == 0 else math.inf
     return math.sqrt(error / scale)
+
+
+def unit_for_squares(*arrays: NDArray[Any]) -> float:
+    """A power of two by which values are multiplied before they are squared, so that the squares can be told apart.
+
+    1 but for double precision beyond what a square holds.
+    """
+    peak = max(float(np.abs(a).max(initial=0, where=np.isfinite(a))) for a in arrays)
+    return 1.0 if peak == 0 or 1e-100 < peak < 1e100 else math.ldexp(1.0, -math.frexp(peak)[1])
 
 
 def class_scores(outputs: NDArray[Any]) -> FloatArray | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from onnxshallow.errors import ModelError
 from onnxshallow.options.forms import Kind
+from onnxshallow.validation.metrics import unit_for_squares
 from onnxshallow.validation.numbers import Number
 
 __all__ = ["Loss", "OutputDifference", "OutputTally", "share_lost"]
@@ -113,6 +114,7 @@ class OutputTally:
         self._by_sample, self._floating = True, False
         self._difference = self._reference = self._cosines = self._max = 0.0
         self._low, self._high = math.inf, -math.inf
+        self._unit: float | None = None  # of the sums, set by the first batch that is not zero
         self._worst, self._worst_error = -1, 0.0
 
     def add(self, first: NDArray[Any], second: NDArray[Any], samples: int) -> None:
@@ -177,6 +179,10 @@ class OutputTally:
         shared = ~finite & (a == b)
         a[shared] = b[shared] = 0.0
         self._not_finite += int((~np.isfinite(b)).any(axis=1).sum())
+        if self._unit is None and a.any():
+            self._unit = unit_for_squares(a, b)
+        unit = self._unit or 1.0
+        a, b = a * unit, b * unit
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             error = b - a
             squares, reference, others, product = (
@@ -190,7 +196,7 @@ class OutputTally:
         self._cosines += float(np.where(same, 1.0, np.where(zero, 0.0, cosines)).sum())
         self._difference += float(squares.sum())
         self._reference += float(reference.sum())
-        largest = float(np.abs(error).max())
+        largest = float(np.abs(error).max()) / unit
         self._max = math.inf if math.isnan(largest) else max(self._max, largest)
         return np.where(same, 0.0, ratios)
 
@@ -212,7 +218,8 @@ class OutputTally:
         )
 
     def _psnr(self) -> float | None:
-        peak, mean_square = self._high - self._low, self._difference / max(self._elements, 1)
+        peak = (self._high - self._low) * (self._unit or 1.0)
+        mean_square = self._difference / max(self._elements, 1)
         if not (math.isfinite(mean_square) and mean_square > 0 and math.isfinite(peak) and peak > 0):
             return None
         return 20 * math.log10(peak) - 10 * math.log10(mean_square)

@@ -13,6 +13,7 @@ from tests.graphs import parse
         ("s = HardSigmoid(x) y = Mul(s, x)", ("1 HardSigmoid-gated activation",)),
         ("s = Sigmoid(x) y = Mul(s, two)", ("1 Sigmoid",)),
         ("a = Tanh(x) b = Elu(a) c = Elu(b) d = Relu(c) y = Neg(d)", ("2 Elu", "1 Tanh")),
+        ("a = Shrink(x) y = Neg(a)", ("1 Shrink",)),
         ("y = Relu(x)", ()),
         ("y = Neg(x) z = Tanh(y)", ()),
         ("k = Tanh(two) y = Mul(x, k)", ()),
@@ -26,3 +27,19 @@ def test_activations_that_are_no_sites_are_named(body, said):
 def test_those_of_onnxruntime_are_named_too():
     text = "(float[N,3] x) => (float[N,3] y) { y = com.microsoft.Gelu(x) }"
     assert other_activations(Network(parse(text, domains=["com.microsoft"]))) == ("1 Gelu",)
+
+
+def test_those_in_branches_and_loops_are_named_too():
+    text = """(float[N,3] x, bool q, int64 n) => (float[N,3] y) {
+        a = If(q) <then_branch = t () => (float[N,3] k) { s = Sigmoid(x) k = Mul(x, s) },
+                   else_branch = e () => (float[N,3] l) { l = Identity(x) }>
+        y = Loop(n, , a) <body = b (int64 i, bool c, float[N,3] u) => (bool d, float[N,3] v) {
+            d = Identity(c) v = Tanh(u) }> }"""
+    assert other_activations(Network(parse(text))) == ("1 Silu", "1 Tanh")
+
+
+def test_those_that_are_attributes_of_a_layer_are_named_too():
+    text = '(float[N,3,4,4] x) => (float[N,2,4,4] y) { y = com.microsoft.FusedConv<activation="Gelu">(x, w) }'
+    assert other_activations(Network(parse(text, domains=["com.microsoft"], w=(2, 3, 1, 1)))) == (
+        "1 Gelu in FusedConv",
+    )

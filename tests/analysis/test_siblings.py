@@ -95,3 +95,15 @@ def test_equal_inputs_stay_at_no_distance(tmp_path):
     one, other = signed("one", (3, 3, 6, 6)), signed("other", (3, 3, 6, 6))
     same = run_plain(made, {"x": one, "z": one})[0]
     np.testing.assert_array_equal(same, run_plain(made, {"x": other, "z": other})[0])
+
+
+@pytest.mark.parametrize("further", ["MaxPool<kernel_shape=[1,1], strides=[2,2]>(p)", "Resize(p, , scales)"])
+def test_the_levels_of_a_pyramid_are_of_one_role(further):
+    head = "a{0} = Conv({0}, w) r{0} = Relu(a{0}) y{0} = Conv(r{0}, v) "
+    body = f"p = Conv(x, u) q = {further} " + head.format("p") + head.format("q")
+    text = f"(float[N,3,8,8] x) => (float[N,2,h,w] yp, float[N,2,i,j] yq) {{ {body} }}"
+    weights = dict(u=(4, 3, 1, 1), w=(4, 4, 1, 1), v=(2, 4, 1, 1))
+    if "scales" in body:
+        weights["scales"] = np.array([1, 1, 2, 2], np.float32)
+    network = Network(parse(text, **weights))
+    assert {network.nodes[index].outputs[0] for index in siblings(network)} == {"ap", "aq", "yp", "yq"}

@@ -153,19 +153,19 @@ def test_bounds_of_integers_are_no_activations():
     assert not sites("y = Clip(x, low, high)", kind="int64", low=low, high=high)
 
 
-def test_sites_of_branches_are_as_large_as_what_they_read_or_as_is_stated():
+def test_sites_of_branches_are_as_large_as_what_they_read():
     text = """(float[N,3] x, bool q) => (float[N,3] y) {
         y = If(q) <then_branch = t () => (float[N,3] k) { a = Relu(x) k = Neg(a) },
                    else_branch = e () => (float[N,3] l) { b = Neg(x) c = Relu(b) l = Relu(c) }> }"""
     found = find_sites(Network(parse(text)))
-    assert [(site.output, site.size) for site in found] == [("a", 3), ("c", None), ("l", 3)]
+    assert [(site.output, site.size) for site in found] == [("a", 3), ("c", 3), ("l", 3)]
 
 
 def test_sites_in_functions_that_cannot_be_written_out_are_counted_but_stay():
     function = """<domain: "pkg", opset_import: ["" : 13]> act (a) => (b) { b = Relu(a) }"""
     model = parse("(float[N,3] x) => (float[N,3] y) { y = pkg.act(x) }", domains=["pkg"], functions=function)
     (site,) = find_sites(Network(model))
-    assert (site.name, site.node, site.size) == ("y/b", -1, None)
+    assert (site.name, site.node, site.size) == ("y/b", -1, 3)
     assert "inside the local function 'act'" in site.refusal
 
 
@@ -195,7 +195,7 @@ def test_sites_in_bodies_are_counted_but_stay():
             l = If(q) <then_branch = t2 () => (float[N,3] m) { m = LeakyRelu(a) },
                        else_branch = e2 () => (float[N,3] n) { n = Identity(a) }> }> }"""
     found = find_sites(Network(parse(text)))
-    assert [(site.name, site.node) for site in found] == [("a", 0), ("y/k", -1), ("y/m", -1)]
+    assert [(site.name, site.node) for site in found] == [("a", 0), ("y/k", -1), ("y/l/m", -1)]
     assert all("inside the body of If node 'y'" in site.refusal for site in found[1:])
 
 

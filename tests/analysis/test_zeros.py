@@ -119,3 +119,39 @@ def test_what_makes_zeros_of_zeros(body, keeps):
     )
     (node,) = (node for node in analysis.network.nodes if node.outputs[0] == "n")
     assert keeps_zero(analysis, node) is keeps
+
+
+SILENT = np.array([-1, -1, 0, 2], np.float32)
+NO_WEIGHTS = np.zeros((4, 3, 1, 1), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("r = Relu(a)", [0, 1, 2]),
+        ("z = MaxPool<kernel_shape=[2,2]>(a) r = Relu(z)", [0, 1, 2]),
+        ("z = Relu(a) r = MaxPool<kernel_shape=[2,2]>(z)", [0, 1, 2]),
+        ("r = LeakyRelu(a)", [2]),
+        ("z = Relu(a) s = Conv<group=4>(z, d) r = Relu(s)", [0, 1, 2]),
+        ("z = Relu(a) s = Conv<group=4>(z, d, b) r = Relu(s)", [0, 1, 2]),
+        ("z = Relu(a) s = Conv<group=4, pads=[1,1,1,1]>(z, d, b) r = Relu(s)", [0, 1, 2]),
+        ("z = Relu(a) r = Conv<group=4>(z, d, b)", [2]),
+    ],
+)
+def test_what_is_one_number_below_zero_is_none_behind_a_relu(body, expected):
+    text = f"(float[N,3,6,6] x) => (float[N,2,h,w] y) {{ a = Conv(x, w, b) {body} y = Conv(r, v) }}"
+    weights = {"w": NO_WEIGHTS, "v": (2, 4, 1, 1), "d": (4, 1, 1, 1), "b": SILENT}
+    model = parse(text, **{name: value for name, value in weights.items() if f" {name}" in text})
+    analysis = analyze(model)
+    stream = find_streams(analysis)["r"]
+    assert np.flatnonzero(unneeded_channels(analysis, stream, {})).tolist() == expected
+
+
+def test_what_every_reader_weighs_by_zero_is_not_needed():
+    one, other = np.ones((2, 4, 1, 1), np.float32), np.ones((1, 4 * 36), np.float32)
+    one[:, [0, 2]] = 0
+    other[:, :72] = 0
+    text = """(float[N,3,6,6] x) => (float[N,2,6,6] y, float[N,1] z) { a = Conv(x, w) r = Relu(a) y = Conv(r, one)
+        f = Flatten(r) z = Gemm<transB=1>(f, other) }"""
+    analysis = analyze(parse(text, w=(4, 3, 1, 1), one=one, other=other))
+    assert np.flatnonzero(unneeded_channels(analysis, find_streams(analysis)["r"], {})).tolist() == [0]

@@ -51,6 +51,18 @@ CASES = {
         parse(f"(float[N,3,6,6] x, float s) => (float[N,4,6,6] y) {{ {CHAIN} y = Mul(k, s) }}", **CHAIN_WEIGHTS),
         {"x": (1, 3, 6, 6), "s": (1,), "y": ("N", 4, 6, 6)},
     ),
+    "a mean over the batch": (
+        parse(f"(float[N,3,6,6] x) => (float y) {{ {CHAIN} y = ReduceMean<keepdims=0>(k) }}", **CHAIN_WEIGHTS),
+        {"x": (1, 3, 6, 6), "y": (1,)},
+    ),
+    "a batch that a Reshape joins": (
+        parse(
+            f"(float[N,3,6,6] x) => (float[1] y) {{ {CHAIN} f = Reshape(k, joined)"
+            " y = ReduceMean<axes=[1,2], keepdims=0>(f) }",
+            **CHAIN_WEIGHTS, joined=np.array([1, -1, 36]),
+        ),
+        {"x": (1, 3, 6, 6), "y": (1,)},
+    ),
     "a state of fixed size": (
         parse(f"(float[1,1,8] x, float[2,1,4] state) => (float[1,2,6] y, float[2,1,4] out) {LSTM}", **LSTM_WEIGHTS),
         {"x": (1, 1, 8), "state": (1, 2, 1, 4), "y": (1, 2, 6), "out": (1, 2, 1, 4)},
@@ -60,6 +72,20 @@ CASES = {
         {"x": (1, 1, 8), "state": (1, 2, 1, 4), "y": ("N", 2, 6), "out": (1, 2, "N", 4)},
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"(float[N,3,6,6] x) => (float[1,4,6,6] k) {{ {CHAIN} }}",  # what the file says is of another batch
+        f"(float[N,3,6,6] x) => (float[N,4,6,6] k, int64[3] s) {{ {CHAIN} s = Shape<start=1>(k) }}",
+        f"(float[N,3,6,6] x) => (float[N,4,6,6] k, float[4,4,1,1] s) {{ {CHAIN} s = Abs(w2) }}",
+        f"(float[N,3,H,6] x) => (float[N,4,H,6] k) {{ {CHAIN} }}",
+    ],
+)
+def test_outputs_that_tell_nothing_of_the_batch_keep_it(text):
+    model = parse(text, **CHAIN_WEIGHTS)
+    assert measurable(model).model is model
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -100,6 +100,13 @@ def test_a_batch_that_a_reshape_fixes_is_named():
         session.run({"x": np.zeros((2, 3, 4), np.float32)})
 
 
+def test_a_reshape_that_fixes_the_batch_may_fail_further_down():
+    text = "(float[N,3,4] x) => (float[1,2] y) { f = Reshape(x, shape) y = Gemm(f, w) }"
+    session = Session(parse(text, shape=np.array([1, -1]), w=(12, 2)), threads=1)
+    with pytest.raises(ModelError, match=r"Gemm.*--batch-size 1"):
+        session.run({"x": np.zeros((2, 3, 4), np.float32)})
+
+
 def test_a_process_may_be_told_to_share_the_cores(monkeypatch):
     monkeypatch.setattr(session, "_most_cores", None)
     every = usable_cores()

@@ -50,7 +50,7 @@ def test_small_constants_are_stored():
 
 
 def test_what_computes_large_constants_stays():
-    text = "(float[N,64,64] x) => (float[N,64,64] y) { h = ConstantOfShape(s) y = Add(x, h) }"
+    text = "(float[N,64,64] x) => (float[N,64,64] y) { h = ConstantOfShape<value=float[1]{2.0}>(s) y = Add(x, h) }"
     operators, removed, _ = tidied(text, s=np.array([64, 64]))
     assert operators == ["ConstantOfShape", "Add"]
     assert removed == NOTHING
@@ -63,6 +63,32 @@ def test_channels_that_are_zero_go():
     _, removed, made = tidied(text, w=w, v=(2, 6, 1, 1))
     assert removed == Removed(0, 0, 0, 2, 0, 0)
     assert {tuple(tensor.dims) for tensor in made.graph.initializer} >= {(2, 4, 1, 1), (4, 3, 3, 3)}
+
+
+def test_activations_that_let_all_pass_go():
+    text = """(float[N,3,8,8] x) => (float[N,4,6,6] y) { a = Relu(x) b = MaxPool<kernel_shape=[2,2]>(a) c = Relu(b)
+        d = Conv(c, w) e = Relu(d) f = Sigmoid(e) g = Clip(f, zero, one) h = LeakyRelu(g) y = Neg(h) }"""
+    numbers = dict(zero=np.zeros((), np.float32), one=np.ones((), np.float32))
+    operators, removed, _ = tidied(text, w=np.abs(signed("w", (4, 3, 2, 2))), **numbers)
+    assert operators == ["Relu", "MaxPool", "Conv", "Sigmoid", "Neg"]
+    assert (removed.settled, removed.idle) == (4, 0)
+    assert "4 activations that always or never let pass what they read" in removed.in_words
+
+
+def test_activations_that_let_nothing_pass_take_their_channels_along():
+    text = """(float[N,3,8,8] x) => (float[N,2,8,8] y) { a = Sigmoid(x) b = Conv(a, w) c = Relu(b) y = Conv(c, v) }"""
+    operators, removed, made = tidied(text, w=-np.abs(signed("w", (6, 3, 1, 1))), v=(2, 6, 1, 1))
+    assert operators == ["Sigmoid", "Conv", "Conv"]
+    assert (removed.settled, removed.channels) == (1, 5)
+    assert {tuple(tensor.dims) for tensor in made.graph.initializer} >= {(1, 3, 1, 1), (2, 1, 1, 1)}
+
+
+def test_what_may_pass_in_part_stays():
+    text = (
+        "(float[N,3] x) => (float[N,3] y) { a = Relu(x) b = Sub(a, one) c = Relu(b) d = Clip(c, , half) y = Neg(d) }"
+    )
+    _, removed, _ = tidied(text, one=np.ones((), np.float32), half=np.full((), 0.5, np.float32))
+    assert removed == NOTHING
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

@@ -284,6 +284,10 @@ class TestErrors:
         expected = relative_error(reference, candidate)
         assert relative_error(scale * reference, scale * candidate) == pytest.approx(expected)
 
+    @pytest.mark.parametrize("size", [1e200, 1e-200])
+    def test_squares_need_not_be_held(self, size: float) -> None:
+        assert relative_error(np.array([size, -size]), np.array([size, 0.0])) == pytest.approx(math.sqrt(0.5))
+
     def test_nan_is_passed_on(self) -> None:
         assert math.isnan(relative_error(np.ones(2), np.array([np.nan, 1.0])))
 

@@ -121,3 +121,12 @@ def test_other_shapes_are_an_error():
 def test_whole_numbers_of_another_shape_are_unequal():
     found = tallied((np.array([[1, 2], [3, 4]]), np.array([[1, 2]])), (np.array([[1, 2]]), np.array([[1, 2]])))
     assert (found.equal, found.worst_sample, found.worst_error) == (2 / 6, None, 1)
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_numbers_whose_squares_cannot_be_held_are_told_apart(size):
+    first, second = (images(seed).astype(np.float64) for seed in (0, 1))
+    expected, found = (tallied((k * first[:4], k * second[:4]), (k * first[4:], k * second[4:])) for k in (1, size))
+    for name in ("relative_error", "cosine", "psnr_db", "worst_error"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name))
+    assert found.max_error == pytest.approx(size * expected.max_error)

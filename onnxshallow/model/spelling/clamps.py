@@ -67,9 +67,8 @@ def clamp_of(network: Network, node: Node) -> Clamp | None:
         return None
     if network.opset < 11:
         low, high = float(node.attributes.get("min", -math.inf)), float(node.attributes.get("max", math.inf))
-        huge = float(np.finfo(np.float32).max)
-        return Clamp(-math.inf if low <= -huge else low, math.inf if high >= huge else high)
-    bounds: list[float] = []
+        return _within(low, high, np.dtype(np.float32))
+    bounds, dtype = list[float](), np.dtype(np.float32)
     for position, default in ((1, -math.inf), (2, math.inf)):
         if len(node.inputs) <= position or not node.inputs[position]:
             bounds.append(default)
@@ -78,7 +77,14 @@ def clamp_of(network: Network, node: Node) -> Clamp | None:
         if value is None or value.size != 1:
             return None
         bounds.append(float(np.ravel(value)[0]))
-    return Clamp(bounds[0], bounds[1])
+        dtype = value.dtype
+    return _within(bounds[0], bounds[1], dtype)
+
+
+def _within(low: float, high: float, dtype: np.dtype) -> Clamp:
+    """The clamp of two bounds, of which the outermost numbers of an element type bound nothing."""
+    huge = float(np.finfo(dtype).max) if dtype.kind == "f" else math.inf
+    return Clamp(-math.inf if low <= -huge else low, math.inf if high >= huge else high)
 
 
 def clamps(network: Network) -> list[Change]:

@@ -11,7 +11,7 @@ from onnxshallow.model.spelling.casts import constant_casts
 from onnxshallow.model.spelling.changes import Change, changed, in_order, reads, undone
 from onnxshallow.model.spelling.clamps import clamps, merged_clamps
 from onnxshallow.model.spelling.fills import fills
-from onnxshallow.model.spelling.fused import fused_layers
+from onnxshallow.model.spelling.fused import fused_biases, fused_layers
 from onnxshallow.model.spelling.idle import idle_nodes, unread_nodes
 from onnxshallow.model.spelling.inlining import branches, calls
 from onnxshallow.model.spelling.layouts import channels_first, sunk_transposes
@@ -35,6 +35,7 @@ _RULES: tuple[_Rule, ...] = (
     idle_nodes,
     shape_readers,
     fused_layers,
+    fused_biases,
     clamps,
     rectifiers,
     merged_clamps,
@@ -183,6 +184,8 @@ def _store(graph: onnx.GraphProto, plain: Plain) -> None:
     if back:
         graph.initializer.extend(back)
         _sort_as_before(graph, first)
+        taken_off = {tensor.name for tensor in back} - {value.name for value in graph.input}
+        graph.input.extend(value for value in first.input if value.name in taken_off)
     before = _read(first)
     _make_sparse(graph, first, spelled, read)
     added = {t.name for t in spelled.initializer} - {t.name for t in first.initializer}

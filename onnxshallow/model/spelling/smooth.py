@@ -4,6 +4,7 @@
     0.5 x (1 + Erf(x / sqrt 2))               Gelu(x)
     x Clip(x + 3, 0, 6) / 6                   HardSwish(x)
     Where(x > 0, x, Exp(x) - 1)               Elu(x)
+    Max(x, 0) + Log(1 + Exp(-Abs(x)))         Softplus(x)
 
 They are found by trying the nodes on numbers (`onnxshallow.model.spelling.trials`). The body keeps the nodes of the
 file, so that a call computes what stood there, bit for bit, and can be written out again (`written_out`).
@@ -55,7 +56,7 @@ the hard forms of MobileNetV3 (1905.02244), Mish (1908.08681), ELU (1511.07289).
 _NUMBERS = np.linspace(-7.9, 7.7, 105)
 # How far computed values may be from a formula, by element type.
 _CLOSE = {np.dtype(np.float16): 2e-2, np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-5}
-_ENDS = ("Div", "Log", "Mul", "Where")
+_ENDS = ("Add", "Div", "Log", "Mul", "Sub", "Where")
 
 
 def smooth_activations(network: Network) -> tuple[list[Change], list[onnx.FunctionProto]]:

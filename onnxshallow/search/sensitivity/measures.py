@@ -10,6 +10,7 @@ samples does (docs/decisions/damage-after-correction.md). It has another scale t
 (`onnxshallow.validation.compare`), and is called damage, never KL.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -80,7 +81,8 @@ def _one(measure: Measure, kind: OutputKind, before: np.ndarray, after: np.ndarr
     if found is not None:
         return found
     before, after = (np.where(masked, 0, values) for values in (before, after)) if masked.any() else (before, after)
-    return min(relative_error(before, after) ** 2, _RUINED)
+    error = relative_error(before, after) ** 2
+    return _RUINED if math.isnan(error) else min(error, _RUINED)  # what is infinite in the original alone
 
 
 def _by_kind(measure: Measure, kind: OutputKind, before: np.ndarray, after: np.ndarray) -> float | None:

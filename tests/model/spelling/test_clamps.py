@@ -144,3 +144,18 @@ def test_clamp_of():
     assert [clamp_of(network, node) for node in network.nodes] == [Clamp(0, 6), Clamp(0, math.inf), None]
     (change,) = merged_clamps(network)
     assert change.places == (0, 1)
+
+
+@pytest.mark.parametrize("kind", ["float", "float16", "double"])
+@pytest.mark.parametrize(("low", "clamp"), [("zero", Clamp(0, math.inf)), ("lowest", Clamp(-math.inf, math.inf))])
+def test_the_outermost_numbers_are_no_bounds(kind, low, clamp):
+    model = spelled(f"y = Clip(x, {low}, highest)", kind=kind)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
+    huge = np.finfo(dtype).max
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.array(value, dtype), name)
+        for name, value in (("lowest", -huge), ("highest", huge))
+    )
+    network = Network(model)
+    assert clamp_of(network, network.nodes[0]) == clamp
+    assert [site.kind for site in find_sites(network)] == ["relu"][: clamp.bounds]

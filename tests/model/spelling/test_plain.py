@@ -80,3 +80,16 @@ def test_constants_that_a_later_round_leaves_unread_are_left_out():
     assert {tensor.name for tensor in plain.model.graph.initializer} == set(constants)
     assert_same_function(plain.model, model)
     assert plain.restored(plain.model) == model
+
+
+def test_weights_that_come_back_are_listed_as_inputs_where_that_is_asked_for():
+    text = """(float[N,3,4,4] x) => (float[N,3,4,4] y) { h = Conv(x, w, b) r = Relu(h) y = Conv(r, w)
+        d = Conv(x, w, b) }"""
+    model = parse(text, opset=8, ir=3, as_inputs=True, w=(3, 3, 1, 1), b=(3,))
+    plain = plainly_spelled(model)
+    editor = GraphEditor(plain.model)
+    (layer,) = (node for node in editor.graph.nodes if node.outputs[0].name == "h")
+    layer.inputs.pop()
+    restored = plain.restored(editor.finish())
+    assert [node.output[0] for node in restored.graph.node] == ["h", "r", "y", "d"]  # d, read by nothing, reads b
+    onnx.checker.check_model(restored, full_check=True)

@@ -34,6 +34,9 @@ SPELLINGS = {
     "e = Exp(x) f = Add(e, one) y = Log(f)": "Softplus",
     "p = Softplus(x) g = Greater(x, twenty) y = Where(g, x, p)": "Softplus",
     "e = Exp(x) f = Sub(e, one) g = Greater(x, zero) y = Where(g, x, f)": "Elu",
+    "r = Max(x, zero) a = Abs(x) b = Neg(a) e = Exp(b) f = Add(e, one) l = Log(f) y = Add(r, l)": "Softplus",
+    "r = Relu(x) e = Exp(x) f = Sub(e, one) m = Min(f, zero) y = Add(r, m)": "Elu",
+    "r = Relu(x) n = Min(x, zero) e = Exp(n) f = Sub(one, e) y = Sub(r, f)": "Elu",
     "a = Abs(x) b = Add(a, one) y = Div(x, b)": "Softsign",
 }
 

@@ -177,7 +177,7 @@ def test_a_channel_after_a_depthwise_layer_is_dead_if_nothing_is_added():
     partials = [partial("a", "r", KEPT), partial("d", "s", KEPT)]
     result = lowered(parse(MOBILE, **MOBILE_WEIGHTS), partials)
     assert [node.attribute[1].i for node in result.graph.node if node.op_type == "Conv"] == [1, 2, 1]
-    biased = lowered(parse(MOBILE, **MOBILE_WEIGHTS), partials[:1])
+    biased = lowered(parse(MOBILE, **MOBILE_WEIGHTS | {"bd": np.ones(5, np.float32)}), partials[:1])
     unbiased = lowered(
         parse(MOBILE, **MOBILE_WEIGHTS | {"bd": np.zeros(5, np.float32)}), partials[:1], relus=2 * 36 * 2
     )

@@ -140,3 +140,8 @@ def test_outputs_without_elements_say_nothing():
     empty = np.zeros((6, 0))
     assert damage("mse", [x, empty], [2 * x, empty]) == damage("mse", [x], [2 * x])
     assert damage("kl", [empty], [empty]) == 0
+
+
+def test_what_is_infinite_in_the_original_alone_is_ruined():
+    before, after = np.array([[np.inf, 1.0, 2.0]]), np.array([[3.0, 1.0, 2.0]])
+    assert damage("mse", [before], [after]) == damage("mse", [after], [before]) > 1000
