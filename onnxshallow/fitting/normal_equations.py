@@ -31,9 +31,11 @@ class Products:
     sums: NDArray[np.float64]
 
     @classmethod
-    def of(cls, patches: NDArray[np.float32], targets: NDArray[np.float32]) -> "Products":
-        """Sums over patches (groups, rows, unknowns) and targets (groups, rows, outputs)."""
-        return cls(cross_product(patches, targets), targets.sum(axis=1, dtype=np.float64))
+    def of(
+        cls, patches: NDArray[np.float32], targets: NDArray[np.float32], sums: NDArray[np.float64] | None = None
+    ) -> "Products":
+        """Sums over patches (groups, rows, unknowns) and targets (groups, rows, outputs); `sums` of the former."""
+        return cls(cross_product(patches, targets, sums), targets.sum(axis=1, dtype=np.float64))
 
 
 @dataclass(eq=False)
@@ -52,7 +54,7 @@ class System:
     def of(cls, patches: NDArray[np.float32], targets: NDArray[np.float32]) -> "System":
         """Sums over patches (groups, rows, unknowns) and targets (groups, rows, outputs)."""
         sums = patches.sum(axis=1, dtype=np.float64)
-        return cls(patches.shape[1], sums, gram(patches), Products.of(patches, targets))
+        return cls(patches.shape[1], sums, gram(patches, sums), Products.of(patches, targets, sums))
 
     def add(self, other: "System") -> None:
         """Take in the sums over further rows."""

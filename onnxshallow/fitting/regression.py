@@ -241,7 +241,7 @@ class _Regression:
         first = targets is rows.targets and offset is None  # the system knows the products of these
         if rows.offsets is not None and offset is None:
             targets = targets - rows.offsets
-        products = self.system.products if first else Products.of(rows.patches, targets)
+        products = self.system.products if first else Products.of(rows.patches, targets, self.system.sums)
         weight, bias = self.system.solve(self.sides, self.factors, products, self.start, self.given)
         now = predict(rows.patches, weight, bias)
         if rows.offsets is None:
@@ -261,7 +261,7 @@ class _Regression:
 
     def _explain(self, offsets: NDArray[np.float32]) -> tuple[_Estimate, NDArray[np.float32]]:
         """The fit to the offsets, and what it leaves of them."""
-        products = Products.of(self.rows.patches, offsets)
+        products = Products.of(self.rows.patches, offsets, self.system.sums)
         zero = np.zeros(self.start.shape)
         sides = [None if side is None else replace(side, explained=0 * side.explained) for side in self.sides]
         weight, bias = self.system.solve(sides, self.factors, products, zero, np.zeros(self.given.shape))

@@ -35,3 +35,16 @@ def test_sums_of_many_rows_keep_more_digits_than_float32():
     x = np.full((1, 300_000, 1), 1.1, dtype=np.float32)
     exact = 300_000 * float(np.float32(1.1)) ** 2
     assert gram(x)[0, 0, 0] == pytest.approx(exact, rel=2e-6)
+
+
+@pytest.mark.parametrize("unknowns", [5, 80])
+def test_what_varies_little_about_a_large_mean_is_kept(unknowns):
+    """Covariances are as exact as those of the same numbers about zero, however the BLAS adds up."""
+    x = signed((1, 20_000, unknowns)) + np.float32(60)
+    y = np.float32(7) * x[:, :, :3] + np.float32(1000)
+    mean_x, mean_y = (values.mean(axis=1, dtype=np.float64)[0] for values in (x, y))
+    centred = x[0].astype(np.float64) - mean_x
+    variance = gram(x)[0] / x.shape[1] - np.outer(mean_x, mean_x)
+    assert_near(np.tril(variance), np.tril(centred.T @ centred) / x.shape[1], 1e-5)
+    covariance = cross_product(x, y)[0] / x.shape[1] - np.outer(mean_x, mean_y)
+    assert_near(covariance, centred.T @ (y[0] - mean_y) / x.shape[1], 1e-5)
