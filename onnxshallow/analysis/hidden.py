@@ -39,7 +39,8 @@ class Hidden:
 
 def hidden_networks(network: Network, holder: Node) -> Iterator[Hidden]:
     """What lies inside a node: one network for each of its bodies, or for the local function that it calls."""
-    where = f"inside the body of {holder.op} node {holder.name!r}, which runs conditionally"
+    when = "conditionally" if holder.op == "If" else "again and again"
+    where = f"inside the body of {holder.op} node {holder.name!r}, which runs {when}"
     for body in holder.bodies:
         yield Hidden(_plain(network, _of_body(network, body)), where, holder.op == "If")
     for function in network.model.functions:

@@ -58,6 +58,8 @@ def test_how_often_a_loop_runs_is_not_known():
             d = Identity(c) v = Max(u, zero) }> }"""
     (site,) = find_sites(Network(parse(text, zero=np.array(ZERO))))
     assert (site.kind, site.size) == ("relu", None)
+    assert "of Loop node" in site.refusal
+    assert site.refusal.endswith("which runs again and again")
 
 
 def test_functions_get_the_attributes_of_their_call():
