@@ -43,7 +43,7 @@ def test_a_dry_run_measures_into_the_cache_of_the_run(case, own_cache):
     before = sweep.read_bytes()
     assert before
     assert run("optimize", model, "--calib", data, "--target-relus", "0.7").exit_code == 0
-    assert {path.name: path.read_bytes() for path in own_cache.iterdir()} == {sweep.name: before}
+    assert [path.read_bytes() for path in own_cache.iterdir() if not path.name.startswith("plans-")] == [before]
 
 
 def test_a_dry_run_needs_a_target(case):
