@@ -77,7 +77,7 @@ def misses(plan: Plan, cost: Cost, budget: Budget) -> bool:
         budget: what was asked for.
     """
     kept = cost.relus - sum(c.relus for c in plan.candidates)
-    return budget.relus is not None and kept < _LEAST_KEPT * budget.relus and _damage(plan) > budget.harmless
+    return budget.relus is not None and kept < _LEAST_KEPT * budget.relus and plan.expected > budget.harmless
 
 
 def loses_much(plan: Plan, config: Config, budget: Budget) -> bool:
@@ -90,7 +90,7 @@ def loses_much(plan: Plan, config: Config, budget: Budget) -> bool:
         config: the options.
         budget: what was asked for.
     """
-    return config.squares and budget.relus is not None and _damage(plan) > _MUCH * budget.harmless > 0
+    return config.squares and budget.relus is not None and plan.expected > _MUCH * budget.harmless > 0
 
 
 def finer(run: Run, targets: int | None = None) -> Run | None:
@@ -164,10 +164,6 @@ def _most_of(plan: Plan, run: Run, budget: Budget) -> float | None:
     if misses(plan, run.inputs.analysis.cost, budget):
         return 1 / (1 + MEASURED_TOLERANCE)
     return _FAR_LESS if loses_much(plan, run.inputs.config, budget) else None
-
-
-def _damage(plan: Plan) -> float:
-    return plan.predicted if plan.damage is None else plan.damage
 
 
 def ranked_alone(

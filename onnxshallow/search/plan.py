@@ -49,6 +49,11 @@ class Plan:
         """The sum of the single damages."""
         return sum(self.damages.get(candidate.key, 0.0) for candidate in self.candidates)
 
+    @property
+    def expected(self) -> float:
+        """The damage that was measured for all of them together, or else the sum of the single damages."""
+        return self.predicted if self.damage is None else self.damage
+
 
 def plan_to_json(plan: Plan, model_sha256: str) -> dict[str, Any]:
     """The plan as JSON values."""

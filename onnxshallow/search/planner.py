@@ -239,19 +239,15 @@ def about_equal(plans: Sequence[Plan], cost: Cost, budget: Budget) -> list[Plan]
             none.
     """
     if not budget.shallower:
-        return [min(plans, key=_damage)]
-    least = min(_damage(plan) for plan in plans)
+        return [min(plans, key=lambda plan: plan.expected)]
+    least = min(plan.expected for plan in plans)
     savers = [
-        p for p in plans if _saving(p, cost) > 0 and _damage(p) <= max(least * (1 + _SHALLOWER), budget.harmless)
+        p for p in plans if _saving(p, cost) > 0 and p.expected <= max(least * (1 + _SHALLOWER), budget.harmless)
     ]
     usable = savers or list(plans)
-    least = min(_damage(plan) for plan in usable)
-    equals = (p for p in usable if _damage(p) <= max(least * (1 + MEASURED_TOLERANCE), budget.harmless))
-    return sorted(equals, key=lambda p: (-_saving(p, cost), _damage(p)))
-
-
-def _damage(plan: Plan) -> float:
-    return plan.predicted if plan.damage is None else plan.damage
+    least = min(plan.expected for plan in usable)
+    equals = (p for p in usable if p.expected <= max(least * (1 + MEASURED_TOLERANCE), budget.harmless))
+    return sorted(equals, key=lambda p: (-_saving(p, cost), p.expected))
 
 
 def _saving(plan: Plan, cost: Cost) -> float:
