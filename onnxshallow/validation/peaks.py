@@ -24,6 +24,8 @@ __all__ = ["Pair", "Peaks", "Reference", "most_extreme", "provoked"]
 # Of how many extreme and how many other samples changed copies are looked at; how many are provoked; how many
 # offenders of a set are kept.
 _CHANGED, _PROVOKED, _MOST_OFFENDERS = 256, 128, 16
+# Where the few changed copies grow beyond this, all samples are changed that way: what grows has a long tail.
+_SUSPECT = 2.0
 # Rounds of provoking, changes of each sample in a round, and how strong they are, in the range from black to white.
 _ROUNDS, _TRIES, _STRENGTH = 6, 4, 0.1
 
@@ -170,12 +172,14 @@ class Pair:
     def examine(self, name: str, samples: Samples, batch: int, seed: int = 0, *, briefly: bool = False) -> None:
         """Note the growth on samples, on changed copies of the most extreme and of others, and on provoked ones.
 
+        Where changed copies of these grow at all, those of all samples are looked at.
+
         Args:
             name: what the samples are, in words.
             samples: the samples.
             batch: samples a batch.
             seed: of what is drawn at random.
-            briefly: look at all the samples as they are only where nothing grew too far on the few that are changed.
+            briefly: look at all the samples only where nothing grew too far on the few that are changed.
         """
         whole = is_fixed(self._reference.network.inputs)
 
@@ -192,11 +196,20 @@ class Pair:
         changer = Changer.of(self._reference.network.inputs, starts, seed)
         for change in changer.changes:
             self.look(f"{name}, {change}", (changer.changed(feeds, change) for feeds in starts))
+        suspects = [change for change in changer.changes if self._growth(f"{name}, {change}") > _SUSPECT]
         if changer.images:
             self.look(f"{name}, in plain colours", [changer.plain(starts[0])])
         self._note(f"{name}, provoked", provoked(self, starts[: max(1, _PROVOKED // batch)], changer))
-        if briefly and not self.offenders:
+        if briefly and self.offenders:
+            return
+        if briefly:
             self.look(name, batches(samples), usual=True)
+        for change in suspects if len(samples) > sum(map(_count, starts)) else ():
+            self.look(f"all {name}, {change}", (changer.changed(feeds, change) for feeds in batches(samples)))
+
+    def _growth(self, name: str) -> float:
+        found = self._found.get(name)
+        return found.factor if found else 0.0
 
     def _note(
         self,
@@ -235,6 +248,10 @@ class Pair:
             Range(site, float(before), float(after), bits(float(stored))) for site, before, after, stored in sites
         )
         return Stability(tuple(self._found.values()), ranges)
+
+
+def _count(batch: Batch) -> int:
+    return len(next(iter(batch.values())))
 
 
 def _is_floating(network: Network, tensor: str) -> bool:

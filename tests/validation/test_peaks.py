@@ -105,6 +105,18 @@ def test_one_wild_sample_in_many_is_met():
     assert (found.samples, found.factor > BOUND) == ("samples", True)
 
 
+def test_all_samples_are_changed_in_the_ways_in_which_a_few_grow():
+    x = smooth(600, 3, 8)
+    pair = Pair(Reference(ANALYSIS, 1), with_parabola("r1", 0.12))
+    pair.examine("samples", samples_of(x), 16)
+    found = {each.samples: each for each in pair.result.growth}
+    everything = {name: each for name, each in found.items() if name.startswith("all samples, ")}
+    few = {name: found[name.removeprefix("all ")] for name in everything}
+    assert 0 < len(everything) < len(found) // 2
+    assert all(each.count == 600 and few[name].count < 600 for name, each in everything.items())
+    assert all(each.factor > 2 for each in few.values())
+
+
 def test_offenders_are_the_samples_that_grew():
     x = smooth(32, 3, 8)
     x[5] *= 40
