@@ -12,17 +12,9 @@ from onnx.printer import to_text
 from tests.properties.cases import Counts
 from tests.properties.features import PROMISED
 from tests.properties.generator import random_model
-from tests.properties.run import Outcome, outcome
-from tests.properties.run import prepare as prepare_checks
-from tests.short_runs import shorten
+from tests.properties.run import Outcome, outcome, prepare
 
 _SHOWN = 12
-
-
-def prepare() -> None:
-    """Keep runs short, and see what they warn of."""
-    shorten()
-    prepare_checks()
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ from tests.properties.features import features
 from tests.properties.generator import random_model
 from tests.properties.plans import check_fits, check_plan
 from tests.properties.spellings import check_spelled
+from tests.short_runs import shorten
 
 __all__ = ["Outcome", "check_model", "check_seed", "outcome", "prepare"]
 
@@ -38,7 +39,8 @@ class Outcome:
 
 
 def prepare() -> None:
-    """Let numpy's warnings in the package be errors, and be silent about the rest."""
+    """Keep runs short, let numpy's warnings in the package be errors, and be silent about the rest."""
+    shorten()
     logging.disable(logging.WARNING)
     warnings.filterwarnings("error", category=RuntimeWarning, module="onnxshallow")
 
