@@ -11,7 +11,7 @@ from onnxshallow.workflows import lossless as workflow
 from onnxshallow.workflows import outcome
 from tests.conftest import MODELS
 from tests.graphs import assert_same_function
-from tests.networks import build, chain
+from tests.networks import build, chain, residual
 from tests.runs import assert_error, run, speed_of
 
 
@@ -51,6 +51,21 @@ def test_where_nothing_can_go_the_file_is_written_as_it_was(tmp_path):
     assert done.exit_code == 0, done.stderr
     assert "there was nothing that could go without a change" in " ".join(done.stdout.split())
     assert onnx.load(tmp_path / "net.shallow.onnx") == as_document(tmp_path / "net.onnx").model
+
+
+def test_with_a_target_denormal_weights_go_too(tmp_path):
+    model = residual()
+    weights = model.graph.initializer[0]
+    values = onnx.numpy_helper.to_array(weights).copy()
+    values[0] = np.finfo(np.float32).tiny / 8
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    before = model.SerializeToString()
+    result = optimize(model, target_relus=0.9, calib_samples=16, granularity="layer", cache=False)
+    assert model.SerializeToString() == before
+    made = [onnx.numpy_helper.to_array(tensor) for tensor in result.model.graph.initializer]
+    assert not any(((tensor != 0) & (abs(tensor) < 1e-38)).any() for tensor in made if tensor.dtype == np.float32)
+    (said,) = [remark for remark in result.report.verdict.remarks if "denormal" in remark]
+    assert said.endswith(f"take long: {values[0].size}")
 
 
 def test_what_moves_the_outputs_is_refused(tmp_path, monkeypatch):
