@@ -191,6 +191,11 @@ def load_inputs(document: Document, config: Config) -> Inputs:
 def _require_tensors(document: Document) -> None:
     """Refuse inputs that samples cannot be, and outputs that cannot be compared, before any work is done."""
     graph = document.model.graph
+    if not {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}:
+        raise ModelError(
+            f"{document.path} has no inputs, so that it computes the same each time and there are no samples to "
+            "measure on; export it with what it reads as inputs."
+        )
     for what, value in (*(("Input", v) for v in graph.input), *(("Output", v) for v in graph.output)):
         if value.type.WhichOneof("value") not in ("tensor_type", None):
             raise _no_tensor(what, value.name, document)

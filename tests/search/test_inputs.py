@@ -210,6 +210,14 @@ def test_outputs_that_are_no_tensors_are_refused_before_any_work(tmp_path):
         load_inputs(as_document(model), resolve({"target_relus": 0.5}, tmp_path / "net.onnx"))
 
 
+@pytest.mark.parametrize("ir", [3, 8])
+def test_a_network_without_inputs_is_refused_before_any_work(ir):
+    text = "() => (float[1,4] y) { h = Relu(x) y = Gemm<transB=1>(h, w) }"
+    model = parse(text, ir=ir, as_inputs=ir == 3, x=(1, 3), w=(4, 3))
+    with pytest.raises(ModelError, match="has no inputs"):
+        onnxshallow.optimize(model, target_relus=0.7, cache=None)
+
+
 def test_inputs_that_are_no_tensors_are_refused_before_any_work(tmp_path):
     model = parse("(float[N,3] x) => (float[N,3] y) { z = SequenceAt(q, at) y = Add(x, z) }", at=np.array(0))
     model.graph.input.append(onnx.helper.make_tensor_sequence_value_info("q", onnx.TensorProto.FLOAT, None))
