@@ -24,8 +24,9 @@ __all__ = ["Pair", "Peaks", "Reference", "most_extreme", "provoked"]
 # Of how many extreme and how many other samples changed copies are looked at; how many are provoked; how many
 # offenders of a set are kept.
 _CHANGED, _PROVOKED, _MOST_OFFENDERS = 256, 128, 16
-# Where the few changed copies grow beyond this, all samples are changed that way: what grows has a long tail.
-_SUSPECT = 2.0
+# Where the few changed copies grow beyond this, all samples are changed that way, as what grows has a long tail; all
+# that these multiply-adds are enough for.
+_SUSPECT, _SUSPECT_MACS = 2.0, 4e12
 # Rounds of provoking, changes of each sample in a round, and how strong they are, in the range from black to white.
 _ROUNDS, _TRIES, _STRENGTH = 6, 4, 0.1
 
@@ -96,10 +97,12 @@ class Reference:
 
     Attributes:
         names: what each tensor that is looked at is called: the sites that the network has, and its outputs.
+        suspects: how many samples can be afforded that are changed in one way.
     """
 
     def __init__(self, original: Analysis, threads: int = 0) -> None:
         self.network, self.threads = original.network, threads
+        self.suspects = int(_SUSPECT_MACS / max(original.cost.macs, 1))
         self.names = {site.output: site.name for site in original.sites if site.node >= 0}
         self.names |= {name: name for name in self.network.output_names if _is_floating(self.network, name)}
         self.peaks = Peaks(self.network, tuple(self.names), threads)
@@ -172,7 +175,7 @@ class Pair:
     def examine(self, name: str, samples: Samples, batch: int, seed: int = 0, *, briefly: bool = False) -> None:
         """Note the growth on samples, on changed copies of the most extreme and of others, and on provoked ones.
 
-        Where changed copies of these grow at all, those of all samples are looked at.
+        Where changed copies of these grow, those of all samples are looked at, or of as many as can be afforded.
 
         Args:
             name: what the samples are, in words.
@@ -192,7 +195,8 @@ class Pair:
         self._usual = peaks[:, self._columns].max(axis=0, initial=0.0)
         most = max(batch, _CHANGED)
         extreme = most_extreme(peaks, most)
-        starts = list(batches(samples.take(np.union1d(extreme[:most], subset(len(peaks), most, seed)))))
+        few = samples.take(np.union1d(extreme[:most], subset(len(peaks), most, seed)))
+        starts = list(batches(few))
         changer = Changer.of(self._reference.network.inputs, starts, seed)
         for change in changer.changes:
             self.look(f"{name}, {change}", (changer.changed(feeds, change) for feeds in starts))
@@ -204,8 +208,9 @@ class Pair:
             return
         if briefly:
             self.look(name, batches(samples), usual=True)
-        for change in suspects if len(samples) > sum(map(_count, starts)) else ():
-            self.look(f"all {name}, {change}", (changer.changed(feeds, change) for feeds in batches(samples)))
+        more = samples.take(subset(len(samples), max(len(few), self._reference.suspects), seed))
+        for change in suspects if len(more) > len(few) else ():
+            self.look(f"more {name}, {change}", (changer.changed(feeds, change) for feeds in batches(more)))
 
     def _growth(self, name: str) -> float:
         found = self._found.get(name)
@@ -248,10 +253,6 @@ class Pair:
             Range(site, float(before), float(after), bits(float(stored))) for site, before, after, stored in sites
         )
         return Stability(tuple(self._found.values()), ranges)
-
-
-def _count(batch: Batch) -> int:
-    return len(next(iter(batch.values())))
 
 
 def _is_floating(network: Network, tensor: str) -> bool:

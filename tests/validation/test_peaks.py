@@ -10,6 +10,7 @@ from onnxshallow.data.samples import Samples
 from onnxshallow.model.network import Network
 from onnxshallow.model.scales import scales_of
 from onnxshallow.rewriting.lowering.lower import lower
+from onnxshallow.validation import peaks
 from onnxshallow.validation.growth import BOUND, bits
 from onnxshallow.validation.peaks import Pair, Peaks, Reference, most_extreme
 from tests.networks import build, residual, run_exactly, smooth
@@ -105,16 +106,26 @@ def test_one_wild_sample_in_many_is_met():
     assert (found.samples, found.factor > BOUND) == ("samples", True)
 
 
-def test_all_samples_are_changed_in_the_ways_in_which_a_few_grow():
-    x = smooth(600, 3, 8)
+def grown(samples):
     pair = Pair(Reference(ANALYSIS, 1), with_parabola("r1", 0.12))
-    pair.examine("samples", samples_of(x), 16)
-    found = {each.samples: each for each in pair.result.growth}
-    everything = {name: each for name, each in found.items() if name.startswith("all samples, ")}
-    few = {name: found[name.removeprefix("all ")] for name in everything}
+    pair.examine("samples", samples, 16)
+    return {each.samples: each for each in pair.result.growth}
+
+
+def test_all_samples_are_changed_in_the_ways_in_which_a_few_grow():
+    found = grown(samples_of(smooth(600, 3, 8)))
+    everything = {name: each for name, each in found.items() if name.startswith("more samples, ")}
+    few = {name: found[name.removeprefix("more ")] for name in everything}
     assert 0 < len(everything) < len(found) // 2
     assert all(each.count == 600 and few[name].count < 600 for name, each in everything.items())
     assert all(each.factor > 2 for each in few.values())
+
+
+@pytest.mark.parametrize(("afforded", "looked_at"), [(550, {550}), (300, set())])
+def test_as_many_are_changed_as_can_be_afforded(monkeypatch, afforded, looked_at):
+    monkeypatch.setattr(peaks, "_SUSPECT_MACS", afforded * ANALYSIS.cost.macs)
+    found = grown(samples_of(smooth(600, 3, 8)))
+    assert {each.count for name, each in found.items() if name.startswith("more ")} == looked_at
 
 
 def test_offenders_are_the_samples_that_grew():
