@@ -1,6 +1,7 @@
 """What comes of a plan: it is carried out, and the result is compared with the original."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -124,9 +125,10 @@ def carry_out(
     is enough that there are some.
     """
     calibration = replace(inputs.calibration, everything=True)
+    suspects = set[tuple[str, str]]()
     for fit in range(1, _MOST_FITS + 1):
         realized = realize_with(calibration, inputs, observation, plan, progress)
-        pair = examined(inputs, realized, progress, briefly=fit < _MOST_FITS)
+        pair = examined(inputs, realized, progress, suspects, briefly=fit < _MOST_FITS)
         if pair is None:
             return realized, None
         stability = pair.result
@@ -134,10 +136,18 @@ def carry_out(
             break
         logger.info("%s; fitting again with these watched.", stability.why_unstable)
         calibration = replace(calibration, watched=[*calibration.watched, *pair.offenders])
+        suspects = pair.suspects
     return realized, stability
 
 
-def examined(inputs: Inputs, realized: Realized, progress: Progress, *, briefly: bool = False) -> Pair | None:
+def examined(
+    inputs: Inputs,
+    realized: Realized,
+    progress: Progress,
+    suspects: Iterable[tuple[str, str]] = (),
+    *,
+    briefly: bool = False,
+) -> Pair | None:
     """The original and the result, whose activations were compared on all that there is.
 
     None where nothing is squared that the original does not square.
@@ -146,12 +156,13 @@ def examined(inputs: Inputs, realized: Realized, progress: Progress, *, briefly:
         inputs: the original, and samples.
         realized: the rewritten network.
         progress: shows how it goes.
+        suspects: what grew in an earlier fit (`onnxshallow.validation.peaks.Pair`).
         briefly: whether some samples of too much growth are enough, without looking at all that there is.
     """
     if realized.analysis.cost.squares <= inputs.analysis.cost.squares:
         return None
     data = inputs.data
-    pair = Pair(inputs.reference, realized.network)
+    pair = Pair(inputs.reference, realized.network, suspects)
     sources = {"calibration samples": affordable_pool(inputs), "validation samples": data.report}
     with progress.stage("Looking for growth", len(sources)) as step:
         for name, samples in sources.items():

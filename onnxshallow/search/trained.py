@@ -107,13 +107,14 @@ def train(
         distilled = distil(lesson, progress, checkpoint, resume=resume)
     remarks = _remarks(lesson, distilled)
     with clock("examine"):
-        whys = []
+        whys, suspects = [], set[tuple[str, str]]()
         for share in _SHARES if distilled.best.step else (0.0,):
             made = _moved(start, distilled.model, share)
-            pair = examined(inputs, made, progress, briefly=share > 0)
+            pair = examined(inputs, made, progress, suspects, briefly=share > 0)
             if pair is None or pair.result.why_unstable is None:
                 break
             whys.append(pair.result.why_unstable)
+            suspects = pair.suspects
         if whys and distilled.best.step:
             remarks.append(_not_stable(whys[0], share))
     with clock("validate"):

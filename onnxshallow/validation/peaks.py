@@ -134,9 +134,10 @@ class Pair:
         reference: what the original does.
         rewritten: the other network, whose tensors go by the original's names. Activations that it does not have are
             left out; outputs are compared as well.
+        suspects: names of samples, each with a change by which these grew in a network much like this one.
     """
 
-    def __init__(self, reference: Reference, rewritten: Network) -> None:
+    def __init__(self, reference: Reference, rewritten: Network, suspects: Iterable[tuple[str, str]] = ()) -> None:
         self._reference = reference
         both = [(place, name) for place, name in enumerate(reference.names) if rewritten.producer(name) is not None]
         self._columns = np.array([place for place, _ in both], np.intp)
@@ -144,6 +145,7 @@ class Pair:
         self._rewritten = Peaks(rewritten, [name for _, name in both], reference.threads)
         self._largest, self._usual = np.zeros((2, len(both))), np.zeros(len(both))
         self._found: dict[str, Growth] = {}
+        self.suspects = set(suspects)
         self.offenders: list[Batch] = []
         """Samples on which single activations grow beyond `BOUND`; a few of each set."""
 
@@ -200,7 +202,9 @@ class Pair:
         changer = Changer.of(self._reference.network.inputs, starts, seed)
         for change in changer.changes:
             self.look(f"{name}, {change}", (changer.changed(feeds, change) for feeds in starts))
-        suspects = [change for change in changer.changes if self._growth(f"{name}, {change}") > _SUSPECT]
+            found = self._found.get(f"{name}, {change}")
+            if found is not None and found.factor > _SUSPECT:
+                self.suspects.add((name, change))
         if changer.images:
             self.look(f"{name}, in plain colours", [changer.plain(starts[0])])
         self._note(f"{name}, provoked", provoked(self, starts[: max(1, _PROVOKED // batch)], changer))
@@ -209,12 +213,9 @@ class Pair:
         if briefly:
             self.look(name, batches(samples), usual=True)
         more = samples.take(subset(len(samples), max(len(few), self._reference.suspects), seed))
-        for change in suspects if len(more) > len(few) else ():
-            self.look(f"more {name}, {change}", (changer.changed(feeds, change) for feeds in batches(more)))
-
-    def _growth(self, name: str) -> float:
-        found = self._found.get(name)
-        return found.factor if found else 0.0
+        for change in changer.changes if len(more) > len(few) else ():
+            if (name, change) in self.suspects:
+                self.look(f"more {name}, {change}", (changer.changed(feeds, change) for feeds in batches(more)))
 
     def _note(
         self,

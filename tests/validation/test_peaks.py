@@ -112,6 +112,16 @@ def grown(samples):
     return {each.samples: each for each in pair.result.growth}
 
 
+def test_what_was_suspect_once_is_looked_at_again():
+    gentle = with_parabola("r1", 0.01)
+    for suspects in set(), {("samples", "blur")}:
+        pair = Pair(Reference(ANALYSIS, 1), gentle, suspects)
+        pair.examine("samples", samples_of(smooth(600, 3, 8)), 16)
+        assert pair.suspects == suspects
+        more = {each.samples: each.count for each in pair.result.growth if each.samples.startswith("more ")}
+        assert more == dict.fromkeys((f"more {name}, {change}" for name, change in suspects), 600)
+
+
 def test_all_samples_are_changed_in_the_ways_in_which_a_few_grow():
     found = grown(samples_of(smooth(600, 3, 8)))
     everything = {name: each for name, each in found.items() if name.startswith("more samples, ")}
