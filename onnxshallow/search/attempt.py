@@ -157,7 +157,8 @@ def examined(
         realized: the rewritten network.
         progress: shows how it goes.
         suspects: what grew in an earlier fit (`onnxshallow.validation.peaks.Pair`).
-        briefly: whether some samples of too much growth are enough, without looking at all that there is.
+        briefly: whether some samples of too much growth are enough, without looking at all that there is; those for
+            validation are then looked at only where there are none for calibration.
     """
     if realized.analysis.cost.squares <= inputs.analysis.cost.squares:
         return None
@@ -166,7 +167,8 @@ def examined(
     sources = {"calibration samples": affordable_pool(inputs), "validation samples": data.report}
     with progress.stage("Looking for growth", len(sources)) as step:
         for name, samples in sources.items():
-            pair.examine(name, samples, data.batch, inputs.config.seed, briefly=briefly)
+            if not (briefly and pair.offenders):
+                pair.examine(name, samples, data.batch, inputs.config.seed, briefly=briefly)
             step()
     return pair
 

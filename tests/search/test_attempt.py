@@ -11,7 +11,7 @@ from onnxshallow.model.session import Session
 from onnxshallow.model.weights import value_of
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search import attempt as attempt_module
-from onnxshallow.search.attempt import Attempt, carry_out, realize_with, validate
+from onnxshallow.search.attempt import Attempt, carry_out, examined, realize_with, validate
 from onnxshallow.search.candidates import find_candidates, find_every_candidate
 from onnxshallow.search.inputs import observe
 from onnxshallow.search.plan import Plan
@@ -111,13 +111,47 @@ def test_growth_is_looked_at_in_the_network_that_is_written(inputs, observation_
     seen = []
 
     class Noted(Pair):
-        def __init__(self, reference, rewritten):
+        def __init__(self, reference, rewritten, suspects):
             seen.append(rewritten.model)
-            super().__init__(reference, rewritten)
+            super().__init__(reference, rewritten, suspects)
 
     monkeypatch.setattr(attempt_module, "Pair", Noted)
     realized, _ = carry_out(inputs, observation_with_parabolas, squaring(inputs), Silent())
     assert seen == [realized.model]
+
+
+def test_what_was_suspect_in_one_fit_is_so_in_the_next(inputs, observation_with_parabolas, monkeypatch):
+    given = []
+
+    class Noted(Pair):
+        def __init__(self, reference, rewritten, suspects):
+            given.append(set(suspects))
+            super().__init__(reference, rewritten, suspects)
+
+        def examine(self, name, *arguments, **options):
+            super().examine(name, *arguments, **options)
+            self.suspects.add((name, len(given)))
+
+    monkeypatch.setattr(attempt_module, "Pair", Noted)
+    monkeypatch.setattr("onnxshallow.validation.growth.BOUND", 0.0)
+    carry_out(inputs, observation_with_parabolas, squaring(inputs), Silent())
+    assert [{fit for _, fit in suspects if isinstance(fit, int)} for suspects in given[:3]] == [set(), {1}, {1, 2}]
+
+
+def test_validation_samples_are_looked_at_last(inputs, observation_with_parabolas, monkeypatch):
+    looked = []
+
+    class Noted(Pair):
+        def examine(self, name, samples, batch, seed, *, briefly):
+            looked.append(name)
+            self.offenders.append({})
+
+    realized, _ = carry_out(inputs, observation_with_parabolas, squaring(inputs), Silent())
+    monkeypatch.setattr(attempt_module, "Pair", Noted)
+    examined(inputs, realized, Silent(), briefly=True)
+    assert looked == ["calibration samples"]
+    examined(inputs, realized, Silent())
+    assert looked[1:] == ["calibration samples", "validation samples"]
 
 
 def test_where_activations_grow_too_far_the_plan_is_fitted_again_with_these_samples_watched(

@@ -61,8 +61,17 @@ def test_fewer_samples_to_learn_from():
 
 def let_grow(monkeypatch, *factors):
     """Let activations be found to grow by these factors, one look after the other."""
-    found = iter([SimpleNamespace(result=stability_of(factor)) for factor in factors])
-    monkeypatch.setattr(trained_module, "examined", lambda *arguments, briefly: next(found))
+    found = iter([SimpleNamespace(result=stability_of(factor), suspects={factor}) for factor in factors])
+
+    def examined(inputs, made, progress, suspects, *, briefly):
+        assert suspects == before
+        pair = next(found)
+        before.clear()
+        before.update(pair.suspects)
+        return pair
+
+    before: set[float] = set()
+    monkeypatch.setattr(trained_module, "examined", examined)
 
 
 def weights_of(model):
