@@ -23,12 +23,14 @@ from onnxshallow.runtime.store import memory_in_use
 from onnxshallow.runtime.waypoints import MOST_BYTES
 from onnxshallow.search.candidates import possible_candidates
 from onnxshallow.search.estimates import first_look
-from onnxshallow.search.inputs import Inputs
+from onnxshallow.search.inputs import ROUGHLY_WATCHED, Inputs
 from onnxshallow.search.memory import bytes_of_copies, bytes_of_sample
 from onnxshallow.search.pace import Pace
 from onnxshallow.search.sensitivity.sweep import LOOKAHEAD
 from onnxshallow.search.tries import fewest_closely, tries_alone, tries_together
+from onnxshallow.search.watched import Watching, affordable_pool
 from onnxshallow.text import in_time
+from onnxshallow.validation.peaks import looked_at
 
 __all__ = ["Forecast", "Work", "count_samples", "forecast", "work_of"]
 
@@ -36,6 +38,10 @@ __all__ = ["Forecast", "Work", "count_samples", "forecast", "work_of"]
 _BISECTED = 5
 # Seconds that the result is timed for: by the clock, on every machine.
 _TIMING = 4.0
+# How often a plan with squares is fitted, as a rule, until nothing grows too far.
+_FITS = 2
+# To find the ends of activations takes so much of the time of looking at them closely.
+_ENDS = 0.25
 # What a search consists of.
 _SEARCH = ("observe", "sensitivity", "plan")
 
@@ -149,14 +155,19 @@ def work_of(inputs: Inputs, targets: int | None = None) -> dict[str, Work]:
         searches, tries = targets, tries_together(inputs, targets)
         looks = 1
     tries = min(tries, _possible_plans(inputs))
-    whole = _carried_out(inputs, replace(inputs.calibration, everything=True))
+    watching = Watching.of(inputs) if inputs.config.squares else Watching(0, 0, 0, 0)
+    whole = _carried_out(inputs, replace(inputs.calibration, everything=True), watching.watched)
+    if watching.watched:
+        growth = _growth(inputs, watching.changes)
+        whole = whole.plus(growth).times(_FITS).plus(growth)  # once for the original
     comparing = Work()
     if tries > 1:
-        closely = _carried_out(inputs, inputs.reduced).times(searches * min(tries, fewest_closely(tries)))
-        comparing = _carried_out(inputs, inputs.rough).times(looks * tries).plus(closely)
+        few = watching.compared
+        closely = _carried_out(inputs, inputs.reduced, few).times(searches * min(tries, fewest_closely(tries)))
+        comparing = _carried_out(inputs, inputs.rough, few // ROUGHLY_WATCHED).times(looks * tries).plus(closely)
     report = sum(map(len, (inputs.data.report, *inputs.data.others.values())))
     return {
-        "observe": _observed(inputs),
+        "observe": _observed(inputs).plus(_looked_at(inputs, watching.run)),
         "sensitivity": _sweep(inputs),
         "plan": comparing,
         "fit": whole.times(searches),
@@ -176,6 +187,19 @@ def _observed(inputs: Inputs) -> Work:
         batches=len(calibration.batches) * (len(sites) + 1) + len(compared),
         builds=1,
     )
+
+
+def _looked_at(inputs: Inputs, samples: int) -> Work:
+    """What it takes to run a network on samples and to look at the ends of activations."""
+    batches = samples / inputs.data.batch * (len(inputs.analysis.sites) + 1)
+    return Work(samples, cells=_ENDS * samples * inputs.analysis.cost.relus, batches=batches)
+
+
+def _growth(inputs: Inputs, changes: int) -> Work:
+    """What it takes to look how far the activations of a network grow."""
+    suspects = inputs.reference.suspects
+    pools = (affordable_pool(inputs), inputs.data.report)
+    return _looked_at(inputs, sum(looked_at(len(pool), changes, suspects) for pool in pools))
 
 
 def _sweep(inputs: Inputs) -> Work:
@@ -210,12 +234,12 @@ def _merged(analysis: Analysis, candidate: Candidate, samples: int, calibration:
     return _regression(unknowns, outputs, 1, rows, calibration)
 
 
-def _carried_out(inputs: Inputs, calibration: Calibration) -> Work:
+def _carried_out(inputs: Inputs, calibration: Calibration, watched: int = 0) -> Work:
     """What it takes to carry out one plan: the network is run once, and all layers are fitted."""
     analysis, layers = inputs.analysis, _layers(inputs.analysis)
-    fitted = count_samples(calibration.batches[calibration.fitting])
-    batches = len(calibration.batches) * (len(layers) + 1)
-    work = Work(count_samples(calibration.batches), batches=batches, builds=1)
+    fitted = count_samples(calibration.batches[calibration.fitting]) + watched
+    batches = (len(calibration.batches) + watched / inputs.data.batch) * (len(layers) + 1)
+    work = Work(count_samples(calibration.batches) + watched, batches=batches, builds=1)
     for layer in layers:
         work = work.plus(_fit(analysis, layer, fitted, calibration))
     return work

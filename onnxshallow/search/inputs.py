@@ -33,7 +33,7 @@ from onnxshallow.validation.kinds import OutputKind
 from onnxshallow.validation.peaks import Reference
 from onnxshallow.validation.seen import Seen
 
-__all__ = ["Inputs", "Observation", "load_inputs", "observe"]
+__all__ = ["ROUGHLY_WATCHED", "Inputs", "Observation", "load_inputs", "observe"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ _CANDIDATES, _LIGHTER, _ROUGH_PLANS, _CLOSE_PLANS = 3, 3, 24, 8
 # The fewest and the most samples to fit on.
 _SWEEP_SAMPLES, _ROUGH_SAMPLES, _CLOSE_SAMPLES = (32, 128), (32, 96), (64, 256)
 # While plans are looked at roughly, one in so many of the batches that are watched then.
-_ROUGHLY_WATCHED = 3
+ROUGHLY_WATCHED = 3
 _RIDGE_REAL, _RIDGE_SYNTHETIC = 1e-3, 10.0
 
 
@@ -89,7 +89,7 @@ class Inputs:
     def rough(self) -> Calibration:
         """Fewer samples still, on which most plans are only looked at; the leading ones of `reduced`."""
         count = int(np.clip(_affordable(self.analysis, _ROUGH_MACS, 3 * _ROUGH_PLANS, self.config), *_ROUGH_SAMPLES))
-        watched = self.reduced.watched[::_ROUGHLY_WATCHED]
+        watched = self.reduced.watched[::ROUGHLY_WATCHED]
         return replace(leading_samples(self.reduced, count, 2 * count), watched=watched)
 
     @cached_property

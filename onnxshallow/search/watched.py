@@ -25,7 +25,7 @@ from onnxshallow.runtime.progress import Progress, counted
 from onnxshallow.runtime.segment import build_segment
 from onnxshallow.search.inputs import Inputs
 
-__all__ = ["affordable_pool", "extremes", "with_watched"]
+__all__ = ["Watching", "affordable_pool", "extremes", "with_watched"]
 
 # What running a network over the whole source may cost, and over changed copies; of larger sources a part is drawn.
 _POOL_MACS, _CHANGED_MACS = 1.5e13, 2e12
@@ -43,6 +43,32 @@ def affordable_pool(inputs: Inputs) -> Samples:
     return pool.take(subset(len(pool), most, inputs.config.seed))
 
 
+@dataclass(frozen=True)
+class Watching:
+    """About how much is watched, for a forecast.
+
+    Attributes:
+        run: samples that the original is run on to find the extremes, changed copies included.
+        watched: samples that a plan which is kept is fitted to beside others.
+        compared: samples of these that it is while plans are compared.
+        changes: ways to change samples.
+    """
+
+    run: int
+    watched: int
+    compared: int
+    changes: int
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> "Watching":
+        """What `with_watched` will do."""
+        pool = len(affordable_pool(inputs))
+        changes = Changer.of(inputs.analysis.network.inputs, inputs.calibration.batches[:1]).changes
+        copies = min(pool, max(inputs.data.batch, _copied(inputs, changes)))
+        watched = int((_AS_THEY_ARE + sum(map(_share, changes))) * inputs.data.calibrated)
+        return cls(pool + len(changes) * copies, watched, watched // _ONE_IN, len(changes))
+
+
 def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     """The same inputs, whose calibration holds the samples to watch."""
     if inputs.calibration.watched:
@@ -58,8 +84,7 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     with progress.stage("Looking for extremes", -(-len(pool) // batch)) as step:
         found = extremes(network, sites, counted(_batches(pool, inputs), step), threads)
     extreme = pool.take(found[: max(batch, int(_AS_THEY_ARE * used))])
-    copied = int(_CHANGED_MACS / max(inputs.analysis.cost.macs * len(changes), 1))
-    others = pool.take(subset(len(pool), max(batch, copied - len(found)), inputs.config.seed))
+    others = pool.take(subset(len(pool), max(batch, _copied(inputs, changes) - len(found)), inputs.config.seed))
     watched = list(_batches(extreme, inputs))
     parts = [*_parts(extreme, inputs), *_parts(others, inputs)]
     if changer.images:
@@ -68,8 +93,7 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
         for change in changes:
             copies = _Copies(parts, changer, change)
             found = extremes(network, sites, counted(copies, step), threads)
-            share = _SATURATED if change == "saturated" else _CHANGED
-            watched += copies.picked(found[: max(batch, int(share * used))], batch)
+            watched += copies.picked(found[: max(batch, int(_share(change) * used))], batch)
     if inputs.fixed_batch:
         watched = [one for one in watched if len(next(iter(one.values()))) == batch]
     return replace(
@@ -77,6 +101,15 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
         calibration=replace(inputs.calibration, watched=watched),
         reduced=replace(inputs.reduced, watched=watched[::_ONE_IN]),
     )
+
+
+def _copied(inputs: Inputs, changes: Sequence[str]) -> int:
+    """How many samples can be afforded of which copies are changed in each way."""
+    return int(_CHANGED_MACS / max(inputs.analysis.cost.macs * len(changes), 1))
+
+
+def _share(change: str) -> float:
+    return _SATURATED if change == "saturated" else _CHANGED
 
 
 def _batches(samples: Samples, inputs: Inputs) -> Iterator[Mapping[str, np.ndarray]]:

@@ -19,7 +19,7 @@ from onnxshallow.model.session import Session
 from onnxshallow.runtime.segment import build_segment
 from onnxshallow.validation.growth import BOUND, Growth, Range, Stability, bits, growth
 
-__all__ = ["Pair", "Peaks", "Reference", "most_extreme", "provoked"]
+__all__ = ["Pair", "Peaks", "Reference", "looked_at", "most_extreme", "provoked"]
 
 # Of how many extreme and how many other samples changed copies are looked at; how many are provoked; how many
 # offenders of a set are kept.
@@ -254,6 +254,18 @@ class Pair:
             Range(site, float(before), float(after), bits(float(stored))) for site, before, after, stored in sites
         )
         return Stability(tuple(self._found.values()), ranges)
+
+
+def looked_at(count: int, changes: int, suspects: int) -> int:
+    """About how many samples `Pair.examine` runs a network on, where one change is suspect.
+
+    Args:
+        count: samples that there are.
+        changes: ways to change them.
+        suspects: samples that can be afforded that are changed in one way.
+    """
+    few = min(count, 2 * _CHANGED)
+    return count + changes * few + _PROVOKED * (1 + _ROUNDS * _TRIES) + min(count, suspects)
 
 
 def _is_floating(network: Network, tensor: str) -> bool:

@@ -46,6 +46,14 @@ def test_fewer_plans_are_less_work(inputs):
     assert many.samples > few.samples > one.samples == 0
 
 
+def test_squares_are_looked_at_on_many_samples_and_fitted_to_some_of_them(inputs):
+    plain, squares = (work_of(with_options(inputs, target_relus=0.7, polynomials=asked)) for asked in (False, True))
+    assert squares["observe"].samples > plain["observe"].samples + len(inputs.data.pool)
+    assert squares["plan"].samples / squares["plan"].builds > plain["plan"].samples / plain["plan"].builds
+    assert squares["fit"].samples > 2 * (plain["fit"].samples + len(inputs.data.pool))
+    assert squares["validate"] == plain["validate"]
+
+
 def test_damages_that_are_read_off_the_weights_take_no_time(inputs):
     work = work_of(with_options(inputs, target_relus=0.7, sensitivity="magnitude"))
     assert work["sensitivity"] == work["plan"] == Work()

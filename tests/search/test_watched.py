@@ -6,7 +6,7 @@ import pytest
 from onnxshallow.analysis import analyze
 from onnxshallow.data.changes import Changer
 from onnxshallow.runtime.progress import Silent
-from onnxshallow.search.watched import affordable_pool, extremes, with_watched
+from onnxshallow.search.watched import Watching, affordable_pool, extremes, with_watched
 from tests.networks import build, residual, run_exactly, smooth
 from tests.properties.cases import with_outputs
 from tests.runs import NET, NET_WEIGHTS, load_case
@@ -46,6 +46,24 @@ def test_everything_in_the_source_is_looked_at_and_the_extreme_is_watched(wild):
     inputs, x = wild
     watched = np.concatenate([batch["x"] for batch in with_watched(inputs, Silent()).calibration.watched])
     assert (watched == x[50]).all(axis=(1, 2, 3)).any()
+
+
+def test_how_much_is_watched_is_known_about_before(tmp_path, monkeypatch):
+    inputs = load_case(tmp_path, arrays={"x": smooth(900, 3, 6)}, calib_samples=600, polynomials=True)
+    expected = Watching.of(inputs)
+    run = []
+    monkeypatch.setattr("onnxshallow.search.watched.counted", lambda batches, step: count(batches, run))
+    found = with_watched(inputs, Silent())
+    counts = [sum(len(one["x"]) for one in each.watched) for each in (found.calibration, found.reduced)]
+    assert expected.watched / 3 < counts[0] < 2 * expected.watched
+    assert expected.compared / 3 < counts[1] < 2 * expected.compared
+    assert expected.run / 3 < sum(run) < 2 * expected.run
+
+
+def count(batches, found):
+    for batch in batches:
+        found.append(len(batch["x"]))
+        yield batch
 
 
 def test_nothing_else_of_the_calibration_changes(wild):
