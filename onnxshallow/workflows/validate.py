@@ -94,7 +94,7 @@ def _validate(
     placed = place(second.model, samples.batch(np.arange(min(batch, len(samples)))), threads)
     shapes = {**open_sizes(samples, inputs), **(config.input_shape or {})}
     kinds = find_kinds(
-        Network(first.model, shapes),
+        Network(first.plain.model, shapes),
         config.output_kind,
         lambda: labelled_outputs(first.model, samples, batch, whole=whole, threads=threads),
     )

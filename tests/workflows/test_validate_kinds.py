@@ -9,7 +9,7 @@ from onnxshallow.errors import UsageError
 from onnxshallow.options.config import Config
 from onnxshallow.workflows.optimize import optimize
 from onnxshallow.workflows.validate import validate
-from tests.graphs import run_plain
+from tests.graphs import parse, run_plain
 from tests.networks import build, smooth
 from tests.runs import NET_WEIGHTS, save_case
 
@@ -58,6 +58,15 @@ def embedder():
     """A vector of length one."""
     heads = "g = Gemm<transB=1>(f, k)\n n = ReduceL2<axes=[1]>(g)\n e = Div(g, n)"
     return network("float[N,8] e", heads, k=(8, 4))
+
+
+def embedder_with_a_function():
+    """The same, whose end is a function of its own, as exporters of modules write it."""
+    made = embedder()
+    unit = """<domain: "local", opset_import: ["": 17]> Unit (g) => (e) { n = ReduceL2<axes=[1]>(g) e = Div(g, n) }"""
+    text = f"(float[N,3,6,6] x) => (float[N,8] e) {{ {BODY} g = Gemm<transB=1>(f, k) e = local.Unit(g) }}"
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    return parse(text, domains=["local"], functions=unit, **weights)
 
 
 def image_to_image():
@@ -121,9 +130,10 @@ def test_a_code_is_right_where_all_its_characters_are(tmp_path):
     assert report.verdict.status == "accuracy"
 
 
+@pytest.mark.parametrize("spelled", [embedder, embedder_with_a_function])
 @pytest.mark.parametrize(("by", "status"), [(1.0, "met"), (9.0, "met"), (-1.0, "accuracy")])
-def test_of_an_embedding_the_direction_counts(tmp_path, by, status):
-    report = compared(tmp_path, embedder(), turned(embedder(), "k", by))
+def test_of_an_embedding_the_direction_counts(tmp_path, by, status, spelled):
+    report = compared(tmp_path, spelled(), turned(spelled(), "k", by))
     assert kinds(report) == {"e": "embedding"}
     (gate,) = report.gates
     assert (gate.limit, gate.what, report.verdict.status) == (0.05, "lost cosine of 'e'", status)
@@ -177,6 +187,7 @@ def test_a_kind_that_does_not_fit_its_output_is_told(tmp_path):
         (detector, ["boxes", "classes"]),
         (captcha, ["classes"] * 5),
         (embedder, ["embedding"]),
+        (embedder_with_a_function, ["embedding"]),
         (image_to_image, ["regression"]),
     ],
 )
