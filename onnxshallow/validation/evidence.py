@@ -35,8 +35,11 @@ def data_findings(
         seen, source = comparison.seen, samples.source
         known = Seen(tuple(digest for each in (fitted, watched) if each is not None for digest in each.digests))
         found += constant_samples(seen, source) or shared_samples(seen, known, source)
-        if comparison.labels is not None and any(gate.name == "max-drop" for gate in gates):
-            found += labels_that_do_not_fit(comparison.labels, source) or class_folders(
-                samples.class_names, comparison.labels.classes, source
-            )
+        if any(gate.name == "max-drop" for gate in gates):
+            unfit = [finding for fit in comparison.labels for finding in labels_that_do_not_fit(fit, source)]
+            found += unfit[:1] or [
+                finding
+                for fit in comparison.labels
+                for finding in class_folders(samples.class_names, fit.classes, source)
+            ]
     return list(dict.fromkeys(found))  # the same may be said of samples of one source

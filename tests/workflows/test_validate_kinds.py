@@ -130,6 +130,17 @@ def test_a_code_is_right_where_all_its_characters_are(tmp_path):
     assert report.verdict.status == "accuracy"
 
 
+def test_labels_of_all_characters_have_to_fit_each(tmp_path):
+    """Where one never fits, no code is ever right, so that nothing can be lost."""
+    labels = np.stack([said.argmax(axis=1) for said in run_plain(captcha(), {"x": IMAGES})], axis=1)
+    labels[:, 4] = (labels[:, 4] + 1) % 6
+    report = compared(tmp_path, captcha(), turned(captcha(), "k_c0"), labels)
+    assert (report.verdict.accuracy_lost, report.verdict.status) == (0.0, "accuracy")
+    (reason,) = report.verdict.reasons
+    assert "data.npz for 'c4' do not fit this network: the original is right on 0.00 % of 80 samples" in reason
+    assert "With 1 taken from each label it is right on 100.00 %." in reason
+
+
 @pytest.mark.parametrize("spelled", [embedder, embedder_with_a_function])
 @pytest.mark.parametrize(("by", "status"), [(1.0, "met"), (9.0, "met"), (-1.0, "accuracy")])
 def test_of_an_embedding_the_direction_counts(tmp_path, by, status, spelled):
