@@ -98,7 +98,7 @@ class Attempt:
         """
         data = inputs.data
         watched = Seen.of(self.watched)
-        return data_findings(data.report, self.judged, self.gates, inputs.fitted, data.fit.source, watched)
+        return data_findings(data.report, self.judged, self.limits, inputs.fitted, data.fit.source, watched)
 
     @property
     def usable(self) -> bool:

@@ -107,6 +107,7 @@ class Comparison:
         unused_labels: whether there are labels that are those of no output.
         labels: how the labels fit the first model, at each place where it tells a class, if there are some for all.
         seen: the samples.
+        constant: the same with a model that says what the first says most often, or its mean, whatever it is shown.
     """
 
     first: Accuracy | None
@@ -121,11 +122,14 @@ class Comparison:
     unused_labels: bool = False
     labels: tuple[LabelFit, ...] = ()
     seen: Seen = field(default_factory=Seen)
+    constant: "Comparison | None" = None
 
     @property
     def unlabelled(self) -> "Comparison":
         """The same without what labels tell."""
-        return replace(self, first=None, second=None, mcnemar=None, drop_interval=None, labels=(), labels_of=None)
+        constant = None if self.constant is None else self.constant.unlabelled
+        without = replace(self, first=None, second=None, mcnemar=None, drop_interval=None, labels=(), labels_of=None)
+        return replace(without, constant=constant)
 
     @property
     def accuracy_lost(self) -> float | None:
@@ -254,6 +258,21 @@ class _Tally:
 
     def result(self) -> Comparison:
         """What the sums say."""
+        found = self._compared()
+        outputs = tuple(
+            replace(
+                tally.constant(),
+                kind=output.kind,
+                agreement=(mask if output.kind == "mask" else self._classes).commonest,
+            )
+            for output, tally, mask in zip(found.fidelity.outputs, self._outputs, self._masks, strict=True)
+        )
+        agreement = None if found.fidelity.agreement is None else self._classes.commonest
+        second = None if found.second is None else replace(found.second, top1=self._heads.commonest)
+        fidelity = replace(found.fidelity, agreement=agreement, outputs=outputs)
+        return replace(found, constant=replace(found, second=second, fidelity=fidelity))
+
+    def _compared(self) -> Comparison:
         heads, outputs = self._heads, self._differences()
         divergences = [head.kl for head in heads.heads.values() if head.kl is not None]
         fidelity = Fidelity(

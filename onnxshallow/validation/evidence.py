@@ -1,21 +1,26 @@
 """Whether the samples prove anything: what speaks against them, and so against what they say of a model."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from onnxshallow.data.samples import Samples
 from onnxshallow.validation.compare import Comparison
-from onnxshallow.validation.gates import Gate
+from onnxshallow.validation.gates import DEFAULT_MAX_DROP, DEFAULT_MAX_ERROR, Limits, check_gates
 from onnxshallow.validation.judgement import Finding
 from onnxshallow.validation.labels import class_folders, labels_that_do_not_fit
 from onnxshallow.validation.seen import Seen, constant_samples, shared_samples
 
 __all__ = ["data_findings"]
 
+# Outputs that are off by no more than so much of their size are moved by rounding.
+_ROUNDING = 1e-5
+# What is lost beyond this is more than nothing, also where the user allows more.
+_DEFAULTS = {"max-drop": DEFAULT_MAX_DROP, "min-agreement": DEFAULT_MAX_DROP, "max-error": DEFAULT_MAX_ERROR}
+
 
 def data_findings(
     samples: Samples,
     comparison: Comparison,
-    gates: Sequence[Gate],
+    limits: Limits | None,
     fitted: Seen | None = None,
     fitted_from: str = "",
     watched: Seen | None = None,
@@ -25,11 +30,12 @@ def data_findings(
     Args:
         samples: that the models were compared on.
         comparison: of the models, with labels where these decide.
-        gates: that were checked; labels are looked at where one is on accuracy.
+        limits: the gates; labels are looked at where one is on accuracy. None where none is checked.
         fitted: the samples that layers were fitted to and plans chosen by; None where there are none, or none real.
         fitted_from: where they come from.
         watched: extreme samples of the same source that layers were fitted to as well.
     """
+    gates = [] if limits is None else check_gates(comparison, limits)
     found = [] if fitted is None else constant_samples(fitted, fitted_from)
     if not samples.synthetic:
         seen, source = comparison.seen, samples.source
@@ -42,4 +48,27 @@ def data_findings(
                 for fit in comparison.labels
                 for finding in class_folders(samples.class_names, fit.classes, source)
             ]
+    if limits is not None and all(gate.met for gate in gates) and not any(finding.refuses for finding in found):
+        found += _kept_by_constants(comparison, limits)
     return list(dict.fromkeys(found))  # the same may be said of samples of one source
+
+
+def _kept_by_constants(comparison: Comparison, limits: Limits) -> list[Finding]:
+    """What is to be said of gates that a model keeps that says the same whatever it is shown.
+
+    Each output is looked at by itself. Gates that let everything pass are meant to.
+    """
+    constant = comparison.constant
+    if constant is None or comparison.fidelity.error.value <= _ROUNDING:
+        return []
+    alone = [replace(constant.fidelity, outputs=(output,)) for output in constant.fidelity.outputs]
+    gates = [gate for fidelity in alone for gate in check_gates(replace(constant, fidelity=fidelity), limits)]
+    return [
+        Finding(
+            "data",
+            f"A model that always says the same would pass, too ({gate.in_short()}); validate on samples that differ "
+            "more, or set a tighter gate.",
+        )
+        for gate in gates
+        if gate.allowed < 1 and gate.lost <= min(gate.allowed, _DEFAULTS[gate.name])
+    ]

@@ -11,7 +11,7 @@ from onnxshallow.options.forms import Kind
 from onnxshallow.validation.compare import Comparison
 from onnxshallow.validation.judgement import Finding
 from onnxshallow.validation.numbers import Number, Real
-from onnxshallow.validation.outputs import Loss
+from onnxshallow.validation.outputs import Loss, share_lost
 from onnxshallow.validation.statistics import wilson_interval
 
 __all__ = [
@@ -90,10 +90,19 @@ class Gate:
     worst: Number = None
 
     @property
+    def lost(self) -> float:
+        """What was found to be lost."""
+        return share_lost(self.value) if self.name == "min-agreement" else self.value
+
+    @property
+    def allowed(self) -> float:
+        """What may be lost."""
+        return share_lost(self.limit) if self.name == "min-agreement" else self.limit
+
+    @property
     def times(self) -> float:
         """How many times what is allowed is lost; 0 where nothing is allowed, so that no number says it."""
-        value, limit = (1 - self.value, 1 - self.limit) if self.name == "min-agreement" else (self.value, self.limit)
-        return value / limit if limit > 0 else 0.0
+        return self.lost / self.allowed if self.allowed > 0 else 0.0
 
     def describe(self, source: str = "") -> str:
         """A sentence for a gate that is not met.

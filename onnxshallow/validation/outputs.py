@@ -116,6 +116,7 @@ class OutputTally:
         self._low, self._high = math.inf, -math.inf
         self._unit: float | None = None  # of the sums, set by the first batch that is not zero
         self._worst, self._worst_error = -1, 0.0
+        self._sum: NDArray[np.float64] = np.zeros(0)  # of the first's samples
 
     def add(self, first: NDArray[Any], second: NDArray[Any], samples: int) -> None:
         """Add one batch.
@@ -183,6 +184,9 @@ class OutputTally:
             self._unit = unit_for_squares(a, b)
         unit = self._unit or 1.0
         a, b = a * unit, b * unit
+        if len(self._sum) != a.shape[1]:  # at first, and where samples are of several sizes, which have no mean
+            self._sum = np.full(a.shape[1], np.nan if len(self._sum) else 0.0)
+        self._sum += a.sum(axis=0)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             error = b - a
             squares, reference, others, product = (
@@ -215,6 +219,20 @@ class OutputTally:
             max_error=self._max,
             worst_error=self._worst_error,
             not_finite=self._not_finite,
+        )
+
+    def constant(self) -> OutputDifference:
+        """The same of a second model that says the mean of the first's samples, whatever it is shown.
+
+        Samples of several sizes have none, and others than floats are all taken for unequal.
+        """
+        if not self._floating:
+            return OutputDifference(self._name, self._shape or (), equal=0.0)
+        kept = 1.0
+        if self._reference > 0:
+            kept = float(np.clip(self._sum @ self._sum / self._rows / self._reference, 0, 1))
+        return OutputDifference(
+            self._name, self._shape or (), relative_error=math.sqrt(1 - kept), cosine=math.sqrt(kept)
         )
 
     def _psnr(self) -> float | None:

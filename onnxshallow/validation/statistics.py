@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["McNemar", "beats_chance", "mcnemar", "paired_difference_interval", "wilson_interval"]
+__all__ = ["McNemar", "beats_chance", "largest_share", "mcnemar", "paired_difference_interval", "wilson_interval"]
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,17 @@ def beats_chance(correct: NDArray[np.bool_], labels: NDArray[np.int64], classes:
     Returns:
         Whether the lower end of the 95 % interval of the share is above that of a guess.
     """
-    most_frequent = float(np.unique(labels, return_counts=True)[1].max()) / len(labels)
     low, _ = wilson_interval(int(correct.sum()), len(correct))
-    return low > max(1 / classes, most_frequent)
+    return low > max(1 / classes, largest_share(labels))
+
+
+def largest_share(labels: NDArray[np.int64]) -> float:
+    """The share of the label, or of the row of labels, that comes most often.
+
+    Args:
+        labels: (N,) or (N, Q), of one sample or more.
+    """
+    return float(np.unique(labels, axis=0, return_counts=True)[1].max()) / len(labels)
 
 
 def _paired_counts(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[int, int, int, int]:

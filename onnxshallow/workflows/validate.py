@@ -121,7 +121,7 @@ def _validate(
         [
             *stability_findings(stability),
             *gate_findings(comparison, gates),
-            *data_findings(samples, comparison, gates),
+            *data_findings(samples, comparison, limits),
         ]
     )
     facts = [*(gate.in_short() for gate in gates), *([] if stability is None else [stability.in_short])]

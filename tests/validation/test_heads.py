@@ -117,4 +117,5 @@ def test_the_pixels_of_masks_are_counted(monkeypatch):
     found = mask.result()
     assert found.agreement == np.mean(pixels.argmax(1) == others.argmax(1))
     assert found.kl == pytest.approx(kl_divergence(pixels, others).mean())
+    assert mask.commonest == np.bincount(pixels.argmax(1)).max() / len(pixels)
     assert MaskTally().result() is None

@@ -46,6 +46,25 @@ def test_large_outputs_are_taken_in_parts(monkeypatch):
         assert getattr(parts, name) == pytest.approx(getattr(whole, name))
 
 
+def test_a_constant_says_the_mean_of_the_samples():
+    tally, first = OutputTally("y"), images(0) + 3
+    for batch in (first[:4], first[4:]):
+        tally.add(batch, batch, len(batch))
+    found, rows = tally.constant(), first.astype(float).reshape(6, -1)
+    error = np.linalg.norm(rows - rows.mean(axis=0)) / np.linalg.norm(rows)
+    assert (found.relative_error, found.cosine) == (pytest.approx(error), pytest.approx(math.sqrt(1 - error**2)))
+
+
+def test_of_samples_of_several_sizes_and_of_whole_numbers_no_constant_is_known():
+    tally = OutputTally("y")
+    for size in (3, 4, 3):
+        tally.add(np.ones((2, size), np.float32), np.ones((2, size), np.float32), 2)
+    assert math.isnan(tally.constant().relative_error)
+    tally = OutputTally("y")
+    tally.add(np.ones((2, 3), np.int64), np.ones((2, 3), np.int64), 2)
+    assert tally.constant().equal == 0
+
+
 def test_equal_outputs():
     found = tallied((images(0), images(0)))
     assert (found.relative_error, found.cosine, found.max_error, found.worst_error) == (0, 1, 0, 0)
