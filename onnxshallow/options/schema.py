@@ -125,7 +125,7 @@ class Config(BaseModel):
     ] = None
     max_error: Annotated[
         float | None,
-        Field(ge=0),
+        Field(ge=0, allow_inf_nan=False),
         Flag("Largest relative error of an output; for integers the share of unequal elements.", GATES, "FRACTION"),
     ] = None
 

@@ -173,6 +173,7 @@ def test_tables_are_no_options(write):
             "validate cannot be 3: it must be a path, or in Python arrays",
         ),
         ("ridge = nan", "ridge cannot be NaN"),
+        ("max-error = inf", "max-error cannot be Infinity: should be a finite number."),
         ('preset = "svhn"', "preset cannot be \"svhn\": should be 'imagenet', 'cifar10', 'cifar100' or 'mnist'."),
         ('sensitivity = "snip"', "sensitivity cannot be"),
     ],
