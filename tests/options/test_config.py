@@ -67,6 +67,7 @@ def test_output_kinds(given):
     ("given", "message"),
     [
         ("boxes", "what an output means is given as NAME=classes"),
+        (["y=classes", "z=boxes", "y=boxes"], "it says two things of one name; leave one out"),
         ("y=box", "should be 'classes', 'scores', 'boxes', 'embedding', 'regression' or 'mask'"),
     ],
 )
