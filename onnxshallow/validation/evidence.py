@@ -40,7 +40,7 @@ def data_findings(
     if not samples.synthetic:
         seen, source = comparison.seen, samples.source
         known = Seen(tuple(digest for each in (fitted, watched) if each is not None for digest in each.digests))
-        found += constant_samples(seen, source) or shared_samples(seen, known, source)
+        found += [*constant_samples(seen, source), *shared_samples(seen, known, source)]
         if any(gate.name == "max-drop" for gate in gates):
             unfit = [finding for fit in comparison.labels for finding in labels_that_do_not_fit(fit, source)]
             found += unfit[:1] or [

@@ -56,6 +56,14 @@ def test_what_was_fitted_to_is_looked_for(session):
     assert "All 40 samples of v that it was validated on are calibration samples" in text
 
 
+def test_a_black_image_does_not_hide_what_was_fitted_to(session):
+    images = np.concatenate([np.zeros_like(IMAGES[:1]), IMAGES])
+    _, (constant, told), (shared, refuses) = found(session, images=images, fitted=images)
+    assert (constant, told) == ("1 of 41 samples of v hold one value only.", False)
+    assert refuses
+    assert "All 41 samples of v that it was validated on are calibration samples" in shared
+
+
 def test_calibration_samples_prove_something_themselves(session):
     ((text, refuses),) = found(session, fitted=np.zeros_like(IMAGES))
     assert refuses
