@@ -76,6 +76,8 @@ def command_line(function: Callable[P, None]) -> Callable[P, None]:
             except MemoryError:
                 complain("There is not enough memory; set a lower --memory or --batch-size, or give fewer samples.")
                 raise typer.Exit(int(ExitCode.UNUSABLE_INPUT)) from None
+            except BrokenPipeError:  # a reader that wants no more; typer would take it for an internal error
+                raise typer.Exit(int(ExitCode.UNUSABLE_INPUT)) from None
             except KeyboardInterrupt:
                 typer.echo("interrupted", err=True)
                 raise typer.Exit(130) from None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from onnxshallow.cli.stdout import arriving
+from tests.runs import save_case
 
 FULL = Path("/dev/full")
 
@@ -27,6 +28,23 @@ def test_a_full_disk_is_a_sentence_and_no_bug(words, unbuffered):
     assert done.returncode == 3
     assert done.stderr.startswith("error: The output cannot be written: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("analyze",), ("analyze", "--json", "-"), ("analyze", "--markdown", "-")])
+def test_a_reader_that_is_gone_is_no_bug(words, tmp_path):
+    model, _ = save_case(tmp_path)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "onnxshallow", words[0], model, *words[1:]],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (3, "")
 
 
 class Stream:
