@@ -272,6 +272,14 @@ class Config(BaseModel):
     ] = None
     max_data: Annotated[Bytes, Flag("The most that a data source may hold.", MACHINE, "SIZE", default="16G")] = None
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_switch(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse true where a number is meant, as which it would be 1: a gate that lets everything pass."""
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+            raise ValueError("it is no switch; give a value")
+        return value
+
     @field_validator("mask_form")
     @classmethod
     def _check_form(cls, value: str | None, info: ValidationInfo) -> str | None:
