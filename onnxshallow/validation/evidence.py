@@ -56,12 +56,14 @@ def data_findings(
 def _kept_by_constants(comparison: Comparison, limits: Limits) -> list[Finding]:
     """What is to be said of gates that a model keeps that says the same whatever it is shown.
 
-    Each output is looked at by itself. Gates that let everything pass are meant to.
+    Each output that changed is looked at by itself. Gates that let everything pass are meant to.
     """
     constant = comparison.constant
-    if constant is None or comparison.fidelity.error.value <= _ROUNDING:
+    if constant is None:
         return []
-    alone = [replace(constant.fidelity, outputs=(output,)) for output in constant.fidelity.outputs]
+    pairs = zip(comparison.fidelity.outputs, constant.fidelity.outputs, strict=True)
+    changed = [output for own, output in pairs if own.error.value > _ROUNDING]
+    alone = [replace(constant.fidelity, outputs=(output,)) for output in changed]
     gates = [gate for fidelity in alone for gate in check_gates(replace(constant, fidelity=fidelity), limits)]
     return [
         Finding(

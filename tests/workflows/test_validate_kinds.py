@@ -155,6 +155,12 @@ def far_off(outputs, ends):
     return network(outputs, f"g = Gemm<transB=1>(f, k)\n a = Add(g, far)\n {ends}", k=(8, 4), far=[300.0])
 
 
+def with_anchors():
+    """A network with an output that is the same by its nature."""
+    heads = "g = Gemm<transB=1>(f, k)\n y = Softmax(g)\n a = Identity(anchors)"
+    return network("float[N,4] y, float[1,2] a", heads, k=(4, 4), anchors=[[1.0, 2.0]])
+
+
 def background():
     """A mask that hardly ever tells anything but the first of three classes."""
     heads = "g = Conv<pads=[1,1,1,1]>(r2, k)\n y = Add(g, far)"
@@ -176,6 +182,7 @@ def background():
         ),
         (lambda: far_off("float[N,8] y", "y = Identity(a)"), {"max_error": 1e-4}, None),
         (lambda: far_off("float[N,8] y", "n = ReduceL2<axes=[1]>(a)\n y = Div(a, n)"), {}, "lost cosine of 'y'"),
+        (with_anchors, {"output_kind": "y=regression"}, None),
         (background, {"output_kind": "y=mask"}, "at the pixels of 'y'"),
     ],
 )
