@@ -248,7 +248,7 @@ class _Tally:
             output, agreed = tally.result(), heads.get(kind.name) or mask.result()
             meant, reason = kind.kind, kind.reason
             if agreed is not None:
-                output = replace(output, agreement=agreed.agreement, kl=agreed.kl)
+                output = replace(output, agreement=agreed.agreement, kl=agreed.kl, agreement_bound=agreed.bound)
             elif meant == "mask" and output.equal is not None:
                 output = replace(output, agreement=output.equal)
             elif meant in ("classes", "mask"):

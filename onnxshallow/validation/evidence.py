@@ -68,7 +68,7 @@ def _kept_by_constants(comparison: Comparison, limits: Limits) -> list[Finding]:
     Each output that changed is looked at by itself. Gates that let everything pass are meant to.
     """
     constant = comparison.constant
-    if constant is None:
+    if constant is None or comparison.fidelity.samples < 2:
         return []
     pairs = zip(comparison.fidelity.outputs, constant.fidelity.outputs, strict=True)
     changed = [output for own, output in pairs if own.error.value > _ROUNDING]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from onnxshallow.errors import UsageError
@@ -136,13 +136,14 @@ class Gate:
         """A sentence for a gate that is met by so few samples that it may not be; None where there is no doubt."""
         if not self.met or self.worst is None:
             return None
+        if math.isinf(self.worst):
+            return f"One sample says nothing of the {self.what} on others; validate on more."
+        if self.worst >= self.limit if self.name == "min-agreement" else self.worst <= self.limit:
+            return None
+        may = f"the {self.what} may be {self.worst:.2g}, more than the gate allows"
         if self.name == "min-agreement":
-            if self.worst >= self.limit:
-                return None
             may = f"only {100 * self.worst:.2f} % may keep their class, fewer than the gate asks for"
-        else:
-            if self.worst <= self.limit:
-                return None
+        elif self.name == "max-drop":
             may = f"{100 * self.worst:.2f} points may be lost, more than the gate allows"
         return f"By {samples} samples {may} (95 % interval); validate on more."
 
@@ -199,6 +200,7 @@ def _gate(
     *,
     default: bool = False,
 ) -> Gate:
+    worst = loss.worst if worst is None else worst
     return Gate(name, limit, loss.value, loss.value <= limit, default, loss.what, worst)
 
 
@@ -227,7 +229,7 @@ def _default_of_numbers(comparison: Comparison, kinds: tuple[Kind | None, ...], 
     """The default gate of the outputs of some kinds, which the worst of them decides; None where there are none."""
     outputs = [output for output in comparison.fidelity.outputs if output.kind in kinds]
     lost = [
-        Loss(output.loss.value, f"lost {output.loss.what}") if output.kind == "embedding" else output.error
+        replace(output.loss, what=f"lost {output.loss.what}") if output.kind == "embedding" else output.error
         for output in outputs
     ]
     return _gate("max-error", limit, max(lost, key=lambda loss: loss.value), default=True) if lost else None

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["McNemar", "beats_chance", "largest_share", "mcnemar", "paired_difference_interval", "wilson_interval"]
+__all__ = [
+    "McNemar",
+    "beats_chance",
+    "largest_ratio",
+    "largest_share",
+    "mcnemar",
+    "paired_difference_interval",
+    "wilson_interval",
+]
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,32 @@ def paired_difference_interval(
     below = _combined_radius(second - second_low, first_high - first, phi)
     above = _combined_radius(second_high - second, first - first_low, phi)
     return max(-1.0, difference - below), min(1.0, difference + above)
+
+
+def largest_ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64], confidence: float = 0.95) -> float:
+    """How large the ratio of two sums may be over other samples of the kind: the upper end of its interval.
+
+    Args:
+        parts: (N,) what each sample adds to the sum above.
+        wholes: (N,) what it adds to the sum below; ones, where the mean of `parts` is wanted.
+        confidence: the coverage wanted, in (0, 1).
+
+    Returns:
+        The bound; infinite for one sample, which says nothing of others, and where only the sum below is zero.
+
+    References:
+        W. G. Cochran, *Sampling Techniques*, third edition (1977), section 6.4: the variance of a ratio.
+    """
+    from scipy.special import stdtrit
+
+    samples, part, whole = len(parts), float(parts.sum()), float(wholes.sum())
+    if samples < 2 or whole <= 0:
+        return 0.0 if samples > 1 and part == 0 else math.inf
+    ratio = part / whole
+    with np.errstate(invalid="ignore", over="ignore"):
+        deviation = float(np.sqrt(np.sum(((parts - ratio * wholes) / whole) ** 2)))
+    t = float(stdtrit(samples - 1, (1 + confidence) / 2))
+    return ratio + t * deviation * math.sqrt(samples / (samples - 1))
 
 
 def beats_chance(correct: NDArray[np.bool_], labels: NDArray[np.int64], classes: int) -> bool:

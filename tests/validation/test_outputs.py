@@ -6,6 +6,7 @@ import pytest
 from onnxshallow.errors import ModelError
 from onnxshallow.validation import outputs
 from onnxshallow.validation.outputs import OutputTally
+from onnxshallow.validation.statistics import largest_ratio
 
 
 def tallied(*batches):
@@ -34,6 +35,17 @@ def test_figures_are_those_of_their_definitions():
     ratios = np.linalg.norm(b - a, axis=1) / np.linalg.norm(a, axis=1)
     assert (found.worst_sample, found.worst_error) == (ratios.argmax(), pytest.approx(ratios.max()))
     assert (found.equal, found.not_finite) == (None, 0)
+
+
+def test_how_far_off_others_may_be_follows_from_the_samples():
+    first, second = images(0), images(0) + 0.1 * images(1)
+    found = tallied((first[:4], second[:4]), (first[4:], second[4:]))
+    a, b = first.astype(float).reshape(6, -1), second.astype(float).reshape(6, -1)
+    error = largest_ratio(((b - a) ** 2).sum(1), (a**2).sum(1))
+    assert found.relative_error < found.relative_error_bound == pytest.approx(np.sqrt(error))
+    lost = 1 - (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert found.cosine > found.cosine_bound == pytest.approx(1 - largest_ratio(lost, np.ones(6)))
+    assert tallied((first[:1], second[:1])).relative_error_bound == math.inf
 
 
 def test_large_outputs_are_taken_in_parts(monkeypatch):
