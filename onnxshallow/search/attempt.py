@@ -1,7 +1,7 @@
 """What comes of a plan: it is carried out, and the result is compared with the original."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from onnxshallow.data.prepare import labelled_batches
@@ -47,6 +47,7 @@ class Attempt:
         limits: the gates; None where there are no real samples, by which nothing can be said of accuracy.
         stability: how far activations grow, where something is squared that the original does not square.
         watched: further samples that layers were fitted to, where something is squared.
+        learned: samples that weights learned from.
     """
 
     plan: Plan
@@ -56,6 +57,7 @@ class Attempt:
     limits: Limits | None = None
     stability: Stability | None = None
     watched: Batches = ()
+    learned: Seen = field(default_factory=Seen)
 
     @property
     def judged(self) -> Comparison:
@@ -97,8 +99,8 @@ class Attempt:
             inputs: the samples.
         """
         data = inputs.data
-        watched = Seen.of(self.watched)
-        return data_findings(data.report, self.judged, self.limits, inputs.fitted, data.fit.source, watched)
+        others = Seen((*Seen.of(self.watched).digests, *self.learned.digests))
+        return data_findings(data.report, self.judged, self.limits, inputs.fitted, data.fit.source, others)
 
     @property
     def usable(self) -> bool:

@@ -23,7 +23,7 @@ def data_findings(
     limits: Limits | None,
     fitted: Seen | None = None,
     fitted_from: str = "",
-    watched: Seen | None = None,
+    others: Seen | None = None,
 ) -> list[Finding]:
     """What speaks against the data, in sentences.
 
@@ -33,13 +33,13 @@ def data_findings(
         limits: the gates; labels are looked at where one is on accuracy. None where none is checked.
         fitted: the samples that layers were fitted to and plans chosen by; None where there are none, or none real.
         fitted_from: where they come from.
-        watched: extreme samples of the same source that layers were fitted to as well.
+        others: samples of the same source that layers were fitted to, or weights learned from, as well.
     """
     gates = [] if limits is None else check_gates(comparison, limits)
     found = [] if fitted is None else constant_samples(fitted, fitted_from)
     if not samples.synthetic:
         seen, source = comparison.seen, samples.source
-        known = Seen(tuple(digest for each in (fitted, watched) if each is not None for digest in each.digests))
+        known = Seen(tuple(digest for each in (fitted, others) if each is not None for digest in each.digests))
         found += _left_out(len(samples), comparison.fidelity.samples, source)
         found += [*constant_samples(seen, source), *shared_samples(seen, known, source)]
         if any(gate.name == "max-drop" for gate in gates):
