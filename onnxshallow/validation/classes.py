@@ -87,7 +87,7 @@ class ClassTally:
         self._counts: NDArray[np.int64] | None = None  # samples, agreeing, right by the first, right by the second
         self._changed: list[tuple[float, int, Changed]] = []
         self._samples = 0
-        self._told = Counter[bytes]()  # how often the first says which classes
+        self._told = Counter[int]()  # how often the first says which classes, by a hash of these
 
     def add(self, places: Sequence[Place], labels: NDArray[Any] | None) -> None:
         """Add one batch.
@@ -99,7 +99,7 @@ class ClassTally:
         a = np.stack([predictions(place.first) for place in places], axis=1)
         b = np.stack([predictions(place.second) for place in places], axis=1)
         same = (a == b) & (a >= 0)
-        self._told.update(classes.tobytes() for classes in a)
+        self._told.update(hash(classes.tobytes()) for classes in a)
         if len(places) == 1:
             self._count(places[0], a[:, 0], b[:, 0], None if labels is None else labels[:, 0])
         rows = np.flatnonzero(~same.all(axis=1))

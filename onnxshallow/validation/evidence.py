@@ -4,15 +4,13 @@ from dataclasses import replace
 
 from onnxshallow.data.samples import Samples
 from onnxshallow.validation.compare import Comparison
-from onnxshallow.validation.gates import DEFAULT_MAX_DROP, DEFAULT_MAX_ERROR, Limits, check_gates
+from onnxshallow.validation.gates import DEFAULT_MAX_DROP, DEFAULT_MAX_ERROR, ROUNDING, Limits, check_gates
 from onnxshallow.validation.judgement import Finding
 from onnxshallow.validation.labels import class_folders, labels_that_do_not_fit
 from onnxshallow.validation.seen import Seen, constant_samples, shared_samples
 
 __all__ = ["data_findings"]
 
-# Outputs that are off by no more than so much of their size are moved by rounding.
-_ROUNDING = 1e-5
 # What is lost beyond this is more than nothing, also where the user allows more.
 _DEFAULTS = {"max-drop": DEFAULT_MAX_DROP, "min-agreement": DEFAULT_MAX_DROP, "max-error": DEFAULT_MAX_ERROR}
 
@@ -71,7 +69,7 @@ def _kept_by_constants(comparison: Comparison, limits: Limits) -> list[Finding]:
     if constant is None or comparison.fidelity.samples < 2:
         return []
     pairs = zip(comparison.fidelity.outputs, constant.fidelity.outputs, strict=True)
-    changed = [output for own, output in pairs if own.error.value > _ROUNDING]
+    changed = [output for own, output in pairs if own.error.value > ROUNDING]
     alone = [replace(constant.fidelity, outputs=(output,)) for output in changed]
     gates = [gate for fidelity in alone for gate in check_gates(replace(constant, fidelity=fidelity), limits)]
     return [

@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_MAX_DROP",
     "DEFAULT_MAX_ERROR",
     "DEFAULT_MAX_TURN",
+    "ROUNDING",
     "Gate",
     "Limits",
     "check_gates",
@@ -32,6 +33,9 @@ DEFAULT_MAX_ERROR = 0.1
 
 DEFAULT_MAX_TURN = 0.05
 """How much of its cosine an embedding may lose where no gate is given: it turns by 18 degrees."""
+
+ROUNDING = 1e-5
+"""Outputs that are off by no more than so much of their size are moved by rounding, and leave no doubt."""
 
 _MAX_ERRORS: tuple[tuple[tuple[Kind | None, ...], float], ...] = (
     (("embedding",), DEFAULT_MAX_TURN),
@@ -250,7 +254,7 @@ def gate_findings(comparison: Comparison, gates: Sequence[Gate], advice: str = "
     advised = [f"{gate.describe(comparison.fidelity.source)} {advice}".rstrip() for gate in broken]
     findings = [Finding("accuracy", text, refuses=True) for text in (*not_finite, *advised)]
     findings += _told_of_labels(comparison)
-    differs = comparison.fidelity.error.value > 0
+    differs = not comparison.fidelity.error.value <= ROUNDING
     doubts = [gate.doubt(comparison.fidelity.samples) for gate in gates if differs]
     return [*findings, *(Finding("accuracy", doubt) for doubt in doubts if doubt is not None)]
 

@@ -254,8 +254,10 @@ def test_too_few_samples_to_tell_are_told_and_refuse_nothing(comparison, limits,
         assert not refuses
 
 
-def test_equal_outputs_leave_no_doubt():
-    equal = OutputDifference("y", (3,), relative_error=0.0)
+@pytest.mark.parametrize("error", [0.0, 1e-6])
+def test_equal_outputs_leave_no_doubt(error):
+    """Nor do those that rounding moves."""
+    equal = OutputDifference("y", (3,), relative_error=error)
     assert found(compared(equal, agreement=1.0)) == []
 
 
