@@ -174,11 +174,11 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
         inputs: files that are read, by what they are.
 
     Raises:
-        UsageError: a result would overwrite an input or another result, is a folder or text with the name of a model,
-            its folder does not exist, or two go to stdout.
+        UsageError: a result would overwrite an input or another result, is a folder, a device or text with the name
+            of a model, its folder does not exist, or two go to stdout.
         ModelError: its folder cannot be written to.
     """
-    from onnxshallow.model.files import require_writable, same_file
+    from onnxshallow.model.files import is_replaceable, require_writable, same_file
 
     to_stdout = [option for option, output in outputs.items() if output is not None and str(output) == "-"]
     if len(to_stdout) > 1:
@@ -190,6 +190,8 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
         path = Path(output)
         if os.path.isdir(path):
             raise UsageError(f"{option} {path} is a folder; give a file.")
+        if not is_replaceable(path):
+            raise UsageError(f"{option} {path} is a device or a pipe, and no file is put in its place; give a file.")
         if not os.path.isdir(path.parent):
             raise UsageError(f"{option} {path}: there is no folder {path.parent}; create it first.")
         for what, other in taken.items():
