@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO, TypeVar
 
@@ -89,10 +89,13 @@ def command_line(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def complain(message: str) -> None:
-    """Say on stderr, in one line, why a command ends without what was asked for."""
+    """Say on stderr, in one line, why a command ends without what was asked for; nobody need read it."""
+    if sys.stderr is None:  # closed by the caller
+        return
     colourful = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     label = typer.style("error:", fg="red", bold=True) if colourful else "error:"
-    typer.echo(f"{label} {printable(message)}", err=True)
+    with suppress(OSError):
+        typer.echo(f"{label} {printable(message)}", err=True)
 
 
 # Seconds after which a signal whose exception was dropped is sent again.

@@ -47,6 +47,22 @@ def test_a_reader_that_is_gone_is_no_bug(words, tmp_path):
     assert (done.returncode, done.stderr) == (3, "")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="handles of POSIX")
+@pytest.mark.parametrize("stderr", ["closed", "full", "gone"])
+def test_nobody_need_read_the_error(tmp_path, stderr):
+    """The exit code is the same."""
+    if stderr == "full" and not FULL.exists():
+        pytest.skip("this system has no /dev/full")
+    model, _ = save_case(tmp_path)
+    reading, gone = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "onnxshallow", "analyze", str(model), "--json", str(tmp_path / "none" / "a.json")]
+    with FULL.open("w") if stderr == "full" else os.fdopen(gone, "w") as stream:
+        close = (lambda: os.close(2)) if stderr == "closed" else None
+        done = subprocess.run(words, stderr=stream, preexec_fn=close, check=False)
+    assert done.returncode == 2
+
+
 class Stream:
     """A stream that takes nothing."""
 

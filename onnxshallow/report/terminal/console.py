@@ -41,10 +41,12 @@ def console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     class Passing(Console):
-        """One that ends no process where nobody reads on, and leaves it to the command to do so."""
+        """One that ends no process where nobody reads on: it goes on in silence, or the command sees to stdout."""
 
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            self.quiet = True
+            if not self.stderr:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     made = Passing(stderr=stderr, highlight=False, markup=False, emoji=False, quiet=is_quiet())
     if not made.is_terminal:
