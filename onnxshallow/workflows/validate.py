@@ -92,7 +92,7 @@ def _validate(
     threads = config.threads or 0
     whole = is_fixed(inputs)
     placed = place(second.model, samples.batch(np.arange(min(batch, len(samples)))), threads)
-    shapes = {**open_sizes(samples, inputs), **(config.input_shape or {})}
+    shapes = {**open_sizes(samples, inputs), **(first.sizes(config.input_shape) or {})}
     kinds = find_kinds(
         Network(first.plain.model, shapes),
         config.output_kind,
@@ -207,7 +207,7 @@ def load_models(
             inputs = tuple(common_info(*pair) for pair in zip(inputs, network.inputs, strict=True))
         except ValueError as error:
             raise ModelError(f"{both}: {error}; export both alike.") from error
-    return documents, with_sizes(inputs, config.input_shape)
+    return documents, with_sizes(inputs, documents[0].sizes(config.input_shape))
 
 
 def _measurable(documents: tuple[Document, ...]) -> tuple[Document, ...]:
