@@ -47,8 +47,8 @@ def data_findings(
                 for fit in comparison.labels
                 for finding in class_folders(samples.class_names, fit.classes, source)
             ]
-    if limits is not None and all(gate.met for gate in gates) and not any(finding.refuses for finding in found):
-        found += _kept_by_constants(comparison, limits)
+        if limits is not None and all(gate.met for gate in gates) and not any(finding.refuses for finding in found):
+            found += _kept_by_constants(comparison, limits)
     return list(dict.fromkeys(found))  # the same may be said of samples of one source
 
 
@@ -63,14 +63,18 @@ def _left_out(given: int, compared: int, source: str) -> list[Finding]:
 def _kept_by_constants(comparison: Comparison, limits: Limits) -> list[Finding]:
     """What is to be said of gates that a model keeps that says the same whatever it is shown.
 
-    Each output that changed is looked at by itself. Gates that let everything pass are meant to.
+    Each output that changed is looked at by itself, and where none depends on the samples all are. Gates that let
+    everything pass are meant to.
     """
     constant = comparison.constant
     if constant is None or comparison.fidelity.samples < 2:
         return []
-    pairs = zip(comparison.fidelity.outputs, constant.fidelity.outputs, strict=True)
-    changed = [output for own, output in pairs if own.error.value > ROUNDING]
-    alone = [replace(constant.fidelity, outputs=(output,)) for output in changed]
+    numbers = [output for output in constant.fidelity.outputs if output.equal is None]
+    looked_at = numbers
+    if any(output.error.value > ROUNDING for output in numbers):
+        pairs = zip(comparison.fidelity.outputs, constant.fidelity.outputs, strict=True)
+        looked_at = [output for own, output in pairs if own.error.value > ROUNDING]
+    alone = [replace(constant.fidelity, outputs=(output,)) for output in looked_at]
     gates = [gate for fidelity in alone for gate in check_gates(replace(constant, fidelity=fidelity), limits)]
     return [
         Finding(

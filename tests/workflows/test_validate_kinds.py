@@ -182,6 +182,11 @@ def background():
         ),
         (lambda: far_off("float[N,8] y", "y = Identity(a)"), {"max_error": 1e-4}, None),
         (lambda: far_off("float[N,8] y", "n = ReduceL2<axes=[1]>(a)\n y = Div(a, n)"), {}, "lost cosine of 'y'"),
+        (
+            lambda: far_off("float[N,8] y", "n = Neg(a)\n y = Relu(n)"),
+            {},
+            "0.00 points of agreement with the original",
+        ),
         (with_anchors, {"output_kind": "y=regression"}, None),
         (background, {"output_kind": "y=mask"}, "at the pixels of 'y'"),
     ],
