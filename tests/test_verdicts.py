@@ -180,6 +180,17 @@ def test_few_samples_are_told_to_be_few(tmp_path, model):
     assert "validate on more." in verdict["line"]
 
 
+def test_samples_that_fill_no_batch_are_told_by_both(tmp_path, model):
+    fixed = onnx.load(model)
+    for value in (*fixed.graph.input, *fixed.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 16
+    onnx.save(fixed, model)
+    data = saved(tmp_path, "c", CALIBRATION), saved(tmp_path, "v", VALIDATION)
+    verdict = agreed(model, *data, "--max-drop", "0.9")
+    assert "8 of 200 samples of" in verdict["line"]
+    assert validated(model, data[1], "--max-drop", "0.9")["line"].endswith("as the model runs on full batches only.")
+
+
 @pytest.mark.parametrize("explodes", [False, True])
 def test_squares_are_judged_by_how_far_activations_grow(tmp_path, model, explodes, monkeypatch):
     if explodes:

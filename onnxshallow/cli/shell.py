@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO, TypeVar
 
@@ -76,6 +76,8 @@ def command_line(function: Callable[P, None]) -> Callable[P, None]:
             except MemoryError:
                 complain("There is not enough memory; set a lower --memory or --batch-size, or give fewer samples.")
                 raise typer.Exit(int(ExitCode.UNUSABLE_INPUT)) from None
+            except BrokenPipeError:  # a reader that wants no more; typer would take it for an internal error
+                raise typer.Exit(int(ExitCode.UNUSABLE_INPUT)) from None
             except KeyboardInterrupt:
                 typer.echo("interrupted", err=True)
                 raise typer.Exit(130) from None
@@ -87,10 +89,13 @@ def command_line(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def complain(message: str) -> None:
-    """Say on stderr, in one line, why a command ends without what was asked for."""
+    """Say on stderr, in one line, why a command ends without what was asked for; nobody need read it."""
+    if sys.stderr is None:  # closed by the caller
+        return
     colourful = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     label = typer.style("error:", fg="red", bold=True) if colourful else "error:"
-    typer.echo(f"{label} {printable(message)}", err=True)
+    with suppress(OSError):
+        typer.echo(f"{label} {printable(message)}", err=True)
 
 
 # Seconds after which a signal whose exception was dropped is sent again.
@@ -172,11 +177,11 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
         inputs: files that are read, by what they are.
 
     Raises:
-        UsageError: a result would overwrite an input or another result, is a folder or text with the name of a model,
-            its folder does not exist, or two go to stdout.
+        UsageError: a result would overwrite an input or another result, is a folder, a device or text with the name
+            of a model, its folder does not exist, or two go to stdout.
         ModelError: its folder cannot be written to.
     """
-    from onnxshallow.model.files import require_writable, same_file
+    from onnxshallow.model.files import is_replaceable, require_writable, same_file
 
     to_stdout = [option for option, output in outputs.items() if output is not None and str(output) == "-"]
     if len(to_stdout) > 1:
@@ -188,6 +193,8 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str,
         path = Path(output)
         if os.path.isdir(path):
             raise UsageError(f"{option} {path} is a folder; give a file.")
+        if not is_replaceable(path):
+            raise UsageError(f"{option} {path} is a device or a pipe, and no file is put in its place; give a file.")
         if not os.path.isdir(path.parent):
             raise UsageError(f"{option} {path}: there is no folder {path.parent}; create it first.")
         for what, other in taken.items():

@@ -53,10 +53,10 @@ def samples_from_arrays(
         columns[tensor.name] = _column(array, tensor, preprocessing, where)
     unused = [name for name in LABEL_NAMES if name in arrays and name not in chosen.values()]
     labels = _labels(arrays[unused[0]], f"{source}: array {unused[0]!r}") if unused else None
-    ignored = [name for name in arrays if name not in chosen.values() and name not in LABEL_NAMES]
+    ignored = [name for name in arrays if name not in chosen.values() and name not in unused[:1]]
     if ignored:
         listed = ", ".join(map(repr, ignored))
-        logger.warning("%s: %s not used; labels are looked for under 'labels' or 'y'", source, listed)
+        logger.warning("%s: %s not used; labels are looked for under 'labels', else 'y'", source, listed)
     return Samples(columns, source=source, labels=labels)
 
 

@@ -22,6 +22,7 @@ __all__ = ["labels_beside"]
 logger = logging.getLogger(__name__)
 
 _SEPARATOR = re.compile(r"[,;\s]+")
+_NUMBER = re.compile(r"-?[0-9]+")
 
 
 def labels_beside(folder: Path, files: Sequence[Path]) -> tuple[NDArray[np.int64], tuple[str, ...] | None] | None:
@@ -46,7 +47,7 @@ def labels_beside(folder: Path, files: Sequence[Path]) -> tuple[NDArray[np.int64
     rows = [_SEPARATOR.split(line.strip()) for line in lines if line.strip() and not line.startswith("#")]
     words = _in_order(rows, files, path) if rows and len(rows[0]) == 1 else _by_name(rows, folder, files, path)
     logger.info("labels of %s are read from %s", folder, path)
-    if all(word.isascii() and word.isdigit() for word in words):
+    if all(map(_NUMBER.fullmatch, words)):
         return np.array(words, dtype=np.int64), None
     names = sorted(set(words))
     return np.searchsorted(np.array(names), words).astype(np.int64), tuple(names)

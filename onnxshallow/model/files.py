@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, whatever ends the process, and the folder of those that may go."""
 
+import errno
 import hashlib
 import os
 import re
@@ -21,6 +22,7 @@ __all__ = [
     "atomic_path",
     "cache_folder",
     "file_digest",
+    "is_replaceable",
     "locked",
     "require_writable",
     "same_file",
@@ -57,6 +59,11 @@ def file_digest(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def is_replaceable(path: str | os.PathLike[str]) -> bool:
+    """Whether a new file may take the place of `path`: nothing is there, or a plain file, but no device or pipe."""
+    return os.path.isfile(path) or not os.path.exists(path)
+
+
 def same_file(path: Path, other: Path) -> bool:
     """Whether two paths lead to one file, links followed; also where it does not exist yet."""
     if os.path.realpath(path) == os.path.realpath(other):
@@ -87,8 +94,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         The temporary file's path; the file exists and is empty.
 
     Raises:
-        OSError: the folder does not exist or cannot be written to.
+        OSError: the folder does not exist or cannot be written to, or `path` is no plain file.
     """
+    if not is_replaceable(path):
+        raise OSError(errno.EINVAL, "it is no plain file")
     with temporary_beside(path) as temporary:
         yield temporary
         with open(temporary, "r+b") as stream:  # Windows syncs only what is open for writing

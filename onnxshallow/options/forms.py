@@ -133,7 +133,10 @@ def _by_name(value: object, separator: str, form: str) -> object:
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) and separator in item for item in items):
         raise ValueError(form)
-    return dict(item.rsplit(separator, 1) for item in items)
+    named = dict(item.rsplit(separator, 1) for item in items)
+    if len(named) < len(items):
+        raise ValueError("it says two things of one name; leave one out")
+    return named
 
 
 def _data(value: object) -> object:

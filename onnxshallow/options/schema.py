@@ -125,7 +125,7 @@ class Config(BaseModel):
     ] = None
     max_error: Annotated[
         float | None,
-        Field(ge=0),
+        Field(ge=0, allow_inf_nan=False),
         Flag("Largest relative error of an output; for integers the share of unequal elements.", GATES, "FRACTION"),
     ] = None
 
@@ -271,6 +271,14 @@ class Config(BaseModel):
         Bytes, Flag("The largest tensor that a model may compute for one sample.", MACHINE, "SIZE", default="512M")
     ] = None
     max_data: Annotated[Bytes, Flag("The most that a data source may hold.", MACHINE, "SIZE", default="16G")] = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_switch(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse true where a number is meant, as which it would be 1: a gate that lets everything pass."""
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+            raise ValueError("it is no switch; give a value")
+        return value
 
     @field_validator("mask_form")
     @classmethod

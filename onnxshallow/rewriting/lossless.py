@@ -225,11 +225,16 @@ def _needed(analysis: Analysis) -> tuple[dict[str, NDArray[np.int64]], int]:
 
 
 def _flush(tensor: onnx.TensorProto) -> int:
-    """Make zeros of a tensor's denormal numbers; how many there were."""
+    """Make zeros of a tensor's denormal numbers; how many there were.
+
+    Where there are no others they mean something, as the epsilon in `Log(x + 1e-45)` does, and stay.
+    """
     if tensor.data_type not in _SHORT or is_apart(tensor):
         return 0
     values = value_of(tensor)
     small = (values != 0) & (np.abs(values) < _SHORT[tensor.data_type])
+    if small.sum() == np.count_nonzero(values):
+        return 0
     if small.any():
         flushed = onnx.numpy_helper.from_array(np.where(small, 0, values).astype(values.dtype), tensor.name)
         tensor.ClearField("float_data")

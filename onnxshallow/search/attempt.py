@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from onnxshallow.data.prepare import labelled_batches
@@ -48,6 +48,7 @@ class Attempt:
         limits: the gates; None where there are no real samples, by which nothing can be said of accuracy.
         stability: how far activations grow, where something is squared that the original does not square.
         watched: further samples that layers were fitted to, where something is squared.
+        learned: samples that weights learned from.
     """
 
     plan: Plan
@@ -57,6 +58,7 @@ class Attempt:
     limits: Limits | None = None
     stability: Stability | None = None
     watched: Batches = ()
+    learned: Seen = field(default_factory=Seen)
 
     @property
     def judged(self) -> Comparison:
@@ -98,8 +100,8 @@ class Attempt:
             inputs: the samples.
         """
         data = inputs.data
-        watched = Seen.of(self.watched)
-        return data_findings(data.report, self.judged, self.gates, inputs.fitted, data.fit.source, watched)
+        others = Seen((*Seen.of(self.watched).digests, *self.learned.digests))
+        return data_findings(data.report, self.judged, self.limits, inputs.fitted, data.fit.source, others)
 
     @property
     def usable(self) -> bool:

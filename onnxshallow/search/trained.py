@@ -1,6 +1,7 @@
 """An attempt whose weights learned from the original, and what is to be said of that."""
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from onnxshallow.training.classroom import Lesson
 from onnxshallow.training.distil import Distilled, distil
 from onnxshallow.training.library import require_torch
 from onnxshallow.training.student import moved_towards
+from onnxshallow.training.views import order_of
+from onnxshallow.validation.seen import Seen
 
 __all__ = ["Trained", "lesson_of", "require_lesson", "train"]
 
@@ -119,7 +122,17 @@ def train(
             remarks.append(_not_stable(whys[0], share))
     with clock("validate"):
         attempt = judged(inputs, plan, made, None if pair is None else pair.result, progress)
-    return Trained(attempt, distilled, lesson, share if distilled.best.step else 0.0, tuple(remarks))
+    share = share if distilled.best.step else 0.0
+    if share:
+        attempt = replace(attempt, learned=_learned(lesson, distilled.done))
+    return Trained(attempt, distilled, lesson, share, tuple(remarks))
+
+
+def _learned(lesson: Lesson, steps: int) -> Seen:
+    """The samples that were learned from in so many steps, and those by which the best of these was chosen."""
+    first = order_of(len(lesson.train), 0, lesson.seed)[: steps * lesson.batch]
+    shown = labelled_batches(lesson.train.take(np.sort(first)), lesson.batch)
+    return Seen.of(chain((feeds for feeds, _ in shown), lesson.held_out))
 
 
 def _moved(start: Realized, learned: onnx.ModelProto, share: float) -> Realized:

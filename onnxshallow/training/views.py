@@ -11,7 +11,7 @@ import numpy as np
 from onnxshallow.data.samples import Samples
 from onnxshallow.training.augmentation import CHANCES, Augmentation
 
-__all__ = ["ALONE", "Views", "joined"]
+__all__ = ["ALONE", "Views", "joined", "order_of"]
 
 ALONE = 8
 """In so many views images are not mixed with others yet: short courses learn less by mixing, long ones more."""
@@ -44,7 +44,7 @@ class Views:
         """
         places = np.arange(step * batch, (step + 1) * batch)
         for epoch in np.unique(places // len(self)):
-            order = np.random.default_rng((self._seed, 2, epoch)).permutation(len(self))
+            order = order_of(len(self), int(epoch), self._seed)
             yield int(epoch), order[places[places // len(self) == epoch] % len(self)]
 
     def show(self, view: int, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -69,6 +69,11 @@ class Views:
             generator = np.random.default_rng((self._seed, 1, view))
             self._chances[view] = generator.random((len(self), CHANCES + 1))
         return self._chances[view]
+
+
+def order_of(count: int, epoch: int, seed: int) -> np.ndarray:
+    """The order (N,) in which an epoch goes through so many samples."""
+    return np.random.default_rng((seed, 2, epoch)).permutation(count)
 
 
 def joined(batches: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

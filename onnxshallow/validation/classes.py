@@ -1,6 +1,7 @@
 """Where two classifiers agree, class by class, and the samples on which they do not."""
 
 import heapq
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,6 +87,7 @@ class ClassTally:
         self._counts: NDArray[np.int64] | None = None  # samples, agreeing, right by the first, right by the second
         self._changed: list[tuple[float, int, Changed]] = []
         self._samples = 0
+        self._told = Counter[int]()  # how often the first says which classes, by a hash of these
 
     def add(self, places: Sequence[Place], labels: NDArray[Any] | None) -> None:
         """Add one batch.
@@ -97,6 +99,7 @@ class ClassTally:
         a = np.stack([predictions(place.first) for place in places], axis=1)
         b = np.stack([predictions(place.second) for place in places], axis=1)
         same = (a == b) & (a >= 0)
+        self._told.update(hash(classes.tobytes()) for classes in a)
         if len(places) == 1:
             self._count(places[0], a[:, 0], b[:, 0], None if labels is None else labels[:, 0])
         rows = np.flatnonzero(~same.all(axis=1))
@@ -132,6 +135,11 @@ class ClassTally:
                 heapq.heappush(self._changed, entry)
             else:
                 heapq.heappushpop(self._changed, entry)
+
+    @property
+    def commonest(self) -> float:
+        """Share of samples to which the first model gives the classes that it gives most often."""
+        return max(self._told.values(), default=0) / max(self._samples, 1)
 
     def classes(self) -> tuple[ClassCount, ...]:
         """The classes that have samples."""

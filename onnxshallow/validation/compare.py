@@ -105,8 +105,9 @@ class Comparison:
         changed_total: how many samples changed their class.
         labels_of: the output that the labels belong to, where others tell classes too that have none; else None.
         unused_labels: whether there are labels that are those of no output.
-        labels: how the labels fit the first model, where there are some.
+        labels: how the labels fit the first model, at each place where it tells a class, if there are some for all.
         seen: the samples.
+        constant: the same with a model that says what the first says most often, or its mean, whatever it is shown.
     """
 
     first: Accuracy | None
@@ -119,13 +120,16 @@ class Comparison:
     changed_total: int = 0
     labels_of: str | None = None
     unused_labels: bool = False
-    labels: LabelFit | None = None
+    labels: tuple[LabelFit, ...] = ()
     seen: Seen = field(default_factory=Seen)
+    constant: "Comparison | None" = None
 
     @property
     def unlabelled(self) -> "Comparison":
         """The same without what labels tell."""
-        return replace(self, first=None, second=None, mcnemar=None, drop_interval=None, labels=None, labels_of=None)
+        constant = None if self.constant is None else self.constant.unlabelled
+        without = replace(self, first=None, second=None, mcnemar=None, drop_interval=None, labels=(), labels_of=None)
+        return replace(without, constant=constant)
 
     @property
     def accuracy_lost(self) -> float | None:
@@ -194,7 +198,7 @@ class _Tally:
         self._masks = [MaskTally() for _ in names]
         self._heads = HeadsTally()
         self._classes = ClassTally()
-        self._labels = LabelTally()
+        self._labels: list[LabelTally] = []
         self.seen = SeenTally()
 
     @property
@@ -222,12 +226,19 @@ class _Tally:
             if kind.kind == "classes" and a.dtype.kind in "iu" and len(a) == samples:
                 same[kind.name] = (a == b).reshape(samples, -1).all(axis=1)
         self._heads.add(places, same, labels, samples)
-        if len(places) == 1 and labels is not None and labels.ndim == 1:
-            scores = places[0].first
-            self._labels.add(predictions(scores), labels, scores.shape[1])
         if places:
             columns = labels[:, None] if labels is not None and labels.ndim == 1 else labels
-            self._classes.add(places, columns if columns is not None and columns.shape[1] == len(places) else None)
+            self._classify(places, columns if columns is not None and columns.shape[1] == len(places) else None)
+
+    def _classify(self, places: Sequence[Place], labels: NDArray[Any] | None) -> None:
+        """Count classes, and how labels (N, Q) of all Q places fit them."""
+        self._classes.add(places, labels)
+        if labels is None:
+            return
+        alone = len(places) == 1
+        self._labels = self._labels or [LabelTally(None if alone else place.output) for place in places]
+        for tally, place, own in zip(self._labels, places, labels.T, strict=True):
+            tally.add(predictions(place.first), own, place.first.shape[1])
 
     def _differences(self) -> tuple[OutputDifference, ...]:
         """How far each output is, by what it means; one that does not hold what it should is numbers like others."""
@@ -237,7 +248,7 @@ class _Tally:
             output, agreed = tally.result(), heads.get(kind.name) or mask.result()
             meant, reason = kind.kind, kind.reason
             if agreed is not None:
-                output = replace(output, agreement=agreed.agreement, kl=agreed.kl)
+                output = replace(output, agreement=agreed.agreement, kl=agreed.kl, agreement_bound=agreed.bound)
             elif meant == "mask" and output.equal is not None:
                 output = replace(output, agreement=output.equal)
             elif meant in ("classes", "mask"):
@@ -247,6 +258,21 @@ class _Tally:
 
     def result(self) -> Comparison:
         """What the sums say."""
+        found = self._compared()
+        outputs = tuple(
+            replace(
+                tally.constant(),
+                kind=output.kind,
+                agreement=(mask if output.kind == "mask" else self._classes).commonest,
+            )
+            for output, tally, mask in zip(found.fidelity.outputs, self._outputs, self._masks, strict=True)
+        )
+        agreement = None if found.fidelity.agreement is None else self._classes.commonest
+        second = None if found.second is None else replace(found.second, top1=self._heads.commonest)
+        fidelity = replace(found.fidelity, agreement=agreement, outputs=outputs)
+        return replace(found, constant=replace(found, second=second, fidelity=fidelity))
+
+    def _compared(self) -> Comparison:
         heads, outputs = self._heads, self._differences()
         divergences = [head.kl for head in heads.heads.values() if head.kl is not None]
         fidelity = Fidelity(
@@ -260,7 +286,7 @@ class _Tally:
             "classes": self._classes.classes(),
             "changed": self._classes.changed(),
             "changed_total": self._classes.changed_total,
-            "labels": self._labels.result(),
+            "labels": tuple(tally.result() for tally in self._labels),
             "seen": self.seen.result(),
         }
         answers = heads.answers()

@@ -12,7 +12,7 @@ __all__ = ["End", "find_end"]
 _PASSING = ("Identity", "Cast", "Dropout", "Log", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
 _AROUND_NORMS = ("Clip", "Max", "Add", "Expand", "Reciprocal", "Sqrt", "Pow", "Identity")
 
-Operation = Literal["softmax", "ranked", "sigmoid", "argmax", "l2", "batchnorm", "other"]
+Operation = Literal["softmax", "ranked", "sigmoid", "argmax", "topk", "l2", "batchnorm", "other"]
 """What computes an output, as far as it tells what the output means."""
 
 
@@ -53,6 +53,8 @@ def _operation(network: Network, node: Node, passed: Sequence[Node]) -> End:
         return End("sigmoid")
     if node.is_op("ArgMax"):
         return End("argmax")
+    if node.is_op("TopK"):
+        return End("topk")
     if node.is_op("BatchNormalization"):
         return End("batchnorm")
     if node.is_op("LpNormalization") or (node.is_op("Div", "Mul") and _divides_by_norm(network, node)):

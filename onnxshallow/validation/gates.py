@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from onnxshallow.errors import UsageError
@@ -11,13 +11,14 @@ from onnxshallow.options.forms import Kind
 from onnxshallow.validation.compare import Comparison
 from onnxshallow.validation.judgement import Finding
 from onnxshallow.validation.numbers import Number, Real
-from onnxshallow.validation.outputs import Loss
+from onnxshallow.validation.outputs import Loss, share_lost
 from onnxshallow.validation.statistics import wilson_interval
 
 __all__ = [
     "DEFAULT_MAX_DROP",
     "DEFAULT_MAX_ERROR",
     "DEFAULT_MAX_TURN",
+    "ROUNDING",
     "Gate",
     "Limits",
     "check_gates",
@@ -32,6 +33,9 @@ DEFAULT_MAX_ERROR = 0.1
 
 DEFAULT_MAX_TURN = 0.05
 """How much of its cosine an embedding may lose where no gate is given: it turns by 18 degrees."""
+
+ROUNDING = 1e-5
+"""Outputs that are off by no more than so much of their size are moved by rounding, and leave no doubt."""
 
 _MAX_ERRORS: tuple[tuple[tuple[Kind | None, ...], float], ...] = (
     (("embedding",), DEFAULT_MAX_TURN),
@@ -90,10 +94,19 @@ class Gate:
     worst: Number = None
 
     @property
+    def lost(self) -> float:
+        """What was found to be lost."""
+        return share_lost(self.value) if self.name == "min-agreement" else self.value
+
+    @property
+    def allowed(self) -> float:
+        """What may be lost."""
+        return share_lost(self.limit) if self.name == "min-agreement" else self.limit
+
+    @property
     def times(self) -> float:
         """How many times what is allowed is lost; 0 where nothing is allowed, so that no number says it."""
-        value, limit = (1 - self.value, 1 - self.limit) if self.name == "min-agreement" else (self.value, self.limit)
-        return value / limit if limit > 0 else 0.0
+        return self.lost / self.allowed if self.allowed > 0 else 0.0
 
     def describe(self, source: str = "") -> str:
         """A sentence for a gate that is not met.
@@ -127,13 +140,14 @@ class Gate:
         """A sentence for a gate that is met by so few samples that it may not be; None where there is no doubt."""
         if not self.met or self.worst is None:
             return None
+        if math.isinf(self.worst):
+            return f"One sample says nothing of the {self.what} on others; validate on more."
+        if self.worst >= self.limit if self.name == "min-agreement" else self.worst <= self.limit:
+            return None
+        may = f"the {self.what} may be {self.worst:.2g}, more than the gate allows"
         if self.name == "min-agreement":
-            if self.worst >= self.limit:
-                return None
             may = f"only {100 * self.worst:.2f} % may keep their class, fewer than the gate asks for"
-        else:
-            if self.worst <= self.limit:
-                return None
+        elif self.name == "max-drop":
             may = f"{100 * self.worst:.2f} points may be lost, more than the gate allows"
         return f"By {samples} samples {may} (95 % interval); validate on more."
 
@@ -190,6 +204,7 @@ def _gate(
     *,
     default: bool = False,
 ) -> Gate:
+    worst = loss.worst if worst is None else worst
     return Gate(name, limit, loss.value, loss.value <= limit, default, loss.what, worst)
 
 
@@ -218,7 +233,7 @@ def _default_of_numbers(comparison: Comparison, kinds: tuple[Kind | None, ...], 
     """The default gate of the outputs of some kinds, which the worst of them decides; None where there are none."""
     outputs = [output for output in comparison.fidelity.outputs if output.kind in kinds]
     lost = [
-        Loss(output.loss.value, f"lost {output.loss.what}") if output.kind == "embedding" else output.error
+        replace(output.loss, what=f"lost {output.loss.what}") if output.kind == "embedding" else output.error
         for output in outputs
     ]
     return _gate("max-error", limit, max(lost, key=lambda loss: loss.value), default=True) if lost else None
@@ -239,7 +254,7 @@ def gate_findings(comparison: Comparison, gates: Sequence[Gate], advice: str = "
     advised = [f"{gate.describe(comparison.fidelity.source)} {advice}".rstrip() for gate in broken]
     findings = [Finding("accuracy", text, refuses=True) for text in (*not_finite, *advised)]
     findings += _told_of_labels(comparison)
-    differs = comparison.fidelity.error.value > 0
+    differs = not comparison.fidelity.error.value <= ROUNDING
     doubts = [gate.doubt(comparison.fidelity.samples) for gate in gates if differs]
     return [*findings, *(Finding("accuracy", doubt) for doubt in doubts if doubt is not None)]
 

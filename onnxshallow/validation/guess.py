@@ -187,6 +187,8 @@ def _guess(output: _Output, outputs: Sequence[_Output]) -> OutputKind:
         return OutputKind(name, "regression", "its shape is not known", doubtful=True)
     if end.operation in ("softmax", "ranked") and (found := _classes(output, outputs)) is not None:
         return found
+    if end.operation == "topk":
+        return OutputKind(name, "scores", "the largest of other numbers, in their order")
     if not sizes:
         sure = end.operation == "sigmoid"
         return OutputKind(name, "scores" if sure else "regression", "a sigmoid at the end" if sure else "one number")

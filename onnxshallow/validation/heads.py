@@ -15,7 +15,7 @@ from onnxshallow.errors import DataError
 from onnxshallow.validation.classes import predictions
 from onnxshallow.validation.kinds import OutputKind, Place, pixel_scores
 from onnxshallow.validation.metrics import kl_divergence, top_k_correct
-from onnxshallow.validation.statistics import beats_chance
+from onnxshallow.validation.statistics import beats_chance, largest_ratio, largest_share
 
 __all__ = ["Answers", "HeadAgreement", "HeadsTally", "MaskTally"]
 
@@ -31,10 +31,12 @@ class HeadAgreement:
         agreement: share of samples with the same class, at a sequence with all classes the same; of a mask the share
             of pixels.
         kl: mean KL(first || second) in nats over its places; None where the output tells classes without scores.
+        bound: of a mask, how small the agreement may be on other samples of the kind: the end of its 95 % interval.
     """
 
     agreement: float
     kl: float | None
+    bound: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +201,11 @@ class HeadsTally:
         return max(likely, key=lambda answers: int(answers.first.sum()), default=None)
 
     @property
+    def commonest(self) -> float:
+        """Share of samples with the label, or the labels, that come most often; there have to be some."""
+        return largest_share(np.concatenate(self._labels))
+
+    @property
     def unused_labels(self) -> bool:
         """Whether there are labels that no output fits."""
         return bool(self._labels) and self.answers() is None
@@ -215,6 +222,8 @@ class MaskTally:
         self._temperature = temperature
         self._pixels = self._agree = 0
         self._kl, self._ruined = 0.0, False
+        self._told = np.zeros(1, np.int64)  # how often the first says each class
+        self._lost: list[NDArray[np.float64]] = []  # of each sample, the share of pixels
 
     def add(self, kind: OutputKind, first: NDArray[Any], second: NDArray[Any], samples: int) -> None:
         """Add one batch of N samples; an output that is no mask after all adds nothing."""
@@ -223,16 +232,28 @@ class MaskTally:
             return
         a, b = (values.reshape(-1, values.shape[-1]) for values in scores)
         step = max(1, _CHUNK // a.shape[1])
+        agree = np.zeros(len(a), bool)
         for start in range(0, len(a), step):
             part, other = a[start : start + step], b[start : start + step]
             classes, others = predictions(part), predictions(other)
-            self._agree += int(np.sum((classes == others) & (classes >= 0)))
+            agree[start : start + step] = (classes == others) & (classes >= 0)
+            self._told = self._told + np.bincount(classes[classes >= 0], minlength=part.shape[1])
             self._ruined = self._ruined or bool(np.any(others < 0))
             self._kl += 0.0 if self._ruined else float(np.sum(kl_divergence(part, other, self._temperature)))
+        self._agree += int(agree.sum())
+        self._lost.append(1.0 - agree.reshape(samples, -1).mean(axis=1))
         self._pixels += len(a)
+
+    @property
+    def commonest(self) -> float:
+        """Share of pixels to which the first model gives the class that it gives most often."""
+        return int(self._told.max()) / max(self._pixels, 1)
 
     def result(self) -> HeadAgreement | None:
         """What the sums say; None where there were no pixels."""
         if not self._pixels:
             return None
-        return HeadAgreement(self._agree / self._pixels, float("inf") if self._ruined else self._kl / self._pixels)
+        lost = np.concatenate(self._lost)
+        bound = 1.0 - largest_ratio(lost, np.ones_like(lost))
+        kl = float("inf") if self._ruined else self._kl / self._pixels
+        return HeadAgreement(self._agree / self._pixels, kl, bound)

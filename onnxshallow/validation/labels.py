@@ -30,18 +30,25 @@ class LabelFit:
         samples: with a label.
         right: on how many it says the label.
         shifted: on how many it says the label plus a number, by that number; after the last class comes the first.
+        output: that tells these classes, where samples have several; else None.
     """
 
     classes: int
     samples: int
     right: int
     shifted: dict[int, int]
+    output: str | None = None
 
 
 class LabelTally:
-    """Counts over batches."""
+    """Counts over batches.
 
-    def __init__(self) -> None:
+    Args:
+        output: see `LabelFit`.
+    """
+
+    def __init__(self, output: str | None = None) -> None:
+        self._output = output
         self._classes = self._samples = self._right = 0
         self._shifted = dict.fromkeys(_SHIFTS, 0)
 
@@ -59,11 +66,9 @@ class LabelTally:
         for shift in _SHIFTS:
             self._shifted[shift] += int(np.sum(predicted == (labels + shift) % classes))
 
-    def result(self) -> LabelFit | None:
-        """What was counted; None without labels."""
-        if not self._samples:
-            return None
-        return LabelFit(self._classes, self._samples, self._right, self._shifted)
+    def result(self) -> LabelFit:
+        """What was counted."""
+        return LabelFit(self._classes, self._samples, self._right, self._shifted, self._output)
 
 
 def labels_that_do_not_fit(fit: LabelFit, source: str) -> list[Finding]:
@@ -79,16 +84,16 @@ def labels_that_do_not_fit(fit: LabelFit, source: str) -> list[Finding]:
     if way > (_DOUBTFUL if least <= chance else _HOPELESS):
         return []
     shift, count = max(fit.shifted.items(), key=lambda item: item[1])
-    hint = ""
+    hint, own = "", "" if fit.output is None else f" for {fit.output!r}"
     if count > _TELLING * fit.samples:
         change = "added to" if shift > 0 else "taken from"
         hint = f" With {abs(shift)} {change} each label it is right on {_share(count, fit)}."
     return [
         Finding(
             "data",
-            f"The labels of {source} do not fit this network: the original is right on {_share(fit.right, fit)} of "
-            f"{fit.samples} samples, hardly better than guessing among {fit.classes} classes, so nothing can be lost."
-            f"{hint} Give labels from 0 in the order of the network's outputs.",
+            f"The labels of {source}{own} do not fit this network: the original is right on {_share(fit.right, fit)} "
+            f"of {fit.samples} samples, hardly better than guessing among {fit.classes} classes, so nothing can be "
+            f"lost.{hint} Give labels from 0 in the order of the network's outputs.",
             refuses=True,
         )
     ]

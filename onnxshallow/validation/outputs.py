@@ -5,7 +5,7 @@ An infinity that both models give in the same place (the logit -inf of a class t
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from onnxshallow.errors import ModelError
 from onnxshallow.options.forms import Kind
 from onnxshallow.validation.metrics import unit_for_squares
 from onnxshallow.validation.numbers import Number
+from onnxshallow.validation.statistics import largest_ratio
 
 __all__ = ["Loss", "OutputDifference", "OutputTally", "share_lost"]
 
@@ -29,10 +30,12 @@ class Loss:
     Attributes:
         value: as a fraction.
         what: of what, in words.
+        worst: how large it may be on other samples of the kind; None where nothing says so.
     """
 
     value: float
     what: str
+    worst: float | None = field(default=None, compare=False)
 
 
 def share_lost(kept: float) -> float:
@@ -63,6 +66,10 @@ class OutputDifference:
         agreement: share of samples with the same class or, where an output tells several, with all the same; of a
             mask the share of pixels. None for outputs that tell no classes.
         kl: mean KL(first || second) of class scores in nats, over all classes that it tells; None likewise.
+        relative_error_bound: how large it may be on other samples of the kind: the end of its 95 % interval, infinite
+            for one sample; None where samples cannot be told apart.
+        cosine_bound: likewise, how small.
+        agreement_bound: of a mask, likewise, how small.
     """
 
     name: str
@@ -79,25 +86,33 @@ class OutputDifference:
     reason: str = ""
     agreement: float | None = None
     kl: Number = None
+    relative_error_bound: Number = None
+    cosine_bound: Number = None
+    agreement_bound: Number = None
 
     @property
     def error(self) -> Loss:
         """How far it is off as numbers: the relative error of floats, the share of unequal elements of others."""
         if self.equal is not None:
             return Loss(share_lost(self.equal), f"share of unequal elements of {self.name!r}")
-        return Loss(self.relative_error or 0.0, f"relative error of {self.name!r}")
+        return Loss(self.relative_error or 0.0, f"relative error of {self.name!r}", self.relative_error_bound)
 
     @property
     def loss(self) -> Loss:
         """What is lost, by what it means: of classes and masks agreement, of an embedding cosine, else precision."""
         if self.kind == "mask" and self.agreement is not None:
-            return Loss(share_lost(self.agreement), f"agreement with the original at the pixels of {self.name!r}")
+            what = f"agreement with the original at the pixels of {self.name!r}"
+            return Loss(share_lost(self.agreement), what, _lost(self.agreement_bound))
         if self.kind == "classes" and self.agreement is not None:
             return Loss(share_lost(self.agreement), f"agreement with the original at {self.name!r}")
         if self.kind == "embedding" and self.cosine is not None:
             cosine = -math.inf if math.isnan(self.cosine) else self.cosine
-            return Loss(share_lost(cosine), f"cosine of {self.name!r}")
-        return Loss(self.error.value, "output precision")
+            return Loss(share_lost(cosine), f"cosine of {self.name!r}", _lost(self.cosine_bound))
+        return replace(self.error, what="output precision")
+
+
+def _lost(bound: float | None) -> float | None:
+    return None if bound is None else 1.0 - bound
 
 
 class OutputTally:
@@ -116,6 +131,8 @@ class OutputTally:
         self._low, self._high = math.inf, -math.inf
         self._unit: float | None = None  # of the sums, set by the first batch that is not zero
         self._worst, self._worst_error = -1, 0.0
+        self._sum: NDArray[np.float64] = np.zeros(0)  # of the first's samples
+        self._each: list[NDArray[np.float64]] = []  # of each sample: squared error, square, lost cosine
 
     def add(self, first: NDArray[Any], second: NDArray[Any], samples: int) -> None:
         """Add one batch.
@@ -183,6 +200,9 @@ class OutputTally:
             self._unit = unit_for_squares(a, b)
         unit = self._unit or 1.0
         a, b = a * unit, b * unit
+        if len(self._sum) != a.shape[1]:  # at first, and where samples are of several sizes, which have no mean
+            self._sum = np.full(a.shape[1], np.nan if len(self._sum) else 0.0)
+        self._sum += a.sum(axis=0)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             error = b - a
             squares, reference, others, product = (
@@ -193,7 +213,9 @@ class OutputTally:
             ratios: NDArray[np.float64] = np.sqrt(squares / reference)
         same = squares == 0
         zero = ((reference == 0) | (others == 0)) & ~same
-        self._cosines += float(np.where(same, 1.0, np.where(zero, 0.0, cosines)).sum())
+        cosines = np.where(same, 1.0, np.where(zero, 0.0, cosines))
+        self._each.append(np.stack([squares, reference, 1.0 - cosines]))
+        self._cosines += float(cosines.sum())
         self._difference += float(squares.sum())
         self._reference += float(reference.sum())
         largest = float(np.abs(error).max()) / unit
@@ -207,14 +229,37 @@ class OutputTally:
         if not self._floating:
             equal = self._equal / self._elements if self._elements else 1.0
             return replace(found, equal=equal, worst_error=self._worst_error)
+        error_bound, cosine_bound = self._bounds()
         return replace(
             found,
+            relative_error_bound=error_bound,
+            cosine_bound=cosine_bound,
             relative_error=_ratio(self._difference, self._reference),
             cosine=self._cosines / self._rows if self._elements else 1.0,
             psnr_db=self._psnr(),
             max_error=self._max,
             worst_error=self._worst_error,
             not_finite=self._not_finite,
+        )
+
+    def _bounds(self) -> tuple[float | None, float | None]:
+        if not (self._by_sample and self._each):
+            return None, None
+        squares, reference, lost = np.concatenate(self._each, axis=1)
+        return math.sqrt(largest_ratio(squares, reference)), 1.0 - largest_ratio(lost, np.ones_like(lost))
+
+    def constant(self) -> OutputDifference:
+        """The same of a second model that says the mean of the first's samples, whatever it is shown.
+
+        Samples of several sizes have none, and others than floats are all taken for unequal.
+        """
+        if not self._floating:
+            return OutputDifference(self._name, self._shape or (), equal=0.0)
+        kept = 1.0
+        if self._reference > 0:
+            kept = float(np.clip(self._sum @ self._sum / self._rows / self._reference, 0, 1))
+        return OutputDifference(
+            self._name, self._shape or (), relative_error=math.sqrt(1 - kept), cosine=math.sqrt(kept)
         )
 
     def _psnr(self) -> float | None:

@@ -16,6 +16,7 @@ from onnxshallow.model.orders import orders_of
 from onnxshallow.model.scales import scales_of
 from onnxshallow.model.session import Session
 from onnxshallow.runtime.segment import build_segment
+from onnxshallow.validation.numbers import Real
 
 __all__ = ["TensorDifference", "differences", "first_beyond"]
 
@@ -39,7 +40,7 @@ class TensorDifference:
     name: str
     op: str
     node: str
-    relative_error: float
+    relative_error: Real
 
 
 def differences(

@@ -16,6 +16,8 @@ Feeds = Mapping[str, NDArray[Any]]
 
 # Two sets may share so many samples, as pictures come twice in many collections, before it is told.
 _SHARED = 0.01
+# Where no more of them than this are different, intervals that count all of them are too narrow.
+_DIFFERENT = 0.5
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,17 @@ def constant_samples(seen: Seen, source: str) -> list[Finding]:
         seen: the samples.
         source: where they come from.
     """
-    samples = len(seen.digests)
+    samples, different = len(seen.digests), len(set(seen.digests))
     if samples and seen.constant == samples:
         return [_refusal(f"All samples of {source} hold one value only, and prove nothing; give real inputs.")]
-    if samples > 1 and len(set(seen.digests)) == 1:
+    if samples > 1 and different == 1:
         return [_refusal(f"All {samples} samples of {source} are the same, and prove nothing; give different ones.")]
+    found = []
     if seen.constant:
-        return [Finding("data", f"{seen.constant} of {samples} samples of {source} hold one value only.")]
-    return []
+        found.append(Finding("data", f"{seen.constant} of {samples} samples of {source} hold one value only."))
+    if 0 < different <= _DIFFERENT * samples:
+        found.append(Finding("data", f"Only {different} of {samples} samples of {source} are different."))
+    return found
 
 
 def shared_samples(seen: Seen, fitted: Seen, source: str) -> list[Finding]:

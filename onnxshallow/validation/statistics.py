@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["McNemar", "beats_chance", "mcnemar", "paired_difference_interval", "wilson_interval"]
+__all__ = [
+    "McNemar",
+    "beats_chance",
+    "largest_ratio",
+    "largest_share",
+    "mcnemar",
+    "paired_difference_interval",
+    "wilson_interval",
+]
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,32 @@ def paired_difference_interval(
     return max(-1.0, difference - below), min(1.0, difference + above)
 
 
+def largest_ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64], confidence: float = 0.95) -> float:
+    """How large the ratio of two sums may be over other samples of the kind: the upper end of its interval.
+
+    Args:
+        parts: (N,) what each sample adds to the sum above.
+        wholes: (N,) what it adds to the sum below; ones, where the mean of `parts` is wanted.
+        confidence: the coverage wanted, in (0, 1).
+
+    Returns:
+        The bound; infinite for one sample, which says nothing of others, and where only the sum below is zero.
+
+    References:
+        W. G. Cochran, *Sampling Techniques*, third edition (1977), section 6.4: the variance of a ratio.
+    """
+    from scipy.special import stdtrit
+
+    samples, part, whole = len(parts), float(parts.sum()), float(wholes.sum())
+    if samples < 2 or whole <= 0:
+        return 0.0 if samples > 1 and part == 0 else math.inf
+    ratio = part / whole
+    with np.errstate(invalid="ignore", over="ignore"):
+        deviation = float(np.sqrt(np.sum(((parts - ratio * wholes) / whole) ** 2)))
+    t = float(stdtrit(samples - 1, (1 + confidence) / 2))
+    return ratio + t * deviation * math.sqrt(samples / (samples - 1))
+
+
 def beats_chance(correct: NDArray[np.bool_], labels: NDArray[np.int64], classes: int) -> bool:
     """Whether right answers are more than who guesses would give, be it that he always says the most frequent label.
 
@@ -135,9 +169,17 @@ def beats_chance(correct: NDArray[np.bool_], labels: NDArray[np.int64], classes:
     Returns:
         Whether the lower end of the 95 % interval of the share is above that of a guess.
     """
-    most_frequent = float(np.unique(labels, return_counts=True)[1].max()) / len(labels)
     low, _ = wilson_interval(int(correct.sum()), len(correct))
-    return low > max(1 / classes, most_frequent)
+    return low > max(1 / classes, largest_share(labels))
+
+
+def largest_share(labels: NDArray[np.int64]) -> float:
+    """The share of the label, or of the row of labels, that comes most often.
+
+    Args:
+        labels: (N,) or (N, Q), of one sample or more.
+    """
+    return float(np.unique(labels, axis=0, return_counts=True)[1].max()) / len(labels)
 
 
 def _paired_counts(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[int, int, int, int]:

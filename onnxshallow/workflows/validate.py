@@ -92,9 +92,9 @@ def _validate(
     threads = config.threads or 0
     whole = is_fixed(inputs)
     placed = place(second.model, samples.batch(np.arange(min(batch, len(samples)))), threads)
-    shapes = {**open_sizes(samples, inputs), **(config.input_shape or {})}
+    shapes = {**open_sizes(samples, inputs), **(first.sizes(config.input_shape) or {})}
     kinds = find_kinds(
-        Network(first.model, shapes),
+        Network(first.plain.model, shapes),
         config.output_kind,
         lambda: labelled_outputs(first.model, samples, batch, whole=whole, threads=threads),
     )
@@ -121,19 +121,17 @@ def _validate(
         [
             *stability_findings(stability),
             *gate_findings(comparison, gates),
-            *data_findings(samples, comparison, gates),
+            *data_findings(samples, comparison, limits),
         ]
     )
     facts = [*(gate.in_short() for gate in gates), *([] if stability is None else [stability.in_short])]
-    left = len(samples) - comparison.fidelity.samples
-    note = f"{left} of {len(samples)} samples were left out, as the model runs on batches of {batch} only"
     return ValidationReport(
         original=file_report(first),
         optimized=file_report(second),
         original_accuracy=comparison.first,
         optimized_accuracy=comparison.second,
         fidelity=comparison.fidelity,
-        verdict=verdict_report(judgement, comparison, facts, [note] if left else []),
+        verdict=verdict_report(judgement, comparison, facts, []),
         **class_details(comparison),
         gates=gates,
         stability=stability,
@@ -209,7 +207,7 @@ def load_models(
             inputs = tuple(common_info(*pair) for pair in zip(inputs, network.inputs, strict=True))
         except ValueError as error:
             raise ModelError(f"{both}: {error}; export both alike.") from error
-    return documents, with_sizes(inputs, config.input_shape)
+    return documents, with_sizes(inputs, documents[0].sizes(config.input_shape))
 
 
 def _measurable(documents: tuple[Document, ...]) -> tuple[Document, ...]:

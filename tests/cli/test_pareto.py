@@ -90,7 +90,8 @@ def test_json_can_have_a_file_beside_the_table(case, tmp_path):
 def test_a_summary_for_a_pull_request(case, tmp_path):
     outcome = quick(*case, "--targets", "0.7,0.01", "--markdown", "-")
     assert outcome.exit_code == 0
-    assert outcome.stdout.startswith("### onnxshallow: `net.onnx`\n\n**Goal met: 1 of 2 targets.** Exit code 0.\n")
+    assert outcome.stdout.startswith("### onnxshallow: `net.onnx`\n\n**Goal met: 1 of 2 targets. A model that ")
+    assert "by so few samples; validate on more.** Exit code 0.\n" in outcome.stdout
     assert "| at most (ReLUs) | ReLUs | MACs | same class | points lost | why not |" in outcome.stdout
     assert "| 302 | 288 |" in outcome.stdout
     assert "| 4 | - | - | - | - | The target of 4 ReLUs" in outcome.stdout

@@ -1,6 +1,7 @@
 import json
 import logging
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from onnxshallow.errors import (
     TargetError,
     UsageError,
 )
+from onnxshallow.model.files import write_text
 from onnxshallow.validation.numbers import Number
 from tests.runs import assert_error, files, run, save_case
 
@@ -151,6 +153,21 @@ def test_outputs_must_not_get_into_each_others_way(tmp_path):
         check_outputs({"--json": tmp_path}, inputs)
     with pytest.raises(UsageError, match="that is a name for models"):
         check_outputs({"--markdown": tmp_path / "other.onnx"}, inputs)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_no_file_takes_the_place_of_a_device_or_a_pipe(tmp_path):
+    """As root `--json /dev/null` would be the end of /dev/null."""
+    model, data = save_case(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for option in ("--json", "--output"):
+        outcome = run("optimize", model, "--target-relus", "0.7", "--calib", data, option, tmp_path / "pipe")
+        assert_error(
+            outcome, 2, f"{option} ", "pipe is a device or a pipe, and no file is put in its place; give a file"
+        )
+    with pytest.raises(ModelError, match="it is no plain file; choose another place"):
+        write_text("", tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_bars_are_silent_where_nobody_looks(capsys):

@@ -241,6 +241,14 @@ def test_several_models_are_each_compared_with_the_original(tmp_path):
     assert "**There is no model file" in said
 
 
+def test_a_layer_that_is_infinitely_off_is_written_as_json(tmp_path):
+    text = "(float[N,3,6,6] x) => (float[N,3,6,6] y) { r = Relu(x) y = Mul(r, w) }"
+    first, second, data = pair(tmp_path, build(text, w=[1.0]), build(text, w=[0.0]), x=smooth(20, 3, 6))
+    outcome = run("validate", first, second, "--data", data, "--layers", "--layer-tolerance", "inf", "--json", "-")
+    parting = strict_json(outcome.stdout)["parting"]
+    assert (outcome.exit_code, parting["tolerance"], parting["tensors"][-1]["relative_error"]) == (4, None, None)
+
+
 def test_the_layer_is_named_where_networks_part(tmp_path):
     model = net()
     kernels = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]

@@ -76,6 +76,13 @@ def test_a_sample_may_have_several_labels():
     assert samples.take([2, 0]).labels.tolist() == [[6, 7, 8], [0, 1, 2]]
 
 
+def test_of_two_arrays_of_labels_one_is_told_not_to_be_used(caplog):
+    with caplog.at_level(logging.WARNING):
+        samples = make([VECTOR], x=VECTORS, y=np.zeros(4, int), labels=np.arange(4))
+    assert samples.labels.tolist() == [0, 1, 2, 3]
+    assert "d.npz: 'y' not used; labels are looked for under 'labels', else 'y'" in caplog.text
+
+
 def test_labels_in_a_column_are_flattened():
     assert make([VECTOR], x=VECTORS, labels=np.arange(4)[:, np.newaxis]).labels.shape == (4,)
 

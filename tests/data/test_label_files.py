@@ -57,6 +57,13 @@ def test_labels_alone_go_by_the_order_of_the_images(folder):
     assert labels(folder)[0].tolist() == [3, 1, 2]
 
 
+def test_a_number_below_zero_is_no_name(folder):
+    """As which it would move all others by one."""
+    (folder / "labels.txt").write_text("0\n-1\n2\n", encoding="utf-8")
+    found, names = labels(folder)
+    assert (found.tolist(), names) == ([0, -1, 2], None)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

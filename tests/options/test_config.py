@@ -67,6 +67,7 @@ def test_output_kinds(given):
     ("given", "message"),
     [
         ("boxes", "what an output means is given as NAME=classes"),
+        (["y=classes", "z=boxes", "y=boxes"], "it says two things of one name; leave one out"),
         ("y=box", "should be 'classes', 'scores', 'boxes', 'embedding', 'regression' or 'mask'"),
     ],
 )
@@ -149,7 +150,7 @@ def test_tables_are_no_options(write):
     [
         ("calib-samples = 0", "calib-samples cannot be 0: should be greater than 0."),
         ("target-macs = 0", "target-macs cannot be 0: it must be a positive number, such as 0.58 or 320k."),
-        ("target-macs = true", "target-macs cannot be true: it must be a fraction up to 1 or a count"),
+        ("target-macs = true", "target-macs cannot be true: it is no switch; give a value."),
         (
             "target-macs = 1.5",
             "target-macs cannot be 1.5: it is neither a fraction up to 1 nor a whole count.",
@@ -163,6 +164,8 @@ def test_tables_are_no_options(write):
             'mask-form cannot be "split": pixel masks have only the prelu form; leave it out, or take granularity '
             "channel, whose masks can be split.",
         ),
+        ("max-drop = true", "max-drop cannot be true: it is no switch; give a value."),
+        ("calib-samples = true", "calib-samples cannot be true: it is no switch"),
         ("max-drop = 2", "max-drop cannot be 2: should be less than or equal to 1."),
         ('mean = "0.4;0.5"', 'mean cannot be "0.4;0.5": should be a valid number'),
         ('memory = "lots"', 'memory cannot be "lots": write it like 4G or 512M.'),
@@ -173,6 +176,7 @@ def test_tables_are_no_options(write):
             "validate cannot be 3: it must be a path, or in Python arrays",
         ),
         ("ridge = nan", "ridge cannot be NaN"),
+        ("max-error = inf", "max-error cannot be Infinity: should be a finite number."),
         ('preset = "svhn"', "preset cannot be \"svhn\": should be 'imagenet', 'cifar10', 'cifar100' or 'mnist'."),
         ('sensitivity = "snip"', "sensitivity cannot be"),
     ],

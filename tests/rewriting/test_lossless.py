@@ -105,6 +105,14 @@ def test_denormal_weights_become_zero(kind):
     np.testing.assert_array_equal(left[1:], w[1:])
 
 
+def test_a_denormal_number_that_stands_alone_stays():
+    """As zero it would make an infinity of the logarithm, which nobody would have looked at."""
+    text = "(float[N,3] x) => (float[N,3] y) { s = Softmax(x) a = Add(s, epsilon) y = Log(a) }"
+    _, removed, made = tidied(text, epsilon=np.array([0, 1e-45, 0], np.float32))
+    assert removed == NOTHING
+    assert onnx.numpy_helper.to_array(made.graph.initializer[0]).tolist()[1] > 0
+
+
 def test_weights_that_are_computed_or_listed_as_inputs_stay():
     text = "(float[N,3,8,8] x) => (float[N,4,6,6] y) { h = Conv(x, w) y = BatchNormalization(h, s, s, s, v) }"
     model = parse(text, as_inputs=True, w=(4, 3, 3, 3), s=(4,), v=positive("v", (4,)))

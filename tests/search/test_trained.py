@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from onnxshallow.model.network import Network
 from onnxshallow.options.config import resolve
 from onnxshallow.rewriting.realize import Realized
 from onnxshallow.runtime.progress import Clock, Silent
+from onnxshallow.search.attempt import validate
 from onnxshallow.search.inputs import load_inputs
 from onnxshallow.search.plan import Plan
 from onnxshallow.search.trained import lesson_of, require_lesson, train
@@ -34,6 +37,18 @@ def test_no_sample_is_learned_from_and_judged_by(tmp_path):
     assert len(set(rows)) == len(rows) == 200
     assert (len(lesson.train), sum(len(batch["x"]) for batch in lesson.held_out)) == (140, 20)
     assert set(clock.seconds) == {"train", "examine", "validate"}
+
+
+@pytest.mark.parametrize(("steps", "seen", "refused"), [(1, 128 + 24, False), (20, 172 + 24, True)])
+def test_what_was_learned_from_proves_nothing(tmp_path, steps, seen, refused):
+    """Also where layers were fitted to other samples of the source; a short course does not see all of them."""
+    inputs, found, _ = trained(tmp_path, finetune=f"{steps}steps", calib_samples=20)
+    lesson, attempt = found.lesson, found.attempt
+    assert len(attempt.learned.digests) == seen
+    again = replace(inputs, data=replace(inputs.data, report=lesson.train))
+    compared = replace(attempt, comparison=validate(again, attempt.realized, Silent()))
+    (finding,) = (one for one in compared.against_the_data(again) if "calibration samples, too" in one.text)
+    assert finding.refuses is refused
 
 
 def test_what_is_said(tmp_path):

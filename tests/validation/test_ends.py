@@ -43,6 +43,10 @@ def test_what_computes_an_output(body, shape, expected):
     assert end_of(body, shape=shape) == expected
 
 
+def test_the_largest_in_their_order_are_found():
+    assert end_of("y, i = TopK(x, k)", shape="N,6", k=np.array([2])) == End("topk")
+
+
 def test_a_batch_normalization_at_the_end_is_found():
     weights = dict.fromkeys(("s", "b", "m", "v"), (6,))
     assert end_of("y = BatchNormalization(x, s, b, m, v)", shape="N,6", **weights) == End("batchnorm")

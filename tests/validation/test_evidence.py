@@ -7,7 +7,7 @@ from onnxshallow.data.samples import Samples
 from onnxshallow.model.session import Session
 from onnxshallow.validation.compare import compare_models
 from onnxshallow.validation.evidence import data_findings
-from onnxshallow.validation.gates import Limits, check_gates
+from onnxshallow.validation.gates import Limits
 from onnxshallow.validation.seen import Seen
 from tests.networks import smooth
 from tests.runs import net
@@ -25,9 +25,7 @@ def found(session, images=IMAGES, fitted=None, max_drop=None, max_error=None, **
     samples = Samples({"x": ArrayColumn(images, np.dtype(np.float32))}, source="v", **given)
     comparison = compare_models(session, session, labelled_batches(samples, 16))
     seen = None if fitted is None else Seen.of([{"x": fitted}])
-    findings = data_findings(
-        samples, comparison, check_gates(comparison, Limits(max_drop, max_error=max_error)), seen, "c"
-    )
+    findings = data_findings(samples, comparison, Limits(max_drop, max_error=max_error), seen, "c")
     return [(finding.text, finding.refuses) for finding in findings]
 
 
@@ -58,6 +56,14 @@ def test_what_was_fitted_to_is_looked_for(session):
     assert "All 40 samples of v that it was validated on are calibration samples" in text
 
 
+def test_a_black_image_does_not_hide_what_was_fitted_to(session):
+    images = np.concatenate([np.zeros_like(IMAGES[:1]), IMAGES])
+    _, (constant, told), (shared, refuses) = found(session, images=images, fitted=images)
+    assert (constant, told) == ("1 of 41 samples of v hold one value only.", False)
+    assert refuses
+    assert "All 41 samples of v that it was validated on are calibration samples" in shared
+
+
 def test_calibration_samples_prove_something_themselves(session):
     ((text, refuses),) = found(session, fitted=np.zeros_like(IMAGES))
     assert refuses
@@ -72,5 +78,5 @@ def test_samples_that_were_only_watched_count_as_shared(session):
     samples = Samples({"x": ArrayColumn(IMAGES, np.dtype(np.float32))}, source="v")
     comparison = compare_models(session, session, labelled_batches(samples, 16))
     fitted, watched = (Seen.of([{"x": images}]) for images in (smooth(20, 3, 6, seed=5), IMAGES[:10]))
-    (finding,) = data_findings(samples, comparison, check_gates(comparison, Limits()), fitted, "c", watched)
+    (finding,) = data_findings(samples, comparison, Limits(), fitted, "c", watched)
     assert finding.text.startswith("10 of 40 samples of v")

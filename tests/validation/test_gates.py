@@ -19,6 +19,12 @@ def classes(agreement, name="y"):
     return OutputDifference(name, (3,), relative_error=0.2, kind="classes", agreement=agreement)
 
 
+def bounded(error=0.2, kind="embedding", **figures):
+    """An output of which it is known how far off it may be on other samples."""
+    kind = kind if figures else None
+    return OutputDifference("y", (3,), relative_error=0.2, relative_error_bound=error, kind=kind, **figures)
+
+
 def compared(*outputs, agreement=None, accuracies=None, interval=None, samples=8):
     outputs = outputs or (FLOATS if agreement is None else classes(agreement),)
     models = [None if accuracies is None else Accuracy(top1, None, (0.0, 1.0), 8) for top1 in accuracies or (0, 0)]
@@ -224,6 +230,20 @@ def test_what_is_not_finite_breaks_every_gate(limits, output, words):
         (compared(agreement=1.0, accuracies=(0.9, 0.88), interval=(-0.01, 0.06)), {}, "By 8 samples 6.00 points"),
         (compared(agreement=1.0, accuracies=(0.9, 0.88), interval=(-0.01, 0.04)), {}, None),
         (compared(), {"max_error": 0.3}, None),
+        (
+            compared(bounded(0.31)),
+            {"max_error": 0.3},
+            "By 8 samples the relative error of 'y' may be 0.31, more than t",
+        ),
+        (compared(bounded(0.29)), {"max_error": 0.3}, None),
+        (
+            compared(bounded(math.inf)),
+            {"max_error": 0.3},
+            "One sample says nothing of the relative error of 'y' on o",
+        ),
+        (compared(bounded(0.31)), {"max_drop": 0.3}, "By 8 samples 31.00 points may be lost"),
+        (compared(bounded(cosine=0.97, cosine_bound=0.94)), {}, "By 8 samples the lost cosine of 'y' may be 0.06"),
+        (compared(bounded(kind="mask", agreement=0.96, agreement_bound=0.92)), {}, "By 8 samples 8.00 points may be"),
     ],
 )
 def test_too_few_samples_to_tell_are_told_and_refuse_nothing(comparison, limits, words):
@@ -234,8 +254,10 @@ def test_too_few_samples_to_tell_are_told_and_refuse_nothing(comparison, limits,
         assert not refuses
 
 
-def test_equal_outputs_leave_no_doubt():
-    equal = OutputDifference("y", (3,), relative_error=0.0)
+@pytest.mark.parametrize("error", [0.0, 1e-6])
+def test_equal_outputs_leave_no_doubt(error):
+    """Nor do those that rounding moves."""
+    equal = OutputDifference("y", (3,), relative_error=error)
     assert found(compared(equal, agreement=1.0)) == []
 
 

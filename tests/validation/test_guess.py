@@ -90,6 +90,12 @@ def test_whole_numbers():
     assert guessed("i = Cast<to=7>(x)", {"i": 6})["i"].kind == "regression"
 
 
+def test_the_largest_scores_in_their_order_are_no_classes():
+    """The first is always the largest, so that none could ever change."""
+    kinds = guessed("y, i = TopK(x, k)", {"y": 2, "i": 2}, k=np.array([2]))
+    assert [kind.kind for kind in kinds.values()] == ["scores", "regression"]
+
+
 @pytest.mark.parametrize(("body", "kind"), [("y = Relu(x)", "regression"), ("y = Sigmoid(x)", "scores")])
 def test_one_number_a_sample(body, kind):
     assert guessed(body, {"y": 1}, shape="N,1")["y"].kind == kind

@@ -7,6 +7,7 @@ from onnxshallow.errors import DataError
 from onnxshallow.validation.heads import HeadsTally, MaskTally
 from onnxshallow.validation.kinds import OutputKind, Place
 from onnxshallow.validation.metrics import kl_divergence
+from onnxshallow.validation.statistics import largest_ratio
 from tests.graphs import signed
 
 
@@ -117,4 +118,7 @@ def test_the_pixels_of_masks_are_counted(monkeypatch):
     found = mask.result()
     assert found.agreement == np.mean(pixels.argmax(1) == others.argmax(1))
     assert found.kl == pytest.approx(kl_divergence(pixels, others).mean())
+    lost = (pixels.argmax(1) != others.argmax(1)).reshape(2, -1).mean(axis=1)
+    assert found.bound == pytest.approx(1 - largest_ratio(lost, np.ones(2)))
+    assert mask.commonest == np.bincount(pixels.argmax(1)).max() / len(pixels)
     assert MaskTally().result() is None

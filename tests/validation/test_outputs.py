@@ -6,6 +6,7 @@ import pytest
 from onnxshallow.errors import ModelError
 from onnxshallow.validation import outputs
 from onnxshallow.validation.outputs import OutputTally
+from onnxshallow.validation.statistics import largest_ratio
 
 
 def tallied(*batches):
@@ -36,6 +37,17 @@ def test_figures_are_those_of_their_definitions():
     assert (found.equal, found.not_finite) == (None, 0)
 
 
+def test_how_far_off_others_may_be_follows_from_the_samples():
+    first, second = images(0), images(0) + 0.1 * images(1)
+    found = tallied((first[:4], second[:4]), (first[4:], second[4:]))
+    a, b = first.astype(float).reshape(6, -1), second.astype(float).reshape(6, -1)
+    error = largest_ratio(((b - a) ** 2).sum(1), (a**2).sum(1))
+    assert found.relative_error < found.relative_error_bound == pytest.approx(np.sqrt(error))
+    lost = 1 - (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert found.cosine > found.cosine_bound == pytest.approx(1 - largest_ratio(lost, np.ones(6)))
+    assert tallied((first[:1], second[:1])).relative_error_bound == math.inf
+
+
 def test_large_outputs_are_taken_in_parts(monkeypatch):
     pair = images(0), images(1)
     whole = tallied(pair)
@@ -44,6 +56,25 @@ def test_large_outputs_are_taken_in_parts(monkeypatch):
     assert parts.worst_sample == whole.worst_sample
     for name in ("relative_error", "cosine", "psnr_db", "max_error", "worst_error"):
         assert getattr(parts, name) == pytest.approx(getattr(whole, name))
+
+
+def test_a_constant_says_the_mean_of_the_samples():
+    tally, first = OutputTally("y"), images(0) + 3
+    for batch in (first[:4], first[4:]):
+        tally.add(batch, batch, len(batch))
+    found, rows = tally.constant(), first.astype(float).reshape(6, -1)
+    error = np.linalg.norm(rows - rows.mean(axis=0)) / np.linalg.norm(rows)
+    assert (found.relative_error, found.cosine) == (pytest.approx(error), pytest.approx(math.sqrt(1 - error**2)))
+
+
+def test_of_samples_of_several_sizes_and_of_whole_numbers_no_constant_is_known():
+    tally = OutputTally("y")
+    for size in (3, 4, 3):
+        tally.add(np.ones((2, size), np.float32), np.ones((2, size), np.float32), 2)
+    assert math.isnan(tally.constant().relative_error)
+    tally = OutputTally("y")
+    tally.add(np.ones((2, 3), np.int64), np.ones((2, 3), np.int64), 2)
+    assert tally.constant().equal == 0
 
 
 def test_equal_outputs():

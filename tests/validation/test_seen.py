@@ -62,6 +62,13 @@ def test_a_few_constant_samples_are_told():
     ]
 
 
+@pytest.mark.parametrize(("different", "told"), [(2, True), (20, True), (21, False)])
+def test_samples_that_come_again_and_again_are_told(different, told):
+    repeated = np.resize(IMAGES[:different], IMAGES.shape)
+    found = said(constant_samples(seen(repeated), "a.npz"))
+    assert found == ([("data", False, f"Only {different} of 40 samples of a.npz are different.")] if told else [])
+
+
 def test_validating_on_what_was_fitted_to_is_refused():
     ((about, refuses, text),) = said(shared_samples(seen(IMAGES[:10]), seen(IMAGES), "b.npz"))
     assert (about, refuses) == ("data", True)

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import norm, t
 
-from onnxshallow.validation.statistics import beats_chance, mcnemar, paired_difference_interval, wilson_interval
+from onnxshallow.validation.statistics import (
+    beats_chance,
+    largest_ratio,
+    largest_share,
+    mcnemar,
+    paired_difference_interval,
+    wilson_interval,
+)
 
 Pair = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
@@ -139,6 +146,36 @@ class TestPairedDifferenceInterval:
         bounds = [paired_difference_interval(*paired(*(int(count) for count in draw))) for draw in draws]
         coverage = np.mean([low <= -0.01 <= high for low, high in bounds])
         assert 0.93 <= coverage <= 0.985
+
+
+class TestLargestRatio:
+    def test_of_a_mean_it_is_students_interval(self) -> None:
+        values = np.array([1.0, 2.0, 4.0, 9.0])
+        expected = t.interval(0.95, 3, values.mean(), values.std(ddof=1) / 2)[1]
+        assert largest_ratio(values, np.ones(4)) == pytest.approx(expected)
+
+    def test_what_is_the_same_of_all_is_certain(self) -> None:
+        wholes = np.array([1.0, 5.0, 2.0])
+        assert largest_ratio(0.25 * wholes, wholes) == pytest.approx(0.25)
+
+    def test_covers_the_truth_as_often_as_it_says(self) -> None:
+        generator = np.random.default_rng(0)
+        wholes = generator.uniform(1, 3, (1_000, 40))
+        parts = wholes * generator.uniform(0, 0.2, (1_000, 40))
+        coverage = np.mean([largest_ratio(*pair) >= 0.1 for pair in zip(parts, wholes, strict=True)])
+        assert 0.96 <= coverage <= 0.99  # of one side
+
+    def test_one_sample_says_nothing_of_others(self) -> None:
+        assert largest_ratio(np.zeros(1), np.ones(1)) == math.inf
+
+    @pytest.mark.parametrize(("part", "expected"), [(0.0, 0.0), (1.0, math.inf)])
+    def test_where_there_is_nothing_below(self, part: float, expected: float) -> None:
+        assert largest_ratio(np.full(3, part), np.zeros(3)) == expected
+
+
+def test_the_share_of_what_comes_most_often():
+    assert largest_share(np.array([3, 1, 3, 2])) == 0.5
+    assert largest_share(np.array([[0, 1], [0, 2], [0, 1], [0, 1]])) == 0.75
 
 
 @pytest.mark.parametrize("compare", [mcnemar, paired_difference_interval])

@@ -9,7 +9,7 @@ from onnxshallow.errors import UsageError
 from onnxshallow.options.config import Config
 from onnxshallow.workflows.optimize import optimize
 from onnxshallow.workflows.validate import validate
-from tests.graphs import run_plain
+from tests.graphs import parse, run_plain
 from tests.networks import build, smooth
 from tests.runs import NET_WEIGHTS, save_case
 
@@ -58,6 +58,15 @@ def embedder():
     """A vector of length one."""
     heads = "g = Gemm<transB=1>(f, k)\n n = ReduceL2<axes=[1]>(g)\n e = Div(g, n)"
     return network("float[N,8] e", heads, k=(8, 4))
+
+
+def embedder_with_a_function():
+    """The same, whose end is a function of its own, as exporters of modules write it."""
+    made = embedder()
+    unit = """<domain: "local", opset_import: ["": 17]> Unit (g) => (e) { n = ReduceL2<axes=[1]>(g) e = Div(g, n) }"""
+    text = f"(float[N,3,6,6] x) => (float[N,8] e) {{ {BODY} g = Gemm<transB=1>(f, k) e = local.Unit(g) }}"
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    return parse(text, domains=["local"], functions=unit, **weights)
 
 
 def image_to_image():
@@ -121,9 +130,80 @@ def test_a_code_is_right_where_all_its_characters_are(tmp_path):
     assert report.verdict.status == "accuracy"
 
 
+def test_labels_of_all_characters_have_to_fit_each(tmp_path):
+    """Where one never fits, no code is ever right, so that nothing can be lost."""
+    labels = np.stack([said.argmax(axis=1) for said in run_plain(captcha(), {"x": IMAGES})], axis=1)
+    labels[:, 4] = (labels[:, 4] + 1) % 6
+    report = compared(tmp_path, captcha(), turned(captcha(), "k_c0"), labels)
+    assert (report.verdict.accuracy_lost, report.verdict.status) == (0.0, "accuracy")
+    (reason,) = report.verdict.reasons
+    assert "data.npz for 'c4' do not fit this network: the original is right on 0.00 % of 80 samples" in reason
+    assert "With 1 taken from each label it is right on 100.00 %." in reason
+
+
+def mostly(share):
+    """A network that gives about so many images the first of two classes."""
+    scores = run_plain(network("float[N,1] y", "y = Gemm<transB=1>(f, k)", k=(1, 4)), {"x": IMAGES})[0]
+    edge = np.array([0.0, np.quantile(scores, share)], np.float32)
+    heads = "g = Gemm<transB=1>(f, k)\n z = Concat<axis=1>(g, g)\n s = Mul(z, one)\n y = Sub(s, edge)"
+    one = np.array([0.0, 1.0], np.float32)
+    return network("float[N,2] y", heads, k=(1, 4), one=one, edge=edge)
+
+
+def far_off(outputs, ends):
+    """A network of which what it says of images is little beside a large constant."""
+    return network(outputs, f"g = Gemm<transB=1>(f, k)\n a = Add(g, far)\n {ends}", k=(8, 4), far=[300.0])
+
+
+def with_anchors():
+    """A network with an output that is the same by its nature."""
+    heads = "g = Gemm<transB=1>(f, k)\n y = Softmax(g)\n a = Identity(anchors)"
+    return network("float[N,4] y, float[1,2] a", heads, k=(4, 4), anchors=[[1.0, 2.0]])
+
+
+def background():
+    """A mask that hardly ever tells anything but the first of three classes."""
+    heads = "g = Conv<pads=[1,1,1,1]>(r2, k)\n y = Add(g, far)"
+    return network("float[N,3,6,6] y", heads, k=(3, 4, 3, 3), far=np.float32([[[[20]], [[0]], [[0]]]]))
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "told"),
+    [
+        (lambda: mostly(0.98), {}, "points of agreement with the original lost, of at most 5 (default)"),
+        (lambda: mostly(0.98), {"max_drop": 0.04}, "points of agreement with the original lost, of at most 4"),
+        (lambda: mostly(0.98), {"min_agreement": 0.96}, "% of the samples keep their class, of at least 96"),
+        (lambda: mostly(0.98), {"max_drop": 0.01}, None),
+        (lambda: mostly(0.8), {}, None),
+        (
+            lambda: far_off("float[N,8] y", "y = Identity(a)"),
+            {"output_kind": "y=regression"},
+            "relative error of 'y'",
+        ),
+        (lambda: far_off("float[N,8] y", "y = Identity(a)"), {"max_error": 1e-4}, None),
+        (lambda: far_off("float[N,8] y", "n = ReduceL2<axes=[1]>(a)\n y = Div(a, n)"), {}, "lost cosine of 'y'"),
+        (
+            lambda: far_off("float[N,8] y", "n = Neg(a)\n y = Relu(n)"),
+            {},
+            "0.00 points of agreement with the original",
+        ),
+        (with_anchors, {"output_kind": "y=regression"}, None),
+        (background, {"output_kind": "y=mask"}, "at the pixels of 'y'"),
+    ],
+)
+def test_gates_that_a_constant_keeps_are_told(tmp_path, model, options, told):
+    """As of a word that is hardly ever said, a temperature in kelvins, or a mask that is mostly background."""
+    report = compared(tmp_path, model(), turned(model(), "k", 1.01), **options)
+    assert report.verdict.status == "met"
+    found = [finding for finding in report.verdict.findings if finding.text.startswith("A model that always says")]
+    assert [finding.about for finding in found] == (["data"] if told else [])
+    assert all(told in finding.text and finding.text in report.verdict.line for finding in found)
+
+
+@pytest.mark.parametrize("spelled", [embedder, embedder_with_a_function])
 @pytest.mark.parametrize(("by", "status"), [(1.0, "met"), (9.0, "met"), (-1.0, "accuracy")])
-def test_of_an_embedding_the_direction_counts(tmp_path, by, status):
-    report = compared(tmp_path, embedder(), turned(embedder(), "k", by))
+def test_of_an_embedding_the_direction_counts(tmp_path, by, status, spelled):
+    report = compared(tmp_path, spelled(), turned(spelled(), "k", by))
     assert kinds(report) == {"e": "embedding"}
     (gate,) = report.gates
     assert (gate.limit, gate.what, report.verdict.status) == (0.05, "lost cosine of 'e'", status)
@@ -177,6 +257,7 @@ def test_a_kind_that_does_not_fit_its_output_is_told(tmp_path):
         (detector, ["boxes", "classes"]),
         (captcha, ["classes"] * 5),
         (embedder, ["embedding"]),
+        (embedder_with_a_function, ["embedding"]),
         (image_to_image, ["regression"]),
     ],
 )

@@ -84,9 +84,13 @@ def _judged(inputs: Inputs, found: Attempt | TargetError) -> Judgement:
 
 def _verdict(judged: Sequence[Judgement], validated: bool) -> Verdict:
     """One for all points: that one of them may be used is enough. What the data say counts for all of them."""
-    usable, targets = sum(not judgement.refusals for judgement in judged), len(judged)
+    usable, targets = [judgement for judgement in judged if not judgement.refusals], len(judged)
     everything = dict.fromkeys(finding for judgement in judged for finding in judgement.findings)
     found = [finding for finding in everything if finding.about == "data" and not finding.refuses]
+    doubtful = sum(any(finding.about == "accuracy" for finding in judgement.findings) for judgement in usable)
+    if doubtful:
+        text = f"{doubtful} of these may lose more than a gate allows, by so few samples; validate on more."
+        found.append(Finding("accuracy", text))
     if not usable:
         about: About = "accuracy" if any(judgement.status == "accuracy" for judgement in judged) else "target"
         text = f"None of {targets} targets is reached by a model that may be used; each says why."
@@ -98,7 +102,7 @@ def _verdict(judged: Sequence[Judgement], validated: bool) -> Verdict:
         exit_code=int(whole.exit_code),
         validated=validated,
         reasons=[finding.text for finding in whole.findings],
-        line=whole.line([f"{usable} of {targets} targets"], met),
+        line=whole.line([f"{len(usable)} of {targets} targets"], met),
         findings=whole.findings,
     )
 

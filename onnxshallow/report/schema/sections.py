@@ -11,7 +11,7 @@ from onnxshallow.report.schema.part import Part
 from onnxshallow.validation.compare import Accuracy
 from onnxshallow.validation.fixed_point import FixedPoint
 from onnxshallow.validation.judgement import Finding, Status
-from onnxshallow.validation.numbers import Number
+from onnxshallow.validation.numbers import Number, Real
 from onnxshallow.validation.parting import TensorDifference
 
 __all__ = [
@@ -276,7 +276,7 @@ class PartingReport(Part):
     """Where two networks part: how far each tensor is off that both make, and the first beyond the tolerance."""
 
     samples: int
-    tolerance: float
+    tolerance: Real
     tensors: tuple[TensorDifference, ...]
     first: TensorDifference | None
 

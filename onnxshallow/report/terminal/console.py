@@ -1,5 +1,7 @@
 """What is shown on the terminal, and how: one place for tables, bars and logs. rich is imported when it is needed."""
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -38,7 +40,15 @@ def console(*, stderr: bool = False) -> "Console":
     """
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, quiet=is_quiet())
+    class Passing(Console):
+        """One that ends no process where nobody reads on: it goes on in silence, or the command sees to stdout."""
+
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            if not self.stderr:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    made = Passing(stderr=stderr, highlight=False, markup=False, emoji=False, quiet=is_quiet())
     if not made.is_terminal:
         made.width = PLAIN_WIDTH
     return made
