@@ -38,12 +38,14 @@ class Realized:
         composition_error: where kernels were composed exactly, by how much that moved the outputs: RMS of the
             difference to the same network with its convolutions left apart, over the RMS of that; else None.
         short: names of the layers that were left as they are, as there were too few rows to fit them to.
+        flushed: how many denormal weights were made zero.
     """
 
     network: Network
     outputs: list[np.ndarray]
     composition_error: float | None = None
     short: tuple[str, ...] = ()
+    flushed: int = 0
 
     @property
     def model(self) -> onnx.ModelProto:

@@ -9,7 +9,9 @@ from onnxshallow.data.prepare import labelled_batches
 from onnxshallow.data.samples import Samples
 from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.gathering import KnownRows
+from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
+from onnxshallow.rewriting.lossless import with_flushed_weights
 from onnxshallow.rewriting.realize import Realized, realize
 from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.progress import Progress, counted
@@ -183,7 +185,7 @@ def judged(
     progress: Progress,
     original: Runner | None = None,
 ) -> Attempt:
-    """What comes of a rewritten model: it is compared with the original, and held to the gates.
+    """What comes of a rewritten model, without its denormal weights: compared with the original, held to the gates.
 
     Args:
         inputs: model and data.
@@ -193,6 +195,9 @@ def judged(
         progress: shows how it goes.
         original: what runs the original, if it is not to be loaded anew.
     """
+    model, flushed = with_flushed_weights(realized.model)
+    if flushed:
+        realized = replace(realized, network=Network(model, realized.network.input_shapes), flushed=flushed)
     comparison = validate(inputs, realized, progress, original)
     limits = Limits.from_config(inputs.config) if inputs.data.validated else None
     decide = inputs.config.validate_data is not None

@@ -18,7 +18,7 @@ from onnxshallow.options.config import Config
 from onnxshallow.report.build.provenance import provenance
 from onnxshallow.report.build.run import build_report
 from onnxshallow.report.build.training import training_report
-from onnxshallow.rewriting.lossless import Removed, with_flushed_weights
+from onnxshallow.rewriting.lossless import Removed
 from onnxshallow.runtime.progress import Clock
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.inputs import Inputs
@@ -79,6 +79,12 @@ def _remarks_on_rows(inputs: Inputs, attempt: Attempt) -> list[str]:
     return [f"{what} not re-fitted, with too few rows of samples: {named}; give more with {option}"]
 
 
+def _remarks_on_denormal(attempt: Attempt) -> list[str]:
+    """A remark where weights were made zero that are so small that processors take long over them."""
+    flushed = attempt.realized.flushed
+    return [f"denormal weights made zero, over which processors take long: {flushed}"] if flushed else []
+
+
 @dataclass(frozen=True, eq=False)
 class Tidied:
     """A model without what changes nothing.
@@ -120,20 +126,19 @@ def outcome(
         tidied: what was made where nothing but what changes nothing went.
     """
     config, original, made = inputs.config, inputs.analysis, attempt.realized.analysis
-    flushed = 0
     if tidied is not None:
         model = tidied.model
     elif start is not None:
         model = attempt.realized.model
     else:
-        model, flushed = with_flushed_weights(inputs.document.plain.restored(attempt.realized.model))
+        model = inputs.document.plain.restored(attempt.realized.model)
     with clock("latency"):
         (measured,) = measured_speeds(inputs, [model])
     model = inputs.document.written(model)
     told = None
     if trained is not None:
         told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
-    changed = bool(attempt.plan.candidates or flushed if tidied is None else tidied.removed)
+    changed = bool(attempt.plan.candidates or attempt.realized.flushed if tidied is None else tidied.removed)
     if changed or (told is not None and told.kept):
         said = provenance(__version__, inputs, attempt.plan, told, start) if config.metadata else None
         model = with_provenance(model, said)
@@ -156,8 +161,7 @@ def outcome(
     facts = [*kept, *(gate.in_short() for gate in attempt.gates), *steady, speed.text]
     learned = () if trained is None else trained.remarks
     remarks = [*inputs.document.remarks, *remarks, *learned, *_remarks_on_squares(inputs, attempt)]
-    remarks += _remarks_on_rows(inputs, attempt)
-    remarks += [f"denormal weights made zero, over which processors take long: {flushed}"] if flushed else []
+    remarks += _remarks_on_rows(inputs, attempt) + _remarks_on_denormal(attempt)
     report = build_report(inputs, attempt, measured, judgement, facts, remarks, clock.seconds, run, rounded)
     if told is not None:
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})
