@@ -8,9 +8,9 @@ learn from the original for that long.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, get_args
 
-from onnxshallow.errors import TargetError
+from onnxshallow.errors import TargetError, UsageError
 from onnxshallow.fitting.threads import computing
 from onnxshallow.model.document import ModelSource, as_document
 from onnxshallow.model.providers import running_on
@@ -78,6 +78,10 @@ def pareto(
         ModelError: a model that cannot be used.
         DataError: data that cannot be used.
     """
+    if by not in get_args(By):
+        raise UsageError(f"A frontier is by one of {', '.join(get_args(By))}, and not by {by!r}.")
+    if not targets:
+        raise UsageError("There are no targets; give some, such as targets=[0.7, 0.5].")
     config = read_arguments(model, config, options, calibration, validation)
     config = config.model_copy(update={"target_latency": None})
     require_data_for_gates(config)

@@ -48,6 +48,14 @@ def quick(model, data, targets, **options):
     return pareto(model, targets=targets, calib=str(data), sensitivity="magnitude", **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"), [({"by": "x"}, "by one of relus, .*, and not by 'x'"), ({"targets": []}, "no targets")]
+)
+def test_a_frontier_of_nothing_is_refused(options, words):
+    with pytest.raises(UsageError, match=words):
+        pareto(net(), **options)
+
+
 def carried_out(model, point, folder, **options):
     """What `apply_plan` reports of the plan of a point."""
     path = folder / "plan.json"
