@@ -134,8 +134,9 @@ def _written(analysis: Analysis, scales: Mapping[str, Values], gone: frozenset[L
                 _scale_constants(editor, analysis, node.index, scales[node.outputs[0]])
         elif layer.main == node.index and layer not in gone and (layer.source in scales or layer.output in scales):
             write_layer(editor, network, layers, layer, _scaled(analysis, layer, scales))
+    instead: dict[str, str] = {}
     for layer in sorted(gone, key=lambda layer: layer.main):  # last, as other layers are written by what they read
-        _leave_out(editor, analysis, layer, _scaled(analysis, layer, scales).bias)
+        _leave_out(editor, analysis, layer, _scaled(analysis, layer, scales).bias, instead)
     return editor.finish()
 
 
@@ -151,22 +152,32 @@ def _scaled(analysis: Analysis, layer: Layer, scales: Mapping[str, Values]) -> C
     return scale_output(convolution, made)
 
 
-def _leave_out(editor: GraphEditor, analysis: Analysis, layer: Layer, shift: Values) -> None:
-    """Leave a product by ones out; a sum (C,) that belongs to it stays."""
+def _leave_out(editor: GraphEditor, analysis: Analysis, layer: Layer, shift: Values, instead: dict[str, str]) -> None:
+    """Leave a product by ones out; a sum (C,) that belongs to it stays.
+
+    Args:
+        editor: the graph under edit.
+        analysis: of the network as it was.
+        layer: the product.
+        shift: the sum.
+        instead: by tensor that nobody makes any more what is read in its place; may grow.
+    """
     made, network = editor.tensor(layer.output), analysis.network
+    name = instead.get(layer.source, layer.source)
+    source = editor.tensor(name)
     seen = network.is_output(layer.output) or any(layer.output in n.captures for n in network.consumers(layer.output))
     if np.any(shift):
         shape = (1, -1) + (1,) * (len(layer.weight_shape) - 2)
         value = editor.constant(f"{layer.name}.shift", shift.reshape(shape).astype(analysis.layers.dtype(layer)))
-        node = gs.Node("Add", layer.name, {}, [editor.tensor(layer.source), value], [made])
+        node = gs.Node("Add", layer.name, {}, [source, value], [made])
         editor.replace([network.nodes[index].outputs[0] for index in layer.nodes], [node])
-    elif network.producer(layer.source) is not None and network.is_private(layer.source):
+    elif name == layer.source and network.producer(name) is not None and network.is_private(name):
         editor.rename_output(layer.source, layer.output)
     elif seen:  # the name stays: a body reads it, or whoever runs the model
-        node = gs.Node("Identity", layer.name, {}, [editor.tensor(layer.source)], [made])
+        node = gs.Node("Identity", layer.name, {}, [source], [made])
         editor.replace([network.nodes[index].outputs[0] for index in layer.nodes], [node])
     else:
-        source = editor.tensor(layer.source)
+        instead[layer.output] = name
         for reader in list(made.outputs):
             reader.inputs = [source if tensor is made else tensor for tensor in reader.inputs]
 
