@@ -12,7 +12,7 @@ from onnxshallow.convolution.evaluation import convolve, output_size
 from onnxshallow.convolution.grouping import dense, regroup
 from onnxshallow.convolution.joining import join
 from onnxshallow.convolution.kernel import Convolution, identity
-from onnxshallow.convolution.rank import Form, Taps, form_of, low_rank, own_taps, spectra, split
+from onnxshallow.convolution.rank import Form, Taps, balanced, form_of, low_rank, own_taps, spectra, split
 from onnxshallow.convolution.shortcut import add_shortcut
 from onnxshallow.convolution.window import resize_kernel
 
@@ -23,6 +23,7 @@ __all__ = [
     "add_shortcut",
     "averaged",
     "averages_exactly",
+    "balanced",
     "compose",
     "composes_exactly",
     "convolve",

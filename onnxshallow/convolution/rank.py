@@ -19,14 +19,16 @@ what reads each channel (outputs, taps), and the r largest terms of all channels
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxshallow.convolution.affine import scale_output
 from onnxshallow.convolution.kernel import Convolution
 
-__all__ = ["Form", "Taps", "form_of", "low_rank", "own_taps", "spectra", "split"]
+__all__ = ["Form", "Taps", "balanced", "form_of", "low_rank", "own_taps", "spectra", "split"]
 
 _Real = TypeVar("_Real", bound=np.floating)
 
@@ -85,6 +87,30 @@ def split(convolution: Convolution, form: Form) -> tuple[Convolution, ...]:
         return _apart(convolution, *_largest_terms(blocks, form.rank))
     second, first = low_rank(blocks, form.rank)
     return _parts(convolution, form, first, second)
+
+
+def balanced(parts: Sequence[Convolution]) -> tuple[Convolution, ...]:
+    """The parts of a split with the channels between at scales at which the weights of all parts are of one size.
+
+    Weights that half precision does not hold can be held then, where their products can. Scales are powers of two, by
+    which single precision loses nothing. Where a part leaves a channel out, the others' weights for it come to one.
+
+    Args:
+        parts: two, or three of which the second has a kernel for each channel.
+    """
+    first, *inner, last = parts
+    columns = last.weight.swapaxes(0, 1)
+    by_channel = (first.weight, *(part.weight for part in inner), columns)
+    sizes = np.stack([np.abs(weight.reshape(first.out_channels, -1)).max(axis=1) for weight in by_channel])
+    there = sizes > 0
+    logarithms = np.log2(np.where(there, sizes, 1.0))
+    free = -logarithms.sum(axis=0) / np.maximum(1, np.sum(~there, axis=0))  # so that the mean is that of ones
+    logarithms = np.where(there, logarithms, free)
+    wanted = logarithms.mean(axis=0)
+    scales = np.exp2(np.rint(np.cumsum(wanted - logarithms, axis=0)[:-1]))
+    ratios = [scales[0], *(after / before for before, after in pairwise(scales))]
+    made = [scale_output(part, ratio) for part, ratio in zip((first, *inner), ratios, strict=True)]
+    return (*made, replace(last, weight=last.weight / scales[-1].reshape(1, -1, *(1,) * last.rank)))
 
 
 def _apart(

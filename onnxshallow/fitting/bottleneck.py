@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxshallow.convolution import Convolution, Form, form_of, low_rank, split
+from onnxshallow.convolution import Convolution, Form, balanced, form_of, low_rank, split
 from onnxshallow.fitting.apart import fit_apart
 from onnxshallow.fitting.patches import weight_columns, with_weight_columns
 from onnxshallow.fitting.products import gram, predict
@@ -72,7 +72,7 @@ def fit_bottleneck(
         return split(whole, form)
     if not few:
         whole = regress(whole, replace(rows, free_scale=False), ridge, enough=enough).convolution
-    return _approximated(whole, parts, form, rows.patches, turns)
+    return balanced(_approximated(whole, parts, form, rows.patches, turns))
 
 
 def _approximated(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from onnxshallow.convolution import (
     Convolution,
     Form,
+    balanced,
     compose,
     convolve,
     dense,
@@ -264,3 +265,25 @@ def test_low_rank_of_fewer_directions_than_asked_for_is_finite():
     assert np.isfinite(left).all()
     assert np.isfinite(right).all()
     assert_close(left @ right, matrix, 1e-9)
+
+
+def sizes_of(parts):
+    """The largest weight of each part for each channel between them, (parts, channels)."""
+    *others, last = parts
+    by_channel = (*(part.weight for part in others), last.weight.swapaxes(0, 1))
+    return np.stack([np.abs(weight.reshape(parts[0].out_channels, -1)).max(axis=1) for weight in by_channel])
+
+
+@given(data=st.data(), sizes=st.lists(st.sampled_from([0.0, 1e-13, 1.0, 3e7]), min_size=256, max_size=256))
+def test_balanced_parts_compute_the_same_with_weights_of_one_size(data, sizes):
+    conv = data.draw(ungrouped())
+    first, *others = split(conv, data.draw(forms(conv)))
+    scales = np.array(sizes).reshape(2, 128)[:, : first.out_channels]
+    parts = [replace(first, weight=first.weight * scales[0].reshape(-1, *(1,) * (conv.rank + 1)))]
+    parts += [replace(part, weight=part.weight * scales[1].max()) for part in others]
+    found = balanced(parts)
+    np.testing.assert_allclose(
+        reduce(compose, map(dense, found)).weight, reduce(compose, map(dense, parts)).weight, rtol=1e-9, atol=1e-300
+    )
+    made, left_out = sizes_of(found), ~np.all(sizes_of(parts) > 0, axis=0)
+    assert np.all(made.max(axis=0) <= 4 * np.where(left_out, 1.0, made.min(axis=0)))

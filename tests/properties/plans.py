@@ -99,7 +99,7 @@ def check_plan(case: Case, random: random.Random, folder: Path, counts: Counts) 
     path = folder / "net.onnx"
     onnx.save(case.model, path)
     content = path.read_bytes()
-    options = _options(case, random, folder)
+    options = _options(in_plain_spelling(case), random, folder)
     result: Result | None = None
     try:
         result = optimize(
@@ -110,7 +110,7 @@ def check_plan(case: Case, random: random.Random, folder: Path, counts: Counts) 
         error = raised
     assert path.read_bytes() == content, "the original's file was changed"
     if error is not None:
-        _check_refusal(case, error, options, counts)
+        _check_refusal(in_plain_spelling(case), error, options, counts)
         return
     assert result is not None
     assert result.plan is not None

@@ -139,8 +139,7 @@ def test_a_product_that_a_body_reads_goes_there_too(taken):
 @pytest.mark.parametrize("start", ["s = Identity(x)", "s = Relu(x)", "s = Conv<pads=[1,1,1,1]>(x, w4, b2)"])
 def test_products_of_products_that_go(start, shifted):
     text = f"""(float[N,4,6,6] x) => (float[N,2,6,6] y) {{
-        {start} m = Mul(s, f) c = Conv<pads=[1,1,1,1]>(m, w4, b2) p = Mul(m, g) {shifted} e = Conv<pads=[1,1,1,1]>(s, w4)
-        t = Sum(c, h, e) q = Relu(t)
-        y = Conv(q, w3)
+        {start} m = Mul(s, f) c = Conv<pads=[1,1,1,1]>(m, w4, b2) p = Mul(m, g) {shifted}
+        e = Conv<pads=[1,1,1,1]>(s, w4) t = Sum(c, h, e) q = Relu(t) y = Conv(q, w3)
     }}"""
     rescaled(block(text=text, w4=(4, 4, 3, 3)))
