@@ -93,12 +93,15 @@ def _refusal(analysis: Analysis, narrowable: Narrowable) -> str | None:
         return narrowable.sites[0].refusal
     if narrowable.stream.channels <= FEWEST:
         return f"it has {narrowable.stream.channels} channels only"
-    names = narrowable.stream.tensors
+    names = set(narrowable.stream.tensors)
     for node in _nodes(analysis, narrowable):
         if joins_channels(network, node):
             return f"{node.name!r} lays its channels beside others"
         if node.outputs[0] in names and adds_channels(network, node):
             return f"{node.name!r} adds channels to those of another tensor"
+        computed = {name for name in node.reads if not network.is_constant(name)}
+        if node.outputs[0] in names and node.is_op("Add", "Sub", "Sum") and not names >= computed:
+            return f"{node.name!r} adds one channel of another tensor to all of them"
         if node.outputs[0] in names and not keeps_zero(analysis, node):
             return f"{node.name!r} may make other numbers of zeros"
     if not narrowable.makers or not narrowable.readers:

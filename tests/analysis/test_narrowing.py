@@ -74,13 +74,14 @@ def test_a_flattened_tensor_is_part_of_the_stream():
     [
         ("s = Sigmoid(r) last = Add(r, s)", "may make other numbers of zeros"),
         ("last = Add(r, k)", "may make other numbers of zeros"),
+        ("o = Conv(x, one) last = Sub(r, o)", "adds one channel of another tensor to all of them"),
         ("last = Concat<axis=1>(r)", "lays its channels beside others"),
         ("last = Transpose<perm=[0,1,3,2]>(r)", "those of an input or an output"),
         ("last = Conv<group=2>(r, g)", "those of an input or an output"),
     ],
 )
 def test_what_may_not(body, reason):
-    weights = {"k": np.ones((1, 6, 1, 1), np.float32), "g": (6, 3, 1, 1)}
+    weights = {"k": np.ones((1, 6, 1, 1), np.float32), "g": (6, 3, 1, 1), "one": (1, 3, 1, 1)}
     places, reasons = found(between(body, **weights))
     assert places == {}
     assert all(reason in text for text in reasons.values())
