@@ -4,6 +4,8 @@ import pytest
 from onnxshallow.errors import DataError, ModelError, OnnxshallowError, TargetError, UsageError
 from onnxshallow.options.config import Config
 from onnxshallow.report.schema.reports import Report
+from onnxshallow.search import time_budget
+from onnxshallow.search.pace import Pace
 from onnxshallow.workflows.apply import apply_plan
 from onnxshallow.workflows.optimize import optimize, plan
 from onnxshallow.workflows.result import Proposal, Result
@@ -25,7 +27,8 @@ def test_a_forecast_stands_beside_what_a_run_took(case):
     assert told.memory_bytes > 0
 
 
-def test_little_time_makes_do_with_few_plans(tmp_path):
+def test_little_time_makes_do_with_few_plans(tmp_path, monkeypatch):
+    monkeypatch.setattr(time_budget, "measured_pace", lambda inputs: Pace(1e-3, 1e-9, 1e-9, 1e-4, 1e-3))
     path, data = save_case(tmp_path)
     whole, brief = (optimize(path, str(data), target_relus=0.7, time_budget=time).report for time in ("1h", "0.1s"))
     assert len(brief.plans) < len(whole.plans)
