@@ -197,9 +197,8 @@ def _looked_at(inputs: Inputs, samples: int) -> Work:
 
 def _growth(inputs: Inputs, changes: int) -> Work:
     """What it takes to look how far the activations of a network grow."""
-    suspects = inputs.reference.suspects
-    pools = (affordable_pool(inputs), inputs.data.report)
-    return _looked_at(inputs, sum(looked_at(len(pool), changes, suspects) for pool in pools))
+    macs, pools = inputs.analysis.cost.macs, (affordable_pool(inputs), inputs.data.report)
+    return _looked_at(inputs, sum(looked_at(len(pool), changes, macs) for pool in pools))
 
 
 def _sweep(inputs: Inputs) -> Work:

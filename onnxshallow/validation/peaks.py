@@ -102,7 +102,7 @@ class Reference:
 
     def __init__(self, original: Analysis, threads: int = 0) -> None:
         self.network, self.threads = original.network, threads
-        self.suspects = int(_SUSPECT_MACS / max(original.cost.macs, 1))
+        self.suspects = _suspects(original.cost.macs)
         self.names = {site.output: site.name for site in original.sites if site.node >= 0}
         self.names |= {name: name for name in self.network.output_names if _is_floating(self.network, name)}
         self.peaks = Peaks(self.network, tuple(self.names), threads)
@@ -256,16 +256,21 @@ class Pair:
         return Stability(tuple(self._found.values()), ranges)
 
 
-def looked_at(count: int, changes: int, suspects: int) -> int:
+def _suspects(macs: int) -> int:
+    """How many samples can be afforded that are changed in one way, of a network of so many multiply-adds."""
+    return int(_SUSPECT_MACS / max(macs, 1))
+
+
+def looked_at(count: int, changes: int, macs: int) -> int:
     """About how many samples `Pair.examine` runs a network on, where one change is suspect.
 
     Args:
         count: samples that there are.
         changes: ways to change them.
-        suspects: samples that can be afforded that are changed in one way.
+        macs: multiply-adds of the network on a sample.
     """
     few = min(count, 2 * _CHANGED)
-    return count + changes * few + _PROVOKED * (1 + _ROUNDS * _TRIES) + min(count, suspects)
+    return count + changes * few + _PROVOKED * (1 + _ROUNDS * _TRIES) + min(count, _suspects(macs))
 
 
 def _is_floating(network: Network, tensor: str) -> bool:
