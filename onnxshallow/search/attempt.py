@@ -17,7 +17,7 @@ from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.progress import Progress, counted
 from onnxshallow.search.inputs import Inputs, Observation
 from onnxshallow.search.plan import Plan
-from onnxshallow.search.watched import affordable_pool
+from onnxshallow.search.watched import IN_SOURCE, affordable_pool
 from onnxshallow.validation.compare import Comparison, Fidelity, Loss, Runner, compare_models
 from onnxshallow.validation.evidence import data_findings
 from onnxshallow.validation.gates import Gate, Limits, check_gates, gate_findings
@@ -168,7 +168,7 @@ def examined(
         return None
     data = inputs.data
     pair = Pair(inputs.reference, realized.network, suspects)
-    sources = {"calibration samples": affordable_pool(inputs), "validation samples": data.report}
+    sources = {IN_SOURCE: affordable_pool(inputs), "validation samples": data.report}
     with progress.stage("Looking for growth", len(sources)) as step:
         for name, samples in sources.items():
             if not (briefly and pair.offenders):

@@ -62,6 +62,7 @@ class Inputs:
         calibration: the calibration samples in batches.
         reduced: fewer of them, on which plans are compared closely.
         kinds: what the outputs mean.
+        reference: what the original's activations reach, remembered by sets of samples.
         placed: what each execution provider runs of the model.
         most_plans: how many plans to look at, at most, where time is short; None for as many as are worth it.
     """
@@ -73,6 +74,7 @@ class Inputs:
     calibration: Calibration
     reduced: Calibration
     kinds: tuple[OutputKind, ...]
+    reference: Reference
     placed: tuple[Placed, ...] = ()
     most_plans: int | None = None
 
@@ -106,11 +108,6 @@ class Inputs:
         reduced = self.reduced if self.most_plans else _reduced(self.analysis, self.calibration, config)
         reduced = replace(reduced, watched=self.reduced.watched)
         return replace(self, config=config, reduced=reduced)
-
-    @cached_property
-    def reference(self) -> Reference:
-        """What the original's activations reach, remembered by sets of samples."""
-        return Reference(self.analysis, self.calibration.threads)
 
     @cached_property
     def fitted(self) -> Seen | None:
@@ -185,7 +182,8 @@ def load_inputs(document: Document, config: Config) -> Inputs:
     reduced = _reduced(analysis, calibration, config)
     kinds = find_kinds(analysis.network, config.output_kind, lambda: _labelled(document, config, data, whole))
     placed = place(document.model, calibration.batches[0], calibration.threads)
-    return Inputs(document, analysis, config, data, calibration, reduced, kinds, placed)
+    reference = Reference(analysis, calibration.threads)
+    return Inputs(document, analysis, config, data, calibration, reduced, kinds, reference, placed)
 
 
 def _require_tensors(document: Document) -> None:

@@ -14,18 +14,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxshallow.analysis import Site
 from onnxshallow.data.changes import Changer
 from onnxshallow.data.prepare import labelled_batches
 from onnxshallow.data.samples import Samples
 from onnxshallow.data.splits import subset
-from onnxshallow.model.network import Network
-from onnxshallow.model.session import Session
 from onnxshallow.runtime.progress import Progress, counted
-from onnxshallow.runtime.segment import build_segment
 from onnxshallow.search.inputs import Inputs
 
-__all__ = ["Watching", "affordable_pool", "extremes", "with_watched"]
+__all__ = ["IN_SOURCE", "Watching", "affordable_pool", "extremes", "with_watched"]
+
+IN_SOURCE = "calibration samples"
+"""What all that the calibration source holds is called where growth is told."""
 
 # What running a network over the whole source may cost, and over changed copies; of larger sources a part is drawn.
 _POOL_MACS, _CHANGED_MACS = 1.5e13, 2e12
@@ -73,16 +72,17 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     """The same inputs, whose calibration holds the samples to watch."""
     if inputs.calibration.watched:
         return inputs
-    network, batch = inputs.analysis.network, inputs.data.batch
+    batch = inputs.data.batch
     sites = [site for site in inputs.analysis.sites if site.refusal is None]
     if not sites:
         return inputs
-    pool, threads = affordable_pool(inputs), inputs.calibration.threads
+    pool, tensors = affordable_pool(inputs), list(dict.fromkeys(site.source for site in sites))
     used = inputs.data.calibrated
-    changer = Changer.of(network.inputs, inputs.calibration.batches, inputs.config.seed)
+    changer = Changer.of(inputs.analysis.network.inputs, inputs.calibration.batches, inputs.config.seed)
     changes = changer.changes
     with progress.stage("Looking for extremes", -(-len(pool) // batch)) as step:
-        found = extremes(network, sites, counted(_batches(pool, inputs), step), threads)
+        read = inputs.reference.read(IN_SOURCE, counted(_batches(pool, inputs), step), tensors)
+        found = extremes(read)
     extreme = pool.take(found[: max(batch, int(_AS_THEY_ARE * used))])
     others = pool.take(subset(len(pool), max(batch, _copied(inputs, changes) - len(found)), inputs.config.seed))
     watched = list(_batches(extreme, inputs))
@@ -92,7 +92,8 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     with progress.stage("Looking at changed samples", len(changes) * len(parts)) as step:
         for change in changes:
             copies = _Copies(parts, changer, change)
-            found = extremes(network, sites, counted(copies, step), threads)
+            read = inputs.reference.read(f"copies, {change}", counted(copies, step), tensors)
+            found = extremes(read)
             watched += copies.picked(found[: max(batch, int(_share(change) * used))], batch)
     if inputs.fixed_batch:
         watched = [one for one in watched if len(next(iter(one.values()))) == batch]
@@ -162,28 +163,19 @@ class _Copies:
         return [{name: values[start : start + batch] for name, values in joined.items()} for start in starts]
 
 
-def extremes(
-    network: Network, sites: Sequence[Site], batches: Iterable[Mapping[str, np.ndarray]], threads: int
-) -> NDArray[np.intp]:
-    """For each end of each channel that a site reads the sample that reaches furthest; those that do so often first.
+def extremes(read: Iterable[tuple[Mapping[str, np.ndarray], Sequence[np.ndarray]]]) -> NDArray[np.intp]:
+    """For each end of each channel of some tensors the sample that reaches furthest; those that do so often first.
 
     Args:
-        network: the network.
-        sites: activations, which read (N, C, *spatial).
-        batches: samples.
-        threads: of onnxruntime.
+        read: samples in batches, each with the values of the tensors, (N, C, *spatial).
 
     Returns:
         Positions of the samples, counted from 0.
     """
-    tensors = list(dict.fromkeys(site.source for site in sites))
-    model, reads = build_segment(network, network.ancestors(tensors), tensors)
-    session = Session(model, threads=threads)
     best: list[NDArray[np.float64]] = []
     where: list[NDArray[np.intp]] = []
     start = 0
-    for batch in batches:
-        values = session.run({name: batch[name] for name in reads}, tensors)
+    for batch, values in read:
         count = len(next(iter(batch.values())))
         ends = [end for value in values for end in _ends(value, count)]
         if not best:

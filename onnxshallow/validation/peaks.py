@@ -4,6 +4,7 @@ What the original does is remembered, so that the next rewritten network is comp
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,8 @@ __all__ = ["Pair", "Peaks", "Reference", "looked_at", "most_extreme", "provoked"
 # Of how many extreme and how many other samples changed copies are looked at; how many are provoked; how many
 # offenders of a set are kept.
 _CHANGED, _PROVOKED, _MOST_OFFENDERS = 256, 128, 16
-# Where the few changed copies grow beyond this, all samples are changed that way, as what grows has a long tail; all
-# that these multiply-adds are enough for.
+# Where the few changed copies grow beyond this, all samples are changed that way, as what grows has a long tail; as
+# many as these multiply-adds are enough for, which all such ways share.
 _SUSPECT, _SUSPECT_MACS = 2.0, 4e12
 # Rounds of provoking, changes of each sample in a round, and how strong they are, in the range from black to white.
 _ROUNDS, _TRIES, _STRENGTH = 6, 4, 0.1
@@ -53,9 +54,13 @@ class Peaks:
         self._scales = scales_of(network.model)
         self.stored = np.zeros(len(tensors))
 
-    @np.errstate(over="ignore")  # what overflows is infinite, as it is to be
     def __call__(self, batch: Batch) -> NDArray[np.float64]:
         """(N, tensors) largest absolute values; infinite where one is not finite."""
+        return self.read(batch)[0]
+
+    @np.errstate(over="ignore")  # what overflows is infinite, as it is to be
+    def read(self, batch: Batch) -> tuple[NDArray[np.float64], list[np.ndarray]]:
+        """The largest absolute values, and the values that they are of, as the network stores them."""
         values = self._session.run({name: batch[name] for name in self._reads}, self._tensors)
         count = len(next(iter(batch.values())))
         peaks = np.stack([_largest(value, count) for value in values], axis=1)
@@ -65,7 +70,7 @@ class Peaks:
             if scale is not None and value.ndim > 1 and value.shape[1] == len(scale):
                 natural = value / scale.reshape(-1, *(1,) * (value.ndim - 2)).astype(value.dtype)
                 peaks[:, place] = _largest(natural, count)
-        return peaks
+        return peaks, values
 
 
 def _largest(values: np.ndarray, count: int) -> NDArray[np.float64]:
@@ -97,7 +102,7 @@ class Reference:
 
     Attributes:
         names: what each tensor that is looked at is called: the sites that the network has, and its outputs.
-        suspects: how many samples can be afforded that are changed in one way.
+        suspects: how many samples can be afforded that are changed in ways that are suspect.
     """
 
     def __init__(self, original: Analysis, threads: int = 0) -> None:
@@ -105,8 +110,30 @@ class Reference:
         self.suspects = _suspects(original.cost.macs)
         self.names = {site.output: site.name for site in original.sites if site.node >= 0}
         self.names |= {name: name for name in self.network.output_names if _is_floating(self.network, name)}
-        self.peaks = Peaks(self.network, tuple(self.names), threads)
         self._known: dict[str, list[NDArray[np.float64]]] = {}
+
+    @cached_property
+    def peaks(self) -> Peaks:
+        """Runs the original."""
+        return Peaks(self.network, tuple(self.names), self.threads)
+
+    def read(
+        self, name: str, batches: Iterable[Batch], tensors: Sequence[str]
+    ) -> Iterator[tuple[Batch, Sequence[np.ndarray]]]:
+        """Batches, each with the values of some tensors; what `over` says of the set is remembered on the way.
+
+        Args:
+            name: of the set.
+            batches: the samples.
+            tensors: some of the original's.
+        """
+        both = list(dict.fromkeys([*self.names, *tensors]))
+        places, run = [both.index(tensor) for tensor in tensors], Peaks(self.network, both, self.threads)
+        known = self._known[name] = []
+        for batch in batches:
+            peaks, values = run.read(batch)
+            known.append(peaks[:, : len(self.names)])
+            yield batch, [values[place] for place in places]
 
     def over(self, name: str, batches: Iterable[Batch]) -> Iterator[tuple[Batch, NDArray[np.float64]]]:
         """Batches, each with the largest absolute values (N, tensors).
@@ -212,10 +239,11 @@ class Pair:
             return
         if briefly:
             self.look(name, batches(samples), usual=True)
-        more = samples.take(subset(len(samples), max(len(few), self._reference.suspects), seed))
-        for change in changer.changes if len(more) > len(few) else ():
-            if (name, change) in self.suspects:
-                self.look(f"more {name}, {change}", (changer.changed(feeds, change) for feeds in batches(more)))
+        suspects = [change for change in changer.changes if (name, change) in self.suspects]
+        each = self._reference.suspects // max(len(suspects), 1)
+        more = samples.take(subset(len(samples), max(len(few), each), seed))
+        for change in suspects if len(more) > len(few) else ():
+            self.look(f"more {name}, {change}", (changer.changed(feeds, change) for feeds in batches(more)))
 
     def _note(
         self,
@@ -257,7 +285,7 @@ class Pair:
 
 
 def _suspects(macs: int) -> int:
-    """How many samples can be afforded that are changed in one way, of a network of so many multiply-adds."""
+    """How many samples can be afforded that are changed in suspect ways, of a network of so many multiply-adds."""
     return int(_SUSPECT_MACS / max(macs, 1))
 
 

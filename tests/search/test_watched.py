@@ -7,15 +7,20 @@ from onnxshallow.analysis import analyze
 from onnxshallow.data.changes import Changer
 from onnxshallow.runtime.progress import Silent
 from onnxshallow.search.watched import Watching, affordable_pool, extremes, with_watched
+from onnxshallow.validation.peaks import Reference
 from tests.networks import build, residual, run_exactly, smooth
 from tests.properties.cases import with_outputs
 from tests.runs import NET, NET_WEIGHTS, load_case
 
 
+def furthest(analysis, batches):
+    return extremes(Reference(analysis, 1).read("some", batches, [site.source for site in analysis.sites]))
+
+
 def test_each_end_of_each_channel_has_the_sample_that_reaches_furthest():
     model, x = residual(), smooth(30, 3, 8)
     analysis = analyze(model)
-    found = extremes(analysis.network, analysis.sites, [{"x": x[:11]}, {"x": x[11:]}], 1)
+    found = furthest(analysis, [{"x": x[:11]}, {"x": x[11:]}])
     sources = [site.source for site in analysis.sites]
     expected = set()
     for z in run_exactly(with_outputs(model, sources), {"x": x}):
@@ -28,7 +33,7 @@ def test_those_that_reach_furthest_often_come_first():
     model, x = residual(), smooth(30, 3, 8)
     x[17] *= 50
     analysis = analyze(model)
-    assert extremes(analysis.network, analysis.sites, [{"x": x}], 1)[0] == 17
+    assert furthest(analysis, [{"x": x}])[0] == 17
 
 
 @pytest.fixture
@@ -135,6 +140,6 @@ def test_without_activations_nothing_is_watched(tmp_path):
 def test_an_activation_may_read_what_the_network_reads():
     model = build("(float[N,3,8,8] x) => (float[N,4,8,8] y) { r = Relu(x) y = Conv(r, w) }", w=(4, 3, 1, 1))
     analysis, x = analyze(model), smooth(12, 3, 8)
-    found = extremes(analysis.network, analysis.sites, [{"x": x}], 1)
+    found = furthest(analysis, [{"x": x}])
     flat = x.reshape(12, 3, -1)
     assert set(found.tolist()) == set(flat.max(2).argmax(0)) | set(flat.min(2).argmin(0))

@@ -132,10 +132,24 @@ def test_all_samples_are_changed_in_the_ways_in_which_a_few_grow():
 
 
 @pytest.mark.parametrize(("afforded", "looked_at"), [(550, {550}), (300, set())])
-def test_as_many_are_changed_as_can_be_afforded(monkeypatch, afforded, looked_at):
-    monkeypatch.setattr(peaks, "_SUSPECT_MACS", afforded * ANALYSIS.cost.macs)
-    found = grown(samples_of(smooth(600, 3, 8)))
+def test_as_many_are_changed_as_can_be_afforded_in_all_ways_together(monkeypatch, afforded, looked_at):
+    samples = samples_of(smooth(600, 3, 8))
+    ways = sum(name.startswith("more ") for name in grown(samples))
+    assert ways > 1
+    monkeypatch.setattr(peaks, "_SUSPECT_MACS", afforded * ways * ANALYSIS.cost.macs)
+    found = grown(samples)
     assert {each.count for name, each in found.items() if name.startswith("more ")} == looked_at
+
+
+def test_what_was_read_for_another_purpose_is_not_run_again(monkeypatch):
+    x, reference = smooth(24, 3, 8), Reference(ANALYSIS, 1)
+    batches = [{"x": x[:10]}, {"x": x[10:]}]
+    values = [z for _, (z,) in reference.read("some", batches, ["h1"])]
+    (expected,) = run_exactly(with_outputs(MODEL, ["h1"]), {"x": x})
+    np.testing.assert_allclose(np.concatenate(values), expected, rtol=1e-5, atol=1e-6)
+    fresh = Reference(ANALYSIS, 1).on("some", batches)
+    monkeypatch.setattr(reference, "peaks", None)  # which would fail if it were called
+    np.testing.assert_array_equal(reference.on("some", batches), fresh)
 
 
 def test_offenders_are_the_samples_that_grew():
