@@ -63,6 +63,7 @@ def command(
     """Remove the least sensitive ReLUs, fuse and re-fit convolutions, validate, and write a smaller model.
 
     Without a target or a gate only what changes nothing goes: folded and idle nodes, dead channels, denormal weights.
+    With a target these go, too.
 
     Examples:
       onnxshallow optimize net.onnx --target-relus 0.58 --calib images.npz

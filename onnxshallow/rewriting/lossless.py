@@ -23,6 +23,8 @@ from onnxshallow.analysis.ranges import Ranges
 from onnxshallow.analysis.streams import find_streams
 from onnxshallow.analysis.zeros import unneeded_channels
 from onnxshallow.model.network import Network, Node, outer_references
+from onnxshallow.model.orders import orders_of
+from onnxshallow.model.scales import scales_of
 from onnxshallow.model.shapes import all_names, bodies
 from onnxshallow.model.spelling.changes import Change, changed, fresh, in_order
 from onnxshallow.model.spelling.clamps import clamp_of
@@ -211,8 +213,10 @@ def _without_idle(model: onnx.ModelProto) -> onnx.ModelProto:
 def _needed(analysis: Analysis) -> tuple[dict[str, NDArray[np.int64]], int]:
     """By tensor which channels stay, for streams of which some can go, and how many go."""
     orders: dict[str, NDArray[np.int64]] = {}
-    gone = 0
+    gone, noted = 0, scales_of(analysis.network.model).keys() | orders_of(analysis.network.model).keys()
     for stream in dict.fromkeys(find_streams(analysis).values()):
+        if not noted.isdisjoint(stream.tensors):  # whose channels are told by their number
+            continue
         unneeded = unneeded_channels(analysis, stream, {})
         unneeded[0] &= not np.all(unneeded)
         if not unneeded.any():

@@ -18,6 +18,8 @@ from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.correction import correct, downstream
 from onnxshallow.fitting.gathering import KnownRows
 from onnxshallow.model.network import Network
+from onnxshallow.model.spelling import Plain
+from onnxshallow.rewriting.lossless import Removed
 from onnxshallow.rewriting.lowering.lower import MaskForm, lower
 from onnxshallow.runtime.cursor import Cursor
 from onnxshallow.runtime.progress import Step
@@ -38,19 +40,26 @@ class Realized:
         composition_error: where kernels were composed exactly, by how much that moved the outputs: RMS of the
             difference to the same network with its convolutions left apart, over the RMS of that; else None.
         short: names of the layers that were left as they are, as there were too few rows to fit them to.
-        flushed: how many denormal weights were made zero.
+        plain: how the network is spelled in a file; None where as it stands here.
+        removed: what went beside what a plan takes out, as it changes nothing.
     """
 
     network: Network
     outputs: list[np.ndarray]
     composition_error: float | None = None
     short: tuple[str, ...] = ()
-    flushed: int = 0
+    plain: Plain | None = None
+    removed: Removed | None = None
 
     @property
     def model(self) -> onnx.ModelProto:
         """The model."""
         return self.network.model
+
+    @property
+    def written(self) -> onnx.ModelProto:
+        """The model as it stands in a file."""
+        return self.model if self.plain is None else self.plain.restored(self.model)
 
     @cached_property
     def analysis(self) -> Analysis:

@@ -11,7 +11,8 @@ from onnxshallow.fitting.calibration import Calibration
 from onnxshallow.fitting.gathering import KnownRows
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
-from onnxshallow.rewriting.lossless import with_flushed_weights
+from onnxshallow.model.spelling import plainly_spelled
+from onnxshallow.rewriting.lossless import lossless
 from onnxshallow.rewriting.realize import Realized, realize
 from onnxshallow.runtime.cursor import Batches
 from onnxshallow.runtime.progress import Progress, counted
@@ -27,7 +28,7 @@ from onnxshallow.validation.peaks import Pair
 from onnxshallow.validation.seen import Seen
 from onnxshallow.validation.synthetic import synthetic_findings
 
-__all__ = ["Attempt", "carry_out", "examined", "judged", "realize_with", "validate"]
+__all__ = ["Attempt", "carry_out", "examined", "judged", "realize_with", "tidied", "validate"]
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ def judged(
     progress: Progress,
     original: Runner | None = None,
 ) -> Attempt:
-    """What comes of a rewritten model, without its denormal weights: compared with the original, held to the gates.
+    """What comes of a rewritten model: compared with the original, held to the gates.
 
     Args:
         inputs: model and data.
@@ -195,13 +196,23 @@ def judged(
         progress: shows how it goes.
         original: what runs the original, if it is not to be loaded anew.
     """
-    model, flushed = with_flushed_weights(realized.model)
-    if flushed:
-        realized = replace(realized, network=Network(model, realized.network.input_shapes), flushed=flushed)
     comparison = validate(inputs, realized, progress, original)
     limits = Limits.from_config(inputs.config) if inputs.data.validated else None
     decide = inputs.config.validate_data is not None
     return Attempt(plan, realized, comparison, decide, limits, stability, inputs.calibration.watched)
+
+
+def tidied(inputs: Inputs, realized: Realized) -> Realized:
+    """The rewritten model, or the original itself, without what changes nothing (`onnxshallow.rewriting.lossless`).
+
+    Args:
+        inputs: the original.
+        realized: in the original's plain spelling.
+    """
+    model, removed = lossless(inputs.document.plain.restored(realized.model), inputs.config.input_shape)
+    plain = plainly_spelled(model)
+    network = Network(plain.model, realized.network.input_shapes)
+    return replace(realized, network=network, plain=plain, removed=removed)
 
 
 def realize_with(

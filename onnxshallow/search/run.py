@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onnxshallow.errors import TargetError
 from onnxshallow.runtime.progress import Clock, Progress
-from onnxshallow.search.attempt import Attempt, carry_out, judged
+from onnxshallow.search.attempt import Attempt, carry_out, judged, tidied
 from onnxshallow.search.compete import LookedAt, search
 from onnxshallow.search.frontier import expected_frontier
 from onnxshallow.search.inputs import Inputs, Observation, observe
@@ -129,5 +129,6 @@ class Run:
         """
         with self.clock("fit"):
             realized, stability = carry_out(self.inputs, self.observation, plan, self.progress)
+            realized = tidied(self.inputs, realized)
         with self.clock("validate"):
             return judged(self.inputs, plan, realized, stability, self.progress, original)

@@ -1,17 +1,14 @@
 """`optimize` without a target: what can go without a change goes, and the outputs prove it."""
 
-from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
-from onnxshallow.model.spelling import plainly_spelled
-from onnxshallow.rewriting.lossless import lossless
 from onnxshallow.rewriting.realize import Realized
 from onnxshallow.runtime.progress import Clock, Progress
-from onnxshallow.search.attempt import Attempt, judged
+from onnxshallow.search.attempt import Attempt, judged, tidied
 from onnxshallow.search.inputs import Inputs
 from onnxshallow.search.plan import Plan
 from onnxshallow.validation.judgement import Finding
 from onnxshallow.validation.metrics import relative_error
-from onnxshallow.workflows.outcome import Tidied, outcome
+from onnxshallow.workflows.outcome import outcome
 from onnxshallow.workflows.result import Result
 
 __all__ = ["tidy"]
@@ -33,12 +30,10 @@ def tidy(inputs: Inputs, progress: Progress, clock: Clock, *, force: bool = Fals
         force: take the model also where it is refused.
     """
     with clock("rewrite"):
-        model, removed = lossless(inputs.document.model, inputs.config.input_shape)
-        made = Realized(Network(plainly_spelled(model).model, inputs.analysis.network.input_shapes), outputs=[])
+        made = tidied(inputs, Realized(inputs.analysis.network, outputs=[]))
     with clock("validate"):
         attempt = judged(inputs, Plan((), {}), made, None, progress)
-    tidied = Tidied(model, removed, _moved(inputs, attempt))
-    return outcome(inputs, attempt, [removed.in_words], clock, force=force, tidied=tidied)
+    return outcome(inputs, attempt, [], clock, force=force, moved=_moved(inputs, attempt))
 
 
 def _moved(inputs: Inputs, attempt: Attempt) -> list[Finding]:

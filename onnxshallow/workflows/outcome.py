@@ -2,10 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-import onnx
 
 from onnxshallow import __version__
 from onnxshallow.analysis import Analysis
@@ -18,7 +17,6 @@ from onnxshallow.options.config import Config
 from onnxshallow.report.build.provenance import provenance
 from onnxshallow.report.build.run import build_report
 from onnxshallow.report.build.training import training_report
-from onnxshallow.rewriting.lossless import Removed
 from onnxshallow.runtime.progress import Clock
 from onnxshallow.search.attempt import Attempt
 from onnxshallow.search.inputs import Inputs
@@ -32,7 +30,7 @@ from onnxshallow.validation.judgement import Finding, judge
 from onnxshallow.validation.speed import speed_finding
 from onnxshallow.workflows.result import Result
 
-__all__ = ["Tidied", "outcome", "require_data_for_gates", "unreached"]
+__all__ = ["outcome", "require_data_for_gates", "unreached"]
 
 logger = logging.getLogger(__name__)
 
@@ -79,25 +77,10 @@ def _remarks_on_rows(inputs: Inputs, attempt: Attempt) -> list[str]:
     return [f"{what} not re-fitted, with too few rows of samples: {named}; give more with {option}"]
 
 
-def _remarks_on_denormal(attempt: Attempt) -> list[str]:
-    """A remark where weights were made zero that are so small that processors take long over them."""
-    flushed = attempt.realized.flushed
-    return [f"denormal weights made zero, over which processors take long: {flushed}"] if flushed else []
-
-
-@dataclass(frozen=True, eq=False)
-class Tidied:
-    """A model without what changes nothing.
-
-    Attributes:
-        model: as it is written.
-        removed: how much went.
-        findings: what speaks against it.
-    """
-
-    model: onnx.ModelProto
-    removed: Removed
-    findings: Sequence[Finding] = ()
+def _remarks_on_removed(attempt: Attempt) -> list[str]:
+    """A remark on what went as it changes nothing; where nothing else was to go, also where there was nothing."""
+    removed = attempt.realized.removed
+    return [removed.in_words] if removed is not None and (removed or not attempt.plan.candidates) else []
 
 
 def outcome(
@@ -110,7 +93,7 @@ def outcome(
     force: bool = False,
     trained: Trained | None = None,
     start: Document | None = None,
-    tidied: Tidied | None = None,
+    moved: Sequence[Finding] = (),
 ) -> Result:
     """What was made, judged, and everything known of it as one report.
 
@@ -123,23 +106,17 @@ def outcome(
         force: whether the model is wanted also where it is refused.
         trained: how its weights learned, where they did.
         start: the optimized model that was given, where one was.
-        tidied: what was made where nothing but what changes nothing went.
+        moved: what speaks against calling it the same, where nothing but what changes nothing went.
     """
     config, original, made = inputs.config, inputs.analysis, attempt.realized.analysis
-    if tidied is not None:
-        model = tidied.model
-    elif start is not None:
-        model = attempt.realized.model
-    else:
-        model = inputs.document.plain.restored(attempt.realized.model)
+    model, removed = attempt.realized.written, attempt.realized.removed
     with clock("latency"):
         (measured,) = measured_speeds(inputs, [model])
     model = inputs.document.written(model)
     told = None
     if trained is not None:
         told = training_report(inputs, trained, clock.seconds.get("train", 0.0), start)
-    changed = bool(attempt.plan.candidates or attempt.realized.flushed if tidied is None else tidied.removed)
-    if changed or (told is not None and told.kept):
+    if attempt.plan.candidates or removed or (told is not None and told.kept):
         said = provenance(__version__, inputs, attempt.plan, told, start) if config.metadata else None
         model = with_provenance(model, said)
     size = byte_size(model)
@@ -148,7 +125,7 @@ def outcome(
     judgement = judge(
         [
             *attempt.findings,
-            *([] if tidied is None else tidied.findings),
+            *moved,
             *_lost_in_fixed_point(inputs, rounded),
             *attempt.against_the_data(inputs),
             *missed_targets(config, inputs.budget, original, made, size),
@@ -161,12 +138,12 @@ def outcome(
     facts = [*kept, *(gate.in_short() for gate in attempt.gates), *steady, speed.text]
     learned = () if trained is None else trained.remarks
     remarks = [*inputs.document.remarks, *remarks, *learned, *_remarks_on_squares(inputs, attempt)]
-    remarks += _remarks_on_rows(inputs, attempt) + _remarks_on_denormal(attempt)
+    remarks += _remarks_on_rows(inputs, attempt) + _remarks_on_removed(attempt)
     report = build_report(inputs, attempt, measured, judgement, facts, remarks, clock.seconds, run, rounded)
     if told is not None:
         report = report.model_copy(update={"training": told, **({} if start is None else {"decisions": []})})
-    if tidied is not None:
-        report = report.model_copy(update={"lossless": tidied.removed})
+    if removed is not None:
+        report = report.model_copy(update={"lossless": removed})
     if report.optimized is not None:
         report = report.model_copy(update={"optimized": replace(report.optimized, size_bytes=size)})
     return Result(inputs.document, model, attempt.plan, report, judgement.error)

@@ -114,7 +114,7 @@ def pareto(
                 done[plan.keys] = _carried_out(result.run, plan, original)
             found.append((asked[budget], done[plan.keys]))
         with clock("latency"):
-            models = [inputs.document.plain.restored(attempt.realized.model) for attempt in done.values()]
+            models = [attempt.realized.written for attempt in done.values()]
             speeds = measured_speeds(inputs, models or [inputs.document.model])
     by_plan = dict(
         zip(done, speeds, strict=False)

@@ -5,13 +5,15 @@ import onnx
 import pytest
 
 from onnxshallow import optimize
+from onnxshallow.analysis import analyze
 from onnxshallow.model.document import as_document
 from onnxshallow.rewriting.lossless import Removed
+from onnxshallow.search import attempt
 from onnxshallow.workflows import lossless as workflow
 from onnxshallow.workflows import outcome
 from tests.conftest import MODELS
 from tests.graphs import assert_same_function
-from tests.networks import build, chain, residual
+from tests.networks import build, chain, residual, run_exactly, smooth
 from tests.runs import assert_error, run, speed_of
 
 
@@ -65,7 +67,40 @@ def test_with_a_target_denormal_weights_go_too(tmp_path):
     made = [onnx.numpy_helper.to_array(tensor) for tensor in result.model.graph.initializer]
     assert not any(((tensor != 0) & (abs(tensor) < 1e-38)).any() for tensor in made if tensor.dtype == np.float32)
     (said,) = [remark for remark in result.report.verdict.remarks if "denormal" in remark]
-    assert said.endswith(f"take long: {values[0].size}")
+    assert said == f"what changes nothing went: {values[0].size} denormal weights made zero"
+
+
+@pytest.mark.parametrize("extra", [{}, {"polynomials": True, "granularity": "channel"}])
+def test_with_a_target_what_changes_nothing_goes_too(extra):
+    text = """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
+        i = Identity(x) a = Conv(i, w0) r = Relu(a) c = Cast<to=1>(r) b = Conv(c, w1) s = Relu(b)
+        h = Add(k, k) t = Mul(s, h) d = Conv(t, w2) u = Relu(d) y = Conv(u, w3) }"""
+    weights = {f"w{place}": (4, 3 if place == 0 else 4, 1, 1) for place in range(4)}
+    model = build(text, k=np.ones(1, np.float32), **weights)
+    result = optimize(model, target_relus=0.7, calib_samples=32, cache=False, **extra)
+    operators = [node.op_type for node in result.model.graph.node]
+    assert not {"Identity", "Cast"} & set(operators)
+    assert result.report.lossless.idle
+    assert any(remark.startswith("what changes nothing went: ") for remark in result.report.verdict.remarks)
+    assert result.report.optimized.relus == analyze(result.model).cost.relus
+    feeds = {"x": smooth(5, 3, 8)}
+    again = optimize(result.model, calib_samples=8, cache=False)
+    np.testing.assert_allclose(run_exactly(again.model, feeds)[0], run_exactly(result.model, feeds)[0], rtol=1e-4)
+
+
+def test_what_was_learned_is_written_without_what_changes_nothing(tmp_path):
+    pytest.importorskip("torch")
+    text = """(float[N,3,8,8] x) => (float[N,4] y) {
+        i = Identity(x) a = Conv(i, w0) r = Relu(a) c = Cast<to=1>(r) b = Conv(c, w1) s = Max(b, zero)
+        d = Conv(s, w2) g = GlobalAveragePool(d) y = Flatten(g) }"""
+    weights = {f"w{place}": (4, 3 if place == 0 else 4, 1, 1) for place in range(3)}
+    np.savez(tmp_path / "x.npz", x=smooth(64, 3, 8))
+    model = build(text, zero=np.zeros((), np.float32), **weights)
+    options = dict(calib=str(tmp_path / "x.npz"), calib_samples=32, finetune="4steps", granularity="channel")
+    result = optimize(model, target_relus=0.6, cache=False, force=True, **options)
+    operators = [node.op_type for node in result.model.graph.node]
+    assert result.report.training.steps == 4
+    assert not {"Identity", "Cast"} & set(operators)
 
 
 def test_what_moves_the_outputs_is_refused(tmp_path, monkeypatch):
@@ -76,7 +111,7 @@ def test_what_moves_the_outputs_is_refused(tmp_path, monkeypatch):
         tensor.CopyFrom(onnx.numpy_helper.from_array(1.01 * onnx.numpy_helper.to_array(tensor), tensor.name))
         return made, Removed(1, 0, 0, 0, 0, 0)
 
-    monkeypatch.setattr(workflow, "lossless", damaged)
+    monkeypatch.setattr(attempt, "lossless", damaged)
     onnx.save(chain(), tmp_path / "net.onnx")
     done = run("optimize", tmp_path / "net.onnx", "--calib-samples", "8")
     assert_error(done, 4, "though nothing was left out")

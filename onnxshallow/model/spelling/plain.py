@@ -65,6 +65,8 @@ class Plain:
         """What was made of `model`, with all that is left as it was in the spelling of the original."""
         if self.model is self.original:
             return made
+        if made is self.model:
+            return self.original
         graph, first = made.graph, self.original.graph
         stored = {t.name for t in (*graph.initializer, *first.initializer)}
         stored |= {t.values.name for t in (*graph.sparse_initializer, *first.sparse_initializer)}

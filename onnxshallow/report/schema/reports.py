@@ -299,7 +299,7 @@ class Report(Part):
     The fields from `classes` on are as in `ValidationReport`; nothing is said without real data. `speed` is what was
     measured in onnxruntime, as `bench` does. `stability` is how far activations grow, where the optimized network
     squares more. `fixed_point` is what that arithmetic makes of it, where private inference is what it is for.
-    `training` tells how weights learned, where they did. `lossless` counts what went where there was no target.
+    `training` tells how weights learned, where they did. `lossless` counts what went as it changes nothing.
     `forecast` is what the run was to take, and what it took. `calibration_samples` are those that were fitted to and
     chosen by, which may be fewer than the option of that name allows.
     """
