@@ -170,11 +170,9 @@ def examined(
     data = inputs.data
     pair = Pair(inputs.reference, realized.network, suspects)
     sources = {IN_SOURCE: affordable_pool(inputs), "validation samples": data.report}
-    with progress.stage("Looking for growth", len(sources)) as step:
-        for name, samples in sources.items():
-            if not (briefly and pair.offenders):
-                pair.examine(name, samples, data.batch, inputs.config.seed, briefly=briefly)
-            step()
+    for name, samples in sources.items():
+        if not (briefly and pair.offenders):
+            pair.examine(name, samples, data.batch, inputs.config.seed, briefly=briefly, progress=progress)
     return pair
 
 

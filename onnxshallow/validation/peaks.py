@@ -17,6 +17,7 @@ from onnxshallow.data.splits import subset
 from onnxshallow.model.network import Network
 from onnxshallow.model.scales import scales_of
 from onnxshallow.model.session import Session
+from onnxshallow.runtime.progress import Progress, Silent, counted
 from onnxshallow.runtime.segment import build_segment
 from onnxshallow.validation.growth import BOUND, Growth, Range, Stability, bits, growth
 
@@ -201,7 +202,16 @@ class Pair:
         )
         self._note(name, pairs, usual=usual)
 
-    def examine(self, name: str, samples: Samples, batch: int, seed: int = 0, *, briefly: bool = False) -> None:
+    def examine(
+        self,
+        name: str,
+        samples: Samples,
+        batch: int,
+        seed: int = 0,
+        *,
+        briefly: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
         """Note the growth on samples, on changed copies of the most extreme and of others, and on provoked ones.
 
         Where changed copies of these grow, those of all samples are looked at, or of as many as can be afforded.
@@ -212,38 +222,48 @@ class Pair:
             batch: samples a batch.
             seed: of what is drawn at random.
             briefly: look at all the samples only where nothing grew too far on the few that are changed.
+            progress: shows how it goes.
         """
-        whole = is_fixed(self._reference.network.inputs)
+        whole, progress = is_fixed(self._reference.network.inputs), progress or Silent()
 
         def batches(part: Samples) -> Iterator[Batch]:
             return (feeds for feeds, _ in labelled_batches(part, batch, whole=whole))
 
-        peaks = self._reference.on(name, batches(samples))
-        if not briefly:
-            self.look(name, batches(samples), usual=True)
+        passes = 1 if briefly else 2
+        with progress.stage(f"Looking at {name}", passes * -(-len(samples) // batch)) as step:
+            peaks = self._reference.on(name, counted(batches(samples), step))
+            if not briefly:
+                self.look(name, counted(batches(samples), step), usual=True)
         self._usual = peaks[:, self._columns].max(axis=0, initial=0.0)
         most = max(batch, _CHANGED)
         extreme = most_extreme(peaks, most)
         few = samples.take(np.union1d(extreme[:most], subset(len(peaks), most, seed)))
         starts = list(batches(few))
         changer = Changer.of(self._reference.network.inputs, starts, seed)
-        for change in changer.changes:
-            self.look(f"{name}, {change}", (changer.changed(feeds, change) for feeds in starts))
-            found = self._found.get(f"{name}, {change}")
-            if found is not None and found.factor > _SUSPECT:
-                self.suspects.add((name, change))
+        with progress.stage("Looking for growth", len(starts) * len(changer.changes)) as step:
+            for change in changer.changes:
+                self.look(f"{name}, {change}", (changer.changed(feeds, change) for feeds in counted(starts, step)))
+                found = self._found.get(f"{name}, {change}")
+                if found is not None and found.factor > _SUSPECT:
+                    self.suspects.add((name, change))
         if changer.images:
             self.look(f"{name}, in plain colours", [changer.plain(starts[0])])
-        self._note(f"{name}, provoked", provoked(self, starts[: max(1, _PROVOKED // batch)], changer))
+        provoking = starts[: max(1, _PROVOKED // batch)]
+        with progress.stage("Provoking growth", _ROUNDS * len(provoking)) as step:
+            self._note(f"{name}, provoked", counted(provoked(self, provoking, changer), step))
         if briefly and self.offenders:
             return
-        if briefly:
-            self.look(name, batches(samples), usual=True)
         suspects = [change for change in changer.changes if (name, change) in self.suspects]
         each = self._reference.suspects // max(len(suspects), 1)
         more = samples.take(subset(len(samples), max(len(few), each), seed))
-        for change in suspects if len(more) > len(few) else ():
-            self.look(f"more {name}, {change}", (changer.changed(feeds, change) for feeds in batches(more)))
+        closer = {change: more for change in suspects if len(more) > len(few)}
+        total = sum(-(-len(part) // batch) for part in (*([samples] if briefly else []), *closer.values()))
+        with progress.stage(f"Looking closer at {name}", total) as step:
+            if briefly:
+                self.look(name, counted(batches(samples), step), usual=True)
+            for change, part in closer.items():
+                copies = (changer.changed(feeds, change) for feeds in counted(batches(part), step))
+                self.look(f"more {name}, {change}", copies)
 
     def _note(
         self,

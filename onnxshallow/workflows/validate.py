@@ -170,9 +170,7 @@ def _stability(
     if optimized.cost.squares <= original.cost.squares:
         return None
     pair = Pair(Reference(original, config.threads or 0), optimized.network)
-    with progress.stage("Looking for growth", 1) as step:
-        pair.examine("samples", samples, batch, config.seed)
-        step()
+    pair.examine("samples", samples, batch, config.seed, progress=progress)
     return pair.result
 
 

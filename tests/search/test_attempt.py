@@ -142,7 +142,7 @@ def test_validation_samples_are_looked_at_last(inputs, observation_with_parabola
     looked = []
 
     class Noted(Pair):
-        def examine(self, name, samples, batch, seed, *, briefly):
+        def examine(self, name, samples, batch, seed, *, briefly, progress):
             looked.append(name)
             self.offenders.append({})
 

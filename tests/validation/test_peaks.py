@@ -1,4 +1,5 @@
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -262,3 +263,30 @@ def test_a_brief_look_finds_what_a_long_one_finds():
         pair.examine("samples", samples_of(x), 16, briefly=briefly)
         results.append(pair.result)
     assert {each.samples: each for each in results[0].growth} == {each.samples: each for each in results[1].growth}
+
+
+@pytest.mark.parametrize("briefly", [False, True])
+@pytest.mark.parametrize("square", [0.12, 30.0])
+def test_every_stage_ends_where_it_said_it_would(square, briefly):
+    stages = Stages()
+    pair = Pair(Reference(ANALYSIS, 1), with_parabola("r1", square))
+    pair.examine("samples", samples_of(smooth(600, 3, 8)), 16, briefly=briefly, progress=stages)
+    assert len(stages.seen) == 4 - (briefly and square > 1)
+    assert all(steps == total > 0 for _, total, steps in stages.seen)
+
+
+class Stages:
+    def __init__(self):
+        self.seen = []
+
+    @contextmanager
+    def stage(self, name, total):
+        self.seen.append([name, total, 0])
+
+        def step():
+            self.seen[-1][2] += 1
+
+        yield step
+
+    def note(self, text):
+        raise AssertionError(text)
