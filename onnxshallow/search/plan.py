@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,8 @@ from onnxshallow.model.files import write_text
 from onnxshallow.text import first_line
 
 __all__ = ["Plan", "load_plan", "match_plan", "plan_to_json", "save_plan"]
+
+logger = logging.getLogger(__name__)
 
 _VERSION = 1
 # The variants that every entry names, as files have done from the first on; other actions' come after them.
@@ -89,11 +92,16 @@ def save_plan(plan: Plan, model_sha256: str, path: Path) -> None:
     write_text(json.dumps(plan_to_json(plan, model_sha256), indent=2) + "\n", path)
 
 
-def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
+def load_plan(path: Path, available: Sequence[Candidate], model_sha256: str | None = None) -> Plan:
     """Read a plan and find its entries among the candidates of a model.
 
     An entry is recognised by `action`, `source`, `output`, `exactness` and what tells candidates of one place apart,
     such as `kernel`; what else it says is recomputed.
+
+    Args:
+        path: of the plan.
+        available: the model's candidates.
+        model_sha256: of the model's file; a plan that says it was made for another is warned of.
 
     Raises:
         UsageError: the file is no plan, or an entry does not fit the model.
@@ -115,6 +123,8 @@ def load_plan(path: Path, available: Sequence[Candidate]) -> Plan:
     found = [next(filter(entry.means, at_place.get(entry.place, ())), None) for entry in entries]
     asked = [(entry.key, entry.sites, candidate) for entry, candidate in zip(entries, found, strict=True)]
     chosen = _fitting_together(asked, str(path))
+    if model_sha256 not in (None, content.get("model_sha256", model_sha256)):
+        logger.warning("%s was made for another model file; it fits this one, which is judged by its own data.", path)
     stated = zip(chosen, entries, strict=True)
     return Plan(chosen, {c.key: entry.damage for c, entry in stated if entry.damage is not None})
 

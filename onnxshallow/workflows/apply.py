@@ -58,7 +58,10 @@ def apply_plan(
         with clock("load"):
             inputs = load_inputs(as_document(model, config.tensor_limit, freeze=config.freeze_weights), config)
             possible = find_every_candidate(inputs)
-            wanted = match_plan(plan, possible) if isinstance(plan, Plan) else load_plan(Path(plan), possible)
+            if isinstance(plan, Plan):
+                wanted = match_plan(plan, possible)
+            else:
+                wanted = load_plan(Path(plan), possible, inputs.document.sha256)
         _check_form(config, wanted)
         attempt = Run.begin(inputs, shown, clock, plan=wanted).attempt(wanted)
         return outcome(inputs, attempt, [], clock, force=force)

@@ -36,6 +36,13 @@ def test_a_saved_plan_is_loaded_as_it_was(tmp_path):
     assert loaded == plan
 
 
+@pytest.mark.parametrize(("given", "warned"), [("abc", False), (None, False), ("def", True)])
+def test_a_plan_for_another_file_is_warned_of(tmp_path, caplog, given, warned):
+    save_plan(Plan((FUSE,), {}), "abc", tmp_path / "plan.json")
+    load_plan(tmp_path / "plan.json", AVAILABLE, given)
+    assert ("made for another model file" in caplog.text) == warned
+
+
 def test_the_file_names_the_model_and_what_is_saved():
     content = plan_to_json(Plan((SINGLE,), {SINGLE.key: 0.5}, 0.75), "abc")
     assert content["model_sha256"] == "abc"
