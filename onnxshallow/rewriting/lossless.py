@@ -37,6 +37,8 @@ __all__ = ["Removed", "lossless", "with_flushed_weights"]
 
 # Constants of up to so many bytes are stored in place of the nodes that compute them.
 _SMALL = 1 << 12
+# What is made of stored integers by these is left to be: engines that compute in integers look for it.
+_OF_INTEGERS = ("DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear")
 _SHORT = {onnx.TensorProto.FLOAT: np.finfo(np.float32).tiny, onnx.TensorProto.DOUBLE: np.finfo(np.float64).tiny}
 
 
@@ -152,10 +154,16 @@ def _with_constants(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
     if model.ir_version < 4:  # every initializer would have to be listed as an input, too
         return model, 0
     network = Network(model)
-    read = {name for node in network.nodes if not _is_computed(network, node) for name in node.reads}
-    values = {}
+    quantized = set[str]()
     for node in network.nodes:
-        for name in node.outputs if _is_computed(network, node) else ():
+        if node.op in _OF_INTEGERS or not quantized.isdisjoint(node.reads):
+            quantized.update(node.outputs)
+    nodes = [node for node in network.nodes if quantized.isdisjoint(node.outputs)]
+    computed = {node.index for node in nodes if _is_computed(network, node)}
+    read = {name for node in network.nodes if node.index not in computed for name in node.reads}
+    values = {}
+    for index in sorted(computed):
+        for name in network.nodes[index].outputs:
             value = network.constant(name) if name in read and not network.is_output(name) else None
             if value is not None and value.dtype.kind in "biuf" and value.nbytes <= _SMALL:
                 values[name] = value

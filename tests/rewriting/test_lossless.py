@@ -56,6 +56,17 @@ def test_what_computes_large_constants_stays():
     assert removed == NOTHING
 
 
+def test_quantized_weights_stay_quantized():
+    text = """(float[N,3,8,8] x) => (float[N,4,8,8] y) {
+        f = DequantizeLinear(w, scale, zero) v = Identity(f) y = Conv(x, v) }"""
+    w = np.arange(-6, 6, dtype=np.int8).reshape(4, 3, 1, 1)
+    scale = np.full((), 0.1, np.float32)
+    operators, removed, made = tidied(text, opset=19, ir=9, w=w, scale=scale, zero=np.zeros((), np.int8))
+    assert "DequantizeLinear" in operators
+    assert removed.computed == 0
+    assert {tensor.name for tensor in made.graph.initializer} == {"w", "scale", "zero"}
+
+
 def test_channels_that_are_zero_go():
     w = signed("w", (6, 3, 3, 3))
     w[[1, 4]] = 0
