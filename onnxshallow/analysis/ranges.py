@@ -67,6 +67,8 @@ class Ranges:
         return self._known.get(tensor, _ANY)
 
     def _of_layer(self, layer: Layer) -> Clamp:
+        if not layer.is_light:
+            return _ANY
         convolution = self._analysis.layers.convolution(layer)
         read = self.of(layer.source)
         if any(pad > 0 for pad in (*convolution.pads_begin, *convolution.pads_end)):
