@@ -146,7 +146,8 @@ def _is_foldable(analysis: Analysis, layer: Layer) -> bool:
     """Whether a layer is several nodes, and its weights are stored; those that are computed may be stored as less."""
     network = analysis.network
     main = network.nodes[layer.main]
-    return len(layer.nodes) > 1 and layer.is_light and (layer.kind == "affine" or network.initializer(main.inputs[1]) is not None)
+    stored = layer.kind == "affine" or network.initializer(main.inputs[1]) is not None
+    return len(layer.nodes) > 1 and layer.is_light and stored
 
 
 def _with_constants(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
