@@ -270,7 +270,7 @@ def _memory(inputs: Inputs) -> int:
     Libraries are loaded before this, or when the fit is over.
     """
     analysis, calibration = inputs.analysis, inputs.calibration
-    samples = count_samples(calibration.batches)
+    samples = count_samples(calibration.batches) + (Watching.of(inputs).watched if inputs.config.squares else 0)
     kept = min(samples * bytes_of_sample(analysis) // 2, calibration.store.budget)
     fits = max((_fit_bytes(analysis, layer, samples, calibration) for layer in _layers(analysis)), default=0)
     running = inputs.data.batch * bytes_of_sample(analysis)

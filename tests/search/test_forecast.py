@@ -6,7 +6,11 @@ from onnxshallow.runtime.store import memory_in_use
 from onnxshallow.search import forecast as module
 from onnxshallow.search.candidates import possible_candidates
 from onnxshallow.search.forecast import Forecast, Work, count_samples, forecast, work_of
+from onnxshallow.search.memory import bytes_of_sample
 from onnxshallow.search.pace import Pace
+from onnxshallow.search.watched import Watching
+from tests.networks import smooth
+from tests.runs import load_case
 
 NOTHING = Pace(0, 0, 0, 0, 0)
 
@@ -70,6 +74,14 @@ def test_a_frontier_carries_out_a_model_for_each_target_and_shares_the_plans(inp
     assert three["fit"] == one["fit"].times(3)
     assert three["sensitivity"] == one["sensitivity"]
     assert one["plan"].samples < three["plan"].samples <= 3 * one["plan"].samples
+
+
+def test_memory_knows_of_the_samples_that_squares_add(tmp_path, monkeypatch):
+    inputs = load_case(tmp_path, arrays={"x": smooth(300, 3, 6)}, calib_samples=200, target_relus=0.5)
+    squared = with_options(inputs, polynomials=True)
+    monkeypatch.setattr("onnxshallow.search.forecast.memory_in_use", lambda: 0)
+    first, second = (forecast(each, NOTHING).memory_bytes for each in (inputs, squared))
+    assert second - first >= Watching.of(squared).watched * bytes_of_sample(inputs.analysis) // 2 > 0
 
 
 def test_memory_is_what_is_held_and_more(inputs):
