@@ -62,7 +62,9 @@ class Measurable:
             _give_axis(result, name)
         for name in self.outputs:
             _take_axis(result, name)
-        for values, originals in ((graph.input, first.input), (graph.output, first.output)):
+        before = {value.name: value for value in first.input}
+        given = [before.get(value.name, value) for value in made.graph.input]  # before IR 4 also weights, old and new
+        for values, originals in ((graph.input, given), (graph.output, first.output)):
             del values[:]
             values.extend(originals)
         _drop_unread_axes(graph, _stored(self.model) - _stored(self.original))

@@ -221,3 +221,17 @@ def test_a_segmenter_that_ends_in_classes_is_optimized(tmp_path):
     assert any("measured at 'k'" in remark for remark in result.report.verdict.remarks)
     result.save(tmp_path / "small.onnx")
     assert run("validate", path, tmp_path / "small.onnx", "--data", data, *ANY_LOSS).exit_code == 0
+
+
+@pytest.mark.parametrize("ending", ["y = ArgMax<axis=1>(k)", "y = Cast<to=7>(k)"])
+def test_weights_that_are_listed_as_inputs_are_those_of_what_was_made(ending):
+    shape = "int64[N,1,6,6]" if "ArgMax" in ending else "int64[N,4,6,6]"
+    text = f"(float[N,3,6,6] x) => ({shape} y) {{ {CHAIN} {ending} }}"
+    model = parse(text, opset=9, ir=3, as_inputs=True, **CHAIN_WEIGHTS)
+    result = onnxshallow.optimize(model, target_relus=0.6, calib_samples=32, cache=None, force=True)
+    stored = {tensor.name for tensor in result.model.graph.initializer}
+    listed = [value.name for value in result.model.graph.input]
+    assert stored - {value.name for value in model.graph.input}
+    assert listed[0] == "x"
+    assert set(listed[1:]) == stored
+    onnx.checker.check_model(result.model, full_check=True)
