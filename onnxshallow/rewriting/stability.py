@@ -36,6 +36,8 @@ def why_unstable(
         for site in original.sites
         if site.name in statistics and site.node >= 0 and rewritten.producer(site.output) is not None
     ]
+    if not sites:  # each went into what follows
+        return None
     batches = calibration.watched or calibration.batches[calibration.selection]
     run = Peaks(rewritten, [site.output for site in sites], calibration.threads)
     before = np.array([statistics[site.name].peak for site in sites])

@@ -65,3 +65,11 @@ def test_sites_that_only_the_original_has_are_left_out():
     rewritten.model.graph.output[0].name = "r2"
     del rewritten.model.graph.node[[n.output[0] for n in rewritten.model.graph.node].index("r2") + 1 :]
     assert "'r2' grow to" in reason(analyze(rewritten.model).network)
+
+
+def test_nothing_is_compared_where_no_site_is_left():
+    rewritten = with_parabola("r2", 30.0)
+    kept = rewritten.model.graph.node[0]
+    del rewritten.model.graph.node[1:]
+    rewritten.model.graph.output[0].name = kept.output[0]
+    assert reason(analyze(rewritten.model).network) is None
