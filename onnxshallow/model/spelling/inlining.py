@@ -7,7 +7,7 @@ import onnx
 import onnx.inliner
 
 from onnxshallow.model.network import Network, Node
-from onnxshallow.model.shapes import all_names, bodies, without_large_values
+from onnxshallow.model.shapes import all_names, bodies, every_node, without_large_values
 from onnxshallow.model.spelling.changes import Change, fresh, reads
 
 __all__ = ["branches", "calls"]
@@ -25,11 +25,12 @@ def calls(model: onnx.ModelProto) -> tuple[list[Change], list[onnx.OperatorSetId
     light.graph.value_info.extend(
         onnx.helper.make_empty_tensor_value_info(tensor.values.name) for tensor in model.graph.sparse_initializer
     )
+    _state_defaults(light)
     whole = onnx.inliner.inline_local_functions(light)
     makers = {name: node for node in whole.graph.node for name in node.output if name}
     before = {name for node in model.graph.node for name in node.output}
     found = []
-    for place, node in enumerate(model.graph.node):
+    for place, node in enumerate(light.graph.node):
         outputs = [name for name in node.output if name]
         if any(makers.get(name) == node for name in outputs):
             continue  # as it was: no call, or one that cannot be written out
@@ -37,6 +38,16 @@ def calls(model: onnx.ModelProto) -> tuple[list[Change], list[onnx.OperatorSetId
         if new := [each for each in whole.graph.node if inside & set(each.output)]:
             found.append(Change.of(model.graph, [place], new))
     return found, list(whole.opset_import)
+
+
+def _state_defaults(model: onnx.ModelProto) -> None:
+    """Let every call state the attributes for which its function has a default, which onnx's inliner leaves out."""
+    defaults = {(each.domain, each.name, each.overload): each.attribute_proto for each in model.functions}
+    for graph in (model.graph, *model.functions):
+        for node in every_node(graph):
+            stated = {attribute.name for attribute in node.attribute}
+            given = defaults.get((node.domain, node.op_type, node.overload), ())
+            node.attribute.extend(attribute for attribute in given if attribute.name not in stated)
 
 
 def _inside(outputs: list[str], makers: Mapping[str, onnx.NodeProto], before: set[str]) -> set[str]:

@@ -6,7 +6,7 @@ from onnxshallow.analysis import find_sites
 from onnxshallow.model.network import Network
 from onnxshallow.model.spelling import plainly_spelled
 from onnxshallow.model.spelling.inlining import branches, calls
-from tests.graphs import assert_same_function, parse
+from tests.graphs import assert_close, assert_same_function, parse, run_plain, signed
 
 ACT = """<domain: "pkg", opset_import: ["" : 17]> act (a) => (b) { k = Relu(a) b = Sin(k) }"""
 DEEP = """<domain: "pkg", opset_import: ["" : 17, "pkg" : 1]> deep (a) => (b) { h = pkg.act(a) b = pkg.act(h) }"""
@@ -32,6 +32,20 @@ def test_calls_inside_bodies_are_written_out_too():
     made = plainly_spelled(model)
     (site,) = find_sites(Network(made.model))
     assert "runs conditionally" in site.refusal
+    assert made.restored(made.model) == model
+
+
+def test_calls_take_the_defaults_of_their_functions():
+    leaky = """<domain: "pkg", opset_import: ["" : 17]> leaky <alpha: float = 0.25, beta: float = 3.0> (a) => (b) {
+        h = LeakyRelu<alpha: float = @alpha>(a) b = HardSigmoid<alpha: float = @beta>(h) }"""
+    outer = """<domain: "pkg", opset_import: ["" : 17, "pkg" : 1]> outer (a) => (b) { b = pkg.leaky<beta=2.0>(a) }"""
+    text = "(float[N,3] x) => (float[N,3] y) { h = pkg.leaky(x) g = pkg.leaky<alpha=0.5>(h) y = pkg.outer(g) }"
+    model = parse(text, domains=["pkg"], functions=f"{leaky}\n{outer}")
+    made = plainly_spelled(model)
+    stated = [onnx.helper.get_attribute_value(node.attribute[0]) for node in made.model.graph.node]
+    assert stated == [0.25, 3.0, 0.5, 3.0, 0.25, 2.0]
+    values = {"x": signed("x", (4, 3))}
+    assert_close(run_plain(made.model, values)[0], run_plain(model, values)[0])
     assert made.restored(made.model) == model
 
 
