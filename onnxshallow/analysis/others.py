@@ -16,6 +16,8 @@ __all__ = ["other_activations"]
 _GATES = ("Sigmoid", "HardSigmoid", "Tanh")
 # Activations with a bias, which have two inputs.
 _BIASED = ("BiasGelu", "FastGelu")
+# Operators that onnxruntime's optimizer writes, also those of layouts of its own.
+_OF_ONNXRUNTIME = ("com.microsoft", "com.ms.internal")
 
 
 def other_activations(network: Network) -> tuple[str, ...]:
@@ -41,7 +43,7 @@ def _named(network: Network, last: bool = False) -> Iterator[str]:
             yield f"{node.op}-gated" if is_gate(network, node) else node.op
         elif kind_of(node) or node.is_op("Erf", "Shrink") or (node.domain == "com.microsoft" and node.op in _BIASED):
             yield called(node) or node.op
-        elif node.domain == "com.microsoft" and node.attributes.get("activation"):
+        elif node.domain.startswith(_OF_ONNXRUNTIME) and node.attributes.get("activation"):
             yield f"{node.attributes['activation']} in {node.op}"
 
 

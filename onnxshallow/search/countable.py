@@ -56,4 +56,10 @@ def _uncounted(analysis: Analysis) -> str | None:
             f"has no ReLU-like activation, and {', '.join(others)}, which are not counted and cannot be removed; "
             "ask for fewer MACs with --target-macs, or leave the model as it is."
         )
+    inside = [words for words in others if " in " in words]  # which layers hold
+    if inside:
+        return (
+            f"has {', '.join(inside)}, as onnxruntime's optimizer writes them, which are not counted, so no share of "
+            "all can be asked for; take the model from before that, or ask for fewer MACs with --target-macs."
+        )
     return None

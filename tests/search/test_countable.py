@@ -1,4 +1,6 @@
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from onnxshallow.errors import ModelError
@@ -39,3 +41,18 @@ def test_other_targets_are_not(tmp_path, text):
 
 def test_a_network_that_is_linear_has_nothing_that_is_not_counted(tmp_path):
     checked(tmp_path, LINEAR, Budget(0))
+
+
+def test_a_share_is_refused_where_layers_of_blocked_layout_hold_activations(tmp_path):
+    path = tmp_path / "blocked.onnx"
+    wide = "(float[N,3,6,6] x) => (float[N,16,6,6] y) { h = Conv(x, w) r = Relu(h) f = Conv(r, v) y = Tanh(f) }"
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(path), 4
+    content = parse(wide, w=(16, 3, 1, 1), v=(16, 16, 1, 1)).SerializeToString()
+    onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    model = onnx.load(path)
+    if not any(entry.domain.endswith("nchwc") for entry in model.opset_import):
+        pytest.skip("onnxruntime has no blocked layout on this processor")
+    inputs = load_inputs(as_document(model), resolve({"calib_samples": 20, "target_relus": 0.5}, path))
+    with pytest.raises(ModelError, match="1 Relu in Conv"):
+        require_countable(inputs, Budget(0))
