@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from onnxshallow.analysis.hidden import hidden_networks
 from onnxshallow.analysis.smooth import is_before_a_layer, is_gate, kind_of, smooth_kind, ungated_kind
-from onnxshallow.model.network import Network
+from onnxshallow.model.network import Network, Node
 from onnxshallow.model.spelling.smooth import called
 
 __all__ = ["other_activations"]
@@ -16,6 +16,7 @@ __all__ = ["other_activations"]
 _GATES = ("Sigmoid", "HardSigmoid", "Tanh")
 # Activations with a bias, which have two inputs.
 _BIASED = ("BiasGelu", "FastGelu")
+_COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 # Operators that onnxruntime's optimizer writes, also those of layouts of its own.
 _OF_ONNXRUNTIME = ("com.microsoft", "com.ms.internal")
 
@@ -43,8 +44,27 @@ def _named(network: Network, last: bool = False) -> Iterator[str]:
             yield f"{node.op}-gated" if is_gate(network, node) else node.op
         elif kind_of(node) or node.is_op("Erf", "Shrink") or (node.domain == "com.microsoft" and node.op in _BIASED):
             yield called(node) or node.op
+        elif _bends(network, node) and is_before_a_layer(network, node):
+            yield node.op
         elif node.domain.startswith(_OF_ONNXRUNTIME) and node.attributes.get("activation"):
             yield f"{node.attributes['activation']} in {node.op}"
+
+
+def _bends(network: Network, node: Node) -> bool:
+    """Whether a node is nonlinear, and no site: the greater of two computed tensors, a choice by size, a fold."""
+    if not _is_floating(network, node.outputs[0]):  # as sizes are computed
+        return False
+    if node.is_op("Max", "Min"):
+        return len({name for name in node.inputs if not network.is_constant(name)}) > 1
+    if node.is_op("Where"):
+        chosen = network.producer(node.inputs[0])
+        return chosen is not None and chosen.is_op(*_COMPARISONS) and _is_floating(network, chosen.inputs[0])
+    return node.is_op("Abs", "Cos", "Exp", "Sign", "Sin")
+
+
+def _is_floating(network: Network, tensor: str) -> bool:
+    info = network.inferred.get(tensor)
+    return info is not None and info.dtype is not None and info.dtype.kind == "f"
 
 
 def _in_words(name: str, count: int) -> str:

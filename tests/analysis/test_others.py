@@ -43,3 +43,25 @@ def test_those_that_are_attributes_of_a_layer_are_named_too():
     assert other_activations(Network(parse(text, domains=["com.microsoft"], w=(2, 3, 1, 1)))) == (
         "1 Gelu in FusedConv",
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("m = Max(p, q)", ("1 Max",)),
+        ("k = Min(p, q) m = Abs(k)", ("1 Min", "1 Abs")),
+        ("k = Sign(p) m = Sin(k)", ("1 Sign", "1 Sin")),
+        ("k = Greater(p, two) m = Where(k, p, q)", ("1 Where",)),
+        ("k = Cast<to=7>(p) l = Cast<to=7>(q) n = Max(k, l) m = Cast<to=1>(n)", ()),
+        ("m = Max(p, two)", ()),
+    ],
+)
+def test_what_bends_before_a_layer_is_named(body, said):
+    model = parse(
+        f"""(float[N,4,5,5] x) => (float[N,2,5,5] y) {{ p, q = Split<axis=1, num_outputs=2>(x) {body}
+        k2 = Conv(m, w) y = Max(k2, q) }}""",
+        opset=18,
+        two=np.full((), 2, np.float32),
+        w=(2, 2, 1, 1),
+    )
+    assert other_activations(Network(model)) == said

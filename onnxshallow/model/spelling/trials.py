@@ -18,7 +18,7 @@ __all__ = ["body_of", "regions", "tried"]
 
 _CURVED = (
     "Abs", "Clip", "Elu", "Erf", "Exp", "HardSigmoid", "LeakyRelu", "Max", "Min", "Relu", "Sigmoid", "Sign",
-    "Softplus", "Tanh", "Where",
+    "Softplus", "Sqrt", "Tanh", "Where",
 )  # fmt: skip
 _STRAIGHT = ("Add", "Cast", "CastLike", "Div", "Identity", "Log", "Mul", "Neg", "Pow", "Sub")
 _CONDITIONS = ("And", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or")

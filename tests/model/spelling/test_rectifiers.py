@@ -61,6 +61,11 @@ def test_what_is_something_else_stays(body):
     assert [node.op_type for node in made.graph.node] == [node.op_type for node in model.graph.node]
 
 
+def test_a_root_of_a_square_folds_too():
+    plain = plainly_spelled(spelled("q = Mul(x, x) a = Sqrt(q) s = Add(a, x) y = Mul(half, s)"))
+    assert [node.op_type for node in plain.model.graph.node] == ["Relu"]
+
+
 def test_what_is_read_between_stays():
     model = spelled("a = Abs(x) s = Add(x, a) h = Div(s, two) y = Mul(h, a)")
     assert len(plainly_spelled(model).model.graph.node) == 4
