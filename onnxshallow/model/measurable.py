@@ -21,6 +21,8 @@ from onnxshallow.model.tensors import TensorInfo
 
 __all__ = ["Measurable", "measurable"]
 
+# What an image may go through before it gets an axis for the batch.
+_BEFORE_BATCH = ("Add", "Cast", "CastLike", "Clip", "Div", "Identity", "Mul", "Pad", "Resize", "Sub", "Transpose")
 # What tells sizes, and nothing of values.
 _SIZES = ("Shape", "Size")
 
@@ -196,12 +198,19 @@ def _is_several(size: int | str | None) -> bool:
 
 
 def _gets_batch(network: Network, tensor: str) -> bool:
-    """Whether all that reads an input puts an axis for the batch before it."""
+    """Whether all that reads a tensor puts an axis for the batch before it, or behind casts and the like."""
     readers = network.consumers(tensor)
-    return bool(readers) and all(_adds_first_axis(network, node) for node in readers)
+    return bool(readers) and all(
+        _adds_first_axis(network, node) or (node.is_op(*_BEFORE_BATCH) and _gets_batch(network, node.outputs[0]))
+        for node in readers
+    )
 
 
 def _adds_first_axis(network: Network, node: Node) -> bool:
+    if node.is_op("Reshape"):
+        infos = (network.inferred.get(name) for name in (node.inputs[0], node.outputs[0]))
+        before, after = ((info.shape if info is not None else None) or () for info in infos)
+        return 0 < len(before) < len(after) and before[0] != 1 and after[0] == 1
     if not node.is_op("Unsqueeze"):
         return False
     axes = network.constant(node.inputs[1]) if len(node.inputs) > 1 else node.attributes.get("axes")

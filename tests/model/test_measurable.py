@@ -47,6 +47,17 @@ CASES = {
               **CHAIN_WEIGHTS, zero=np.array([0])),
         {"i": (1, 3, 6, 6), "y": (1, 4, 6, 6)},
     ),
+    "pixels with their channels last": (
+        parse(f"""(float[6,6,3] i) => (float[4,6,6] y) {{ f = Cast<to=1>(i) t = Transpose<perm=[2,0,1]>(f)
+              n = Div(t, most) x = Unsqueeze(n, zero) {CHAIN} y = Squeeze(k, zero) }}""",
+              **CHAIN_WEIGHTS, zero=np.array([0]), most=np.array(255, np.float32)),
+        {"i": (1, 6, 6, 3), "y": (1, 4, 6, 6)},
+    ),
+    "a grey image": (
+        parse(f"(float[6,6] i) => (float[1,4,6,6] y) {{ x = Reshape(i, sizes) {CHAIN} y = Identity(k) }}",
+              **{**CHAIN_WEIGHTS, "w0": (4, 1, 3, 3)}, sizes=np.array([1, 1, 6, 6])),
+        {"i": (1, 6, 6), "y": (1, 4, 6, 6)},
+    ),
     "a number beside images": (
         parse(f"(float[N,3,6,6] x, float s) => (float[N,4,6,6] y) {{ {CHAIN} y = Mul(k, s) }}", **CHAIN_WEIGHTS),
         {"x": (1, 3, 6, 6), "s": (1,), "y": ("N", 4, 6, 6)},
@@ -170,7 +181,7 @@ def test_whole_numbers_are_measured_at_what_they_are_made_from(name):
     assert measurable(model, scores=False).model is model
 
 
-@pytest.mark.parametrize("name", ["a vector", "an image by itself", "a state of fixed size"])
+@pytest.mark.parametrize("name", ["a vector", "an image by itself", "a grey image", "a state of fixed size"])
 def test_commands_work_on_models_without_a_batch(tmp_path, name):
     model, expected = CASES[name]
     arrays = {v.name: signed(v.name, (40, *(expected[v.name][1:]))) for v in model.graph.input}
