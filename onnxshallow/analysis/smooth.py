@@ -11,8 +11,9 @@ from onnxshallow.model.spelling.smooth import called
 
 __all__ = ["Smooth", "is_before_a_layer", "is_gate", "keeps_zero", "kind_of", "smooth_kind", "ungated_kind"]
 
-Smooth = Literal["celu", "elu", "fast_gelu", "gelu", "hard_sigmoid", "hard_swish", "mish", "quick_gelu", "selu",
-                 "sigmoid", "silu", "softplus", "softsign", "tanh", "thresholded_relu"]  # fmt: skip
+Smooth = Literal["celu", "elu", "fast_gelu", "gelu", "hard_sigmoid", "hard_swish", "log_sigmoid", "mish",
+                 "quick_gelu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh",
+                 "thresholded_relu"]  # fmt: skip
 
 _OPERATORS: dict[str, Smooth] = {
     "Celu": "celu",
@@ -35,6 +36,7 @@ _CALLED: dict[str, Smooth] = {
     "Gelu": "gelu",
     "HardSigmoid": "hard_sigmoid",
     "HardSwish": "hard_swish",
+    "LogSigmoid": "log_sigmoid",
     "Mish": "mish",
     "QuickGelu": "quick_gelu",
     "Silu": "silu",
@@ -42,7 +44,7 @@ _CALLED: dict[str, Smooth] = {
     "Softsign": "softsign",
 }
 _CONTRIBUTED = ("FastGelu", "Gelu", "QuickGelu")
-_NO_ZERO: tuple[Smooth, ...] = ("hard_sigmoid", "sigmoid", "softplus")
+_NO_ZERO: tuple[Smooth, ...] = ("hard_sigmoid", "log_sigmoid", "sigmoid", "softplus")
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 

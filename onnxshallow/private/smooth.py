@@ -4,6 +4,7 @@
     silu         x sigmoid(x)                      gelu         x (1 + erf(x / sqrt 2)) / 2
     quick_gelu   x sigmoid(1.702 x)                fast_gelu    x (1 + tanh(c x (1 + d x^2))) / 2
     softplus     log(1 + e^x)                      mish         x tanh(softplus(x))
+    log_sigmoid  -log(1 + e^-x)
     elu          max(x, 0) + a (e^min(x, 0) - 1);  likewise selu and celu
 
 What a protocol charges for one of these is a constant of `onnxshallow.private.protocols`.
@@ -27,6 +28,7 @@ _STEPS: Mapping[Smooth, tuple[Step, ...]] = {
     "sigmoid": ("sigmoid",),
     "tanh": ("tanh",),
     "softplus": ("softplus",),
+    "log_sigmoid": ("softplus",),
     "silu": ("sigmoid", "product"),
     "quick_gelu": ("scale", "sigmoid", "product"),
     "gelu": ("scale", "erf", "scale", "product"),

@@ -30,6 +30,7 @@ def analysed(body: str, opset: int = 20, domains=()):
         ("r = Tanh(h)", "tanh", 0),
         ("r = ThresholdedRelu<alpha=0.5>(h)", "thresholded_relu", 0),
         ("s = Sigmoid(h) r = Mul(h, s)", "silu", 0),
+        ("s = Sigmoid(h) r = Log(s)", "log_sigmoid", 0),
         ("s = Softplus(h) t = Tanh(s) r = Mul(h, t)", "mish", 0),
         ("r = com.microsoft.QuickGelu(h)", "quick_gelu", 0),
         ("r = com.microsoft.FastGelu(h)", "fast_gelu", 0),

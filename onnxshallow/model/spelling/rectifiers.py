@@ -2,6 +2,7 @@
 
     (x + |x|) / 2        x - Min(x, 0)        Where(x < 0, 0, x) behind Casts        Relu(x)
     -Relu(-x)                                                                        Clip(x, , 0)
+    Max(x, x - x)                                                                    Relu(x)
     0.55 x + 0.45 |x|                                                                LeakyRelu(x), alpha 0.1
 
 They are found by trying the nodes on numbers (`onnxshallow.model.spelling.trials`).
@@ -20,7 +21,7 @@ from onnxshallow.model.spelling.trials import body_of, regions, tried
 
 __all__ = ["rectifiers"]
 
-_ENDS = ("Add", "Div", "Mul", "Neg", "Sub", "Where")
+_ENDS = ("Add", "Div", "Max", "Min", "Mul", "Neg", "Sub", "Where")
 _HALF = np.array([1e-3, 0.125, 0.5, 0.75, 1.0, 2.5, 3.0, 5.875, 6.5, 19.0, 100.0, 1000.0])
 _NUMBERS = np.concatenate([-_HALF[::-1], [0.0], _HALF])
 # How far values may be from those of the plain node, relative to them: some roundings, by element type.

@@ -5,6 +5,7 @@
     x Clip(x + 3, 0, 6) / 6                   HardSwish(x)
     Where(x > 0, x, Exp(x) - 1)               Elu(x)
     Max(x, 0) + Log(1 + Exp(-Abs(x)))         Softplus(x)
+    Log(Sigmoid(x))                           LogSigmoid(x)
 
 They are found by trying the nodes on numbers (`onnxshallow.model.spelling.trials`). The body keeps the nodes of the
 file, so that a call computes what stood there, bit for bit, and can be written out again (`written_out`).
@@ -48,6 +49,7 @@ FORMULAS: Mapping[str, Callable[[_Values], _Values]] = {
     "Mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
     "Elu": lambda x: np.where(x > 0, x, np.expm1(x)),
     "Softplus": lambda x: np.log1p(np.exp(x)),
+    "LogSigmoid": lambda x: -np.log1p(np.exp(-x)),
     "Softsign": lambda x: x / (1 + np.abs(x)),
 }
 """What the functions compute, by name: SiLU (arXiv 1702.03118), GELU exact, by tanh and by a sigmoid (1606.08415),
@@ -56,7 +58,7 @@ the hard forms of MobileNetV3 (1905.02244), Mish (1908.08681), ELU (1511.07289).
 _NUMBERS = np.linspace(-7.9, 7.7, 105)
 # How far computed values may be from a formula, by element type.
 _CLOSE = {np.dtype(np.float16): 2e-2, np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-5}
-_ENDS = ("Add", "Div", "Log", "Mul", "Sub", "Where")
+_ENDS = ("Add", "Div", "Log", "Mul", "Neg", "Sub", "Where")
 
 
 def smooth_activations(network: Network) -> tuple[list[Change], list[onnx.FunctionProto]]:

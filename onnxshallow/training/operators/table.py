@@ -26,6 +26,7 @@ _CALLED: Mapping[str, Operator] = {
     "Gelu": lambda call, x: 0.5 * x * (1 + (x * 0.5**0.5).erf()),
     "HardSigmoid": lambda call, x: (x / 6 + 0.5).clamp(0, 1),
     "HardSwish": OPERATORS["HardSwish"],
+    "LogSigmoid": lambda call, x: x.clamp(max=0) - (-x.abs()).exp().log1p(),
     "Mish": OPERATORS["Mish"],
     "QuickGelu": lambda call, x: x * (1.702 * x).sigmoid(),
     "Silu": lambda call, x: x * x.sigmoid(),

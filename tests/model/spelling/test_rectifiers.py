@@ -11,6 +11,8 @@ SPELLINGS = {
     "a = Abs(x) s = Add(x, a) y = Div(s, two)": "Relu",
     "a = Abs(x) s = Add(a, x) y = Mul(half, s)": "Relu",
     "m = Min(x, zero) y = Sub(x, m)": "Relu",
+    "z = Sub(x, x) y = Max(x, z)": "Relu",
+    "z = Mul(x, zero) y = Min(z, x)": "Clip",
     "g = Less(x, zero) c = Cast<to=9>(g) y = Where(c, zero, x)": "Relu",
     "g = Greater(x, zero) n = Not(g) y = Where(n, zero, x)": "Relu",
     "n = Neg(x) m = Min(n, zero) y = Neg(m)": "Relu",

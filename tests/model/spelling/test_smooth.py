@@ -38,6 +38,8 @@ SPELLINGS = {
     "r = Relu(x) e = Exp(x) f = Sub(e, one) m = Min(f, zero) y = Add(r, m)": "Elu",
     "r = Relu(x) n = Min(x, zero) e = Exp(n) f = Sub(one, e) y = Sub(r, f)": "Elu",
     "a = Abs(x) b = Add(a, one) y = Div(x, b)": "Softsign",
+    "n = Neg(x) p = Softplus(n) y = Neg(p)": "LogSigmoid",
+    "s = Sigmoid(x) y = Log(s)": "LogSigmoid",
 }
 
 
