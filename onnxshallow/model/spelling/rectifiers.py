@@ -62,7 +62,13 @@ def _function(numbers: NDArray[np.floating], made: NDArray[np.floating] | None) 
     low, high = float(made[0]), float(made[-1])
     wide = float(numbers[-1])
     clamp = Clamp(-math.inf if low == -wide else low, math.inf if high == wide else high)
-    if clamp.bounds and clamp.low < clamp.high and _same(made, np.clip(numbers, clamp.low, clamp.high)):
+    around_zero = clamp.low <= 0 <= clamp.high  # else it is a Relu behind which something tiny is added
+    if (
+        clamp.bounds
+        and around_zero
+        and clamp.low < clamp.high
+        and _same(made, np.clip(numbers, clamp.low, clamp.high))
+    ):
         return clamp
     slope = np.array(low / -wide, made.dtype)
     return Leaky(slope) if slope != 1 and _same(made, np.where(numbers > 0, numbers, slope * numbers)) else None

@@ -5,7 +5,7 @@ import pytest
 from onnxshallow.model.spelling import plainly_spelled
 from tests.graphs import assert_same_function, parse
 
-NUMBERS = dict(half=0.5, two=2.0, zero=0.0, six=6.0, some=0.55, rest=0.45)
+NUMBERS = dict(half=0.5, two=2.0, zero=0.0, six=6.0, some=0.55, rest=0.45, tiny=1e-12)
 
 SPELLINGS = {
     "a = Abs(x) s = Add(x, a) y = Div(s, two)": "Relu",
@@ -66,6 +66,11 @@ def test_what_is_something_else_stays(body):
 def test_a_root_of_a_square_folds_too():
     plain = plainly_spelled(spelled("q = Mul(x, x) a = Sqrt(q) s = Add(a, x) y = Mul(half, s)"))
     assert [node.op_type for node in plain.model.graph.node] == ["Relu"]
+
+
+def test_a_relu_to_which_next_to_nothing_is_added_stays_one():
+    plain = plainly_spelled(spelled("m = Max(x, zero) y = Add(m, tiny)"))
+    assert [node.op_type for node in plain.model.graph.node] == ["Relu", "Add"]
 
 
 def test_what_is_read_between_stays():
