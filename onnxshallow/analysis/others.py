@@ -51,15 +51,12 @@ def _named(network: Network, last: bool = False) -> Iterator[str]:
 
 
 def _bends(network: Network, node: Node) -> bool:
-    """Whether a node is nonlinear, and no site: the greater of two computed tensors, a choice by size, a fold."""
-    if not _is_floating(network, node.outputs[0]):  # as sizes are computed
+    """Whether a node is nonlinear, and no site: the greater of two computed tensors, a comparison, a fold."""
+    if not _is_floating(network, node.inputs[0]):  # as sizes are computed
         return False
     if node.is_op("Max", "Min"):
         return len({name for name in node.inputs if not network.is_constant(name)}) > 1
-    if node.is_op("Where"):
-        chosen = network.producer(node.inputs[0])
-        return chosen is not None and chosen.is_op(*_COMPARISONS) and _is_floating(network, chosen.inputs[0])
-    return node.is_op("Abs", "Cos", "Exp", "Sign", "Sin")
+    return node.is_op("Abs", "Cos", "Exp", "Sign", "Sin", *_COMPARISONS)
 
 
 def _is_floating(network: Network, tensor: str) -> bool:

@@ -20,7 +20,7 @@ _CURVED = (
     "Abs", "Clip", "Elu", "Erf", "Exp", "HardSigmoid", "LeakyRelu", "Max", "Min", "Relu", "Sigmoid", "Sign",
     "Softplus", "Sqrt", "Tanh", "Where",
 )  # fmt: skip
-_STRAIGHT = ("Add", "Cast", "CastLike", "Div", "Identity", "Log", "Mul", "Neg", "Pow", "Sub")
+_STRAIGHT = ("Add", "Cast", "CastLike", "Div", "Identity", "Log", "Mul", "Neg", "Pow", "Reciprocal", "Sub")
 _CONDITIONS = ("And", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or")
 _ELEMENTWISE = (*_CURVED, *_STRAIGHT, *_CONDITIONS)
 # An activation takes no more nodes than this: GELU by tanh, with powers as products.

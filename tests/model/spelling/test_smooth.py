@@ -40,6 +40,7 @@ SPELLINGS = {
     "a = Abs(x) b = Add(a, one) y = Div(x, b)": "Softsign",
     "n = Neg(x) p = Softplus(n) y = Neg(p)": "LogSigmoid",
     "s = Sigmoid(x) y = Log(s)": "LogSigmoid",
+    "n = Neg(x) e = Exp(n) f = Add(e, one) d = Reciprocal(f) y = Mul(x, d)": "Silu",
 }
 
 
