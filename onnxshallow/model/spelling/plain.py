@@ -31,6 +31,7 @@ _RULES: tuple[_Rule, ...] = (
     constant_casts,
     fills,
     known_sizes,
+    branches,
     unread_nodes,
     idle_nodes,
     shape_readers,

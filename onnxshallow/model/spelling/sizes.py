@@ -1,6 +1,7 @@
 """Sizes that a network computes although they are known: bounds and targets that exporters read off a Shape.
 
     x.view(x.size(0), 6, 12, 12)      Reshape(x, [-1, 6, 12, 12])      torch.chunk(x, 2, dim=1)      Slice(x, 0, 3)
+    x.squeeze(3) of an open size      If(x.size(3) == 1)                                              If(True)
 
 What comes out the same for one sample and for two is a constant. What a Reshape gets is one too where only the first
 size is twice as large for two: then that is left to the Reshape.
@@ -20,10 +21,10 @@ from onnxshallow.model.tensors import TensorInfo
 
 __all__ = ["known_sizes"]
 
-_READERS = ("Expand", "Pad", "Reshape", "Resize", "Slice", "Split", "Tile")
+_READERS = ("Expand", "If", "Pad", "Reshape", "Resize", "Slice", "Split", "Tile")
 _ARITHMETIC = (
-    "Add", "Cast", "Concat", "Constant", "Div", "Floor", "Gather", "Identity", "Mul", "Slice", "Squeeze", "Sub",
-    "Unsqueeze",
+    "Add", "And", "Cast", "Concat", "Constant", "Div", "Equal", "Floor", "Gather", "Greater", "Identity", "Less",
+    "Mul", "Not", "Or", "Slice", "Squeeze", "Sub", "Unsqueeze",
 )  # fmt: skip
 
 _Value = NDArray[np.generic] | None
@@ -47,13 +48,14 @@ def known_sizes(network: Network) -> list[Change]:
 
 
 def _computed(network: Network, node: Node) -> list[int]:
-    """Places of the sizes that a node reads and that are no constants."""
-    return [place for place, name in enumerate(node.inputs) if place and name and not network.is_constant(name)]
+    """Places of the sizes, or of the condition, that a node reads and that are no constants."""
+    places = range(1) if node.is_op("If") else range(1, len(node.inputs))
+    return [place for place in places if node.inputs[place] and not network.is_constant(node.inputs[place])]
 
 
 def _alike(network: Network, node: Node, one: _Value, two: _Value) -> NDArray[np.generic] | None:
     """What serves for one sample and for two, of the values for each."""
-    if one is None or two is None or one.shape != two.shape or one.dtype.kind not in "if":
+    if one is None or two is None or one.shape != two.shape or one.dtype.kind not in "ifb":
         return None
     if np.array_equal(one, two):
         return one

@@ -20,6 +20,12 @@ EXPORTS = {  # of torch's exporters
         "s = Shape<start=0, end=1>(h) t = Concat<axis=0>(s, minus) k = Reshape(h, t) y = Abs(k)",
         ["Sin", "Reshape", "Abs"],
     ),
+    "a branch for channels of size one, as of torch.squeeze": (
+        "s = Shape(h) g = Gather<axis=0>(s, second) e = Equal(g, second) k = If(e) <"
+        "then_branch = t () => (float[N,6,4,5] p) { p = Exp(h) },"
+        "else_branch = f () => (float[N,6,4,5] q) { q = Neg(h) }> y = Abs(k)",
+        ["Sin", "Neg", "Abs"],
+    ),
     "the first of torch.chunk(x, 2, dim=1)": (
         "s = Shape(h) g = Gather<axis=0>(s, second) a = Add(g, second) d = Div(a, two) k = Slice(h, first, d, axis)"
         " y = Abs(k)",
