@@ -8,6 +8,7 @@ from onnxshallow.analysis.layers import Layer
 from onnxshallow.convolution import Convolution, dense
 from onnxshallow.errors import ModelError
 from onnxshallow.model.network import Network
+from onnxshallow.model.spelling.sizes import are_sizes
 
 __all__ = ["build_segment"]
 
@@ -76,7 +77,9 @@ def _value_info(network: Network, name: str) -> onnx.ValueInfoProto:
             "not know and that onnxruntime does not run here. This model cannot be optimized."
         )
     shape = network.shape(name)
-    sizes = None if shape is None else [None] * len(shape)
+    sizes: list[int | None] | None = None if shape is None else [None] * len(shape)
+    if shape is not None and len(shape) == 1 and are_sizes(network, name):  # which onnxruntime wants to know
+        sizes = list(shape)
     return onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(dtype), sizes)
 
 

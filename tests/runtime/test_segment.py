@@ -169,3 +169,19 @@ def test_an_input_of_the_network_is_handed_through(nodes):
     values = Session(segment).run({"x": x})
     np.testing.assert_array_equal(values[0], x)
     assert len(values) == 1 + len(nodes)
+
+
+def test_sizes_that_are_read_keep_their_number():
+    original = build(
+        """(float[N,3,H,W] x) => (float[N,3,H,W] y) { s = Shape(x) z = Slice(s, two, four)
+            p = AveragePool<kernel_shape=[2,2], strides=[2,2]>(x) r = Relu(p)
+            q = Shape(r) n = Slice(q, none, two) t = Concat<axis=0>(n, z) y = Resize<mode="linear">(r, , , t) }""",
+        none=np.array([0]),
+        two=np.array([2]),
+        four=np.array([4]),
+    )
+    feeds = {"x": signed((2, 3, 6, 8))}
+    network = analyze(original, {"x": (1, 3, 6, 8)}).network
+    model, reads = build_segment(network, network.ancestors(["y"], frozenset({"p", "z"})), ["y"])
+    values = {"p": feeds["x"].reshape(2, 3, 3, 2, 4, 2).mean(axis=(3, 5)), "z": np.array([6, 8])}
+    assert_near(run(model, {name: values[name] for name in reads})[0], run_exactly(original, feeds)[0])

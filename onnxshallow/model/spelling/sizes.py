@@ -19,7 +19,7 @@ from onnxshallow.model.spelling.changes import Change, with_constants
 from onnxshallow.model.spelling.shape_readers import for_two_samples
 from onnxshallow.model.tensors import TensorInfo
 
-__all__ = ["known_sizes"]
+__all__ = ["are_sizes", "known_sizes"]
 
 _READERS = ("Expand", "If", "Pad", "Reshape", "Resize", "Slice", "Split", "Tile")
 _ARITHMETIC = (
@@ -45,6 +45,21 @@ def known_sizes(network: Network) -> list[Change]:
         if known:
             found.append(with_constants(network.model.graph, node, known, taken))
     return found
+
+
+def are_sizes(network: Network, tensor: str) -> bool:
+    """Whether a tensor is computed of shapes and constants alone, so that it is as long for any number of samples."""
+    todo, seen = [tensor], set[str]()
+    while todo:
+        name = todo.pop()
+        node = network.producer(name)
+        if name in seen or network.is_constant(name) or (node is not None and node.is_op("Shape", "Size")):
+            continue
+        if node is None or not node.is_op(*_ARITHMETIC):
+            return False
+        seen.add(name)
+        todo.extend(node.reads)
+    return True
 
 
 def _computed(network: Network, node: Node) -> list[int]:
