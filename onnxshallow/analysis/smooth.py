@@ -45,6 +45,9 @@ _CALLED: dict[str, Smooth] = {
 }
 _CONTRIBUTED = ("FastGelu", "Gelu", "QuickGelu")
 _NO_ZERO: tuple[Smooth, ...] = ("hard_sigmoid", "log_sigmoid", "sigmoid", "softplus")
+# What hands a gate on.
+_MOVING = ("Cast", "Expand", "Flatten", "Identity", "Reshape", "Resize", "Squeeze", "Transpose", "Unsqueeze")
+_ARITHMETIC = ("Add", "Div", "Mul", "Sub")
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -73,9 +76,12 @@ def keeps_zero(kind: str) -> bool:
 
 
 def is_gate(network: Network, node: Node) -> bool:
-    """Whether a product reads what a node makes, perhaps scaled or shifted by constants."""
+    """Whether a product reads what a node makes, perhaps in another shape, or scaled or shifted by constants."""
     for reader in network.consumers(node.outputs[0]):
-        if reader.is_op("Mul") and not any(network.is_constant(name) for name in reader.inputs):
+        constant = any(network.is_constant(name) for name in reader.inputs)
+        if reader.is_op("Mul") and not constant:
+            return True
+        if (reader.is_op(*_MOVING) or (constant and reader.is_op(*_ARITHMETIC))) and is_gate(network, reader):
             return True
     return False
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from onnxshallow.analysis import analyze
@@ -50,6 +51,24 @@ def test_gates_are_none(gate):
     analysis = analysed(f"p = GlobalAveragePool(h) s = {gate}(p) r = Mul(h, s)")
     assert analysis.sites == ()
     assert other_activations(analysis.network) == (f"1 {gate}-gated activation",)
+
+
+@pytest.mark.parametrize(
+    "between",
+    ["k = Reshape(s, sizes)", "u = Unsqueeze(s, axes) k = Expand(u, sizes)", "d = Div(s, two) k = Reshape(d, sizes)"],
+)
+def test_gates_are_none_where_their_shape_changes_before_the_product(between):
+    weights = dict(g=(5, 5), sizes=np.array([1, 5, 1, 1]), axes=np.array([2, 3]), two=np.array(2, np.float32))
+    model = parse(
+        f"""(float[N,3,4,4] x) => (float[N,2,4,4] y) {{ h = Conv(x, w) p = ReduceMean<axes=[2,3], keepdims=0>(h)
+        f = Gemm(p, g) s = Sigmoid(f) {between} r = Mul(h, k) y = Conv(r, v) }}""",
+        w=(5, 3, 1, 1),
+        v=(2, 5, 1, 1),
+        **{name: value for name, value in weights.items() if name == "g" or f", {name}" in between},
+    )
+    analysis = analyze(model)
+    assert analysis.sites == ()
+    assert other_activations(analysis.network) == ("1 Sigmoid-gated activation",)
 
 
 @pytest.mark.parametrize("operator", ["Sigmoid", "Tanh", "Softplus", "HardSigmoid"])
