@@ -108,19 +108,22 @@ def bench(
 
 
 def _bench(models: Sequence[ModelSource], options: BenchOptions, config: Config, progress: Progress) -> BenchReport:
-    documents, inputs = load_models(models, config)
+    documents, own = load_models(models, config)
     notes: list[str] = []
-    settings = _settings(inputs, config, options, notes)
-    placed = place(documents[-1].model, _feeds(inputs, settings[0].batch_size, config), config.threads or 0)
+    lone = _without_batch(documents[0], own)
+    inputs = load_models(models, config, measured=True)[1] if lone else own
+    settings = _settings(inputs, config, options, notes, lone)
+    feeds = _feeds(inputs, settings[0].batch_size, config, lone)
+    placed = place(documents[-1].model, feeds, config.threads or 0)
     measurements: list[BenchMeasurement] = []
     with progress.stage("Timing", len(settings)) as step:
         for setting in settings:
-            measurements += _measure(documents, inputs, config, options, setting, notes)
+            measurements += _measure(documents, inputs, config, options, setting, notes, lone)
             step()
     measured = []
     if options.engine:
         link = Link(options.rtt, options.bandwidth)
-        measured = measure_engine(documents, inputs, options.engine, options.weights, link, config, progress)
+        measured = measure_engine(documents, own, options.engine, options.weights, link, config, progress)
     first, second = measurements[0], measurements[1]
     return BenchReport(
         original=file_report(documents[0]),
@@ -138,21 +141,30 @@ def _bench(models: Sequence[ModelSource], options: BenchOptions, config: Config,
         measurements=measurements,
         private=_private(documents, config, options),
         engine=measured,
-        fixed_point=_fixed_point(documents, inputs, config, options, notes),
+        fixed_point=_fixed_point(documents, inputs, config, options, notes, lone),
         notes=notes,
         seed=config.seed,
         providers=placed,
     )
 
 
+def _without_batch(document: Document, inputs: Sequence[TensorInfo]) -> Sequence[str]:
+    """The inputs of a model, where none has an axis for the batch, so that one run is one sample."""
+    stand_in = document.measurable(scores=False).stand_in
+    lone = () if stand_in is None else stand_in.inputs
+    return lone if all(info.name in lone for info in inputs) else ()
+
+
 def _settings(
-    inputs: Sequence[TensorInfo], config: Config, options: BenchOptions, notes: list[str]
+    inputs: Sequence[TensorInfo], config: Config, options: BenchOptions, notes: list[str], lone: Sequence[str]
 ) -> list[BenchSetting]:
     """Every batch size with every number of threads; a batch that a model fixes is the only one."""
     sizes = tuple(dict.fromkeys(options.batch_sizes))
     if is_fixed(inputs):
         own = batch_size_of(inputs, config)
-        if sizes != (own,):
+        if lone:
+            notes.append(f"One run is one sample, as the first axis of input {lone[0]!r} is no batch.")
+        elif sizes != (own,):
             notes.append(f"A model fixes its batch at {own}, so that is what all of them run on.")
         sizes = (own,)
     threads = dict.fromkeys(options.threads or (config.threads,))
@@ -166,10 +178,11 @@ def _measure(
     options: BenchOptions,
     setting: BenchSetting,
     notes: list[str],
+    lone: Sequence[str],
 ) -> list[BenchMeasurement]:
     """Every model at one setting."""
     batch, threads = setting.batch_size, setting.threads or usable_cores()
-    feeds = _feeds(inputs, batch, config)
+    feeds = _feeds(inputs, batch, config, lone)
     peaks = [_peak(document, feeds, threads, notes) if options.memory else None for document in documents]
     models = [document.model for document in documents]
     timings = time_in_parts(models, feeds, threads, options.runs, options.seconds, config.seed)
@@ -194,9 +207,10 @@ def _measure(
     return found
 
 
-def _feeds(inputs: Sequence[TensorInfo], batch: int, config: Config) -> dict[str, np.ndarray]:
-    """A batch of made-up samples."""
+def _feeds(inputs: Sequence[TensorInfo], batch: int, config: Config, lone: Sequence[str]) -> dict[str, np.ndarray]:
+    """A batch of made-up samples; `lone` inputs get one by itself."""
     feeds = synthesize(inputs, batch, config.seed, Preprocessing.from_config(config)).batch(np.arange(batch))
+    feeds.update({name: feeds[name][0] for name in lone})
     for info in inputs:
         if info.shape is not None and len(info.shape) == 1 and isinstance(info.shape[0], int):  # no batch, a vector
             feeds[info.name] = np.resize(feeds[info.name], info.shape[0])
@@ -231,7 +245,8 @@ def _private(documents: Sequence[Document], config: Config, options: BenchOption
     """An estimate for every protocol and model."""
     if not options.protocols:
         return []
-    analyses = [analyze(document.plain.model, config.input_shape) for document in documents]
+    counted = [document.measurable(scores=False) for document in documents]
+    analyses = [analyze(each.plain.model, each.sizes(config.input_shape)) for each in counted]
     found = []
     for protocol in options.protocols:
         link = options.rtt, options.bandwidth
@@ -248,12 +263,13 @@ def _fixed_point(
     config: Config,
     options: BenchOptions,
     notes: list[str],
+    lone: Sequence[str],
 ) -> list[FixedPointReport]:
     """What fixed point makes of every model, where a protocol of private inference is named."""
     if not options.protocols:
         return []
     batch = batch_size_of(inputs, config) if is_fixed(inputs) else _FIXED_POINT_SAMPLES
-    feeds = _feeds(inputs, batch, config)
+    feeds = _feeds(inputs, batch, config, lone)
     found = []
     for index, document in enumerate(documents):
         try:

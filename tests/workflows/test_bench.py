@@ -6,6 +6,7 @@ import pytest
 
 from onnxshallow.analysis import analyze
 from onnxshallow.errors import ModelError, UsageError
+from onnxshallow.model.measurable import measurable
 from onnxshallow.options.config import Config
 from onnxshallow.private.estimate import estimate
 from onnxshallow.private.protocols import PROTOCOLS
@@ -183,6 +184,25 @@ def test_the_batch_is_that_of_the_inputs_that_have_one(tmp_path):
     onnx.save(build(text), path)
     report = bench(path, path, measure=BenchOptions(runs=2, memory=False), threads=1)
     assert report.batch_size == 4
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shape"), [("uint8[8,8,3] i", None), ("float[L,8,3] i", {"i": (8, 8, 3)}), ("float[8,8,3] i", None)]
+)
+def test_an_image_without_a_batch_is_one_sample(inputs, shape):
+    model = build(
+        f"""({inputs}) => (float[1,4,8,8] y) {{ f = Cast<to=1>(i) t = Transpose<perm=[2,0,1]>(f)
+        x = Unsqueeze(t, zero) h = Conv(x, w) y = Relu(h) }}""",
+        zero=np.array([0]),
+        w=(4, 3, 1, 1),
+    )
+    measure = BenchOptions(runs=2, memory=False, protocols=(PROTOCOLS["aby3"],))
+    report = bench(model, model, measure=measure, threads=1, input_shape=shape)
+    assert report.batch_size == 1
+    assert report.fixed_point
+    counted = measurable(model)
+    assert report.private[0].bytes == estimate(analyze(counted.model, counted.sizes(shape)), PROTOCOLS["aby3"]).bytes
+    assert "One run is one sample, as the first axis of input 'i' is no batch." in report.notes
 
 
 def test_models_are_timed_from_python(tmp_path):
