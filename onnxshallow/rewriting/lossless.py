@@ -97,9 +97,11 @@ def lossless(
     tidy = _without_idle(stored)
     idle = len(model.graph.node) - computed - len(tidy.graph.node)
     analysis = analyze(tidy, shapes)
-    settled = _settled(analysis)
-    if settled:
-        tidy = _without_idle(changed(tidy, settled))
+    settled = list[Change]()
+    while more := _settled(analysis):  # where one goes, another may
+        settled += more
+        before, tidy = len(tidy.graph.node), _without_idle(changed(tidy, more))
+        idle += max(0, before - len(more) - len(tidy.graph.node))
         analysis = analyze(tidy, shapes)
     folded = {layer: analysis.layers.convolution(layer) for layer in analysis.layers if _is_foldable(analysis, layer)}
     folded |= constants_in_biases(analysis)
@@ -191,6 +193,15 @@ def _is_computed(network: Network, node: Node) -> bool:
 
 def _without_idle(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without nodes that return what they read, or that nothing needs."""
+    before = -1
+    while before != len(model.graph.node):  # what stood on both sides of one may undo each other
+        before = len(model.graph.node)
+        model = _without_those_alone(model)
+    return model
+
+
+def _without_those_alone(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without such nodes, each looked at by itself."""
     network = Network(model)
     while changes := idle_nodes(network):
         network = Network(changed(network.model, changes))

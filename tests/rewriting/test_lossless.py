@@ -35,6 +35,19 @@ def test_nodes_that_do_nothing_go():
     assert removed == Removed(0, 0, 5, 0, 0, 0)
 
 
+@pytest.mark.parametrize("between", ["Relu", "Identity"])
+def test_what_undoes_each_other_goes_when_nothing_is_left_between(between):
+    operators, removed, _ = tidied(
+        f"""(float[N,3,4,4] x) => (float[N,2,4,4] y) {{ a = Abs(x) h = Reshape(a, flat) r = {between}(h)
+        q = Relu(r) k = Reshape(q, whole) y = Conv(k, w) }}""",
+        flat=np.array([0, 3, 16]),
+        whole=np.array([0, 3, 4, 4]),
+        w=(2, 3, 1, 1),
+    )
+    assert operators == ["Abs", "Conv"]
+    assert (removed.settled, removed.idle) == ((2, 2) if between == "Relu" else (1, 3))
+
+
 def test_outputs_keep_their_names():
     text = "(float[N,3] x) => (float[N,3] y, float[N,3] z) { a = Relu(x) y = Identity(a) z = Identity(x) }"
     operators, removed, _ = tidied(text)
