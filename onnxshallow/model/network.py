@@ -21,11 +21,10 @@ from onnxshallow.model.weights import value_of
 __all__ = ["Network", "Node", "bodies", "is_default_domain", "outer_references"]
 
 # Results of these differ from run to run, so they are never constants.
-_RANDOM = frozenset(
-    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
-)
+_RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 # onnx's reference, which computes constants, has these wrong for some opsets or padding.
-_NEVER_FOLDED = _RANDOM | {"BatchNormalization", "MaxPool", "AveragePool", "GlobalMaxPool"}
+_NEVER_FOLDED = _RANDOM | {"AveragePool", "BatchNormalization", "GlobalMaxPool", "Hardmax", "LRN", "LogSoftmax",
+                           "MaxPool", "Softmax"}  # fmt: skip
 # A folded constant of more bytes than this is left to onnxruntime.
 _MAX_CONSTANT = 512 << 20
 

@@ -181,6 +181,8 @@ def test_constants(body):
         "r = MaxPool<kernel_shape=[2,2]>(w)",
         "r = AveragePool<kernel_shape=[2,2]>(w)",
         "r = GlobalMaxPool(w)",
+        "r = LRN<size=3>(w)",
+        "r = Softmax<axis=1>(w)",
     ],
 )
 def test_what_differs_from_run_to_run_or_is_computed_wrongly_is_no_constant(body):
