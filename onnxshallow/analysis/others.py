@@ -6,6 +6,8 @@ They are named, and never taken for none.
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
+
 from onnxshallow.analysis.hidden import hidden_networks
 from onnxshallow.analysis.smooth import is_before_a_layer, is_gate, kind_of, smooth_kind, ungated_kind
 from onnxshallow.model.network import Network, Node
@@ -17,6 +19,8 @@ _GATES = ("Sigmoid", "HardSigmoid", "Tanh")
 # Activations with a bias, which have two inputs.
 _BIASED = ("BiasGelu", "FastGelu")
 _COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+# Where what quantizes has the zero point of its output.
+_ZERO_POINTS = {"QLinearAdd": 7, "QLinearConv": 7, "QLinearMatMul": 7, "QuantizeLinear": 2}
 # Operators that onnxruntime's optimizer writes, also those of layouts of its own.
 _OF_ONNXRUNTIME = ("com.microsoft", "com.ms.internal")
 
@@ -46,6 +50,8 @@ def _named(network: Network, last: bool = False) -> Iterator[str]:
             yield called(node) or node.op
         elif _bends(network, node) and is_before_a_layer(network, node):
             yield node.op
+        elif _cuts_off(network, node):
+            yield f"Relu in {node.op}"
         elif node.domain.startswith(_OF_ONNXRUNTIME) and node.attributes.get("activation"):
             yield f"{node.attributes['activation']} in {node.op}"
 
@@ -57,6 +63,40 @@ def _bends(network: Network, node: Node) -> bool:
     if node.is_op("Max", "Min"):
         return len({name for name in node.inputs if not network.is_constant(name)}) > 1
     return node.is_op("Abs", "Cos", "Exp", "Sign", "Sin", *_COMPARISONS)
+
+
+def _cuts_off(network: Network, node: Node) -> bool:
+    """Whether what quantizes has no code for negative numbers, into which quantizers put a Relu that stood before."""
+    place = _ZERO_POINTS.get(node.op)
+    if place is None or node.domain not in ("", "ai.onnx", "com.microsoft") or not _is_least(network, node, place):
+        return False
+    if node.op == "QuantizeLinear":
+        return _is_signed(network, node.inputs[0])
+    if node.op != "QLinearAdd":
+        return True
+    shifted = any(network.is_constant(node.inputs[place]) for place in (0, 3))
+    return not shifted and not (_is_least(network, node, 2) and _is_least(network, node, 5))
+
+
+def _is_least(network: Network, node: Node, place: int) -> bool:
+    """Whether the zero point that a node reads at a place is the least number of its type."""
+    if len(node.inputs) <= place or not node.inputs[place]:
+        return not node.attributes.get("output_dtype", 0)
+    zero = network.constant(node.inputs[place])
+    return zero is not None and zero.dtype.kind in "iu" and bool(np.all(zero == np.iinfo(zero.dtype).min))
+
+
+def _is_signed(network: Network, tensor: str) -> bool:
+    """Whether a tensor may well hold negative numbers: what a layer makes, or what stands for such a thing."""
+    maker = network.producer(tensor)
+    if maker is None:
+        return False
+    if maker.is_op("Add"):  # what a constant shifts may be of one sign
+        shifted = any(network.is_constant(name) for name in maker.inputs)
+        return not shifted and any(_is_signed(network, name) for name in maker.inputs)
+    if maker.is_op("DequantizeLinear"):
+        return not _is_least(network, maker, 2)
+    return maker.is_op("BatchNormalization", "Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def _is_floating(network: Network, tensor: str) -> bool:

@@ -59,7 +59,7 @@ def _uncounted(analysis: Analysis) -> str | None:
     inside = [words for words in others if " in " in words]  # which layers hold
     if inside:
         return (
-            f"has {', '.join(inside)}, as onnxruntime's optimizer writes them, which are not counted, so no share of "
+            f"has {', '.join(inside)}, as onnxruntime's tools write them, which are not counted, so no share of "
             "all can be asked for; take the model from before that, or ask for fewer MACs with --target-macs."
         )
     return None

@@ -66,3 +66,27 @@ def test_what_bends_before_a_layer_is_named(body, said):
         w=(2, 2, 1, 1),
     )
     assert other_activations(Network(model)) == said
+
+
+@pytest.mark.parametrize(
+    ("body", "zero", "said"),
+    [
+        ("h = Gemm(x, w) q = QuantizeLinear(h, scale, zero)", np.uint8(0), ("1 Relu in QuantizeLinear",)),
+        ("h = Gemm(x, w) q = QuantizeLinear(h, scale)", None, ("1 Relu in QuantizeLinear",)),
+        ("h = Gemm(x, w) q = QuantizeLinear(h, scale, zero)", np.int8(-128), ("1 Relu in QuantizeLinear",)),
+        ("h = Gemm(x, w) q = QuantizeLinear(h, scale, zero)", np.int8(0), ()),
+        ("h = Gemm(x, w) q = QuantizeLinear(h, scale, zero)", np.uint8(3), ()),
+        (
+            "g = Gemm(x, w) f = Gemm(x, w) h = Add(g, f) q = QuantizeLinear(h, scale, zero)",
+            np.uint8(0),
+            ("1 Relu in QuantizeLinear",),
+        ),
+        ("g = Gemm(x, w) h = Add(g, scale) q = QuantizeLinear(h, scale, zero)", np.uint8(0), ()),
+        ("g = Gemm(x, w) h = Relu(g) q = QuantizeLinear(h, scale, zero)", np.uint8(0), ()),
+    ],
+)
+def test_what_quantizers_cut_off_is_named(body, zero, said):
+    constants = dict(scale=np.array(0.1, np.float32), w=(3, 2), **({} if zero is None else {"zero": np.array(zero)}))
+    last = "y = DequantizeLinear(q, scale)" if zero is None else "y = DequantizeLinear(q, scale, zero)"
+    model = parse(f"(float[N,3] x) => (float[N,2] y) {{ {body} {last} }}", **constants)
+    assert other_activations(Network(model)) == said
