@@ -142,9 +142,11 @@ def _writer(editor: GraphEditor, analysis: Analysis, node: Node) -> NodeWriter:
 
 
 def _forget_sizes(analysis: Analysis, model: onnx.ModelProto, orders: Mapping[str, Order]) -> None:
-    """Remove what the file says of the shapes of tensors that have fewer channels now."""
+    """Remove what the file says of tensors that have fewer channels now, or that only its own spelling has."""
+    made = {name for node in analysis.network.nodes for name in node.outputs}
     for index in reversed(range(len(model.graph.value_info))):
         name = model.graph.value_info[index].name
         shape = analysis.network.shape(name)
-        if name in orders and shape is not None and shape[1] != len(orders[name]):
+        narrower = name in orders and shape is not None and shape[1] != len(orders[name])
+        if narrower or (name not in made and analysis.network.initializer(name) is None):
             del model.graph.value_info[index]

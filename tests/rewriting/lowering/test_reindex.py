@@ -4,8 +4,9 @@ import numpy as np
 import onnx
 
 from onnxshallow.analysis import analyze
+from onnxshallow.model.spelling import plainly_spelled
 from onnxshallow.rewriting.lowering.reindex import reindex
-from tests.graphs import assert_same_function, frozen, parse
+from tests.graphs import assert_same_function, frozen, parse, signed
 
 TEXT = """(float[N,3,4,4] x) => (float[N,2] y) {
     c = Conv(x, w, b) s = Add(c, k) r = PRelu(s, slope) d = Conv<group=4>(r, dw) t = Add(d, grid) e = Relu(t)
@@ -45,6 +46,19 @@ def test_channels_of_zeros_can_be_left_out():
     result = reindex(analyze(model), orders(np.array([2, 0])))
     assert_same_function(result, model)
     assert analyze(result).cost.relus == analyze(model).cost.relus // 2
+
+
+def test_nothing_is_said_of_tensors_that_only_the_files_spelling_has():
+    text = """(float[N,3,4,4] x) => (float[N,2,4,4] y) {
+        c = Conv(x, w) a = Abs(c) s = Add(c, a) r = Mul(s, half) y = Conv(r, v) }"""
+    weights = dict(w=signed("w", (4, 3, 1, 1)), half=np.array(0.5, np.float32), v=(2, 4, 1, 1))
+    weights["w"][[1, 3]] = 0
+    model = onnx.shape_inference.infer_shapes(parse(text, **weights))
+    plain = plainly_spelled(model)
+    result = plain.restored(reindex(analyze(plain.model), dict.fromkeys(("c", "r"), np.array([2, 0]))))
+    assert [node.op_type for node in result.graph.node] == ["Conv", "Abs", "Add", "Mul", "Conv"]
+    onnx.checker.check_model(result, full_check=True)
+    assert_same_function(result, model)
 
 
 def onnx_value(model: onnx.ModelProto, name: str) -> np.ndarray:
