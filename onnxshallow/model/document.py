@@ -65,6 +65,11 @@ class Document:
         return replace(self, model=made.model, stand_in=made)
 
     @property
+    def between(self) -> frozenset[str]:
+        """What the file's own nodes read of a stand-in's, or make for it."""
+        return frozenset() if self.stand_in is None else self.stand_in.between
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What is measured otherwise than one might expect, for people."""
         return () if self.stand_in is None else self.stand_in.remarks

@@ -45,6 +45,13 @@ class Measurable:
     outputs: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
+    @property
+    def between(self) -> frozenset[str]:
+        """What stands between nodes that only the stand-in has and those of the original."""
+        squeezed = (node.output[0] for node in _squeezes(self.model.graph, self.inputs))
+        given = (node.input[0] for node in _unsqueezes(self.model.graph, self.outputs))
+        return frozenset((*squeezed, *given))
+
     def sizes(self, shapes: Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]] | None:
         """Shapes that a user gave for inputs of the original, by name, as the stand-in has them."""
         if shapes is None:
@@ -284,10 +291,18 @@ def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
             value.name = names.get(value.name, value.name)
 
 
+def _squeezes(graph: onnx.GraphProto, inputs: Collection[str]) -> list[onnx.NodeProto]:
+    return [node for node in graph.node if node.op_type == "Squeeze" and node.input[0] in inputs]
+
+
+def _unsqueezes(graph: onnx.GraphProto, outputs: Collection[str]) -> list[onnx.NodeProto]:
+    return [node for node in graph.node if node.op_type == "Unsqueeze" and node.output[0] in outputs]
+
+
 def _give_axis(model: onnx.ModelProto, name: str) -> None:
     """Let an input have its own axes again: its Squeeze goes, and what read it before that reads an Unsqueeze."""
     graph, taken = model.graph, all_names(model.graph)
-    own = [node for node in graph.node if node.op_type == "Squeeze" and node.input[0] == name]
+    own = _squeezes(graph, [name])
     nodes = [node for node in graph.node if node not in own]
     whole = fresh(f"{name}/batch", taken)
     for node in nodes:
@@ -300,7 +315,7 @@ def _give_axis(model: onnx.ModelProto, name: str) -> None:
 def _take_axis(model: onnx.ModelProto, name: str) -> None:
     """Let an output have its own axes again: its Unsqueeze goes, or a Squeeze comes behind what makes it now."""
     graph, taken = model.graph, all_names(model.graph)
-    own = [node for node in graph.node if node.op_type == "Unsqueeze" and name in node.output]
+    own = _unsqueezes(graph, [name])
     nodes = [node for node in graph.node if node not in own]
     whole = fresh(f"{name}/batch", taken)
     for node in nodes:

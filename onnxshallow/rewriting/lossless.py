@@ -9,7 +9,7 @@ flushed     weights so small that processors take long over them (denormal numbe
 unused      initializers that nothing reads
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,22 +85,23 @@ class Removed:
 
 
 def lossless(
-    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]] | None = None
+    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]] | None = None, bound: Collection[str] = ()
 ) -> tuple[onnx.ModelProto, Removed]:
     """A model that computes the same by less, and what went.
 
     Args:
         model: as it stands in its file; it is not changed.
         shapes: sizes for inputs with open axes, by name.
+        bound: tensors of which what reads them stays, even if that does nothing.
     """
     stored, computed = _with_constants(model)
-    tidy = _without_idle(stored)
+    tidy = _without_idle(stored, bound)
     idle = len(model.graph.node) - computed - len(tidy.graph.node)
     analysis = analyze(tidy, shapes)
     settled = list[Change]()
     while more := _settled(analysis):  # where one goes, another may
         settled += more
-        before, tidy = len(tidy.graph.node), _without_idle(changed(tidy, more))
+        before, tidy = len(tidy.graph.node), _without_idle(changed(tidy, more), bound)
         idle += max(0, before - len(more) - len(tidy.graph.node))
         analysis = analyze(tidy, shapes)
     folded = {layer: analysis.layers.convolution(layer) for layer in analysis.layers if _is_foldable(analysis, layer)}
@@ -191,19 +192,19 @@ def _is_computed(network: Network, node: Node) -> bool:
     )
 
 
-def _without_idle(model: onnx.ModelProto) -> onnx.ModelProto:
+def _without_idle(model: onnx.ModelProto, bound: Collection[str]) -> onnx.ModelProto:
     """The model without nodes that return what they read, or that nothing needs."""
     before = -1
     while before != len(model.graph.node):  # what stood on both sides of one may undo each other
         before = len(model.graph.node)
-        model = _without_those_alone(model)
+        model = _without_those_alone(model, bound)
     return model
 
 
-def _without_those_alone(model: onnx.ModelProto) -> onnx.ModelProto:
+def _without_those_alone(model: onnx.ModelProto, bound: Collection[str]) -> onnx.ModelProto:
     """The model without such nodes, each looked at by itself."""
-    network = Network(model)
-    while changes := idle_nodes(network):
+    network, read = Network(model), set(bound)
+    while changes := [each for each in idle_nodes(network) if not any(read & set(old.input) for old in each.old)]:
         network = Network(changed(network.model, changes))
     graph = network.model.graph
     inner = {name for node in graph.node for body in bodies(node) for name in outer_references(body)}
@@ -211,10 +212,10 @@ def _without_those_alone(model: onnx.ModelProto) -> onnx.ModelProto:
     kept = []
     for node in network.nodes:
         output = node.outputs[0] if node.outputs else ""
-        bound = network.is_output(output) or output in inner
+        named = network.is_output(output) or output in inner
         if node.index not in network.alive:
             continue
-        if is_passthrough(network, node) and not bound:
+        if is_passthrough(network, node) and not named:
             names[output] = names.get(node.inputs[0], node.inputs[0])
             continue
         kept.append(node.proto)

@@ -207,7 +207,8 @@ def tidied(inputs: Inputs, realized: Realized) -> Realized:
         inputs: the original.
         realized: in the original's plain spelling.
     """
-    model, removed = lossless(inputs.document.plain.restored(realized.model), inputs.config.input_shape)
+    document = inputs.document
+    model, removed = lossless(document.plain.restored(realized.model), inputs.config.input_shape, document.between)
     plain = plainly_spelled(model)
     network = Network(plain.model, realized.network.input_shapes)
     return replace(realized, network=network, plain=plain, removed=removed)

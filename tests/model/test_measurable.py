@@ -246,3 +246,11 @@ def test_weights_that_are_listed_as_inputs_are_those_of_what_was_made(ending):
     assert listed[0] == "x"
     assert set(listed[1:]) == stored
     onnx.checker.check_model(result.model, full_check=True)
+
+
+@pytest.mark.parametrize("name", ["a vector", "an image by itself", "pixels with their channels last"])
+def test_what_only_the_stand_in_does_is_nothing_that_goes(name):
+    model, _ = CASES[name]
+    result = onnxshallow.optimize(model, calib_samples=32, cache=None)
+    assert not result.report.lossless
+    assert frozen(result.model) == frozen(model)

@@ -104,7 +104,7 @@ def test_what_was_learned_is_written_without_what_changes_nothing(tmp_path):
 
 
 def test_what_moves_the_outputs_is_refused(tmp_path, monkeypatch):
-    def damaged(model, shapes):
+    def damaged(model, shapes, bound):
         made = onnx.ModelProto()
         made.CopyFrom(model)
         tensor = made.graph.initializer[0]
