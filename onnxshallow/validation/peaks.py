@@ -27,8 +27,8 @@ __all__ = ["Pair", "Peaks", "Reference", "looked_at", "most_extreme", "provoked"
 # offenders of a set are kept.
 _CHANGED, _PROVOKED, _MOST_OFFENDERS = 256, 128, 16
 # Where the few changed copies grow beyond this, all samples are changed that way, as what grows has a long tail; as
-# many as these multiply-adds are enough for, which all such ways share.
-_SUSPECT, _SUSPECT_MACS = 2.0, 4e12
+# many as these multiply-adds are enough for, which all such ways share, and so many times all samples together.
+_SUSPECT, _SUSPECT_MACS, _SUSPECT_PASSES = 2.0, 4e12, 2
 # Rounds of provoking, changes of each sample in a round, and how strong they are, in the range from black to white.
 _ROUNDS, _TRIES, _STRENGTH = 6, 4, 0.1
 
@@ -254,10 +254,12 @@ class Pair:
         if briefly and self.offenders:
             return
         suspects = [change for change in changer.changes if (name, change) in self.suspects]
-        each = self._reference.suspects // max(len(suspects), 1)
+        each = min(self._reference.suspects, _SUSPECT_PASSES * len(samples)) // max(len(suspects), 1)
         more = samples.take(subset(len(samples), max(len(few), each), seed))
         closer = {change: more for change in suspects if len(more) > len(few)}
         total = sum(-(-len(part) // batch) for part in (*([samples] if briefly else []), *closer.values()))
+        if not total:
+            return
         with progress.stage(f"Looking closer at {name}", total) as step:
             if briefly:
                 self.look(name, counted(batches(samples), step), usual=True)
