@@ -243,8 +243,7 @@ class Pair:
         with progress.stage("Looking for growth", len(starts) * len(changer.changes)) as step:
             for change in changer.changes:
                 self.look(f"{name}, {change}", (changer.changed(feeds, change) for feeds in counted(starts, step)))
-                found = self._found.get(f"{name}, {change}")
-                if found is not None and found.factor > _SUSPECT:
+                if self._factor(f"{name}, {change}") > _SUSPECT:
                     self.suspects.add((name, change))
         if changer.images:
             self.look(f"{name}, in plain colours", [changer.plain(starts[0])])
@@ -254,6 +253,7 @@ class Pair:
         if briefly and self.offenders:
             return
         suspects = [change for change in changer.changes if (name, change) in self.suspects]
+        suspects.sort(key=lambda change: -self._factor(f"{name}, {change}"))
         each = min(self._reference.suspects, _SUSPECT_PASSES * len(samples)) // max(len(suspects), 1)
         more = samples.take(subset(len(samples), max(len(few), each), seed))
         closer = {change: more for change in suspects if len(more) > len(few)}
@@ -264,8 +264,14 @@ class Pair:
             if briefly:
                 self.look(name, counted(batches(samples), step), usual=True)
             for change, part in closer.items():
+                if briefly and self.offenders:
+                    break
                 copies = (changer.changed(feeds, change) for feeds in counted(batches(part), step))
                 self.look(f"more {name}, {change}", copies)
+
+    def _factor(self, name: str) -> float:
+        """The growth that was noted on a set; 1 where none was."""
+        return self._found[name].factor if name in self._found else 1.0
 
     def _note(
         self,

@@ -268,6 +268,19 @@ def test_a_brief_look_finds_what_a_long_one_finds():
     assert {each.samples: each for each in results[0].growth} == {each.samples: each for each in results[1].growth}
 
 
+@pytest.mark.parametrize(("briefly", "looked_at"), [(True, 1), (False, 2)])
+def test_a_brief_look_at_suspects_ends_with_the_first_that_offend(briefly, looked_at):
+    class Offending(Pair):
+        def look(self, name, batches, *, usual=False):
+            super().look(name, batches, usual=usual)
+            self.offenders += [{}] if name.startswith("more ") else []
+
+    suspects = {("samples", "blur"), ("samples", "noise 0.1")}
+    pair = Offending(Reference(ANALYSIS, 1), with_parabola("r1", 0.01), suspects)
+    pair.examine("samples", samples_of(smooth(600, 3, 8)), 16, briefly=briefly)
+    assert len(pair.offenders) == looked_at
+
+
 @pytest.mark.parametrize("briefly", [False, True])
 @pytest.mark.parametrize("square", [0.12, 30.0])
 def test_every_stage_ends_where_it_said_it_would(square, briefly):
