@@ -33,7 +33,7 @@ from onnxshallow.model.weights import is_apart, value_of
 from onnxshallow.rewriting.constant_channels import constants_in_biases
 from onnxshallow.rewriting.lowering.reindex import reindex
 
-__all__ = ["Removed", "lossless", "with_flushed_weights"]
+__all__ = ["Removed", "lossless"]
 
 # Constants of up to so many bytes are stored in place of the nodes that compute them.
 _SMALL = 1 << 12
@@ -110,11 +110,11 @@ def lossless(
     fewer = len(tidy.graph.node) - len(made.graph.node)
     analysis = analyze(made, shapes)
     orders, channels = _needed(analysis)
-    result, flushed = with_flushed_weights(reindex(analysis, orders) if orders else made)
+    result, flushed = _with_flushed_weights(reindex(analysis, orders) if orders else made)
     return result, Removed(fewer, computed, idle, channels, flushed, _drop_unused(result), len(settled))
 
 
-def with_flushed_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
+def _with_flushed_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
     """A copy of `model` whose denormal weights are zero, and how many there were.
 
     An output moves by at most the sum of |x| over what they multiply, times 1.2e-38.

@@ -18,7 +18,9 @@ from onnxshallow.data.changes import Changer
 from onnxshallow.data.prepare import labelled_batches
 from onnxshallow.data.samples import Samples
 from onnxshallow.data.splits import subset
+from onnxshallow.model.session import Session
 from onnxshallow.runtime.progress import Progress, counted
+from onnxshallow.runtime.segment import build_segment
 from onnxshallow.search.inputs import Inputs
 
 __all__ = ["IN_SOURCE", "Watching", "affordable_pool", "extremes", "with_watched"]
@@ -72,13 +74,13 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     """The same inputs, whose calibration holds the samples to watch."""
     if inputs.calibration.watched:
         return inputs
-    batch = inputs.data.batch
+    network, batch = inputs.analysis.network, inputs.data.batch
     sites = [site for site in inputs.analysis.sites if site.refusal is None]
     if not sites:
         return inputs
     pool, tensors = affordable_pool(inputs), list(dict.fromkeys(site.source for site in sites))
     used = inputs.data.calibrated
-    changer = Changer.of(inputs.analysis.network.inputs, inputs.calibration.batches, inputs.config.seed)
+    changer = Changer.of(network.inputs, inputs.calibration.batches, inputs.config.seed)
     changes = changer.changes
     with progress.stage("Looking for extremes", -(-len(pool) // batch)) as step:
         read = inputs.reference.read(IN_SOURCE, counted(_batches(pool, inputs), step), tensors)
@@ -89,11 +91,14 @@ def with_watched(inputs: Inputs, progress: Progress) -> Inputs:
     parts = [*_parts(extreme, inputs), *_parts(others, inputs)]
     if changer.images:
         watched.append(changer.plain(_read(parts[0])))
+    model, reads = build_segment(network, network.ancestors(tensors), tensors)
+    session = Session(model, threads=inputs.calibration.threads)
     with progress.stage("Looking at changed samples", len(changes) * len(parts)) as step:
         for change in changes:
             copies = _Copies(parts, changer, change)
-            read = inputs.reference.read(f"copies, {change}", counted(copies, step), tensors)
-            found = extremes(read)
+            found = extremes(
+                (copy, session.run({name: copy[name] for name in reads}, tensors)) for copy in counted(copies, step)
+            )
             watched += copies.picked(found[: max(batch, int(_share(change) * used))], batch)
     if inputs.fixed_batch:
         watched = [one for one in watched if len(next(iter(one.values()))) == batch]

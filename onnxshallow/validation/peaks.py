@@ -256,17 +256,17 @@ class Pair:
         suspects.sort(key=lambda change: -self._factor(f"{name}, {change}"))
         each = min(self._reference.suspects, _SUSPECT_PASSES * len(samples)) // max(len(suspects), 1)
         more = samples.take(subset(len(samples), max(len(few), each), seed))
-        closer = {change: more for change in suspects if len(more) > len(few)}
-        total = sum(-(-len(part) // batch) for part in (*([samples] if briefly else []), *closer.values()))
+        suspects = suspects if len(more) > len(few) else []
+        total = sum(-(-len(part) // batch) for part in [samples] * briefly + [more] * len(suspects))
         if not total:
             return
         with progress.stage(f"Looking closer at {name}", total) as step:
             if briefly:
                 self.look(name, counted(batches(samples), step), usual=True)
-            for change, part in closer.items():
+            for change in suspects:
                 if briefly and self.offenders:
                     break
-                copies = (changer.changed(feeds, change) for feeds in counted(batches(part), step))
+                copies = (changer.changed(feeds, change) for feeds in counted(batches(more), step))
                 self.look(f"more {name}, {change}", copies)
 
     def _factor(self, name: str) -> float:
