@@ -39,9 +39,12 @@ _CALLED: dict[str, Smooth] = {
     "LogSigmoid": "log_sigmoid",
     "Mish": "mish",
     "QuickGelu": "quick_gelu",
+    "Selu": "selu",
+    "Sigmoid": "sigmoid",
     "Silu": "silu",
     "Softplus": "softplus",
     "Softsign": "softsign",
+    "Tanh": "tanh",
 }
 _CONTRIBUTED = ("FastGelu", "Gelu", "QuickGelu")
 _NO_ZERO: tuple[Smooth, ...] = ("hard_sigmoid", "log_sigmoid", "sigmoid", "softplus")

@@ -3,11 +3,13 @@
     Mul(x, Sigmoid(x))                        Silu(x)
     0.5 x (1 + Erf(x / sqrt 2))               Gelu(x)
     x Clip(x + 3, 0, 6) / 6                   HardSwish(x)
-    Where(x > 0, x, Exp(x) - 1)               Elu(x)
+    1 / (1 + Exp(-x))                         Sigmoid(x)
+    Where(x > 0, x, a (Exp(x) - 1))           Elu(x), with alpha = a
     Max(x, 0) + Log(1 + Exp(-Abs(x)))         Softplus(x)
     Log(Sigmoid(x))                           LogSigmoid(x)
 
-They are found by trying the nodes on numbers (`onnxshallow.model.spelling.trials`). The body keeps the nodes of the
+They are found by trying the nodes on numbers (`onnxshallow.model.spelling.trials`), from which scales that a formula
+leaves open are read off; those are attributes of the call. The body keeps the nodes of the
 file, so that a call computes what stood there, bit for bit, and can be written out again (`written_out`).
 """
 
@@ -39,26 +41,53 @@ def _gelu(x: _Values) -> _Values:
     return made
 
 
-FORMULAS: Mapping[str, Callable[[_Values], _Values]] = {
-    "Silu": lambda x: x * _sigmoid(x),
+FORMULAS: Mapping[str, Callable[..., _Values]] = {
+    "Silu": lambda x, alpha=1.0: x * _sigmoid(alpha * x),
     "QuickGelu": lambda x: x * _sigmoid(1.702 * x),
     "Gelu": _gelu,
     "FastGelu": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "HardSwish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
     "HardSigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
     "Mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
-    "Elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "Elu": lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(x)),
+    "Selu": lambda x, alpha=1.6732632, gamma=1.0507010: gamma * np.where(x > 0, x, alpha * np.expm1(x)),
     "Softplus": lambda x: np.log1p(np.exp(x)),
     "LogSigmoid": lambda x: -np.log1p(np.exp(-x)),
     "Softsign": lambda x: x / (1 + np.abs(x)),
+    "Sigmoid": _sigmoid,
+    "Tanh": np.tanh,
 }
-"""What the functions compute, by name: SiLU (arXiv 1702.03118), GELU exact, by tanh and by a sigmoid (1606.08415),
-the hard forms of MobileNetV3 (1905.02244), Mish (1908.08681), ELU (1511.07289)."""
+"""What the functions compute, by name, of x and scales: SiLU (arXiv 1702.03118), GELU exact, by tanh and by a sigmoid
+(1606.08415), the hard forms of MobileNetV3 (1905.02244), Mish (1908.08681), ELU (1511.07289), SELU (1706.02515)."""
 
+
+def _of_silu(x: _Values, y: _Values) -> dict[str, float]:
+    place = int(np.argmin(np.abs(x - 0.5)))  # where the sigmoid is far from its ends
+    share = y[place] / x[place]
+    return {"alpha": float(np.log(share / (1 - share)) / x[place])}
+
+
+def _of_elu(x: _Values, y: _Values) -> dict[str, float]:
+    return {"alpha": float(y[0] / np.expm1(x[0]))}
+
+
+def _of_selu(x: _Values, y: _Values) -> dict[str, float]:
+    gamma = y[-1] / x[-1]
+    return {"alpha": float(y[0] / np.expm1(x[0]) / gamma), "gamma": float(gamma)}
+
+
+_SCALES: Mapping[str, Callable[[_Values, _Values], dict[str, float]]] = {
+    "Silu": _of_silu,
+    "Elu": _of_elu,
+    "Selu": _of_selu,
+}
+# The scales that are read off of what is computed for rising x, where the usual ones do not fit; in this order. Of
+# others than these the function is a straight line or a ReLU.
+_SCALED = (0.02, 50.0)
 _NUMBERS = np.linspace(-7.9, 7.7, 105)
 # How far computed values may be from a formula, by element type.
 _CLOSE = {np.dtype(np.float16): 2e-2, np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-5}
-_ENDS = ("Add", "Div", "Log", "Mul", "Neg", "Sub", "Where")
+_ENDS = ("Add", "Div", "Log", "Mul", "Neg", "Reciprocal", "Sub", "Where")
 
 
 def smooth_activations(network: Network) -> tuple[list[Change], list[onnx.FunctionProto]]:
@@ -72,7 +101,7 @@ def smooth_activations(network: Network) -> tuple[list[Change], list[onnx.Functi
     """
     functions: dict[bytes, onnx.FunctionProto] = {}
     names: set[str] = set()
-    known: dict[bytes, str | None] = {}
+    known: dict[bytes, tuple[str, dict[str, float]] | None] = {}
     found, gone = [], set[int]()
     for end in reversed(network.nodes):  # what is part of a longer one ends before it
         if end.index in gone or not end.is_op(*_ENDS) or end.index not in network.alive:
@@ -84,14 +113,15 @@ def smooth_activations(network: Network) -> tuple[list[Change], list[onnx.Functi
             key = body.SerializeToString(deterministic=True)
             if key not in known:
                 known[key] = _kind(network, body, source)
-            kind = known[key]
-            if kind is None:
+            if (kind := known[key]) is None:
                 continue
+            name, scales = kind
             if key not in functions:
-                body.name = fresh(kind, names)
+                body.name = fresh(name, names)
+                body.attribute.extend(scales)
                 functions[key] = body
             call = onnx.helper.make_node(
-                functions[key].name, [source], [end.outputs[0]], end.proto.name, domain=OWN_DOMAIN
+                functions[key].name, [source], [end.outputs[0]], end.proto.name, domain=OWN_DOMAIN, **scales
             )
             gone |= {node.index for node in nodes}
             found.append(Change.of(network.model.graph, [node.index for node in nodes], [call]))
@@ -104,8 +134,11 @@ def called(node: Node) -> str | None:
     return node.op.split("_")[0] if node.domain == OWN_DOMAIN else None
 
 
-def _kind(network: Network, body: onnx.FunctionProto, source: str) -> str | None:
-    """The formula that a function computes, the nearest where several are near; None where none is."""
+def _kind(network: Network, body: onnx.FunctionProto, source: str) -> tuple[str, dict[str, float]] | None:
+    """The formula that a function computes, the nearest of several, and its scales where they are not the usual ones.
+
+    None where it is none of them.
+    """
     info = network.inferred.get(source)
     if info is None or info.dtype not in _CLOSE:
         return None
@@ -113,10 +146,19 @@ def _kind(network: Network, body: onnx.FunctionProto, source: str) -> str | None
     made = tried(network, body, numbers)
     if made is None:
         return None
-    exact = numbers.astype(np.float64)
-    errors = {name: float(np.max(np.abs(made - formula(exact)))) for name, formula in FORMULAS.items()}
+    x, y = numbers.astype(np.float64), made.astype(np.float64)
+    errors = {name: float(np.max(np.abs(y - formula(x)))) for name, formula in FORMULAS.items()}
     nearest = min(errors, key=lambda name: errors[name] if math.isfinite(errors[name]) else math.inf)
-    return nearest if errors[nearest] <= _CLOSE[info.dtype] else None
+    if errors[nearest] <= _CLOSE[info.dtype]:
+        return nearest, {}
+    for name, read in _SCALES.items():
+        with np.errstate(all="ignore"):
+            scales = read(x, y)
+        if all(_SCALED[0] <= scale <= _SCALED[1] for scale in scales.values()) and np.all(
+            np.abs(y - FORMULAS[name](x, **scales)) <= _CLOSE[info.dtype] * max(1.0, *scales.values())
+        ):
+            return name, scales
+    return None
 
 
 def written_out(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -21,7 +21,7 @@ OPERATORS: Mapping[str, Operator] = {
 """By type."""
 
 _CALLED: Mapping[str, Operator] = {
-    "Elu": lambda call, x: x.clamp(min=0) + x.clamp(max=0).expm1(),
+    "Elu": OPERATORS["Elu"],
     "FastGelu": lambda call, x: 0.5 * x * (1 + (0.7978845608 * (x + 0.044715 * x**3)).tanh()),
     "Gelu": lambda call, x: 0.5 * x * (1 + (x * 0.5**0.5).erf()),
     "HardSigmoid": lambda call, x: (x / 6 + 0.5).clamp(0, 1),
@@ -29,9 +29,12 @@ _CALLED: Mapping[str, Operator] = {
     "LogSigmoid": lambda call, x: x.clamp(max=0) - (-x.abs()).exp().log1p(),
     "Mish": OPERATORS["Mish"],
     "QuickGelu": lambda call, x: x * (1.702 * x).sigmoid(),
-    "Silu": lambda call, x: x * x.sigmoid(),
+    "Selu": OPERATORS["Selu"],
+    "Sigmoid": OPERATORS["Sigmoid"],
+    "Silu": lambda call, x: x * (call.get("alpha", 1.0) * x).sigmoid(),
     "Softplus": OPERATORS["Softplus"],
     "Softsign": lambda call, x: x / (1 + x.abs()),
+    "Tanh": OPERATORS["Tanh"],
 }
 _REFUSALS: Mapping[str, Refusal] = {**layers.REFUSALS, **pools.REFUSALS, **resampling.REFUSALS}
 

@@ -10,7 +10,7 @@ from tests.graphs import assert_close, assert_same_function, feeds, parse, run_p
 
 NUMBERS = dict(
     half=0.5, one=1.0, three=3.0, six=6.0, zero=0.0, root=2**0.5, part=1 / 6, cube=0.044715, tanh=(2 / np.pi) ** 0.5,
-    quick=1.702, two=2.0, twenty=20.0,
+    quick=1.702, two=2.0, twenty=20.0, lecun=1.050701, large=400.0, small=0.001,
 )  # fmt: skip
 
 SPELLINGS = {
@@ -41,6 +41,12 @@ SPELLINGS = {
     "n = Neg(x) p = Softplus(n) y = Neg(p)": "LogSigmoid",
     "s = Sigmoid(x) y = Log(s)": "LogSigmoid",
     "n = Neg(x) e = Exp(n) f = Add(e, one) d = Reciprocal(f) y = Mul(x, d)": "Silu",
+    "n = Neg(x) e = Exp(n) f = Add(e, one) y = Reciprocal(f)": "Sigmoid",
+    "n = Neg(x) e = Exp(n) f = Add(one, e) y = Div(one, f)": "Sigmoid",
+    "e = Exp(x) f = Add(one, e) y = Div(e, f)": "Sigmoid",
+    "e = Exp(x) n = Neg(x) f = Exp(n) a = Sub(e, f) b = Add(e, f) y = Div(a, b)": "Tanh",
+    "d = Mul(x, two) s = Sigmoid(d) t = Mul(s, two) y = Sub(t, one)": "Tanh",
+    "r = Elu<alpha=1.6732632>(x) y = Mul(r, lecun)": "Selu",
 }
 
 
@@ -83,6 +89,33 @@ def test_formulas_are_what_their_names_say(name):
     np.testing.assert_allclose(made, FORMULAS[name](x.astype(np.float64)), atol=2e-6)
 
 
+@pytest.mark.parametrize("kind", ["float", "float16"])
+@pytest.mark.parametrize(
+    ("body", "name", "scales"),
+    [
+        ("a = Mul(x, two) s = Sigmoid(a) y = Mul(x, s)", "Silu", {"alpha": 2.0}),
+        (
+            "e = Exp(x) f = Sub(e, one) m = Mul(f, half) g = Greater(x, zero) y = Where(g, x, m)",
+            "Elu",
+            {"alpha": 0.5},
+        ),
+        ("r = Elu<alpha=3.0>(x) y = Mul(r, half)", "Selu", {"alpha": 3.0, "gamma": 0.5}),
+    ],
+)
+def test_scales_that_a_formula_leaves_open_are_read_off(body, name, scales, kind):
+    model = spelled(body, kind)
+    plain = plainly_spelled(model)
+    (node,) = Network(plain.model).nodes
+    assert called(node) == name
+    assert {key: node.attributes[key] for key in scales} == pytest.approx(
+        scales, rel=2e-2 if kind == "float16" else 1e-4
+    )
+    onnx.checker.check_model(plain.model, full_check=True)
+    values = feeds(model)
+    assert_close(run_plain(plain.model, values)[0], run_plain(model, values)[0])
+    assert plain.restored(plain.model) == model
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -93,6 +126,10 @@ def test_formulas_are_what_their_names_say(name):
         "a = Div(x, two) e = Erf(a) b = Add(e, one) c = Mul(x, b) y = Mul(c, half)",
         "y = Mul(x, x)",
         "y = Tanh(x)",
+        "a = Mul(x, large) s = Sigmoid(a) y = Mul(x, s)",  # a ReLU, nearly
+        "a = Mul(x, small) s = Sigmoid(a) y = Mul(x, s)",  # half of x, nearly
+        "n = Neg(x) s = Sigmoid(n) y = Mul(x, s)",
+        "n = Neg(x) e = Elu(n) y = Neg(e)",
     ],
 )
 def test_what_is_no_such_activation_is_left_alone(body):

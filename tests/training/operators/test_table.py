@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pytest
 
 from onnxshallow.model.network import Network
@@ -29,3 +30,17 @@ def test_calls_of_smooth_activations_are_known(name):
     x = np.linspace(-5, 5, 9)
     made = operator_of(node)(Call(node, 17), torch.from_numpy(x.astype(np.float32)))
     np.testing.assert_allclose(made.numpy(), FORMULAS[name](x), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "scales"), [("Silu", {"alpha": 0.7}), ("Elu", {"alpha": 0.5}), ("Selu", {"alpha": 2.0, "gamma": 0.5})]
+)
+def test_calls_with_scales_of_their_own_are_run_with_them(name, scales):
+    torch = pytest.importorskip("torch")
+    text = f"(float[9] x) => (float[9] y) {{ y = {OWN_DOMAIN}.{name}(x) }}"
+    model = parse(text, domains=(OWN_DOMAIN,))
+    model.graph.node[0].attribute.extend(onnx.helper.make_attribute(*each) for each in scales.items())
+    (node,) = Network(model).nodes
+    x = np.linspace(-5, 5, 9)
+    made = operator_of(node)(Call(node, 17), torch.from_numpy(x.astype(np.float32)))
+    np.testing.assert_allclose(made.numpy(), FORMULAS[name](x, **scales), atol=1e-5)
