@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 # How many plans are validated before the best of those that are refused is taken.
 MAX_VALIDATED = 4
 # Where one loses so many times what is allowed, the next ones, which did more damage before, are not tried.
-_HOPELESS = 2.0
+_HOPELESS = 1.25
 # Shares of the ReLUs that are tried when only an accuracy budget is given, and how far they lie apart.
 _SHARES, _STEP = tuple(share / 20 for share in range(19, 0, -1)), 0.05
 
