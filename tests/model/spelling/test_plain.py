@@ -93,3 +93,21 @@ def test_weights_that_come_back_are_listed_as_inputs_where_that_is_asked_for():
     restored = plain.restored(editor.finish())
     assert [node.output[0] for node in restored.graph.node] == ["h", "r", "y", "d"]  # d, read by nothing, reads b
     onnx.checker.check_model(restored, full_check=True)
+
+
+def test_sizes_are_stored_where_what_they_were_computed_of_is_gone():
+    model = parse(
+        "(float[N,3,8,8] x) => (float[N,3,8,8] y) { h = Conv(x, w) a = Relu(h) b = Conv(a, v) s = Shape(a) "
+        "r = Reshape(b, s) y = Relu(r) }",
+        w=(3, 3, 1, 1), v=(3, 3, 1, 1),
+    )  # fmt: skip
+    plain = plainly_spelled(model)
+    assert [node.op_type for node in plain.model.graph.node] == ["Conv", "Relu", "Conv", "Identity", "Relu"]
+    edited = onnx.ModelProto()
+    edited.CopyFrom(plain.model)
+    del edited.graph.node[:2]
+    edited.graph.node[0].input[0] = "x"
+    made = plain.restored(edited)
+    assert [node.op_type for node in made.graph.node] == ["Conv", "Reshape", "Relu"]
+    onnx.checker.check_model(made, full_check=True)
+    assert_same_function(made, edited)
