@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 from arguments import benchmark_parser
 
+from onnxshallow.errors import OnnxshallowError
 from onnxshallow.model.document import load_document
 from onnxshallow.model.network import Network
 from onnxshallow.model.session import Session
@@ -69,7 +70,15 @@ def row(model: onnx.ModelProto, available: dict[str, Tool], seconds: float) -> d
             models[name] = tool(copy)
         except Exception as error:  # another tool's failure is a figure here
             failed[name] = {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:80]}
-    sessions = {name: Session(each, threads=1) for name, each in models.items()}
+    sessions = dict[str, Session]()
+    for name, each in list(models.items()):
+        try:
+            sessions[name] = Session(each, threads=1)
+        except OnnxshallowError as error:
+            failed[name] = {"failed": str(error).splitlines()[0][:80]}
+            del models[name]
+    if "original" in failed:
+        return {"original": failed["original"]}
     outputs = {name: session.run(feeds) for name, session in sessions.items()}
     timings = time_models(sessions, feeds, seconds=seconds, least=4)
     figures = {
@@ -102,7 +111,10 @@ def main() -> None:
     print("| model: nodes, bytes, speed, error | original | " + " | ".join(available) + " |")
     print("|---|" + "---|" * (1 + len(available)))
     for path in arguments.models:
-        found[path.stem] = row(load_document(path).model, available, arguments.seconds)
+        try:
+            found[path.stem] = row(load_document(path).model, available, arguments.seconds)
+        except OnnxshallowError as error:
+            found[path.stem] = {"original": {"failed": str(error).splitlines()[0][:80]}}
         print(f"| {path.stem} | " + " | ".join(shown(each) for each in found[path.stem].values()) + " |", flush=True)
     arguments.results.mkdir(parents=True, exist_ok=True)
     target = arguments.results / "lossless.json"

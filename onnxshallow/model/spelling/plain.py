@@ -21,6 +21,7 @@ from onnxshallow.model.spelling.shuffles import shuffles
 from onnxshallow.model.spelling.sizes import known_sizes
 from onnxshallow.model.spelling.smooth import smooth_activations, written_out
 from onnxshallow.model.spelling.sparse import with_dense_weights
+from onnxshallow.model.spelling.upsampling import apart_kernels
 
 __all__ = ["Plain", "plainly_spelled"]
 
@@ -41,6 +42,7 @@ _RULES: tuple[_Rule, ...] = (
     rectifiers,
     merged_clamps,
     shuffles,
+    apart_kernels,
     channels_first,
     sunk_transposes,
     idle_nodes,
