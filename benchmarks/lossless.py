@@ -52,9 +52,11 @@ def feeds_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 def off(first: list[np.ndarray], second: list[np.ndarray]) -> float:
-    """The largest difference of any output, by the RMS of the first's."""
+    """The largest difference of any output of numbers, by the RMS of the first's."""
     worst = 0.0
     for one, other in zip(first, second, strict=True):
+        if not isinstance(one, np.ndarray) or one.dtype.kind not in "biuf":
+            continue
         scale = math.sqrt(float(np.mean(np.square(one.astype(np.float64))))) or 1.0
         worst = max(worst, float(np.max(np.abs(one.astype(np.float64) - other), initial=0.0)) / scale)
     return worst
