@@ -58,3 +58,15 @@ def test_half_precision_stays():
         v=np.random.default_rng(0).normal(size=(3, 4, 2, 2)).astype(np.float16),
     )
     assert_same_function(plainly_spelled(model).model, model)
+
+
+def test_branches_that_share_one_stay_alike():
+    model = parse(
+        "(float[N,3,8,8] p, float[N,3,8,8] q) => (float[N,4,16,16] y) { h = Conv(p, w) a = Relu(h) "
+        "u = ConvTranspose<strides=[2,2]>(a, v) k = Conv(q, w) c = Relu(k) t = ConvTranspose<strides=[2,2]>(c, v) "
+        "y = Sub(u, t) }",
+        w=(6, 3, 1, 1), v=(6, 4, 2, 2),
+    )  # fmt: skip
+    plain = plainly_spelled(model).model
+    assert analyze(plain).layers.shared == {node.index for node in analyze(plain).network.nodes if node.is_op("Conv")}
+    assert all("stay alike" in str(site.refusal) for site in analyze(plain).sites)
