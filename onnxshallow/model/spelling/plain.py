@@ -186,9 +186,10 @@ def _store(graph: onnx.GraphProto, plain: Plain) -> None:
     read = _read(graph)
     there = {tensor.name for tensor in graph.initializer}
     back = [t for t in first.initializer if t.name in read and t.name not in there]
-    here = there | {tensor.name for tensor in back}
+    made = {name for node in graph.node for name in node.output}
+    missing = read - there - made - {tensor.name for tensor in back}
     constants = (t for changes in plain.rounds for change in changes for t in change.initializers)
-    graph.initializer.extend({t.name: t for t in constants if t.name in read - here}.values())
+    graph.initializer.extend({t.name: t for t in constants if t.name in missing}.values())
     if back:
         graph.initializer.extend(back)
         _sort_as_before(graph, first)

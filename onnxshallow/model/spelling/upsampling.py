@@ -29,9 +29,9 @@ def apart_kernels(network: Network) -> list[Change]:
             continue
         groups = int(node.attributes.get("group", 1))
         output = node.outputs[0]
-        made, stored = fresh(f"{output}/pixels", taken), []
+        made = fresh(f"{output}/pixels", taken)
         reads = [node.inputs[0], fresh(f"{node.inputs[1]}/apart", taken)]
-        stored.append(onnx.numpy_helper.from_array(_as_convolution(weight, groups), reads[1]))
+        stored = [onnx.numpy_helper.from_array(_as_convolution(weight, groups), reads[1])]
         if len(node.inputs) > 2 and node.inputs[2]:
             bias = network.constant(node.inputs[2])
             if bias is None:
